@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// The few preprocessor names that the language cannot express. Everything else in Espalier is a type or a function.
+#pragma once
+
+// ESPALIER_FN marks a function that a policy or a kernel body may call: it runs on the host and on the device and is
+// inlined into the loop or kernel that uses it, so that a composition of policies compiles to one loop body.
+#if defined(__CUDACC__)
+#define ESPALIER_FN __host__ __device__ __forceinline__
+#define ESPALIER_KERNEL __global__ __attribute__((visibility("hidden")))
+#else
+#define ESPALIER_FN inline __attribute__((always_inline))
+#endif
+
+// 1 while device code is being compiled: vector types of the host compiler do not exist there.
+#if defined(__CUDA_ARCH__)
+#define ESPALIER_ON_DEVICE 1
+#else
+#define ESPALIER_ON_DEVICE 0
+#endif
+
+#define ESPALIER_RESTRICT __restrict__

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A name of at most 16 characters as two integers: a structural value without arrays or constructors, so it may stand
+// in a template argument under every supported compiler, nvcc included.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace espalier {
+
+/// Up to 16 characters, packed first character lowest. Write it `"rate"_name`.
+struct short_name {
+    std::uint64_t head = 0;
+    std::uint64_t tail = 0;
+
+    friend constexpr bool operator==(short_name const&, short_name const&) = default;
+
+    constexpr bool empty() const { return head == 0; }
+
+    std::string str() const {
+        std::string text;
+        for (std::uint64_t word : {head, tail})
+            for (; word != 0; word >>= 8)
+                text.push_back(static_cast<char>(word & 0xff));
+        return text;
+    }
+};
+
+namespace literals {
+
+/// The name `text`; compilation stops when it is longer than 16 characters.
+consteval short_name operator""_name(char const* text, std::size_t length) {
+    if (length > 16)
+        throw "a short name has at most 16 characters";
+    short_name name;
+    for (std::size_t i = 0; i < length; ++i) {
+        std::uint64_t const c = static_cast<unsigned char>(text[i]);
+        (i < 8 ? name.head : name.tail) |= c << (8 * (i % 8));
+    }
+    return name;
+}
+
+} // namespace literals
+} // namespace espalier

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Non-owning views of arrays and row-major matrices. They are trivially copyable aggregates, so they can be kernel
+// arguments, and they say nothing about who owns the memory: the arenas of an executor, or the user's own program.
+#pragma once
+
+#include <espalier/core/macros.hpp>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace espalier {
+
+/// Signed extents and offsets: differences never wrap.
+using index_t = std::int64_t;
+
+/// `size` contiguous elements.
+template <class T> struct array_view {
+    T* data = nullptr;
+    index_t size = 0;
+
+    ESPALIER_FN constexpr T& operator[](index_t i) const { return data[i]; }
+    ESPALIER_FN constexpr T* begin() const { return data; }
+    ESPALIER_FN constexpr T* end() const { return data + size; }
+    ESPALIER_FN constexpr operator array_view<T const>() const
+        requires(!std::is_const_v<T>)
+    {
+        return {data, size};
+    }
+};
+
+/// `rows` x `columns` elements, row-major, consecutive rows `stride` elements apart (stride >= columns).
+template <class T> struct matrix_view {
+    T* data = nullptr;
+    index_t rows = 0;
+    index_t columns = 0;
+    index_t stride = 0;
+
+    ESPALIER_FN constexpr T* row(index_t r) const { return data + r * stride; }
+    ESPALIER_FN constexpr T& operator()(index_t r, index_t c) const { return data[r * stride + c]; }
+    /// Rows [first, first + count).
+    ESPALIER_FN constexpr matrix_view middle_rows(index_t first, index_t count) const {
+        return {data + first * stride, count, columns, stride};
+    }
+    /// Columns [first, first + count).
+    ESPALIER_FN constexpr matrix_view middle_columns(index_t first, index_t count) const {
+        return {data + first, rows, count, stride};
+    }
+    ESPALIER_FN constexpr bool contiguous() const { return stride == columns; }
+    ESPALIER_FN constexpr operator matrix_view<T const>() const
+        requires(!std::is_const_v<T>)
+    {
+        return {data, rows, columns, stride};
+    }
+};
+
+/// A matrix whose rows lie one after the other.
+template <class T> ESPALIER_FN constexpr matrix_view<T> contiguous_view(T* data, index_t rows, index_t columns) {
+    return {data, rows, columns, columns};
+}
+
+} // namespace espalier
