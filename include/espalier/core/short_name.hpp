@@ -31,8 +31,7 @@ namespace literals {
 
 /// The name `text`; compilation stops when it is longer than 16 characters.
 consteval short_name operator""_name(char const* text, std::size_t length) {
-    if (length > 16)
-        throw "a short name has at most 16 characters";
+    if (length > 16) throw "a short name has at most 16 characters";
     short_name name;
     for (std::size_t i = 0; i < length; ++i) {
         std::uint64_t const c = static_cast<unsigned char>(text[i]);
