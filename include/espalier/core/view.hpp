@@ -21,7 +21,10 @@ template <class T> struct array_view {
     ESPALIER_FN constexpr T& operator[](index_t i) const { return data[i]; }
     ESPALIER_FN constexpr T* begin() const { return data; }
     ESPALIER_FN constexpr T* end() const { return data + size; }
-    ESPALIER_FN constexpr operator array_view<T const>() const requires(!std::is_const_v<T>) { return {data, size}; }
+    template <class U>
+    requires(!std::is_const_v<T> && std::is_same_v<U, T const>) ESPALIER_FN constexpr operator array_view<U>() const {
+        return {data, size};
+    }
 };
 
 /// `rows` x `columns` elements, row-major, consecutive rows `stride` elements apart (stride >= columns).
@@ -42,7 +45,8 @@ template <class T> struct matrix_view {
         return {data + first, rows, count, stride};
     }
     ESPALIER_FN constexpr bool contiguous() const { return stride == columns; }
-    ESPALIER_FN constexpr operator matrix_view<T const>() const requires(!std::is_const_v<T>) {
+    template <class U>
+    requires(!std::is_const_v<T> && std::is_same_v<U, T const>) ESPALIER_FN constexpr operator matrix_view<U>() const {
         return {data, rows, columns, stride};
     }
 };

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words of the compiler's error messages. A check reads
+//     static_assert(holds<condition, at_layer<2>, given_width<64>, needed_width<128>>, "espalier: ...");
+// so that the first line is the sentence and the line after it spells the facts.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+
+namespace espalier::diagnostic {
+
+template <int Index> struct at_layer; // position in the sequence, counted from 0
+struct alone;                         // a layer used outside a sequence
+template <class Axis> struct on_axis;
+template <class... Policies> struct given_policies;
+template <auto Value> struct given;
+template <auto Value> struct needed;
+template <auto Width> struct given_width;
+template <auto Width> struct needed_width;
+template <class Layer> struct in_layer;
+template <class Policy> struct from_policy;
+
+/// `Condition`, with the facts that make a failure readable.
+template <bool Condition, class... Facts>
+concept holds = Condition;
+
+} // namespace espalier::diagnostic

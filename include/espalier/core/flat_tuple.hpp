@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Types and values by index without recursion: a pack of any length costs one instantiation, not one per element.
+#pragma once
+
+#include <espalier/core/macros.hpp>
+
+#include <cstddef>
+#include <utility>
+
+namespace espalier {
+
+/// A list of types. Empty: it is passed by value to carry a pack into a function.
+template <class... Ts> struct type_list { static constexpr std::size_t size = sizeof...(Ts); };
+
+namespace detail {
+
+template <std::size_t I, class T> struct indexed_type { using type = T; };
+
+template <class Indices, class... Ts> struct indexed_types;
+template <std::size_t... I, class... Ts>
+struct indexed_types<std::index_sequence<I...>, Ts...> : indexed_type<I, Ts>... {};
+
+// Overload resolution finds the one base with index I: constant depth for any length.
+template <std::size_t I, class T> indexed_type<I, T> find_indexed(indexed_type<I, T> const*);
+
+template <std::size_t I, class T> struct tuple_leaf { [[no_unique_address]] T value; };
+
+template <class Indices, class... Ts> struct flat_tuple_base;
+template <std::size_t... I, class... Ts>
+struct flat_tuple_base<std::index_sequence<I...>, Ts...> : tuple_leaf<I, Ts>... {};
+
+} // namespace detail
+
+/// The I-th type of a pack.
+template <std::size_t I, class... Ts>
+using type_at = typename decltype(detail::find_indexed<I>(
+    static_cast<detail::indexed_types<std::index_sequence_for<Ts...>, Ts...> const*>(nullptr)))::type;
+
+/// Values of any types, stored flat; trivially copyable when all of them are, an aggregate of its elements.
+template <class... Ts> struct flat_tuple : detail::flat_tuple_base<std::index_sequence_for<Ts...>, Ts...> {
+    static constexpr std::size_t size = sizeof...(Ts);
+};
+
+template <std::size_t I, class T> ESPALIER_FN constexpr T& get(detail::tuple_leaf<I, T>& leaf) {
+    return leaf.value;
+}
+template <std::size_t I, class T> ESPALIER_FN constexpr T const& get(detail::tuple_leaf<I, T> const& leaf) {
+    return leaf.value;
+}
+
+/// Calls `f(element)` for every element in order.
+template <class F, class... Ts> ESPALIER_FN constexpr void for_each(flat_tuple<Ts...> const& tuple, F&& f) {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+        (f(get<I>(tuple)), ...);
+    }
+    (std::index_sequence_for<Ts...>{});
+}
+
+} // namespace espalier

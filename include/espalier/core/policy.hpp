@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a policy is, and how a layer finds its policies in a list written in any order.
+//
+// Archetype (everything but `axis` is optional):
+//
+//     struct my_policy {
+//         using axis = espalier::axis::penalty;            // where it stands
+//         static constexpr std::string_view name = "mine"; // what describe, terms and checkpoints print; also the
+//                                                          // canonical order of policies that stack
+//         static constexpr int stage = 0;                  // coarse order before `name` (transforms)
+//         using op = my_op;                                // numbers + element functions; default: my_policy itself
+//         static op at(clock const&);                      // the numbers of this step; default: op{}
+//         template <class Layer> static consteval bool admits(); // false refuses the layer, with `refusal` as reason
+//     };
+//
+// The *op* is a trivially copyable aggregate: its type carries structure only, its members carry the numbers. Loops and
+// kernels are specialised on op types, so l2<1e-4> and l2<1e-3> share one kernel and a schedule never reaches it.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/flat_tuple.hpp>
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+#include <type_traits>
+
+namespace espalier {
+
+/// A type that says on which axis it stands.
+template <class P>
+concept policy = requires {
+    typename P::axis;
+    { P::axis::stacks } -> std::convertible_to<bool>;
+};
+
+template <class P, class Axis>
+concept policy_on = policy<P> && std::is_same_v<typename P::axis, Axis>;
+
+namespace detail {
+
+template <class P> struct op_type { using type = P; };
+template <class P>
+requires requires {
+    typename P::op;
+}
+struct op_type<P> {
+    using type = typename P::op;
+};
+
+template <class P> consteval std::string_view policy_name() {
+    if constexpr (requires { P::name; })
+        return P::name;
+    else
+        return {};
+}
+
+template <class P> consteval int policy_stage() {
+    if constexpr (requires { P::stage; })
+        return P::stage;
+    else
+        return 0;
+}
+
+template <class P, class Axis> consteval bool stands_on() {
+    if constexpr (policy<P>)
+        return std::is_same_v<typename P::axis, Axis>;
+    else
+        return false;
+}
+
+} // namespace detail
+
+/// The type that loops and kernels are specialised on.
+template <policy P> using op_of = typename detail::op_type<P>::type;
+
+/// The op with the numbers of this step.
+template <policy P> constexpr op_of<P> op_at(clock const& now) {
+    static_assert(std::is_trivially_copyable_v<op_of<P>>,
+                  "espalier: the op of a policy must be trivially copyable: it is passed to kernels by value");
+    if constexpr (requires { P::at(now); })
+        return P::at(now);
+    else
+        return op_of<P>{};
+}
+
+/// The declared name, or the axis' name for an unnamed policy.
+template <policy P> constexpr std::string_view name_of() {
+    constexpr std::string_view own = detail::policy_name<P>();
+    return own.empty() ? P::axis::name : own;
+}
+
+/// Restricts a policy to tensors of one role: `on<role::bias, penalty::l1<1e-4>>`.
+template <role Role, policy Policy> struct on : Policy { static constexpr role bound_role = Role; };
+
+/// Whether a policy of a layer's list acts on tensors of the role: those bound with `on` act on that role only, the
+/// others on `preferred`.
+template <policy P> consteval bool acts_on(role tensor_role, bool by_default) {
+    if constexpr (requires { P::bound_role; })
+        return P::bound_role == tensor_role;
+    else
+        return by_default;
+}
+
+/// How many policies of the pack stand on the axis.
+template <class Axis, class... Ps> consteval int count_on() {
+    return (0 + ... + int{detail::stands_on<Ps, Axis>()});
+}
+
+namespace detail {
+
+template <class Axis, class... Ps> consteval std::size_t first_on() {
+    std::size_t index = sizeof...(Ps);
+    std::size_t i = 0;
+    ((index = (index == sizeof...(Ps) && stands_on<Ps, Axis>()) ? i : index, ++i), ...);
+    return index;
+}
+
+template <class Axis, class Default, class... Ps> consteval auto pick_policy() {
+    constexpr std::size_t index = first_on<Axis, Ps...>();
+    if constexpr (index == sizeof...(Ps))
+        return std::type_identity<Default>{};
+    else
+        return std::type_identity<type_at<index, Ps...>>{};
+}
+
+// Indices of the kept policies in canonical order: by stage, then by name; unnamed ones keep the list's order.
+template <std::size_t N> struct order {
+    std::array<std::size_t, N == 0 ? 1 : N> index{};
+    std::size_t count = 0;
+};
+
+template <class... Ps> consteval auto canonical_order(std::array<bool, sizeof...(Ps) + 1> const& kept) {
+    constexpr std::size_t n = sizeof...(Ps);
+    std::array<int, n + 1> const stage{policy_stage<Ps>()..., 0};
+    std::array<std::string_view, n + 1> const name{policy_name<Ps>()..., std::string_view{}};
+    order<n> result;
+    for (std::size_t i = 0; i < n; ++i) {
+        if (!kept[i]) continue;
+        std::size_t at = result.count++;
+        // insertion from the right keeps equal and unnamed policies in the order they were written
+        while (at > 0) {
+            std::size_t const before = result.index[at - 1];
+            bool const later = stage[before] > stage[i] || (stage[before] == stage[i] && name[before] > name[i] &&
+                                                            !name[before].empty() && !name[i].empty());
+            if (!later) break;
+            result.index[at] = before;
+            --at;
+        }
+        result.index[at] = i;
+    }
+    return result;
+}
+
+template <auto Order, class Indices, class... Ps> struct select_types;
+template <auto Order, std::size_t... I, class... Ps> struct select_types<Order, std::index_sequence<I...>, Ps...> {
+    using type = type_list<type_at<Order.index[I], Ps...>...>;
+};
+
+template <class Axis, class... Ps> struct all_on_axis {
+    static constexpr auto sorted = canonical_order<Ps...>({stands_on<Ps, Axis>()..., false});
+    using type = typename select_types<sorted, std::make_index_sequence<sorted.count>, Ps...>::type;
+};
+
+template <class Axis, role Role, bool ByDefault, class... Ps> struct all_for_role {
+    template <class P> static consteval bool keep() {
+        if constexpr (stands_on<P, Axis>())
+            return acts_on<P>(Role, ByDefault);
+        else
+            return false;
+    }
+    static constexpr auto sorted = canonical_order<Ps...>({keep<Ps>()..., false});
+    using type = typename select_types<sorted, std::make_index_sequence<sorted.count>, Ps...>::type;
+};
+
+template <class List> struct ops_of_list;
+template <class... Ps> struct ops_of_list<type_list<Ps...>> {
+    using type = flat_tuple<op_of<Ps>...>;
+    static constexpr type at(clock const& now) { return type{{{op_at<Ps>(now)}...}}; }
+};
+
+} // namespace detail
+
+/// The policy on a single-occupancy axis, or `Default`.
+template <class Axis, class Default, class... Ps>
+using pick = typename decltype(detail::pick_policy<Axis, Default, Ps...>())::type;
+
+/// All policies on an axis in canonical order, as a type_list.
+template <class Axis, class... Ps> using all_on = typename detail::all_on_axis<Axis, Ps...>::type;
+
+/// All policies on an axis that act on tensors of a role, in canonical order. `ByDefault`: whether a policy without
+/// `on<>` acts on this role.
+template <class Axis, role Role, bool ByDefault, class... Ps>
+using all_for = typename detail::all_for_role<Axis, Role, ByDefault, Ps...>::type;
+
+/// The flat tuple of the ops of a list of policies, and its value at a time.
+template <class List> using ops_of = typename detail::ops_of_list<List>::type;
+template <class List> constexpr ops_of<List> ops_at(clock const& now) {
+    return detail::ops_of_list<List>::at(now);
+}
+
+} // namespace espalier
