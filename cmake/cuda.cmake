@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sets ESPALIER_HAS_CUDA. sm_90 is the default architecture; a caller's CMAKE_CUDA_ARCHITECTURES is respected.
+set(ESPALIER_HAS_CUDA OFF)
+if(NOT ESPALIER_CUDA STREQUAL "OFF")
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 90)
+  endif()
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    set(ESPALIER_HAS_CUDA ON)
+    message(STATUS "espalier: CUDA ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
+  elseif(ESPALIER_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "espalier: ESPALIER_CUDA is ON but no CUDA compiler was found "
+                        "(put nvcc on PATH or set CMAKE_CUDA_COMPILER)")
+  endif()
+endif()
+if(NOT ESPALIER_HAS_CUDA)
+  message(STATUS "espalier: without CUDA")
+endif()

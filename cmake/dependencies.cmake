@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the public headers include: Eigen (products), zlib and nlohmann-json (readers, checkpoints, history). The package
+# configuration file finds the same three. Everything else is looked for where it is used.
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(ZLIB REQUIRED)
+find_package(nlohmann_json 3.10 REQUIRED)
+
+# oneDNN: Debian's CMake package needs OpenCL's development files, so the library is looked for by name.
+include(${CMAKE_CURRENT_LIST_DIR}/onednn.cmake)
+if(NOT ESPALIER_ONEDNN STREQUAL "OFF")
+  espalier_find_onednn()
+  if(ESPALIER_ONEDNN STREQUAL "ON" AND NOT ESPALIER_ONEDNN_FOUND)
+    message(FATAL_ERROR "espalier: ESPALIER_ONEDNN is ON but oneDNN was not found (Debian: apt-get install libdnnl-dev)")
+  endif()
+endif()
+if(ESPALIER_ONEDNN_FOUND)
+  message(STATUS "espalier: oneDNN products available (${ESPALIER_ONEDNN_LIBRARY})")
+else()
+  message(STATUS "espalier: no oneDNN; products use Eigen")
+endif()

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+# Compiler flags of Espalier's own executables (target espalier_flags); nothing here reaches a consumer unasked.
+include(${CMAKE_CURRENT_LIST_DIR}/arch-flags.cmake)
+
+if(ESPALIER_ARCH_FLAGS STREQUAL "none")
+  set(espalier_arch "")
+  set(espalier_arch_reason "ESPALIER_ARCH_FLAGS is none")
+elseif(ESPALIER_ARCH_FLAGS)
+  separate_arguments(espalier_arch UNIX_COMMAND "${ESPALIER_ARCH_FLAGS}")
+  set(espalier_arch_reason "given by ESPALIER_ARCH_FLAGS")
+else()
+  espalier_recommended_arch_flags(espalier_arch espalier_arch_reason)
+endif()
+
+# Floating point: errno and traps are given up, nothing else. Contraction to fused multiply-add stays the compiler's
+# default (on), as in nvcc; no reassociation, no assumption about NaN or infinity.
+set(espalier_float -fno-math-errno -fno-trapping-math)
+# Packs are passed by value only between inlined functions, so the note about their calling convention is noise.
+set(espalier_warnings -Wall -Wextra -Wshadow -Werror -Wno-psabi)
+set(espalier_sanitizers "")
+if(ESPALIER_SANITIZE)
+  set(espalier_sanitizers -fsanitize=${ESPALIER_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC's flow analysis sees the sanitizers' own branches.
+    list(APPEND espalier_warnings -Wno-maybe-uninitialized)
+  endif()
+endif()
+
+add_library(espalier_flags INTERFACE)
+set(espalier_host ${espalier_warnings} ${espalier_float} ${espalier_arch} ${espalier_sanitizers})
+# nvcc writes #line directives that -Wpedantic refuses, so that one is for C++ only.
+target_compile_options(espalier_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${espalier_host};-Wpedantic>")
+target_link_options(espalier_flags INTERFACE ${espalier_sanitizers})
+if(ESPALIER_HAS_CUDA)
+  list(JOIN espalier_host "," espalier_host_joined)
+  target_compile_options(espalier_flags INTERFACE
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${espalier_host_joined};--Werror=all-warnings>")
+endif()
+
+if(PROJECT_IS_TOP_LEVEL)
+  list(JOIN espalier_arch " " espalier_arch_text)
+  if(NOT espalier_arch_text)
+    set(espalier_arch_text "(baseline)")
+  endif()
+  message(STATUS "espalier: architecture flags ${espalier_arch_text}: ${espalier_arch_reason}")
+  list(JOIN espalier_float " " espalier_float_text)
+  message(STATUS "espalier: floating point ${espalier_float_text}; contraction as the compiler's default")
+endif()

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# The public targets. espalier::headers carries include folders, the language level and the three libraries that public
+# headers include; no compiler flags.
+include(GNUInstallDirs)
+
+add_library(espalier_headers INTERFACE)
+add_library(espalier::headers ALIAS espalier_headers)
+set_target_properties(espalier_headers PROPERTIES EXPORT_NAME headers)
+target_compile_features(espalier_headers INTERFACE cxx_std_20)
+target_include_directories(espalier_headers INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/kernels/include>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_libraries(espalier_headers INTERFACE Eigen3::Eigen ZLIB::ZLIB nlohmann_json::nlohmann_json)
+
+# espalier::kernels: the precompiled instantiations, when CUDA is on and there are any.
+if(ESPALIER_HAS_CUDA)
+  file(GLOB_RECURSE espalier_kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
+  if(espalier_kernel_sources)
+    add_library(espalier_kernels STATIC ${espalier_kernel_sources})
+    add_library(espalier::kernels ALIAS espalier_kernels)
+    set_target_properties(espalier_kernels PROPERTIES EXPORT_NAME kernels POSITION_INDEPENDENT_CODE ON)
+    target_compile_features(espalier_kernels PUBLIC cuda_std_20)
+    target_link_libraries(espalier_kernels
+      PUBLIC espalier_headers CUDA::cudart CUDA::cublasLt
+      PRIVATE $<BUILD_INTERFACE:espalier_flags>)
+  else()
+    message(STATUS "espalier: kernels/ has no .cu yet, so there is no espalier::kernels")
+  endif()
+endif()
+
+# What our own executables link.
+add_library(espalier_program INTERFACE)
+target_link_libraries(espalier_program INTERFACE espalier_headers espalier_flags)
+if(ESPALIER_ONEDNN_FOUND)
+  target_link_libraries(espalier_program INTERFACE espalier::onednn)
+endif()
+target_compile_definitions(espalier_program INTERFACE
+  ESPALIER_EXAMPLE_DATA="${PROJECT_SOURCE_DIR}/examples/data")
