@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the blocks of a layer lie in the arenas. Every extent is a compile-time function of the layer; only the batch
+// capacity is known at construction, and it enters linearly: block size = row_bytes * capacity + fixed_bytes.
+#pragma once
+
+#include <espalier/core/view.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace espalier {
+
+/// Batch capacities are multiples of this, so that every block of the arenas starts on a cache line.
+inline constexpr index_t row_granule = 32;
+
+/// Tensors start at multiples of this many elements: 64 bytes even in bf16.
+inline constexpr index_t tensor_granule = 32;
+
+constexpr index_t round_up(index_t n, index_t granule) {
+    return (n + granule - 1) / granule * granule;
+}
+constexpr index_t padded(index_t elements) {
+    return round_up(elements, tensor_granule);
+}
+
+/// A size that grows with the batch capacity, in bytes.
+struct extent {
+    index_t per_row = 0;
+    index_t fixed = 0;
+
+    constexpr index_t bytes(index_t capacity) const { return per_row * capacity + fixed; }
+    friend constexpr extent operator+(extent a, extent b) { return {a.per_row + b.per_row, a.fixed + b.fixed}; }
+    friend constexpr extent operator*(index_t n, extent a) { return {n * a.per_row, n * a.fixed}; }
+    friend constexpr bool operator==(extent const&, extent const&) = default;
+};
+
+/// The smallest extent that contains both.
+constexpr extent larger(extent a, extent b) {
+    return {a.per_row > b.per_row ? a.per_row : b.per_row, a.fixed > b.fixed ? a.fixed : b.fixed};
+}
+
+/// What one layer needs. Also used as an offset: the sum of the footprints before it.
+struct footprint {
+    index_t parameters = 0; ///< elements, each tensor padded
+    index_t state = 0;      ///< elements that training writes outside the optimizer: running means
+    index_t mask_words = 0; ///< 32-bit words of bit masks
+    index_t group_sets = 0; ///< grouped penalties, each with a vector of norms
+    extent tape{};          ///< what backward needs from forward
+    int tensors = 0;        ///< trained tensors
+    int terms = 0;          ///< values added to the loss
+    int streams = 0;        ///< streams of random bits
+
+    friend constexpr footprint operator+(footprint const& a, footprint const& b) {
+        return {a.parameters + b.parameters, a.state + b.state,    a.mask_words + b.mask_words,
+                a.group_sets + b.group_sets, a.tape + b.tape,      a.tensors + b.tensors,
+                a.terms + b.terms,           a.streams + b.streams};
+    }
+    friend constexpr bool operator==(footprint const&, footprint const&) = default;
+};
+
+/// `n` rows of `width` elements of type T, a multiple of 64 bytes for every capacity.
+template <class T> constexpr extent row_block(index_t width) {
+    return {round_up(width * static_cast<index_t>(sizeof(T)), 2), 0};
+}
+
+/// `n` elements of type T that do not depend on the batch.
+template <class T> constexpr extent fixed_block(index_t n) {
+    return {0, round_up(n * static_cast<index_t>(sizeof(T)), 64)};
+}
+
+/// The blocks of one layer. Offsets were added on the way down; a null arena is absent.
+template <class T> struct layer_memory {
+    T* parameters = nullptr;
+    T* operands = nullptr;        ///< what products read where it differs from the parameters
+    T* gradients = nullptr;       ///< of the task
+    T const* reference = nullptr; ///< gradients of a second stream
+    T* moments = nullptr;         ///< optimizer state, `moment_stride` elements from one to the next
+    index_t moment_stride = 0;
+    T* state = nullptr;
+    std::uint32_t* masks = nullptr;
+    index_t const* group_offset = nullptr; ///< of each grouped penalty, into `norms` and `next_norms`
+    T const* norms = nullptr;              ///< squared norms of the groups before this update
+    T* next_norms = nullptr;               ///< accumulated by this update for the next one
+    std::byte* tape = nullptr;
+    std::byte* work = nullptr;
+    double* terms = nullptr;
+    std::uint32_t stream = 0;
+    index_t capacity = 0;
+
+    /// The memory of a child that starts `at` after this one's beginning; its work space starts at `child_work`.
+    constexpr layer_memory child(footprint const& at, extent child_work) const {
+        layer_memory m = *this;
+        m.parameters = parameters ? parameters + at.parameters : nullptr;
+        m.operands = operands ? operands + at.parameters : nullptr;
+        m.gradients = gradients ? gradients + at.parameters : nullptr;
+        m.reference = reference ? reference + at.parameters : nullptr;
+        m.moments = moments ? moments + at.parameters : nullptr;
+        m.state = state ? state + at.state : nullptr;
+        m.masks = masks ? masks + at.mask_words : nullptr;
+        m.group_offset = group_offset ? group_offset + at.group_sets : nullptr;
+        m.tape = tape ? tape + at.tape.bytes(capacity) : nullptr;
+        m.work = work ? work + child_work.bytes(capacity) : nullptr;
+        m.terms = terms ? terms + at.terms : nullptr;
+        m.stream = stream + static_cast<std::uint32_t>(at.streams);
+        return m;
+    }
+
+    template <class U> U* tape_block(extent at) const { return reinterpret_cast<U*>(tape + at.bytes(capacity)); }
+    template <class U> U* work_block(extent at) const { return reinterpret_cast<U*>(work + at.bytes(capacity)); }
+};
+
+} // namespace espalier

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// The update of one weight, composed from ops at compile time. In this order:
+//     g  <- pull(gradient)                     back through the map from raw to effective weights
+//     g  <- g + sum_i penalty_i'(w)
+//     g  <- transform_k(... transform_1(g))    by stage: add, gate, scale, clip
+//     w  <- optimizer(w, g, moments)
+//     w  <- prox_n(... prox_1(w))
+//     operand <- effective(w)                  what the products of the next step read
+// All of it between one load and one store of the weight.
+#pragma once
+
+#include <espalier/core/flat_tuple.hpp>
+#include <espalier/core/macros.hpp>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace espalier {
+
+/// Over what a penalty on parameters sums: single elements, or the rows or columns of the tensor as groups.
+enum class group_scope { element, rows, columns };
+
+/// Order of gradient transforms, whatever their order in the list.
+enum class transform_stage : int { add = 0, gate = 1, scale = 2, clip = 3 };
+
+/// What the optimizer is told about one tensor: factors of its learning rate and decay.
+struct tensor_rates {
+    double learning_rate = 1.0;
+    double decay = 1.0;
+    bool frozen = false;
+};
+
+/// What a gradient transform may look at beside the gradient.
+template <class T, class Bits> struct transform_element {
+    T weight;
+    T reference;   ///< gradient of the second stream, 0 where there is none
+    Bits bits;     ///< a 16-bit random draw of this element, 0 when nobody draws
+    T global_norm; ///< Euclidean norm of all gradients, 0 when nobody asks
+};
+
+namespace detail {
+
+template <class Op> consteval bool is_proximal() {
+    if constexpr (requires { Op::proximal; })
+        return Op::proximal;
+    else
+        return false;
+}
+
+template <class Op> consteval group_scope penalty_groups() {
+    if constexpr (requires { Op::groups; })
+        return Op::groups;
+    else
+        return group_scope::element;
+}
+
+template <class Op> consteval bool op_draws() {
+    if constexpr (requires { Op::draws; })
+        return Op::draws;
+    else
+        return false;
+}
+
+template <class Op> consteval bool op_needs_reference() {
+    if constexpr (requires { Op::needs_reference; })
+        return Op::needs_reference;
+    else
+        return false;
+}
+
+template <class Op> consteval bool op_needs_global_norm() {
+    if constexpr (requires { Op::needs_global_norm; })
+        return Op::needs_global_norm;
+    else
+        return false;
+}
+
+} // namespace detail
+
+/// The part of an update that a layer decides for one tensor.
+///   Map         raw weight -> effective weight (masks, weight maps); see weight/concept.hpp
+///   Penalties   flat_tuple of penalty ops
+///   Transforms  flat_tuple of gradient transform ops
+template <class Map, class Penalties, class Transforms> struct tensor_rule;
+
+template <class Map, class... Penalties, class... Transforms>
+struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
+    [[no_unique_address]] Map map;
+    [[no_unique_address]] flat_tuple<Penalties...> penalties;
+    [[no_unique_address]] flat_tuple<Transforms...> transforms;
+
+    static constexpr int penalty_count = sizeof...(Penalties);
+    static constexpr int group_sets = (0 + ... + int{detail::penalty_groups<Penalties>() != group_scope::element});
+    static constexpr bool grouped = group_sets > 0;
+    static constexpr bool draws = (false || ... || detail::op_draws<Transforms>());
+    static constexpr bool needs_reference = (false || ... || detail::op_needs_reference<Transforms>());
+    static constexpr bool needs_global_norm = (false || ... || detail::op_needs_global_norm<Transforms>());
+    static constexpr bool uses_mask = Map::uses_mask;
+    /// Whether products read something else than the raw weights.
+    static constexpr bool needs_operand = Map::needs_operand;
+};
+
+/// Passes over the weights that a rule costs beyond the one update pass.
+template <class Rule> consteval int extra_passes() {
+    return Rule::needs_global_norm ? 1 : 0;
+}
+
+/// One element. `State` is the optimizer's moments of this element; `norm(i)` the norm of the group that the i-th
+/// grouped penalty sees; `value(i, v)` receives the value of penalty i before the step.
+template <class Optimizer, class Rule, class T, class Bits, class Keep, class Norm, class Value>
+ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T weight, T gradient, T* moments,
+                             T learning_rate, T decay, Keep keep, transform_element<T, Bits> element, Norm const& norm,
+                             Value const& value) {
+    T g = rule.map.pull(gradient, weight, keep);
+    {
+        int index = 0;
+        int group = 0;
+        for_each(rule.penalties, [&](auto const& penalty) {
+            using op = std::remove_cvref_t<decltype(penalty)>;
+            if constexpr (detail::penalty_groups<op>() != group_scope::element) {
+                if constexpr (!detail::is_proximal<op>()) g = g + penalty.gradient(weight, norm(group));
+                ++group;
+            } else {
+                value(index, penalty.value(weight));
+                if constexpr (!detail::is_proximal<op>()) g = g + penalty.gradient(weight);
+            }
+            ++index;
+        });
+    }
+    for_each(rule.transforms, [&](auto const& transform) { g = transform.apply(g, element); });
+    T next = optimizer.step(weight, g, moments, learning_rate, decay);
+    {
+        int group = 0;
+        for_each(rule.penalties, [&](auto const& penalty) {
+            using op = std::remove_cvref_t<decltype(penalty)>;
+            if constexpr (detail::penalty_groups<op>() != group_scope::element) {
+                if constexpr (detail::is_proximal<op>()) next = penalty.prox(next, learning_rate, norm(group));
+                ++group;
+            } else if constexpr (detail::is_proximal<op>()) {
+                next = penalty.prox(next, learning_rate);
+            }
+        });
+    }
+    return rule.map.store(next, keep);
+}
+
+} // namespace espalier

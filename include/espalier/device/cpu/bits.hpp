@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. Random decisions of a strip of rows, drawn ahead of the loop that uses them.
+#pragma once
+
+#include <espalier/core/pack.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/core/rows.hpp>
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace espalier::cpu {
+
+/// Unsigned integers, one for every lane of T: what a 16-bit draw is widened to.
+template <class T>
+using bits_of =
+    std::conditional_t<is_pack<T>,
+                       pack<std::conditional_t<sizeof(scalar_of<T>) == 4, std::uint32_t, std::uint64_t>, pack_width<T>>,
+                       std::uint32_t>;
+
+/// Widens consecutive 16-bit draws to the lanes of T. `p` must be readable for all lanes.
+template <class T> ESPALIER_FN bits_of<T> load_bits(std::uint16_t const* p) {
+    if constexpr (!is_pack<T>) {
+        return *p;
+    } else {
+        bits_of<T> r;
+#if ESPALIER_PACK_BYTES == 0
+        for (int i = 0; i < pack_width<T>; ++i)
+            r.v[i] = p[i];
+#else
+        using chunk = typename bits_of<T>::chunk;
+        typedef std::uint16_t half __attribute__((vector_size(bits_of<T>::lanes * 2)));
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < bits_of<T>::chunks; ++i) {
+            half h;
+            std::memcpy(&h, p + i * bits_of<T>::lanes, sizeof h);
+            r.v[i] = __builtin_convertvector(h, chunk);
+        }
+#endif
+        return r;
+    }
+}
+
+/// Draws held at once: fits the first-level cache beside the data they decide about.
+inline constexpr index_t strip_draws = 4096;
+
+/// A buffer for the draws of up to strip_draws decisions, padded so that a whole pack can be read at its end.
+struct draw_buffer {
+    alignas(64) std::uint16_t value[strip_draws + 64];
+};
+
+} // namespace espalier::cpu

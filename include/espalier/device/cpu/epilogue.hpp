@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. The epilogue of a layer on one core: one loop for any composition of activation, dropout and activation
+// penalties.
+#pragma once
+
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/core/rows.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/device/cpu/bits.hpp>
+
+namespace espalier::cpu {
+
+/// Where an epilogue leaves and finds the sums of its penalties. `value[i]` receives the term of penalty i;
+/// `column_sums` holds, for each column penalty, one sum a column, `column_stride` apart.
+template <class T> struct epilogue_statistics {
+    double* value = nullptr;
+    T* column_sums = nullptr;
+    index_t column_stride = 0;
+};
+
+namespace detail {
+
+/// Calls body(first_row, row_count, first_column, column_count) over tiles whose draws fit the buffer. First columns
+/// are multiples of 128 so that draws come in whole blocks.
+template <class Body> ESPALIER_FN void for_tiles(index_t row_count, index_t columns, Body const& body) {
+    index_t const tile_columns = columns < strip_draws ? columns : strip_draws;
+    index_t const padded_columns = (tile_columns + 7) / 8 * 8;
+    index_t const tile_rows = strip_draws / padded_columns;
+    for (index_t r = 0; r < row_count; r += tile_rows) {
+        index_t const n = row_count - r < tile_rows ? row_count - r : tile_rows;
+        for (index_t c = 0; c < columns; c += tile_columns)
+            body(r, n, c, columns - c < tile_columns ? columns - c : tile_columns);
+    }
+}
+
+template <class Op>
+ESPALIER_FN void draw_tile(random_site const& site, rows const& batch, index_t first_row, index_t row_count,
+                           index_t first_column, index_t column_count, draw_buffer& draws) {
+    if constexpr (Op::scope == random_scope::element) {
+        auto const blocks = static_cast<std::uint32_t>((column_count + 7) / 8);
+        auto const block = static_cast<std::uint32_t>(first_column / 8);
+        if (batch.origin)
+            fill_bits(site, batch.origin + first_row, row_count, block, blocks, draws.value);
+        else
+            fill_bits(site, batch.first + static_cast<std::uint32_t>(first_row), row_count, block, blocks, draws.value);
+    } else if constexpr (Op::scope == random_scope::row) {
+        for (index_t r = 0; r < row_count; ++r)
+            draws.value[r] = static_cast<std::uint16_t>(draw(site, batch.origin_of(first_row + r), 0)[0]);
+    }
+}
+
+/// The draws of one row for the lanes of T, starting at column c of the tile.
+template <class T, class Op>
+ESPALIER_FN bits_of<T> tile_bits(draw_buffer const& draws, index_t row, index_t c, index_t row_stride) {
+    if constexpr (Op::scope == random_scope::element)
+        return load_bits<T>(draws.value + row * row_stride + c);
+    else if constexpr (Op::scope == random_scope::row)
+        return bits_of<T>(draws.value[row]);
+    else
+        return bits_of<T>(0);
+}
+
+} // namespace detail
+
+/// y = factor * activation(z) over a batch; `z` and `y` may be the same memory. Penalty values, when `statistics.value`
+/// is given, are written, not added.
+template <class T, class Op>
+void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
+                      rows const& batch, epilogue_statistics<T> statistics) {
+    using P = native_pack<T>;
+    constexpr index_t lanes = pack_width<P>;
+    Op const op = given; // a copy: through a reference its numbers might alias y
+    draw_buffer draws;
+    double element_sum[Op::penalty_count + 1] = {};
+    if constexpr (Op::column_penalties > 0)
+        for (int i = 0; i < Op::column_penalties; ++i)
+            for (index_t c = 0; c < z.columns; ++c)
+                statistics.column_sums[i * statistics.column_stride + c] = T(0);
+
+    detail::for_tiles(z.rows, z.columns, [&](index_t r0, index_t rn, index_t c0, index_t cn) {
+        detail::draw_tile<Op>(site, batch, r0, rn, c0, cn, draws);
+        index_t const draw_stride = (cn + 7) / 8 * 8;
+        for (index_t r = 0; r < rn; ++r) {
+            T const* const from = z.row(r0 + r) + c0;
+            T* const to = y.row(r0 + r) + c0;
+            P contribution[Op::penalty_count + 1];
+            for (auto& sum : contribution)
+                sum = P(T(0));
+            auto const element = [&](index_t c, auto load_some, auto store_some, auto partial) {
+                P const value = op.forward(load_some(from + c), detail::tile_bits<P, Op>(draws, r, c, draw_stride));
+                store_some(to + c, value);
+                if constexpr (Op::has_penalties) {
+                    int index = 0;
+                    int column_index = 0;
+                    for_each(op.penalties, [&](auto const& penalty) {
+                        using penalty_op = std::remove_cvref_t<decltype(penalty)>;
+                        P const share = partial(penalty.contribution(value));
+                        if constexpr (penalty_op::scope == penalty_scope::column) {
+                            T* const sums = statistics.column_sums + column_index++ * statistics.column_stride + c0 + c;
+                            store_some(sums, load_some(sums) + share);
+                        } else {
+                            contribution[index] = contribution[index] + share;
+                        }
+                        ++index;
+                    });
+                }
+            };
+            index_t c = 0;
+            for (; c + lanes <= cn; c += lanes)
+                element(
+                    c, [](T const* p) { return P::load(p); }, [](T* p, P const& v) { v.store(p); },
+                    [](P const& v) { return v; });
+            if (c < cn) {
+                int const rest = static_cast<int>(cn - c);
+                element(
+                    c, [&](T const* p) { return P::load(p, rest); }, [&](T* p, P const& v) { v.store(p, rest); },
+                    [&](P const& v) { return select(mask_of<P>::first(rest), v, P(T(0))); });
+            }
+            if constexpr (Op::has_penalties)
+                for (int i = 0; i < Op::penalty_count; ++i)
+                    element_sum[i] += static_cast<double>(horizontal_sum(contribution[i]));
+        }
+    });
+
+    if constexpr (Op::has_penalties) {
+        if (statistics.value && z.rows > 0) {
+            int index = 0;
+            int column_index = 0;
+            double const row_count = static_cast<double>(z.rows);
+            for_each(op.penalties, [&](auto const& penalty) {
+                using penalty_op = std::remove_cvref_t<decltype(penalty)>;
+                if constexpr (penalty_op::scope == penalty_scope::column) {
+                    double total = 0.0;
+                    T const* const sums = statistics.column_sums + column_index++ * statistics.column_stride;
+                    for (index_t c = 0; c < z.columns; ++c)
+                        total += penalty.finish(static_cast<double>(sums[c]), row_count);
+                    statistics.value[index] = total;
+                } else {
+                    statistics.value[index] = penalty.finish(element_sum[index], row_count);
+                }
+                ++index;
+            });
+        }
+    }
+}
+
+/// dz from dy; `dy` and `dz` may be the same memory. `bias_gradient`, when given, receives the column sums of dz.
+template <class T, class Op>
+void epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
+                       T* bias_gradient, random_site const& site, rows const& batch,
+                       epilogue_statistics<T> statistics) {
+    using P = native_pack<T>;
+    constexpr index_t lanes = pack_width<P>;
+    Op const op = given;
+    P const row_count(static_cast<T>(z.rows));
+    draw_buffer draws;
+    if (bias_gradient)
+        for (index_t c = 0; c < z.columns; ++c)
+            bias_gradient[c] = T(0);
+
+    detail::for_tiles(z.rows, z.columns, [&](index_t r0, index_t rn, index_t c0, index_t cn) {
+        detail::draw_tile<Op>(site, batch, r0, rn, c0, cn, draws);
+        index_t const draw_stride = (cn + 7) / 8 * 8;
+        // Columns outside: the bias gradient of a pack of columns stays in a register for the whole strip of rows.
+        auto const column = [&](index_t c, auto load_some, auto store_some) {
+            P sum(T(0));
+            auto const column_sum = [&](int i) {
+                return load_some(statistics.column_sums + i * statistics.column_stride + c0 + c);
+            };
+            for (index_t r = 0; r < rn; ++r) {
+                P const gradient =
+                    op.backward(load_some(z.row(r0 + r) + c0 + c), load_some(dy.row(r0 + r) + c0 + c),
+                                detail::tile_bits<P, Op>(draws, r, c, draw_stride), row_count, column_sum);
+                store_some(dz.row(r0 + r) + c0 + c, gradient);
+                sum = sum + gradient;
+            }
+            if (bias_gradient) {
+                T* const to = bias_gradient + c0 + c;
+                store_some(to, load_some(to) + sum);
+            }
+        };
+        index_t c = 0;
+        for (; c + lanes <= cn; c += lanes)
+            column(
+                c, [](T const* p) { return P::load(p); }, [](T* p, P const& v) { v.store(p); });
+        if (c < cn) {
+            int const rest = static_cast<int>(cn - c);
+            column(
+                c, [&](T const* p) { return P::load(p, rest); }, [&](T* p, P const& v) { v.store(p, rest); });
+        }
+    });
+}
+
+} // namespace espalier::cpu

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. The update of one tensor on one core: one read and one write of the weights for any composition of
+// penalties, transforms, optimizer, prox and mask.
+#pragma once
+
+#include <espalier/core/pack.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/device/cpu/bits.hpp>
+
+#include <cmath>
+
+namespace espalier::cpu {
+
+/// One tensor of the network in an update. Matrices are `rows` x `columns`, contiguous; a vector has one row.
+template <class T> struct update_segment {
+    index_t rows = 0;
+    index_t columns = 0;
+    T* weights = nullptr;
+    T const* gradients = nullptr;
+    T const* reference = nullptr;
+    T* moments = nullptr;
+    index_t moment_stride = 0;
+    T* operands = nullptr;
+    std::uint32_t const* mask = nullptr; ///< bit i of the sequence: element i is kept
+    T const* const* norms = nullptr;     ///< for each grouped penalty: squared norms of its groups
+    T* const* next_norms = nullptr;      ///< for each grouped penalty: where squares of the new weights are added
+    double* values = nullptr;            ///< for each penalty: its value before the step is added here
+    random_site site{};
+    double global_norm = 0.0;
+    tensor_rates rates{};
+};
+
+namespace detail {
+
+/// Lanes of a bit mask starting at element i.
+template <class P> ESPALIER_FN mask_of<P> load_mask(std::uint32_t const* words, index_t i) {
+    constexpr int lanes = pack_width<P>;
+    using U = std::conditional_t<sizeof(scalar_of<P>) == 4, std::uint32_t, std::uint64_t>;
+    std::uint32_t word = words[i / 32] >> (i % 32);
+    if (i % 32 + lanes > 32) word |= words[i / 32 + 1] << (32 - i % 32);
+    U bit[lanes];
+    for (int k = 0; k < lanes; ++k)
+        bit[k] = U(1) << k;
+    return (pack<U, lanes>(static_cast<U>(word)) & pack<U, lanes>::load(bit)) != pack<U, lanes>(U(0));
+}
+
+template <class Optimizer, class Rule, class T> struct update_loop {
+    using P = native_pack<T>;
+    static constexpr index_t lanes = pack_width<P>;
+    static constexpr int moments = Optimizer::moments;
+    static constexpr int value_count = Rule::penalty_count + 1;
+
+    Optimizer const optimizer;
+    Rule const rule;
+    update_segment<T> const& s;
+    P const learning_rate;
+    P const decay;
+    P const global_norm;
+
+    update_loop(Optimizer const& o, Rule const& r, update_segment<T> const& segment)
+        : optimizer(o), rule(r), s(segment), learning_rate(static_cast<T>(o.rate() * segment.rates.learning_rate)),
+          decay(static_cast<T>(segment.rates.decay)), global_norm(static_cast<T>(segment.global_norm)) {}
+
+    /// One pack of weights at element i; `count` of its lanes are weights.
+    template <bool Partial, class Norm>
+    ESPALIER_FN P element(index_t i, int count, std::uint16_t const* draws, Norm const& norm, P* sums) const {
+        auto const get = [&](T const* p) {
+            if constexpr (Partial)
+                return P::load(p, count);
+            else
+                return P::load(p);
+        };
+        auto const put = [&](T* p, P const& v) {
+            if constexpr (Partial)
+                v.store(p, count);
+            else
+                v.store(p);
+        };
+        P const w = get(s.weights + i);
+        P moment[moments + 1];
+        for (int m = 0; m < moments; ++m)
+            moment[m] = get(s.moments + m * s.moment_stride + i);
+        mask_of<P> keep(true);
+        if constexpr (Rule::uses_mask) keep = load_mask<P>(s.mask, i);
+        transform_element<P, bits_of<P>> about{w, P(T(0)), bits_of<P>(0), global_norm};
+        if constexpr (Rule::needs_reference) about.reference = get(s.reference + i);
+        if constexpr (Rule::draws) about.bits = load_bits<P>(draws);
+        P const next = update_element(optimizer, rule, w, get(s.gradients + i), moment, learning_rate, decay, keep,
+                                      about, norm, [&](int k, P const& v) {
+                                          if constexpr (Partial)
+                                              sums[k] = sums[k] + select(mask_of<P>::first(count), v, P(T(0)));
+                                          else
+                                              sums[k] = sums[k] + v;
+                                      });
+        put(s.weights + i, next);
+        for (int m = 0; m < moments; ++m)
+            put(s.moments + m * s.moment_stride + i, moment[m]);
+        if constexpr (Rule::needs_operand) put(s.operands + i, rule.map.effective(next, keep));
+        return next;
+    }
+
+    /// Elements [first, first + n), n at most strip_draws.
+    template <class Norm, class Then>
+    ESPALIER_FN void strip(index_t first, index_t n, draw_buffer& draws, Norm const& norm, Then const& then) const {
+        if constexpr (Rule::draws)
+            // The tensor is one long row: element i is column i of row 0.
+            fill_bits(s.site, std::uint32_t{0}, 1, static_cast<std::uint32_t>(first / 8),
+                      static_cast<std::uint32_t>((n + first % 8 + 7) / 8), draws.value);
+        std::uint16_t const* const bits = draws.value + first % 8;
+        P sums[value_count];
+        for (auto& sum : sums)
+            sum = P(T(0));
+        index_t i = 0;
+        for (; i + lanes <= n; i += lanes)
+            then(i, static_cast<int>(lanes), element<false>(first + i, lanes, bits + i, norm(i, lanes), sums));
+        if (i < n) {
+            int const rest = static_cast<int>(n - i);
+            then(i, rest, element<true>(first + i, rest, bits + i, norm(i, rest), sums));
+        }
+        if (s.values)
+            for (int k = 0; k < Rule::penalty_count; ++k)
+                s.values[k] += static_cast<double>(horizontal_sum(sums[k]));
+    }
+
+    void run() const {
+        draw_buffer draws;
+        if constexpr (!Rule::grouped) {
+            index_t const n = s.rows * s.columns;
+            auto const no_norm = [](index_t, index_t) { return [](int) { return P(T(0)); }; };
+            for (index_t i = 0; i < n; i += strip_draws)
+                strip(i, n - i < strip_draws ? n - i : strip_draws, draws, no_norm, [](index_t, int, P const&) {});
+        } else {
+            for (index_t r = 0; r < s.rows; ++r) {
+                P row_sum(T(0));
+                for (index_t c0 = 0; c0 < s.columns; c0 += strip_draws) {
+                    index_t const n = s.columns - c0 < strip_draws ? s.columns - c0 : strip_draws;
+                    auto const norm = [&](index_t c, index_t count) {
+                        return [this, r, at = c0 + c, count](int group) {
+                            bool const by_column = groups_of(group) == group_scope::columns;
+                            if (!by_column) return P(s.norms[group][r]);
+                            return count == lanes ? P::load(s.norms[group] + at)
+                                                  : P::load(s.norms[group] + at, static_cast<int>(count));
+                        };
+                    };
+                    strip(r * s.columns + c0, n, draws, norm, [&](index_t c, int count, P const& w) {
+                        P const square = select(mask_of<P>::first(count), w * w, P(T(0)));
+                        row_sum = row_sum + square;
+                        for (int g = 0; g < Rule::group_sets; ++g) {
+                            if (groups_of(g) != group_scope::columns) continue;
+                            T* const to = s.next_norms[g] + c0 + c;
+                            (P::load(to, count) + square).store(to, count);
+                        }
+                    });
+                }
+                for (int g = 0; g < Rule::group_sets; ++g)
+                    if (groups_of(g) == group_scope::rows) s.next_norms[g][r] += horizontal_sum(row_sum);
+            }
+        }
+    }
+
+    /// The scope of the g-th grouped penalty.
+    ESPALIER_FN group_scope groups_of(int g) const {
+        group_scope found = group_scope::element;
+        int index = 0;
+        for_each(rule.penalties, [&](auto const& penalty) {
+            constexpr group_scope scope = espalier::detail::penalty_groups<std::remove_cvref_t<decltype(penalty)>>();
+            if constexpr (scope != group_scope::element)
+                if (index++ == g) found = scope;
+        });
+        return found;
+    }
+};
+
+} // namespace detail
+
+/// Updates one tensor. Frozen tensors are the caller's to skip.
+template <class T, class Optimizer, class Rule>
+void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> const& segment) {
+    detail::update_loop<Optimizer, Rule, T>(optimizer, rule, segment).run();
+}
+
+/// sum of squares of a tensor in a fixed order, for norms over the whole network.
+template <class T> double sum_of_squares(T const* p, index_t n) {
+    using P = native_pack<T>;
+    constexpr index_t lanes = pack_width<P>;
+    constexpr index_t strip = 4096;
+    double total = 0.0;
+    for (index_t s = 0; s < n; s += strip) {
+        index_t const end = n - s < strip ? n : s + strip;
+        P sum(T(0));
+        index_t i = s;
+        for (; i + lanes <= end; i += lanes) {
+            P const v = P::load(p + i);
+            sum = sum + v * v;
+        }
+        if (i < end) {
+            P const v = P::load(p + i, static_cast<int>(end - i));
+            sum = sum + v * v;
+        }
+        total += static_cast<double>(horizontal_sum(sum));
+    }
+    return total;
+}
+
+} // namespace espalier::cpu

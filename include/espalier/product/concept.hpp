@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The product seam: the three matrix products of a layer, over views with run-time sizes.
+//
+// Archetype:
+//
+//     struct my_product {
+//         using axis = espalier::axis::product;
+//         static constexpr std::string_view name = "mine";
+//         // bytes of packing space for any product whose extents are at most these
+//         template <class T> static std::size_t scratch(index_t rows, index_t inner, index_t columns);
+//         // z = x W + bias          x: rows x in, W: in x out, bias: out or null, z: rows x out
+//         template <class T> static void forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias,
+//                                                matrix_view<T> z, scratch_view space);
+//         // dx = dz W^T
+//         template <class T> static void input_gradient(matrix_view<T const> dz, matrix_view<T const> w,
+//                                                       matrix_view<T> dx, scratch_view space);
+//         // dW = x^T dz
+//         template <class T> static void weight_gradient(matrix_view<T const> x, matrix_view<T const> dz,
+//                                                        matrix_view<T> dw, scratch_view space);
+//     };
+//
+// A product never allocates: its packing space comes from the executor's arena.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/view.hpp>
+
+#include <cstddef>
+
+namespace espalier {
+
+/// Memory that a product may use while it runs, 64-byte aligned.
+struct scratch_view {
+    std::byte* data = nullptr;
+    std::size_t size = 0;
+};
+
+template <class P, class T>
+concept product_policy = requires(matrix_view<T const> in, matrix_view<T> out, T const* bias, scratch_view space,
+                                  index_t n) {
+    { P::template scratch<T>(n, n, n) } -> std::convertible_to<std::size_t>;
+    P::template forward<T>(in, in, bias, out, space);
+    P::template input_gradient<T>(in, in, out, space);
+    P::template weight_gradient<T>(in, in, out, space);
+};
+
+} // namespace espalier
