@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// Safetensors: what is written is read back, the layout is the documented one, and nothing malformed gets through.
+#include <espalier/io/safetensors.hpp>
+
+#include "temporary_folder.hpp"
+#include <support/catch.hpp>
+
+#include <cmath>
+#include <limits>
+
+using namespace espalier_test;
+using espalier::array_view;
+using espalier::dtype;
+using espalier::file_error;
+using espalier::index_t;
+using espalier::make_record;
+using espalier::read_safetensors;
+using espalier::tensor_record;
+using espalier::write_safetensors;
+
+namespace {
+
+template <class T> array_view<T const> view(std::vector<T> const& values) {
+    return {values.data(), static_cast<index_t>(values.size())};
+}
+
+/// A file with the given header text and data, the way a foreign (or hostile) writer may have made it.
+std::string raw_file(std::string const& header, std::string const& data) {
+    std::uint64_t const length = header.size();
+    return std::string(reinterpret_cast<char const*>(&length), 8) + header + data;
+}
+
+std::string refusal(temporary_folder const& folder, std::string const& content) {
+    auto const path = folder.put("bad.safetensors", content);
+    std::string const message = message_of<file_error>([&] { (void)read_safetensors(path); });
+    // Every message names the file.
+    return message.rfind(path.string() + ": ", 0) == 0 ? message.substr(path.string().size() + 2) : "? " + message;
+}
+
+} // namespace
+
+TEST_CASE("tensors of every element type come back equal") {
+    temporary_folder folder;
+    auto const path = folder / "all.safetensors";
+    std::vector<double> const f64{1.5, -0.0, std::numeric_limits<double>::denorm_min(), INFINITY};
+    std::vector<float> const f32{1.0f, -2.5f, 3e-45f, 1e38f, 0.0f, 7.0f};
+    std::vector<std::uint16_t> const half{0x3c00, 0xc000, 0x0001, 0x7c00};
+    std::vector<std::uint16_t> const brain{0x3f80, 0xc020};
+    std::vector<std::int64_t> const i64{std::numeric_limits<std::int64_t>::min(), 5};
+    std::vector<std::int32_t> const i32{-1, 2, 3};
+    std::vector<std::uint8_t> const u8{0, 255, 7};
+    bool const flags[3] = {true, false, true};
+    float const scalar = 42.0f;
+    std::vector<float> const none;
+    std::vector<tensor_record> const records{
+        make_record("layer.0/\"quoted\" \xc3\xa9", {3}, view(u8)),
+        make_record("flags", {3}, array_view<bool const>{flags, 3}),
+        {"half", dtype::f16, {2, 2}, std::as_bytes(std::span(half))},
+        {"brain", dtype::bf16, {2}, std::as_bytes(std::span(brain))},
+        make_record("f32", {2, 3}, view(f32)),
+        make_record("f64", {2, 1, 2}, view(f64)),
+        make_record("i64", {2}, view(i64)),
+        make_record("i32", {3, 1}, view(i32)),
+        make_record("scalar", {}, array_view<float const>{&scalar, 1}),
+        make_record("empty", {4, 0}, view(none)),
+    };
+    write_safetensors(path, records, {{"format", "pt"}, {"note", "line\nbreak"}});
+
+    auto const file = read_safetensors(path);
+    CHECK(file.metadata() == espalier::tensor_metadata{{"format", "pt"}, {"note", "line\nbreak"}});
+    REQUIRE(file.tensors().size() == records.size());
+    for (tensor_record const& written : records) {
+        tensor_record const& read = file.at(written.name);
+        CHECK(read.name == written.name);
+        CHECK(read.type == written.type);
+        CHECK(read.shape == written.shape);
+        CHECK(std::equal(read.data.begin(), read.data.end(), written.data.begin(), written.data.end()));
+    }
+    CHECK(file.at("f32").values<float>() == f32);
+    CHECK(file.at("i64").values<std::int64_t>() == i64);
+    CHECK(file.at("scalar").count() == 1);
+    CHECK(file.at("empty").count() == 0);
+    bool read_flags[3] = {};
+    file.at("flags").copy_to(array_view<bool>{read_flags, 3});
+    CHECK((read_flags[0] && !read_flags[1] && read_flags[2]));
+    CHECK(file.at("half").converted<float>() == std::vector<float>{1.0f, -2.0f, 0x1p-24f, INFINITY});
+    CHECK(file.at("brain").converted<double>() == std::vector<double>{1.0, -2.5});
+    CHECK(file.at("f64").converted<float>()[0] == 1.5f);
+
+    CHECK(file.find("absent") == nullptr);
+    CHECK(contains(message_of<file_error>([&] { (void)file.at("absent"); }), "has no tensor 'absent'"));
+
+    // Moving the file keeps the records' bytes where they are.
+    auto const* before = file.at("f32").data.data();
+    auto second = read_safetensors(path);
+    auto const* bytes = second.at("f32").data.data();
+    auto const moved = std::move(second);
+    CHECK(moved.at("f32").data.data() == bytes);
+    CHECK(bytes != before);
+}
+
+TEST_CASE("half precision converts exactly") {
+    // Every finite half is m * 2^e: compare with that arithmetic, done in double.
+    for (std::uint32_t bits = 0; bits < 0x10000u; ++bits) {
+        int const exponent = static_cast<int>((bits >> 10) & 0x1fu);
+        int const fraction = static_cast<int>(bits & 0x3ffu);
+        double const sign = bits >> 15 != 0 ? -1.0 : 1.0;
+        float const value = espalier::detail::half_to_float(static_cast<std::uint16_t>(bits));
+        if (exponent == 31) {
+            REQUIRE((fraction == 0 ? std::isinf(value) : std::isnan(value)));
+            REQUIRE(std::signbit(value) == (sign < 0));
+            continue;
+        }
+        double const expected =
+            exponent == 0 ? sign * std::ldexp(fraction, -24) : sign * std::ldexp(1024 + fraction, exponent - 25);
+        REQUIRE(static_cast<double>(value) == expected);
+        REQUIRE(std::signbit(value) == (sign < 0));
+    }
+}
+
+TEST_CASE("the file has the documented layout") {
+    temporary_folder folder;
+    auto const path = folder / "layout.safetensors";
+    std::vector<std::uint8_t> const small{1, 2, 3};
+    std::vector<float> const big{1.0f, 2.0f};
+    write_safetensors(path, std::vector{make_record("a", {3}, view(small)), make_record("b", {2}, view(big))});
+    std::string const content = content_of(path);
+    std::uint64_t length = 0;
+    std::memcpy(&length, content.data(), 8);
+    CHECK(length % 8 == 0);
+    // Larger elements first, so that each tensor is aligned to its type; padding is spaces after the JSON text.
+    std::string const header = content.substr(8, length);
+    std::string const text = R"({"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                             R"("a":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}})";
+    CHECK(header.substr(0, text.size()) == text);
+    CHECK(header.find_first_not_of(' ', text.size()) == std::string::npos);
+    CHECK(content.size() == 8 + length + 11);
+    CHECK(content.substr(8 + length + 8) == "\x01\x02\x03");
+
+    // No tensor at all is a valid file.
+    write_safetensors(path, {});
+    CHECK(read_safetensors(path).tensors().empty());
+}
+
+TEST_CASE("a foreign file with unaligned data and odd white space is read") {
+    temporary_folder folder;
+    std::string data("\x07", 1);
+    float const values[2] = {1.25f, -8.0f};
+    data.append(reinterpret_cast<char const*>(values), 8);
+    auto const path = folder.put("foreign", raw_file("{ \"b\" : {\"shape\":[2], \"data_offsets\":[1,9],"
+                                                     "\"dtype\":\"F32\"},\n\"a\":{\"dtype\":\"I8\",\"shape\":[],"
+                                                     "\"data_offsets\":[0,1]}}  ",
+                                                     data));
+    auto const file = read_safetensors(path);
+    CHECK(file.at("b").values<float>() == std::vector<float>{1.25f, -8.0f});
+    CHECK(file.at("b").converted<double>() == std::vector<double>{1.25, -8.0});
+    CHECK(file.at("a").values<std::int8_t>() == std::vector<std::int8_t>{7});
+}
+
+TEST_CASE("a tensor refuses to be read as something else") {
+    temporary_folder folder;
+    std::vector<float> const values{1, 2, 3, 4, 5, 6};
+    write_safetensors(folder / "f", std::vector{make_record("0.kernel", {2, 3}, view(values))});
+    auto const file = read_safetensors(folder / "f");
+    tensor_record const& tensor = file.at("0.kernel");
+    using espalier::data_error;
+    CHECK(message_of<data_error>([&] { (void)tensor.values<double>(); }) == "tensor '0.kernel' is F32; F64 is needed");
+    CHECK(message_of<data_error>([&] {
+              tensor.need(dtype::f32, {3, 2});
+          }) == "tensor '0.kernel' has shape [2, 3]; shape [3, 2] is needed");
+    CHECK(message_of<data_error>([&] {
+              tensor.need(dtype::bf16, {2, 3});
+          }) == "tensor '0.kernel' is F32; BF16 is needed");
+    CHECK_NOTHROW(tensor.need(dtype::f32, {2, 3}));
+    std::vector<float> five(5, -1.0f);
+    CHECK(message_of<data_error>([&] {
+              tensor.copy_to(array_view<float>{five.data(), 5});
+          }) == "tensor '0.kernel' has 6 elements, shape [2, 3]; 5 are needed");
+    CHECK(five == std::vector<float>(5, -1.0f));
+    std::vector<std::int32_t> const whole{1};
+    write_safetensors(folder / "i", std::vector{make_record("n", {1}, view(whole))});
+    CHECK(message_of<data_error>([&] { (void)read_safetensors(folder / "i").at("n").converted<float>(); }) ==
+          "tensor 'n' is I32; a floating-point tensor is needed");
+}
+
+TEST_CASE("what cannot be written is refused and the old file stays") {
+    temporary_folder folder;
+    auto const path = folder.put("model", "old");
+    std::vector<float> const values{1, 2, 3};
+    auto const attempt = [&](std::vector<tensor_record> const& records, espalier::tensor_metadata const& text = {}) {
+        return message_of<file_error>([&] { write_safetensors(path, records, text); });
+    };
+    auto const good = make_record("w", {3}, view(values));
+    CHECK(contains(attempt({good, good}), "cannot write tensor 'w': there is another tensor of this name"));
+    CHECK(contains(attempt({make_record("w", {2}, view(values))}), "shape [2] of F32 does not fit its 12 bytes"));
+    CHECK(contains(attempt({make_record("w", {-3}, view(values))}), "does not fit"));
+    CHECK(contains(attempt({make_record("w", {index_t{1} << 40, index_t{1} << 40}, view(values))}), "does not fit"));
+    CHECK(contains(attempt({make_record("__metadata__", {3}, view(values))}), "reserved"));
+    CHECK(contains(attempt({make_record("\xff", {3}, view(values))}), "not UTF-8"));
+    CHECK(contains(attempt({good}, {{"k", "\xc3"}}), "not UTF-8"));
+    CHECK(content_of(path) == "old");
+    CHECK(folder.entries() == 1);
+    CHECK(contains(message_of<file_error>([&] { write_safetensors(folder / "no/folder", std::vector{good}); }),
+                   "cannot create"));
+}
+
+TEST_CASE("malformed safetensors files are refused with the reason") {
+    temporary_folder folder;
+    std::string const eight(8, '\0');
+    auto const header = [](std::string const& entries) { return "{" + entries + "}"; };
+    auto const one = [&](std::string const& entry, std::string const& data) {
+        return refusal(folder, raw_file(header("\"w\":" + entry), data));
+    };
+    CHECK(contains(refusal(folder, ""), "truncated: 0 bytes"));
+    CHECK(contains(refusal(folder, "1234567"), "truncated: 7 bytes"));
+    CHECK(contains(refusal(folder, std::string(8, '\xff')), "oversized header"));
+    CHECK(contains(refusal(folder, raw_file("{}", "").substr(0, 9)), "truncated: the header claims 2 bytes"));
+    CHECK(contains(refusal(folder, raw_file("", "")), "does not start with '{'"));
+    CHECK(contains(refusal(folder, raw_file(" {}", "")), "does not start with '{'"));
+    CHECK(contains(refusal(folder, raw_file("{\"w\"", "")), "malformed header"));
+    CHECK(contains(refusal(folder, raw_file("{} x", "")), "malformed header"));
+    CHECK(contains(refusal(folder, raw_file("{\"\xff\xfe\":1}", "")), "malformed header"));
+    CHECK(contains(refusal(folder, raw_file("{\"a\":{\"b\":{\"c\":{\"d\":{}}}}}", "")), "nested more than three"));
+    CHECK(contains(one("5", ""), "tensor 'w': needs exactly dtype, shape and data_offsets"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[2]})", eight), "needs exactly"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1})", eight), "needs exactly"));
+    CHECK(contains(one(R"({"dtype":"F12","shape":[2],"data_offsets":[0,8]})", eight), "element type 'F12'"));
+    CHECK(contains(one(R"({"dtype":7,"shape":[2],"data_offsets":[0,8]})", eight), "dtype is not text"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":2,"data_offsets":[0,8]})", eight), "shape is not a list"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[-2],"data_offsets":[0,8]})", eight), "an extent of its shape"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[2.0],"data_offsets":[0,8]})", eight), "an extent of its shape"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,8]})", eight), "an extent"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]})", eight),
+                   "does not fit its 8 bytes"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})", eight), "does not fit its 8 bytes"));
+    CHECK(contains(one(R"({"dtype":"F64","shape":[2],"data_offsets":[0,8]})", eight), "does not fit its 8 bytes"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0]})", eight), "data_offsets is not a pair"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,-8]})", eight), "data_offsets is not a pair"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[2],"data_offsets":[8,0]})", eight), "lies at bytes 8 to 0"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})", "1234567"), "truncated?"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})", eight + "9"), "1 bytes after the last"));
+    CHECK(contains(one(R"({"dtype":"F32","shape":[1],"data_offsets":[4,8]})", eight), "leaving a gap"));
+    CHECK(contains(refusal(folder, raw_file(R"({"a":{"dtype":"U8","shape":[6],"data_offsets":[0,6]},)"
+                                            R"("b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+                                            eight)),
+                   "tensor 'b' starts at byte 4, inside the one before it"));
+    CHECK(contains(refusal(folder, raw_file(R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},)"
+                                            R"("a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}})",
+                                            eight)),
+                   "'a' is there twice"));
+    CHECK(contains(
+        refusal(folder, raw_file(R"({"a":{"dtype":"U8","dtype":"U8","shape":[8],"data_offsets":[0,8]}})", eight)),
+        "'dtype' is there twice"));
+    CHECK(contains(refusal(folder, raw_file(R"({"__metadata__":{"a":1}})", "")), "metadata 'a' is not text"));
+    CHECK(contains(refusal(folder, raw_file(R"({"__metadata__":[]})", "")), "__metadata__ is not an object"));
+    CHECK(contains(refusal(folder, raw_file("{\"a\":" + std::string(200'000, '['), "")), "malformed header"));
+    CHECK(contains(message_of<file_error>([&] { (void)read_safetensors(folder / "absent"); }), "cannot be opened"));
+    CHECK(contains(message_of<file_error>([&] { (void)read_safetensors(folder.path()); }), "not a regular file"));
+}
+
+TEST_CASE("damaged safetensors files never get through as something they are not") {
+    temporary_folder folder;
+    std::vector<float> const f32{1, 2, 3, 4};
+    std::vector<std::uint8_t> const u8{5, 6, 7};
+    write_safetensors(folder / "good",
+                      std::vector{make_record("kernel", {2, 2}, view(f32)), make_record("m", {3}, view(u8))},
+                      {{"k", "v"}});
+    std::string const good = content_of(folder / "good");
+    std::uint64_t header = 0;
+    std::memcpy(&header, good.data(), 8);
+
+    for (std::size_t length = 0; length < good.size(); ++length) {
+        INFO("cut to " << length << " bytes");
+        REQUIRE(refusal(folder, good.substr(0, length)).substr(0, 2) != "? ");
+    }
+
+    int refused = 0;
+    int accepted = 0;
+    auto const attempt = [&](std::string const& content) {
+        auto const path = folder.put("bad.safetensors", content);
+        try {
+            auto const file = read_safetensors(path);
+            // A name or a metadata text may have changed; the tensors must still be the file's data, all of it, once.
+            std::uint64_t claimed = 0;
+            std::memcpy(&claimed, content.data(), 8);
+            std::string data;
+            for (auto const& tensor : file.tensors()) {
+                data.append(reinterpret_cast<char const*>(tensor.data.data()), tensor.data.size());
+                index_t count = 0;
+                REQUIRE(espalier::detail::count_elements(tensor.shape, count));
+                REQUIRE(static_cast<std::size_t>(count) * size_of(tensor.type) == tensor.data.size());
+            }
+            REQUIRE(data == content.substr(8 + claimed));
+            ++accepted;
+        } catch (file_error const&) {
+            ++refused;
+        }
+    };
+    for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
+        std::string bad = good;
+        bad[bit / 8] = static_cast<char>(static_cast<unsigned char>(bad[bit / 8]) ^ (1u << (bit % 8)));
+        attempt(bad);
+    }
+    // Flips in the data and in the texts pass (there is no checksum in the format), the others do not.
+    CHECK(accepted >= 19 * 8);
+    CHECK(refused > static_cast<int>(header) * 4);
+
+    std::uint32_t state = 12345;
+    auto const random = [&](std::size_t below) {
+        state = state * 1664525u + 1013904223u;
+        return static_cast<std::size_t>(state >> 8) % below;
+    };
+    for (int round = 0; round < 3000; ++round) {
+        std::string bad = good;
+        for (std::size_t edit = 0; edit <= random(4); ++edit) {
+            std::size_t const at = random(bad.size());
+            switch (random(3)) {
+            case 0:
+                bad[at] = static_cast<char>(random(256));
+                break;
+            case 1:
+                bad.erase(at, 1 + random(8));
+                break;
+            default:
+                bad.insert(at, 1 + random(4), static_cast<char>("0123456789[]{},:\" "[random(18)]));
+            }
+            if (bad.size() < 8) {
+                break;
+            }
+        }
+        attempt(bad);
+    }
+    CHECK(refused > 2000);
+}
