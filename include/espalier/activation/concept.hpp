@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an activation is: a function of one element, or of one row.
+//
+// Archetype, element form (everything but `axis`, `forward` and `backward` is optional):
+//
+//     struct my_activation {
+//         using axis = espalier::axis::activation;
+//         static constexpr std::string_view name = "mine";
+//         static constexpr bool reads_input = true;   // whether backward looks at x; both are true when not declared,
+//         static constexpr bool reads_output = true;  //   and an activation that looks at one needs less memory
+//         template <class T> ESPALIER_FN static T forward(T x);            // T: float, double, or a pack of them
+//         template <class T> ESPALIER_FN static T backward(T x, T y, T dy); // y = forward(x); gives dy * dy/dx
+//     };
+//
+// Row form, for functions that mix the columns of a row. Both work in place; backward sees outputs only.
+//
+//     struct my_row_activation {
+//         using axis = espalier::axis::activation;
+//         static constexpr bool row_form = true;
+//         template <class Group, class T, int N>
+//         ESPALIER_FN static void forward(Group const& group, row<Group, T, N>& x);
+//         template <class Group, class T, int N>
+//         ESPALIER_FN static void backward(Group const& group, row<Group, T, N> const& y, row<Group, T, N>& dy);
+//     };
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/group.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/row.hpp>
+
+#include <concepts>
+#include <type_traits>
+
+namespace espalier::activation {
+
+namespace detail {
+
+template <class A> consteval bool is_row_form() {
+    if constexpr (requires { A::row_form; })
+        return A::row_form;
+    else
+        return false;
+}
+template <class A> consteval bool reads_input() {
+    if constexpr (requires { A::reads_input; })
+        return A::reads_input;
+    else
+        return true;
+}
+template <class A> consteval bool reads_output() {
+    if constexpr (requires { A::reads_output; })
+        return A::reads_output;
+    else
+        return true;
+}
+
+} // namespace detail
+
+/// What backward of an element activation looks at.
+template <class A> inline constexpr bool reads_input = detail::reads_input<A>();
+template <class A> inline constexpr bool reads_output = detail::reads_output<A>();
+/// Whether the activation mixes the columns of a row.
+template <class A> inline constexpr bool row_form = detail::is_row_form<A>();
+
+template <class A>
+concept on_activation_axis = std::same_as<typename A::axis, axis::activation>;
+
+template <class A, class T>
+concept has_forward = requires(A const& a, T x) {
+    { a.forward(x) } -> std::convertible_to<T>;
+};
+
+template <class A, class T>
+concept has_backward = requires(A const& a, T x) {
+    { a.backward(x, x, x) } -> std::convertible_to<T>;
+};
+
+template <class A>
+concept element_activation =
+    on_activation_axis<A> && !row_form<A> && has_forward<A, float> && has_backward<A, float> && has_forward<A, double>;
+
+template <class A>
+concept row_activation = on_activation_axis<A> && row_form<A> &&
+    requires(serial_group g, row<serial_group, float, 3>& x) {
+    A::forward(g, x);
+    A::backward(g, x, x);
+};
+
+} // namespace espalier::activation
