@@ -40,23 +40,18 @@ inline namespace ESPALIER_PACK_ABI {
 
 template <class T, int N> struct pack;
 
-namespace detail {
+namespace pack_impl {
 
 template <int Bytes> struct integer_of_size;
-template <> struct integer_of_size<4> {
-    using type = std::int32_t;
-};
-template <> struct integer_of_size<8> {
-    using type = std::int64_t;
-};
+template <> struct integer_of_size<4> { using type = std::int32_t; };
+template <> struct integer_of_size<8> { using type = std::int64_t; };
 
 /// The signed integer as wide as T: what comparisons of T produce (0 or -1).
 template <class T> using lane_integer = typename integer_of_size<sizeof(T)>::type;
 
 template <class T>
 concept lane_type = std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, std::int32_t> ||
-                    std::is_same_v<T, std::uint32_t> || std::is_same_v<T, std::int64_t> ||
-                    std::is_same_v<T, std::uint64_t>;
+    std::is_same_v<T, std::uint32_t> || std::is_same_v<T, std::int64_t> || std::is_same_v<T, std::uint64_t>;
 
 #if ESPALIER_PACK_BYTES == 0
 template <class T, int N> inline constexpr int chunk_lanes = 1;
@@ -66,10 +61,8 @@ template <class T, int Lanes> struct chunk_of {
 };
 #else
 template <class T, int N>
-inline constexpr int chunk_lanes = N * int(sizeof(T)) < ESPALIER_PACK_BYTES ? N : ESPALIER_PACK_BYTES / int(sizeof(T));
-template <class T, int Lanes> struct chunk_of {
-    typedef T type __attribute__((vector_size(Lanes * sizeof(T))));
-};
+inline constexpr int chunk_lanes = N* int(sizeof(T)) < ESPALIER_PACK_BYTES ? N : ESPALIER_PACK_BYTES / int(sizeof(T));
+template <class T, int Lanes> struct chunk_of { typedef T type __attribute__((vector_size(Lanes * sizeof(T)))); };
 #endif
 template <class T, int N> using chunk = typename chunk_of<T, chunk_lanes<T, N>>::type;
 
@@ -78,14 +71,14 @@ template <class To, class From> ESPALIER_FN To same_bits(From const& from) {
     return __builtin_bit_cast(To, from);
 }
 
-} // namespace detail
+} // namespace pack_impl
 
-/// N truth values, kept as integers of 0 or -1 of the width of the numbers compared. `I` is int32_t or int64_t, so packs
-/// of float, int32_t and uint32_t share one mask type.
+/// N truth values, kept as integers of 0 or -1 of the width of the numbers compared. `I` is int32_t or int64_t, so
+/// packs of float, int32_t and uint32_t share one mask type.
 template <class I, int N> struct pack_mask {
-    using chunk = detail::chunk<I, N>;
+    using chunk = pack_impl::chunk<I, N>;
     static constexpr int width = N;
-    static constexpr int lanes = detail::chunk_lanes<I, N>;
+    static constexpr int lanes = pack_impl::chunk_lanes<I, N>;
     static constexpr int chunks = N / lanes;
 
     chunk v[chunks];
@@ -149,8 +142,12 @@ template <class I, int N> struct pack_mask {
             r.v[i] = ~a.v[i];
         return r;
     }
-    friend ESPALIER_FN pack_mask operator==(pack_mask const& a, pack_mask const& b) { return !(a ^ b); }
-    friend ESPALIER_FN pack_mask operator!=(pack_mask const& a, pack_mask const& b) { return a ^ b; }
+    friend ESPALIER_FN pack_mask operator==(pack_mask const& a, pack_mask const& b) {
+        return !(a ^ b);
+    }
+    friend ESPALIER_FN pack_mask operator!=(pack_mask const& a, pack_mask const& b) {
+        return a ^ b;
+    }
 };
 
 /// True when at least one lane is.
@@ -165,22 +162,28 @@ template <class I, int N> ESPALIER_FN bool any(pack_mask<I, N> const& m) {
     return r != 0;
 }
 /// True when every lane is.
-template <class I, int N> ESPALIER_FN bool all(pack_mask<I, N> const& m) { return !any(!m); }
-ESPALIER_FN bool any(bool m) { return m; }
-ESPALIER_FN bool all(bool m) { return m; }
+template <class I, int N> ESPALIER_FN bool all(pack_mask<I, N> const& m) {
+    return !any(!m);
+}
+ESPALIER_FN bool any(bool m) {
+    return m;
+}
+ESPALIER_FN bool all(bool m) {
+    return m;
+}
 
 /// N numbers of type T (float, double, 32- or 64-bit integers); N is a power of two. Operators work lane by lane, a
 /// plain number stands for N equal ones, comparisons give a `pack_mask`. A pack has no alignment requirement of the
 /// memory it is loaded from.
 template <class T, int N> struct pack {
-    static_assert(detail::lane_type<T>, "a pack holds float, double or 32- or 64-bit integers");
+    static_assert(pack_impl::lane_type<T>, "a pack holds float, double or 32- or 64-bit integers");
     static_assert(N >= 1 && (N & (N - 1)) == 0, "the width of a pack is a power of two");
 
     using value_type = T;
-    using mask = pack_mask<detail::lane_integer<T>, N>;
-    using chunk = detail::chunk<T, N>;
+    using mask = pack_mask<pack_impl::lane_integer<T>, N>;
+    using chunk = pack_impl::chunk<T, N>;
     static constexpr int width = N;
-    static constexpr int lanes = detail::chunk_lanes<T, N>;
+    static constexpr int lanes = pack_impl::chunk_lanes<T, N>;
     static constexpr int chunks = N / lanes;
 
     chunk v[chunks];
@@ -194,8 +197,7 @@ template <class T, int N> struct pack {
     }
     /// Lane by lane conversion, rounding as static_cast does.
     template <class U>
-        requires(!std::is_same_v<T, U>)
-    explicit ESPALIER_FN pack(pack<U, N> const& other) {
+    requires(!std::is_same_v<T, U>) explicit ESPALIER_FN pack(pack<U, N> const& other) {
 #if ESPALIER_PACK_BYTES == 0
         for (int i = 0; i < N; ++i)
             v[i] = static_cast<T>(other.v[i]);
@@ -235,8 +237,7 @@ template <class T, int N> struct pack {
     }
     /// base[i * stride] in lane i.
     template <class Index>
-        requires std::is_integral_v<Index>
-    ESPALIER_FN static pack gather(T const* base, Index stride) {
+    requires std::is_integral_v<Index> ESPALIER_FN static pack gather(T const* base, Index stride) {
         T lane[N];
         for (int i = 0; i < N; ++i)
             lane[i] = base[i * stride];
@@ -244,8 +245,7 @@ template <class T, int N> struct pack {
     }
     /// base[index[i]] in lane i.
     template <class Index>
-        requires std::is_integral_v<Index>
-    ESPALIER_FN static pack gather(T const* base, pack<Index, N> const& index) {
+    requires std::is_integral_v<Index> ESPALIER_FN static pack gather(T const* base, pack<Index, N> const& index) {
         T lane[N];
         for (int i = 0; i < N; ++i)
             lane[i] = base[index[i]];
@@ -259,7 +259,9 @@ template <class T, int N> struct pack {
         return load(lane);
     }
 
-    ESPALIER_FN void store(T* p) const { std::memcpy(p, v, sizeof(v)); }
+    ESPALIER_FN void store(T* p) const {
+        std::memcpy(p, v, sizeof(v));
+    }
     /// The first `count` lanes; memory at and after p + count is not touched.
     ESPALIER_FN void store(T* p, int count) const {
         if (count >= N) return store(p);
@@ -270,8 +272,7 @@ template <class T, int N> struct pack {
     }
     /// Lane i to base[i * stride].
     template <class Index>
-        requires std::is_integral_v<Index>
-    ESPALIER_FN void scatter(T* base, Index stride) const {
+    requires std::is_integral_v<Index> ESPALIER_FN void scatter(T* base, Index stride) const {
         T lane[N];
         store(lane);
         for (int i = 0; i < N; ++i)
@@ -294,18 +295,14 @@ template <class T, int N> struct pack {
     }
 
 #define ESPALIER_PACK_BINARY(op, condition)                                                                            \
-    friend ESPALIER_FN pack operator op(pack const& a, pack const& b)                                                  \
-        requires(condition)                                                                                            \
-    {                                                                                                                  \
+    friend ESPALIER_FN pack operator op(pack const& a, pack const& b) requires(condition) {                            \
         pack r;                                                                                                        \
         ESPALIER_PACK_UNROLL                                                                                           \
         for (int i = 0; i < chunks; ++i)                                                                               \
             r.v[i] = a.v[i] op b.v[i];                                                                                 \
         return r;                                                                                                      \
     }                                                                                                                  \
-    ESPALIER_FN pack& operator op##=(pack const& b)                                                                    \
-        requires(condition)                                                                                            \
-    {                                                                                                                  \
+    ESPALIER_FN pack& operator op##=(pack const& b) requires(condition) {                                              \
         return *this = *this op b;                                                                                     \
     }
     ESPALIER_PACK_BINARY(+, true)
@@ -324,10 +321,10 @@ template <class T, int N> struct pack {
             r.v[i] = -a.v[i];
         return r;
     }
-    friend ESPALIER_FN pack operator+(pack const& a) { return a; }
-    friend ESPALIER_FN pack operator~(pack const& a)
-        requires(std::is_integral_v<T>)
-    {
+    friend ESPALIER_FN pack operator+(pack const& a) {
+        return a;
+    }
+    friend ESPALIER_FN pack operator~(pack const& a) requires(std::is_integral_v<T>) {
         pack r;
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < chunks; ++i)
@@ -335,18 +332,14 @@ template <class T, int N> struct pack {
         return r;
     }
     /// Shifts by one count for all lanes; right shifts of signed lanes keep the sign.
-    friend ESPALIER_FN pack operator<<(pack const& a, int count)
-        requires(std::is_integral_v<T>)
-    {
+    friend ESPALIER_FN pack operator<<(pack const& a, int count) requires(std::is_integral_v<T>) {
         pack r;
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < chunks; ++i)
             r.v[i] = a.v[i] << count;
         return r;
     }
-    friend ESPALIER_FN pack operator>>(pack const& a, int count)
-        requires(std::is_integral_v<T>)
-    {
+    friend ESPALIER_FN pack operator>>(pack const& a, int count) requires(std::is_integral_v<T>) {
         pack r;
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < chunks; ++i)
@@ -413,14 +406,10 @@ concept real = std::is_floating_point_v<scalar_of<T>>;
 namespace detail {
 /// The common type of a pack and something that broadcasts to it.
 template <class A, class B, bool PackA = is_pack<A>, bool PackB = is_pack<B>> struct joined {};
-template <class A, class B, bool PackB> struct joined<A, B, true, PackB> {
-    using type = A;
-};
-template <class A, class B> struct joined<A, B, false, true> {
-    using type = B;
-};
+template <class A, class B, bool PackB> struct joined<A, B, true, PackB> { using type = A; };
+template <class A, class B> struct joined<A, B, false, true> { using type = B; };
 template <class A>
-    requires std::is_arithmetic_v<A>
+requires std::is_arithmetic_v<A>
 struct joined<A, A, false, false> {
     using type = A;
 };
@@ -431,13 +420,12 @@ template <class A, class B> using joined_t = typename joined<A, B>::type;
 
 /// a where the mask is true, b elsewhere; both are computed, nothing branches.
 template <class T>
-    requires std::is_arithmetic_v<T>
-ESPALIER_FN constexpr T select(bool m, T a, T b) {
+requires std::is_arithmetic_v<T> ESPALIER_FN constexpr T select(bool m, T a, T b) {
     return m ? a : b;
 }
 template <class A, class B>
-    requires(is_pack<A> || is_pack<B>)
-ESPALIER_FN detail::joined_t<A, B> select(mask_of<detail::joined_t<A, B>> const& m, A const& x, B const& y) {
+requires(is_pack<A> || is_pack<B>) ESPALIER_FN detail::joined_t<A, B> select(mask_of<detail::joined_t<A, B>> const& m,
+                                                                             A const& x, B const& y) {
     using P = detail::joined_t<A, B>;
     P const a(x), b(y);
     P r;
@@ -463,34 +451,44 @@ template <class A, class B> ESPALIER_FN detail::joined_t<A, B> max(A const& x, B
 }
 
 /// The bits of a floating-point value as an unsigned integer (or a pack of them), and back.
-ESPALIER_FN std::uint32_t to_bits(float x) { return detail::same_bits<std::uint32_t>(x); }
-ESPALIER_FN std::uint64_t to_bits(double x) { return detail::same_bits<std::uint64_t>(x); }
-ESPALIER_FN float from_bits(std::uint32_t x) { return detail::same_bits<float>(x); }
-ESPALIER_FN double from_bits(std::uint64_t x) { return detail::same_bits<double>(x); }
+ESPALIER_FN std::uint32_t to_bits(float x) {
+    return pack_impl::same_bits<std::uint32_t>(x);
+}
+ESPALIER_FN std::uint64_t to_bits(double x) {
+    return pack_impl::same_bits<std::uint64_t>(x);
+}
+ESPALIER_FN float from_bits(std::uint32_t x) {
+    return pack_impl::same_bits<float>(x);
+}
+ESPALIER_FN double from_bits(std::uint64_t x) {
+    return pack_impl::same_bits<double>(x);
+}
 template <class T, int N>
-    requires std::is_floating_point_v<T>
-ESPALIER_FN auto to_bits(pack<T, N> const& x) {
-    using U = std::make_unsigned_t<detail::lane_integer<T>>;
+requires std::is_floating_point_v<T> ESPALIER_FN auto to_bits(pack<T, N> const& x) {
+    using U = std::make_unsigned_t<pack_impl::lane_integer<T>>;
     pack<std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>, N> r;
     static_assert(sizeof(U) == sizeof(T));
     ESPALIER_PACK_UNROLL
     for (int i = 0; i < r.chunks; ++i)
-        r.v[i] = detail::same_bits<typename decltype(r)::chunk>(x.v[i]);
+        r.v[i] = pack_impl::same_bits<typename decltype(r)::chunk>(x.v[i]);
     return r;
 }
 template <class U, int N>
-    requires std::is_unsigned_v<U>
-ESPALIER_FN auto from_bits(pack<U, N> const& x) {
+requires std::is_unsigned_v<U> ESPALIER_FN auto from_bits(pack<U, N> const& x) {
     pack<std::conditional_t<sizeof(U) == 4, float, double>, N> r;
     ESPALIER_PACK_UNROLL
     for (int i = 0; i < r.chunks; ++i)
-        r.v[i] = detail::same_bits<typename decltype(r)::chunk>(x.v[i]);
+        r.v[i] = pack_impl::same_bits<typename decltype(r)::chunk>(x.v[i]);
     return r;
 }
 
 /// |x|; clears the sign of floating-point values, NaN and -0 included.
-ESPALIER_FN float abs(float x) { return __builtin_fabsf(x); }
-ESPALIER_FN double abs(double x) { return __builtin_fabs(x); }
+ESPALIER_FN float abs(float x) {
+    return __builtin_fabsf(x);
+}
+ESPALIER_FN double abs(double x) {
+    return __builtin_fabs(x);
+}
 template <class T, int N> ESPALIER_FN pack<T, N> abs(pack<T, N> const& x) {
     if constexpr (std::is_same_v<T, float>)
         return from_bits(to_bits(x) & std::uint32_t(0x7fffffff));
@@ -502,8 +500,7 @@ template <class T, int N> ESPALIER_FN pack<T, N> abs(pack<T, N> const& x) {
 
 /// |magnitude| with the sign of `sign`.
 template <class T>
-    requires std::is_floating_point_v<scalar_of<T>>
-ESPALIER_FN T copysign(T const& magnitude, T const& sign) {
+requires std::is_floating_point_v<scalar_of<T>> ESPALIER_FN T copysign(T const& magnitude, T const& sign) {
     if constexpr (std::is_same_v<T, float>)
         return __builtin_copysignf(magnitude, sign);
     else if constexpr (std::is_same_v<T, double>)
@@ -531,20 +528,59 @@ ESPALIER_FN double fma(double a, double b, double c) {
     return a * b + c;
 #endif
 }
+namespace detail {
+/// The fused form by name: left to itself, GCC may fuse the other product of a * b + c * d, and then packs and plain
+/// numbers would differ.
+template <class S, class Chunk> ESPALIER_FN Chunk chunk_fma(Chunk const& a, Chunk const& b, Chunk const& c) {
+#if ESPALIER_PACK_BYTES == 0
+    return fma(a, b, c);
+#elif defined(__FMA__) && !defined(__clang__)
+    [[maybe_unused]] constexpr bool single = std::is_same_v<S, float>;
+#if defined(__AVX512F__)
+    if constexpr (sizeof(Chunk) == 64) {
+        if constexpr (single)
+            return __builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4);
+        else
+            return __builtin_ia32_vfmaddpd512_mask(a, b, c, -1, 4);
+    } else
+#endif
+        if constexpr (sizeof(Chunk) == 32) {
+        if constexpr (single)
+            return __builtin_ia32_vfmaddps256(a, b, c);
+        else
+            return __builtin_ia32_vfmaddpd256(a, b, c);
+    } else if constexpr (sizeof(Chunk) == 16) {
+        if constexpr (single)
+            return __builtin_ia32_vfmaddps(a, b, c);
+        else
+            return __builtin_ia32_vfmaddpd(a, b, c);
+    } else {
+        Chunk r = a;
+        for (int i = 0; i < int(sizeof(Chunk) / sizeof(S)); ++i)
+            r[i] = fma(S(a[i]), S(b[i]), S(c[i]));
+        return r;
+    }
+#else
+    return a * b + c; // clang fuses what stands in one expression, where there is something to fuse it into
+#endif
+}
+} // namespace detail
+
 template <class A, class B, class C>
-    requires(is_pack<A> || is_pack<B> || is_pack<C>)
-ESPALIER_FN auto fma(A const& x, B const& y, C const& z) {
+requires(is_pack<A> || is_pack<B> || is_pack<C>) ESPALIER_FN auto fma(A const& x, B const& y, C const& z) {
     using P = std::conditional_t<is_pack<A>, A, std::conditional_t<is_pack<B>, B, C>>;
     P const a(x), b(y), c(z);
     P r;
     ESPALIER_PACK_UNROLL
     for (int i = 0; i < P::chunks; ++i)
-        r.v[i] = a.v[i] * b.v[i] + c.v[i]; // one statement: compilers contract it
+        r.v[i] = detail::chunk_fma<scalar_of<P>>(a.v[i], b.v[i], c.v[i]);
     return r;
 }
 
 /// T with every lane `s`; for a plain number, that number.
-template <class T> ESPALIER_FN T broadcast(scalar_of<T> s) { return T(s); }
+template <class T> ESPALIER_FN T broadcast(scalar_of<T> s) {
+    return T(s);
+}
 /// Loads a T (pack or plain number) from p; the partial form reads `count` numbers only and fills the rest.
 template <class T> ESPALIER_FN T load(scalar_of<T> const* p) {
     if constexpr (is_pack<T>)
