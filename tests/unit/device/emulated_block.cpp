@@ -3,6 +3,8 @@
 #include <support/catch.hpp>
 
 #include <espalier/core/group.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/view.hpp>
 #include <espalier/device/emulated/emulated_block.hpp>
 
 #include <algorithm>
@@ -197,6 +199,19 @@ template <std::uint32_t Threads> void check_all_widths() {
     check_all_members<Threads, 32>();
 }
 
+// The example of emulated_launch's documentation.
+template <class Group> ESPALIER_FN void row_sums(Group group, espalier::matrix_view<float const> x, float* sums) {
+    auto tile = group.template tile<32>();
+    for (index_t r = tile.group_rank(); r < x.rows; r += tile.group_count()) {
+        float sum = 0;
+        for (index_t c = tile.thread_rank(); c < x.columns; c += tile.size()) {
+            sum += x(r, c);
+        }
+        sum = tile.reduce_add(sum);
+        if (tile.thread_rank() == 0) sums[r] = sum;
+    }
+}
+
 // The error that the launch ends with; fails the test if it ends with none.
 template <std::uint32_t Threads, class Body>
 emulation_error error_of(Body body, index_t blocks = 1, espalier::emulated_options const& options = {}) {
@@ -232,6 +247,29 @@ TEST_CASE("emulated groups agree with simple oracles", "[emulated]") {
     check_all_widths<64>();
     check_all_widths<96>();
     check_all_widths<256>();
+}
+
+TEST_CASE("one body runs on the serial group and on the emulated block", "[emulated]") {
+    // Small whole numbers: sums in any order are exact. Rows and columns that no group divides.
+    std::vector<float> x(11 * 45);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        x[i] = static_cast<float>(i % 17) - 5;
+    }
+    auto const view = espalier::contiguous_view<float const>(x.data(), 11, 45);
+    std::vector<float> expected(11);
+    for (index_t r = 0; r < 11; ++r) {
+        for (index_t c = 0; c < 45; ++c) {
+            expected[static_cast<std::size_t>(r)] += view(r, c);
+        }
+    }
+    std::vector<float> serial(11);
+    row_sums(espalier::serial_group{}, view, serial.data());
+    CHECK(serial == expected);
+    for (std::uint64_t const seed : seeds) {
+        std::vector<float> sums(11);
+        emulated_launch<64>(3, [&](auto& group) { row_sums(group, view, sums.data()); }, {.order_seed = seed});
+        CHECK(sums == expected);
+    }
 }
 
 TEST_CASE("emulated shared storage belongs to the block and starts as NaN", "[emulated]") {
