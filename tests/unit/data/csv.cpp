@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// CSV tables: headers, label columns, quoting, line ends, and errors that name the line and the column.
+#include <espalier/data/csv.hpp>
+
+#include "../io/temporary_folder.hpp"
+#include <support/catch.hpp>
+
+#include <zlib.h>
+
+using namespace espalier_test;
+using espalier::csv_column;
+using espalier::csv_header;
+using espalier::csv_labels;
+using espalier::csv_options;
+using espalier::data_set;
+using espalier::file_error;
+using espalier::read_csv;
+
+namespace {
+
+using floats = std::vector<float>;
+using ids = std::vector<std::int32_t>;
+using names = std::vector<std::string>;
+
+data_set parse(std::string const& text, csv_options const& options = {}) {
+    temporary_folder folder;
+    return read_csv(folder.put("t.csv", text), options);
+}
+
+/// The message after the file's name: "LINE: reason".
+std::string refusal(std::string const& text, csv_options const& options = {}) {
+    temporary_folder folder;
+    auto const path = folder.put("t.csv", text);
+    std::string const message = message_of<file_error>([&] { (void)read_csv(path, options); });
+    return message.rfind(path.string() + ":", 0) == 0 ? message.substr(path.string().size() + 1) : "? " + message;
+}
+
+} // namespace
+
+TEST_CASE("a CSV file without a header, label last") {
+    auto const data = parse("1,2.5,0\n-3e2,+4,1\n  5 ,\t.5,2\n");
+    CHECK(data.count == 3);
+    CHECK(data.width == 2);
+    CHECK(data.features == floats{1, 2.5f, -300, 4, 5, 0.5f});
+    CHECK(data.labels == ids{0, 1, 2});
+    CHECK(data.feature_names.empty());
+    CHECK(data.class_names.empty());
+    CHECK_NOTHROW(espalier::check(data));
+}
+
+TEST_CASE("a header is found, demanded or denied") {
+    auto const data = parse("height,weight,kind\n1,2,0\n");
+    CHECK(data.count == 1);
+    CHECK(data.feature_names == names{"height", "weight"});
+    // One numeric field makes the first row data, so that a typing error there is not swallowed as a header.
+    CHECK(refusal("1,abc,0\n1,2,0\n") == "1: column 2: 'abc' is not a number");
+    CHECK(parse("1990,1991,kind\n1,2,0\n", {.header = csv_header::yes}).feature_names == names{"1990", "1991"});
+    CHECK(refusal("a,b,c\n1,2,0\n", {.header = csv_header::no}) == "1: column 1: 'a' is not a number");
+}
+
+TEST_CASE("the label column is last, first, numbered, named or none") {
+    std::string const text = "7,1,2\n8,3,4\n";
+    CHECK(parse(text).labels == ids{2, 4});
+    auto const first = parse(text, {.label_column = csv_column::first});
+    CHECK(first.labels == ids{7, 8});
+    CHECK(first.features == floats{1, 2, 3, 4});
+    auto const second = parse(text, {.label_column = 1});
+    CHECK(second.labels == ids{1, 3});
+    CHECK(second.features == floats{7, 2, 8, 4});
+    auto const none = parse(text, {.label_column = csv_column::none});
+    CHECK(none.labels.empty());
+    CHECK(none.width == 3);
+    auto const named = parse("a,kind,b\n7,1,2\n", {.label_column = "kind"});
+    CHECK(named.labels == ids{1});
+    CHECK(named.feature_names == names{"a", "b"});
+    CHECK(refusal("a,b\n1,2\n", {.label_column = "kind"}) == "1: no column is named 'kind'");
+    CHECK(refusal(text, {.label_column = 3}) ==
+          "1: label column 3 (counted from 0) is not there: the row has 3 columns");
+    CHECK(contains(refusal("1\n2\n"), "1: the label is the only column"));
+    CHECK(parse("1\n2\n", {.label_column = csv_column::none}).features == floats{1, 2});
+    CHECK_THROWS_AS(parse("a,b\n1,2\n", {.header = csv_header::no, .label_column = "a"}), espalier::data_error);
+}
+
+TEST_CASE("labels are numbers, categories or targets") {
+    auto const sorted = parse("1,wheat\n2,barley\n3,wheat\n4,oat\n");
+    CHECK(sorted.labels == ids{2, 0, 2, 1});
+    CHECK(sorted.class_names == names{"barley", "oat", "wheat"});
+    auto const test = parse("1,wheat\n", {.class_names = sorted.class_names});
+    CHECK(test.labels == ids{2});
+    CHECK(test.class_names == sorted.class_names);
+    CHECK(refusal("1,wheat\n2,rye\n", {.class_names = sorted.class_names}) ==
+          "2: column 2: 'rye' is not one of the 3 known classes");
+    auto const forced = parse("1,10\n2,9\n", {.labels = csv_labels::categories});
+    CHECK(forced.labels == ids{0, 1});
+    CHECK(forced.class_names == names{"10", "9"});
+    CHECK(refusal("1,3\n1,-1\n", {.labels = csv_labels::numbers}) ==
+          "2: column 2: '-1' is not a label: whole numbers from 0 are needed");
+    CHECK(contains(refusal("1,99999999999\n", {.labels = csv_labels::numbers}), "is not a label"));
+    auto const target = parse("1,0.5\n2,-3\n", {.labels = csv_labels::targets});
+    CHECK(target.targets == floats{0.5f, -3});
+    CHECK(target.target_width == 1);
+    CHECK(target.labels.empty());
+    CHECK(refusal("1,x\n", {.header = csv_header::no, .labels = csv_labels::targets}) ==
+          "1: column 2: 'x' is not a number");
+    CHECK(refusal("1,3\n1,\n") == "2: column 2: '' is empty; every row needs a label");
+}
+
+TEST_CASE("quotes, line ends, a byte-order mark and other separators") {
+    auto const data =
+        parse("\xef\xbb\xbf\"a, b\",\"say \"\"x\"\"\",k\r\n\"1\",2,\"two\nlines\"\r\n3,4,plain\r\n\r\n\n");
+    CHECK(data.feature_names == names{"a, b", "say \"x\""});
+    CHECK(data.features == floats{1, 2, 3, 4});
+    CHECK(data.class_names == names{"plain", "two\nlines"});
+    CHECK(parse("1;2;0\n", {.separator = ';'}).features == floats{1, 2});
+    CHECK(parse("1\t2\t\"x\n", {.separator = '\t', .quote = 0}).class_names == names{"\"x"});
+    CHECK(parse("1,2,0").count == 1);
+    CHECK(parse("1,2,0\r").labels == ids{0});
+    // The line number counts the line ends inside quotes.
+    CHECK(refusal("1,\"a\nb\"\nx,c\n") == "3: column 1: 'x' is not a number");
+}
+
+TEST_CASE("malformed CSV files are refused with line and column") {
+    CHECK(refusal("1,2,0\n1,2\n") == "2: 2 columns, the first row has 3");
+    CHECK(refusal("1,2,0\n1,2,3,4\n") == "2: 4 columns, the first row has 3");
+    CHECK(refusal("1,2,0\n1,,0\n") == "2: column 2: '' is empty");
+    CHECK(parse("1,2,0\n1, ,0\n", {.empty = -1.0f}).features == floats{1, 2, 1, -1});
+    CHECK(refusal("1,2,0\n1,nan,0\n") == "2: column 2: 'nan' is not a finite number");
+    CHECK(refusal("1,2,0\n-inf,1,0\n") == "2: column 1: '-inf' is not a finite number");
+    CHECK(refusal("1,2,0\n1e39,1,0\n") == "2: column 1: '1e39' is outside the range of a float");
+    CHECK(parse("1e-60,2,0\n").features == floats{0, 2});
+    CHECK(refusal("1,2,0\n1x,1,0\n") == "2: column 1: '1x' is not a number");
+    CHECK(refusal("1,2,0\n+-1,1,0\n") == "2: column 1: '+-1' is not a number");
+    CHECK(refusal("1,2,0\n0x10,1,0\n") == "2: column 1: '0x10' is not a number");
+    CHECK(refusal("1,2,0\n\n3,4,1\n") == "2: blank line between rows");
+    CHECK(refusal("1,2,0\n1,\"2,0\n") == "2: column 2: the quote is never closed");
+    CHECK(refusal("1,\"2\"x,0\n") == "1: column 2: text after the closing quote");
+    CHECK(refusal("1,2\"x,0\n") == "1: column 2: a quote inside a field that does not start with one");
+    CHECK(refusal(std::string("1,2\0,0\n", 7)) == "1: column 2: a NUL byte; this is not a text file");
+    CHECK(refusal("1,2,0\n\x1b[2J" + std::string(100, 'y') + ",2,0\n") ==
+          "2: column 1: '?[2J" + std::string(36, 'y') + "...' is not a number");
+    CHECK(contains(refusal(""), "has no rows"));
+    CHECK(contains(refusal("\n\n"), "has no rows"));
+    CHECK(contains(refusal("a,b\n"), "has a header but no rows"));
+    CHECK_THROWS_AS(read_csv("/no/such/file.csv"), file_error);
+}
+
+TEST_CASE("a long CSV file, plain and compressed, crosses every buffer edge") {
+    temporary_folder folder;
+    std::string text;
+    floats expected;
+    for (int i = 0; i < 60'000; ++i) {
+        text += std::to_string(i) + ",\"" + std::to_string(i % 1000) + ".5\"," + std::to_string(i % 7) + "\r\n";
+        expected.push_back(static_cast<float>(i));
+        expected.push_back(static_cast<float>(i % 1000) + 0.5f);
+    }
+    auto const plain = read_csv(folder.put("l.csv", text));
+    CHECK(plain.count == 60'000);
+    CHECK(plain.features == expected);
+    auto const path = folder / "l.csv.gz";
+    ::gzFile const file = ::gzopen(path.c_str(), "wb");
+    REQUIRE(file != nullptr);
+    REQUIRE(::gzwrite(file, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size()));
+    REQUIRE(::gzclose(file) == Z_OK);
+    CHECK(read_csv(path).features == expected);
+    std::string const compressed = content_of(path);
+    auto const cut = folder.put("cut.csv.gz", compressed.substr(0, compressed.size() / 2));
+    CHECK(contains(message_of<file_error>([&] { (void)read_csv(cut); }), "the compressed data is cut off"));
+}
+
+TEST_CASE("damaged CSV text gives a table or an error, never anything else") {
+    std::string const good = "a,\"b\",c\n1,2.5,x\r\n\"3\",4e1,y\n5,6,x\n";
+    std::uint32_t state = 99;
+    auto const random = [&](std::size_t below) {
+        state = state * 1664525u + 1013904223u;
+        return static_cast<std::size_t>(state >> 8) % below;
+    };
+    temporary_folder folder;
+    int tables = 0;
+    int refused = 0;
+    for (int round = 0; round < 3000; ++round) {
+        std::string bad = good.substr(0, round % 5 == 0 ? random(good.size() + 1) : good.size());
+        for (std::size_t edit = random(4); edit > 0 && !bad.empty(); --edit) {
+            bad[random(bad.size())] = "\0\r\n\",;1-e.x\xff"[random(12)];
+        }
+        try {
+            data_set const data = read_csv(folder.put("f.csv", bad));
+            REQUIRE_NOTHROW(espalier::check(data));
+            ++tables;
+        } catch (file_error const&) {
+            ++refused;
+        }
+    }
+    CHECK(tables > 500);
+    CHECK(refused > 500);
+}
