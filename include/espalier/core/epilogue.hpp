@@ -8,6 +8,7 @@
 
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/view.hpp>
 
 #include <type_traits>
 
@@ -18,6 +19,14 @@ enum class random_scope { none, element, row };
 
 /// Over what an activation penalty sums before it is finished.
 enum class penalty_scope { element, column };
+
+/// Where an epilogue leaves and finds the sums of its penalties. `value[i]` receives the term of penalty i;
+/// `column_sums` holds, for each column penalty, one sum a column, `column_stride` apart.
+template <class T> struct epilogue_statistics {
+    double* value = nullptr;
+    T* column_sums = nullptr;
+    index_t column_stride = 0;
+};
 
 namespace detail {
 

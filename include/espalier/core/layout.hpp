@@ -68,19 +68,26 @@ template <class T> constexpr extent fixed_block(index_t n) {
     return {0, round_up(n * static_cast<index_t>(sizeof(T)), 64)};
 }
 
+/// The type that parameters, gradients and optimizer state have when activations are stored as T: the same, unless T is
+/// too narrow to accumulate updates (specialised where such types are known).
+template <class T> struct master { using type = T; };
+template <class T> using master_of = typename master<T>::type;
+
 /// The blocks of one layer. Offsets were added on the way down; a null arena is absent.
 template <class T> struct layer_memory {
-    T* parameters = nullptr;
-    T* operands = nullptr;        ///< what products read where it differs from the parameters
-    T* gradients = nullptr;       ///< of the task
-    T const* reference = nullptr; ///< gradients of a second stream
-    T* moments = nullptr;         ///< optimizer state, `moment_stride` elements from one to the next
+    using wide = master_of<T>;
+
+    wide* parameters = nullptr;
+    T* operands = nullptr;           ///< what products read where it differs from the parameters
+    wide* gradients = nullptr;       ///< of the task
+    wide const* reference = nullptr; ///< gradients of a second stream
+    wide* moments = nullptr;         ///< optimizer state, `moment_stride` elements from one to the next
     index_t moment_stride = 0;
-    T* state = nullptr;
+    wide* state = nullptr;
     std::uint32_t* masks = nullptr;
     index_t const* group_offset = nullptr; ///< of each grouped penalty, into `norms` and `next_norms`
-    T const* norms = nullptr;              ///< squared norms of the groups before this update
-    T* next_norms = nullptr;               ///< accumulated by this update for the next one
+    wide const* norms = nullptr;           ///< squared norms of the groups before this update
+    wide* next_norms = nullptr;            ///< accumulated by this update for the next one
     std::byte* tape = nullptr;
     std::byte* work = nullptr;
     double* terms = nullptr;

@@ -11,6 +11,8 @@
 
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/core/view.hpp>
 
 #include <cstdint>
 #include <type_traits>
@@ -28,6 +30,29 @@ struct tensor_rates {
     double learning_rate = 1.0;
     double decay = 1.0;
     bool frozen = false;
+};
+
+/// Grouped penalties that one tensor may carry.
+inline constexpr int max_group_sets = 4;
+
+/// One tensor of the network in an update: `rows` x `columns`, contiguous; a vector has one row. `Wide` is the type of
+/// parameters, `Narrow` the type that products read.
+template <class Wide, class Narrow = Wide> struct update_segment {
+    index_t rows = 0;
+    index_t columns = 0;
+    Wide* weights = nullptr;
+    Wide const* gradients = nullptr;
+    Wide const* reference = nullptr;
+    Wide* moments = nullptr; ///< optimizer state, `moment_stride` elements from one to the next
+    index_t moment_stride = 0;
+    Narrow* operands = nullptr;             ///< what products read, where that is not the weights themselves
+    std::uint32_t const* mask = nullptr;    ///< bit i: element i is kept
+    Wide const* norms[max_group_sets] = {}; ///< for each grouped penalty: squared norms of its groups
+    Wide* next_norms[max_group_sets] = {};  ///< for each grouped penalty: where squares of the new weights are added
+    double* values = nullptr;               ///< for each penalty: where its value before the step is added
+    random_site site{};
+    double global_norm = 0.0;
+    tensor_rates rates{};
 };
 
 /// What a gradient transform may look at beside the gradient.

@@ -12,14 +12,6 @@
 
 namespace espalier::cpu {
 
-/// Where an epilogue leaves and finds the sums of its penalties. `value[i]` receives the term of penalty i;
-/// `column_sums` holds, for each column penalty, one sum a column, `column_stride` apart.
-template <class T> struct epilogue_statistics {
-    double* value = nullptr;
-    T* column_sums = nullptr;
-    index_t column_stride = 0;
-};
-
 namespace detail {
 
 /// Calls body(first_row, row_count, first_column, column_count) over tiles whose draws fit the buffer. First columns

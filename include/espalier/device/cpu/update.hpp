@@ -13,25 +13,6 @@
 
 namespace espalier::cpu {
 
-/// One tensor of the network in an update. Matrices are `rows` x `columns`, contiguous; a vector has one row.
-template <class T> struct update_segment {
-    index_t rows = 0;
-    index_t columns = 0;
-    T* weights = nullptr;
-    T const* gradients = nullptr;
-    T const* reference = nullptr;
-    T* moments = nullptr;
-    index_t moment_stride = 0;
-    T* operands = nullptr;
-    std::uint32_t const* mask = nullptr; ///< bit i of the sequence: element i is kept
-    T const* const* norms = nullptr;     ///< for each grouped penalty: squared norms of its groups
-    T* const* next_norms = nullptr;      ///< for each grouped penalty: where squares of the new weights are added
-    double* values = nullptr;            ///< for each penalty: its value before the step is added here
-    random_site site{};
-    double global_norm = 0.0;
-    tensor_rates rates{};
-};
-
 namespace detail {
 
 /// Lanes of a bit mask starting at element i.

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one traversal of a network carries from layer to layer.
+#pragma once
+
+#include <espalier/core/random.hpp>
+#include <espalier/core/view.hpp>
+
+#include <cstdint>
+
+namespace espalier {
+
+/// Behaviour of a traversal. `train` draws random factors, uses batch statistics and leaves a tape.
+enum class mode { train, evaluate };
+
+/// What a backward pass computes. A structural value: it is a template argument.
+struct differentiate {
+    bool parameters = true;
+    bool inputs = false;
+};
+
+/// Words that keep the streams of one layer apart.
+enum class purpose : std::uint32_t { dropout = 0, initial = 1, gradient = 2, gate = 3 };
+
+/// Streams reserved for each numbered stream of a layer.
+inline constexpr std::uint32_t purposes = 4;
+
+/// The device that executes, the scalar of activations and the behaviour are types; the rest are the numbers that every
+/// layer of this traversal shares.
+template <class Device, class T, mode Mode> struct context {
+    using device_type = Device;
+    using scalar = T;
+    static constexpr mode behaviour = Mode;
+
+    Device& device;
+    std::uint64_t seed = 0;
+    std::uint32_t step = 0;
+    std::uint32_t pass = 0; ///< number of the forward pass within the step
+
+    random_site site(std::uint32_t stream, purpose use, std::uint32_t draw = 0) const {
+        return make_site(seed, stream * purposes + static_cast<std::uint32_t>(use), step, pass + draw);
+    }
+};
+
+} // namespace espalier

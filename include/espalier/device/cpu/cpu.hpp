@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. The CPU as a device: what layers, losses and updates ask a device to do, done at once on one core.
+#pragma once
+
+#include <espalier/core/context.hpp>
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/rows.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/device/cpu/buffer.hpp>
+#include <espalier/device/cpu/epilogue.hpp>
+#include <espalier/device/cpu/row_loss.hpp>
+#include <espalier/device/cpu/row_map.hpp>
+#include <espalier/device/cpu/update.hpp>
+#include <espalier/product/concept.hpp>
+#include <espalier/product/eigen.hpp>
+
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+
+namespace espalier::device {
+
+/// The CPU, with the products of `Product` where a layer names none itself.
+template <class Product = product::eigen> struct basic_cpu {
+    static constexpr std::string_view name = "cpu";
+    using product = Product;
+    template <class T> using buffer = espalier::cpu::buffer<T>;
+
+    scratch_view scratch;
+
+    template <class Chosen> using product_for = std::conditional_t<std::is_void_v<Chosen>, Product, Chosen>;
+
+    template <class T, class Chosen>
+    static std::size_t product_scratch(index_t batch_rows, index_t inner, index_t columns) {
+        return product_for<Chosen>::template scratch<T>(batch_rows, inner, columns);
+    }
+    template <class Chosen, class T>
+    void product_forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z) {
+        if (z.rows > 0) product_for<Chosen>::template forward<T>(x, w, bias, z, scratch);
+    }
+    template <class Chosen, class T>
+    void product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
+        if (dx.rows > 0) product_for<Chosen>::template input_gradient<T>(dz, w, dx, scratch);
+    }
+    template <class Chosen, class T>
+    void product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw) {
+        product_for<Chosen>::template weight_gradient<T>(x, dz, dw, scratch);
+    }
+
+    template <class Op, class T>
+    void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
+                          rows const& batch, epilogue_statistics<T> statistics) {
+        espalier::cpu::epilogue_forward(op, z, y, site, batch, statistics);
+    }
+    template <class Op, class T>
+    void epilogue_backward(Op const& op, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
+                           T* bias_gradient, random_site const& site, rows const& batch,
+                           epilogue_statistics<T> statistics) {
+        espalier::cpu::epilogue_backward(op, z, dy, dz, bias_gradient, site, batch, statistics);
+    }
+
+    /// A row-wise activation over y, in place; and its gradient over dy, in place.
+    template <class Op, index_t Width, class T> void row_forward(Op const& op, matrix_view<T> y) {
+        espalier::cpu::row_map_forward<T, static_cast<int>(Width)>(op, y);
+    }
+    template <class Op, index_t Width, class T>
+    void row_backward(Op const& op, matrix_view<T const> y, matrix_view<T> dy) {
+        espalier::cpu::row_map_backward<T, static_cast<int>(Width)>(op, y, dy);
+    }
+
+    template <class T, class Optimizer, class Rule>
+    void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> const& segment) {
+        espalier::cpu::update(optimizer, rule, segment);
+    }
+
+    template <class T> double sum_of_squares(T const* p, index_t n) { return espalier::cpu::sum_of_squares(p, n); }
+
+    /// Sets a tensor's first values by `fill(view, site)`.
+    template <class Fill, class T> void initialise(Fill const& fill, matrix_view<T> w, random_site const& site) {
+        fill(w, site);
+    }
+    /// Keeps every element of a tensor of n elements.
+    void fill_mask(std::uint32_t* mask, index_t n) {
+        for (index_t i = 0; i < (n + 31) / 32; ++i)
+            mask[i] = ~std::uint32_t{0};
+    }
+
+    template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {
+        for (index_t r = 0; r < from.rows; ++r)
+            std::memcpy(to.row(r), from.row(r), static_cast<std::size_t>(from.columns) * sizeof(T));
+    }
+    /// to += from
+    template <class T> void add(matrix_view<T const> from, matrix_view<T> to) {
+        for (index_t r = 0; r < from.rows; ++r) {
+            T const* const a = from.row(r);
+            T* const b = to.row(r);
+            for (index_t c = 0; c < from.columns; ++c)
+                b[c] += a[c];
+        }
+    }
+    /// sums[c] = sum of column c
+    template <class T> void column_sums(matrix_view<T const> m, T* sums) {
+        for (index_t c = 0; c < m.columns; ++c)
+            sums[c] = T(0);
+        for (index_t r = 0; r < m.rows; ++r) {
+            T const* const row = m.row(r);
+            for (index_t c = 0; c < m.columns; ++c)
+                sums[c] += row[c];
+        }
+    }
+};
+
+/// The CPU with the default products.
+using cpu = basic_cpu<>;
+
+} // namespace espalier::device

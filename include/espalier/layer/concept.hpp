@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layer seam. What a user writes in a stack is a *configuration*; `bind` turns it, with the shape of its input,
+// into a *bound layer*: static functions over views, no state, no virtual call.
+//
+// Archetype of a configuration:
+//
+//     template <...> struct my_layer {
+//         static constexpr std::string_view name = "my_layer";
+//         static consteval shape output(shape in);                                   // shape of one row
+//         // true, or stops compilation with a sentence; Where is diagnostic::at_layer<I>
+//         template <class Where, shape In, class Inherited> static consteval bool check();
+//         // Inherited: type_list of policies that enclosing combinators add
+//         template <shape In, class Inherited> using bind = ...;
+//     };
+//
+// Archetype of a bound layer:
+//
+//     struct bound_layer {
+//         static constexpr shape input, output;
+//         static constexpr bool passes_through;     // output is input: no memory, no work
+//         static constexpr int growth;              // rows out for one row in while training
+//         struct numbers;                           // ops with the numbers of one step: this layer's part of the step
+//         block static numbers at(clock const&); template <class T> static constexpr footprint size(); template <class
+//         T> static constexpr extent work();   // memory needed only while a function runs template <class Device,
+//         class T> static std::size_t scratch(index_t capacity);  // for products template <class Context, class T>
+//         static void forward(Context&, numbers const&, layer_memory<T> const&, rows const&, matrix_view<T const> x,
+//                             matrix_view<T> y);
+//         // dy is consumed (it may be overwritten); dx is written when Want.inputs
+//         template <differentiate Want, class Context, class T>
+//         static void backward(Context&, numbers const&, layer_memory<T> const&, rows const&, matrix_view<T const> x,
+//                              matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx);
+//         template <class Context, class Optimizer, class T>
+//         static void update(Context&, Optimizer const&, numbers const&, layer_memory<T> const&, update_numbers
+//         const&); template <class Context, class T> static void initialise(Context&, layer_memory<T> const&); static
+//         void describe(layer_report&, std::string const& path);
+//     };
+#pragma once
+
+#include <espalier/core/context.hpp>
+#include <espalier/core/layout.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/core/rows.hpp>
+#include <espalier/core/shape.hpp>
+#include <espalier/core/update.hpp>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace espalier {
+
+/// What a layer type must say before it is bound.
+template <class L>
+concept layer_configuration = requires(shape in) {
+    { L::name } -> std::convertible_to<std::string_view>;
+    { L::output(in) } -> std::same_as<shape>;
+};
+
+/// One declared tensor of a network, by name.
+struct tensor_info {
+    std::string name;  ///< layer path and tensor, "1.kernel"
+    std::string group; ///< name of the parameter group, empty for the default one
+    int layer = 0;     ///< index in the outermost sequence
+    role tensor_role = role::kernel;
+    index_t rows = 0; ///< 1 for vectors
+    index_t columns = 0;
+    index_t offset = 0;       ///< elements from the start of the parameter arena (or of the state arena)
+    bool trained = true;      ///< false: lives in the state arena
+    bool vector = false;      ///< saved with one dimension
+    index_t mask_offset = -1; ///< words from the start of the mask arena, -1 without a mask
+    int passes = 1;           ///< passes over this tensor in an update
+
+    index_t size() const { return rows * columns; }
+};
+
+/// One value that is added to the loss.
+struct term_info {
+    std::string name;
+};
+
+/// One set of groups whose norms a penalty needs. Equal non-empty names share their norms.
+struct group_set_info {
+    std::string name;
+    index_t groups = 0;
+};
+
+/// A line of `describe`.
+struct layer_info {
+    std::string path;
+    std::string kind;
+    shape input;
+    shape output;
+    index_t parameters = 0;
+    double flops = 0; ///< of one row, forward
+    std::vector<std::string> policies;
+    int depth = 0; ///< of nesting
+};
+
+/// What a walk over the bound layers collects. `at` is where the next layer's blocks begin.
+struct layer_report {
+    std::vector<tensor_info> tensors;
+    std::vector<term_info> terms;
+    std::vector<group_set_info> group_sets;
+    std::vector<layer_info> layers;
+    footprint at{};
+    int top_layer = 0;
+    int depth = 0;
+};
+
+/// What an update needs beside the layer's memory: the tensors' rates in declaration order and the norm of all
+/// gradients.
+struct update_numbers {
+    tensor_rates const* rates = nullptr;
+    double global_norm = 0.0;
+
+    update_numbers after(int tensors) const { return {rates ? rates + tensors : nullptr, global_norm}; }
+};
+
+/// Stands in for a layer that failed its check, so that one mistake gives one message.
+template <shape In, shape Out> struct invalid_layer {
+    static constexpr shape input = In;
+    static constexpr shape output = Out;
+    static constexpr bool passes_through = false;
+    static constexpr int growth = 1;
+    struct numbers {};
+    static constexpr numbers at(clock const&) { return {}; }
+    template <class T> static constexpr footprint size() { return {}; }
+    template <class T> static constexpr extent work() { return {}; }
+    template <class Device, class T> static std::size_t scratch(index_t) { return 0; }
+    template <class... Arguments> static void forward(Arguments&&...) {}
+    template <differentiate Want, class... Arguments> static void backward(Arguments&&...) {}
+    template <class... Arguments> static void update(Arguments&&...) {}
+    template <class... Arguments> static void initialise(Arguments&&...) {}
+    static void describe(layer_report&, std::string const&) {}
+};
+
+} // namespace espalier

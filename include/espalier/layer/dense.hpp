@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// A fully connected layer.
+#pragma once
+
+#include <espalier/initial/zeros.hpp>
+#include <espalier/layer/check.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/layer/detail.hpp>
+
+namespace espalier {
+
+/// A layer without an offset: `dense<64, no_bias>`.
+struct no_bias {
+    using axis = espalier::axis::bias;
+    static constexpr std::string_view name = "no_bias";
+    static constexpr bool present = false;
+};
+/// The default: a trained offset, zero at first.
+struct with_bias {
+    using axis = espalier::axis::bias;
+    static constexpr std::string_view name = "with_bias";
+    static constexpr bool present = true;
+};
+
+namespace detail {
+
+template <shape In, int Out, class... Ps> struct bound_dense {
+    static constexpr shape input = In;
+    static constexpr shape output{Out};
+    static constexpr bool passes_through = false;
+    static constexpr int growth = 1;
+    static constexpr index_t in = In.size();
+    static constexpr bool has_bias = pick<axis::bias, with_bias, Ps...>::present;
+
+    using kernel = tensor_part<role::kernel, in, Out, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
+    using bias = tensor_part<role::bias, 1, Out, initial::zeros, Ps...>;
+    using epilogue = epilogue_part<Out, Ps...>;
+
+    struct numbers {
+        typename kernel::rule kernel_rule;
+        typename bias::rule bias_rule;
+        typename epilogue::train_op epilogue_op;
+    };
+    static numbers at(clock const& now) { return {kernel::at(now), bias::at(now), epilogue::at(now)}; }
+
+    template <class T> static constexpr footprint size() {
+        footprint f = kernel::size() + epilogue::template size<T>();
+        if (has_bias) f = f + bias::size();
+        return f;
+    }
+    template <class T> static constexpr extent work() { return {}; }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        return Device::template product_scratch<T, pick<axis::product, void, Ps...>>(capacity, in, Out);
+    }
+
+    // kernel, bias, epilogue: in this order in every arena
+    template <class T> static layer_memory<T> bias_memory(layer_memory<T> const& m) {
+        return m.child(kernel::size(), {});
+    }
+    template <class T> static layer_memory<T> epilogue_memory(layer_memory<T> const& m) {
+        return m.child(has_bias ? kernel::size() + bias::size() : kernel::size(), {});
+    }
+
+    template <class T> static matrix_view<T const> weights(layer_memory<T> const& m) {
+        return {kernel::operand(m), in, Out, Out};
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                        matrix_view<T const> x, matrix_view<T> y) {
+        auto const em = epilogue_memory(m);
+        matrix_view<T> const z = epilogue::template before<Context::behaviour>(em, y);
+        master_of<T> const* const offset = has_bias ? bias_memory(m).parameters : nullptr;
+        context.device.template product_forward<pick<axis::product, void, Ps...>>(x, weights(m), offset, z);
+        epilogue::forward(context, n.epilogue_op, em, batch, matrix_view<T const>(z), y);
+    }
+
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                         matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
+        using product = pick<axis::product, void, Ps...>;
+        master_of<T>* const bias_gradient = has_bias && Want.parameters ? bias_memory(m).gradients : nullptr;
+        epilogue::backward(context, n.epilogue_op, epilogue_memory(m), batch, y, dy, bias_gradient);
+        matrix_view<T const> const dz = dy;
+        if constexpr (Want.parameters)
+            context.device.template product_weight_gradient<product>(
+                x, dz, matrix_view<master_of<T>>{m.gradients, in, Out, Out});
+        if constexpr (Want.inputs) context.device.template product_input_gradient<product>(dz, weights(m), dx);
+    }
+
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        kernel::update(context, optimizer, n.kernel_rule, m, given);
+        if constexpr (has_bias) bias::update(context, optimizer, n.bias_rule, bias_memory(m), given.after(1));
+    }
+
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        kernel::initialise(context, m);
+        if constexpr (has_bias) bias::initialise(context, bias_memory(m));
+    }
+
+    template <class Context, class T>
+    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
+        kernel::prune(context, walk, m);
+    }
+
+    static void describe(layer_report& report, std::string const& path) {
+        layer_info line;
+        line.path = path;
+        line.kind = "dense";
+        line.input = In;
+        line.output = output;
+        line.parameters = in * Out + (has_bias ? Out : 0);
+        line.flops = 2.0 * static_cast<double>(in) * Out;
+        line.depth = report.depth;
+        epilogue::list(line.policies);
+        (list_parameter_policy<Ps>(line.policies), ...);
+        report.layers.push_back(line);
+        kernel::describe(report, path, "kernel");
+        if constexpr (has_bias) bias::describe(report, path, "bias");
+        epilogue::describe(report, path);
+    }
+
+private:
+    template <class P> static void list_parameter_policy(std::vector<std::string>& out) {
+        using a = typename P::axis;
+        if constexpr (!std::is_same_v<a, axis::activation> && !std::is_same_v<a, axis::dropout> &&
+                      !std::is_same_v<a, axis::activation_penalty>)
+            out.push_back(describe_policy(a::name, name_of<P>()));
+    }
+};
+
+template <shape In, int Out, class Inherited, class... Ps> struct bind_dense;
+template <shape In, int Out, class... Inherited, class... Ps>
+struct bind_dense<In, Out, type_list<Inherited...>, Ps...> {
+    using type = bound_dense<In, Out, Ps..., Inherited...>;
+};
+
+} // namespace detail
+
+/// y = factor * activation(x W + b).
+/// x: rows x in, W ("kernel"): in x Out row-major, b ("bias"): Out, y: rows x Out. Policies in any order on the axes
+/// activation, dropout, activation_penalty, weight, prune, penalty, transform, initial, bias, product.
+/// Forward costs 2 rows in Out operations and one pass over y; backward twice that and one pass.
+template <int Out, class... Ps> struct dense {
+    static_assert(Out > 0, "espalier: the width of a dense layer is positive");
+    static constexpr std::string_view name = "dense";
+    using axes = type_list<axis::activation, axis::dropout, axis::activation_penalty, axis::weight, axis::prune,
+                           axis::penalty, axis::transform, axis::initial, axis::bias, axis::product>;
+
+    static consteval shape output(shape) { return {Out}; }
+
+    template <class Where, shape In, class Inherited> static consteval bool check() {
+        if constexpr (!detail::check_has_input<Where, dense, In>())
+            return false;
+        else
+            return detail::policy_checks<Where, dense, axes, Ps...>::run();
+    }
+
+    template <shape In, class Inherited> using bind = typename detail::bind_dense<In, Out, Inherited, Ps...>::type;
+};
+
+} // namespace espalier

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parts that layers are made of: a trained tensor with everything its policies say, and an epilogue.
+#pragma once
+
+#include <espalier/activation/identity.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/dropout/none.hpp>
+#include <espalier/initial/he_normal.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/weight/identity.hpp>
+
+#include <string>
+#include <type_traits>
+
+namespace espalier {
+
+/// An update that changes no weight: it makes the operand copies, applies masks and gathers the group norms anew, after
+/// weights were set from outside.
+struct no_step {
+    static constexpr int moments = 0;
+    ESPALIER_FN double rate() const { return 0.0; }
+    template <class T> ESPALIER_FN T step(T w, T, T*, T, T) const { return w; }
+};
+
+/// Memory that pruning events work on: the tensors whose selection spans the network, gathered by a walk.
+template <class T> struct prune_walk {
+    clock now{};
+    bool due = false; ///< some mask was or must be selected anew
+    struct piece {
+        T const* weights;
+        index_t size;
+        std::uint32_t* mask;
+        double sparsity;
+    };
+    std::vector<piece> global;
+};
+
+namespace detail {
+
+template <role Role>
+inline constexpr bool penalised_by_default =
+    Role == role::kernel || Role == role::factor || Role == role::embedding || Role == role::gate;
+
+template <class... Ps> struct map_of {
+    using prune = pick<axis::prune, void, Ps...>;
+    using weight = pick<axis::weight, weight::identity, Ps...>;
+    using policy = std::conditional_t<std::is_void_v<prune>, weight, prune>;
+};
+
+inline std::string describe_policy(std::string_view axis_name, std::string_view policy_name) {
+    return std::string(axis_name) + " " + std::string(policy_name);
+}
+
+template <class... Ps> void list_policies(std::vector<std::string>& out, type_list<Ps...>) {
+    (out.push_back(describe_policy(Ps::axis::name, name_of<Ps>())), ...);
+}
+
+/// A trained tensor: its rule, its memory, its update. `Ps` are the layer's policies.
+template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> struct tensor_part {
+    static constexpr index_t count = Rows * Columns;
+    static constexpr bool prunable = Role == role::kernel;
+    using penalties = all_for<axis::penalty, Role, penalised_by_default<Role>, Ps...>;
+    using transforms = all_for<axis::transform, Role, true, Ps...>;
+    using prune_policy = std::conditional_t<prunable, typename map_of<Ps...>::prune, void>;
+    using map = std::conditional_t<prunable, typename map_of<Ps...>::policy, weight::identity>;
+    using rule = tensor_rule<op_of<map>, ops_of<penalties>, ops_of<transforms>>;
+
+    static rule at(clock const& now) { return {op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)}; }
+
+    static constexpr footprint size() {
+        footprint f;
+        f.parameters = padded(count);
+        f.mask_words = rule::uses_mask ? round_up((count + 31) / 32 + 1, 16) : 0;
+        f.group_sets = rule::group_sets;
+        f.tensors = 1;
+        f.terms = rule::penalty_count;
+        f.streams = 1;
+        return f;
+    }
+
+    /// What the products read.
+    template <class T> static T const* operand(layer_memory<T> const& m) {
+        if constexpr (std::is_same_v<T, master_of<T>> && !rule::needs_operand)
+            return m.parameters;
+        else
+            return m.operands;
+    }
+
+    template <class T>
+    static update_segment<master_of<T>, T> segment(layer_memory<T> const& m, tensor_rates const& rates) {
+        update_segment<master_of<T>, T> s;
+        s.rows = Rows;
+        s.columns = Columns;
+        s.weights = m.parameters;
+        s.gradients = m.gradients;
+        s.reference = m.reference;
+        s.moments = m.moments;
+        s.moment_stride = m.moment_stride;
+        s.operands = m.operands;
+        s.mask = m.masks;
+        for (int g = 0; g < rule::group_sets; ++g) {
+            s.norms[g] = m.norms + m.group_offset[g];
+            s.next_norms[g] = m.next_norms + m.group_offset[g];
+        }
+        s.values = m.terms;
+        s.rates = rates;
+        return s;
+    }
+
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, rule const& numbers, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        static_assert(rule::group_sets <= max_group_sets,
+                      "espalier: a tensor carries at most four grouped penalties; merge some of them");
+        auto s = segment(m, given.rates ? given.rates[0] : tensor_rates{});
+        s.site = context.site(m.stream, purpose::gradient);
+        s.global_norm = given.global_norm;
+        if constexpr (std::is_same_v<Optimizer, no_step>) s.gradients = s.weights;
+        if (s.rates.frozen && !std::is_same_v<Optimizer, no_step>) return;
+        context.device.update(optimizer, numbers, s);
+    }
+
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        context.device.initialise(
+            [](matrix_view<master_of<T>> w, random_site const& site) {
+                Initial::template fill<master_of<T>>(w, Rows, Columns, site);
+            },
+            matrix_view<master_of<T>>{m.parameters, Rows, Columns, Columns}, context.site(m.stream, purpose::initial));
+        if constexpr (rule::uses_mask) context.device.fill_mask(m.masks, count);
+    }
+
+    template <class Context, class T>
+    static void prune(Context&, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
+        if constexpr (!std::is_void_v<prune_policy>) {
+            if (!prune_policy::due(walk.now)) return;
+            walk.due = true;
+            double const sparsity = prune_policy::sparsity(walk.now);
+            if constexpr (prune_policy::selection::global)
+                walk.global.push_back({m.parameters, count, m.masks, sparsity});
+            else
+                prune_policy::select(matrix_view<master_of<T> const>{m.parameters, Rows, Columns, Columns}, sparsity,
+                                     m.masks);
+        }
+    }
+
+    static void describe(layer_report& report, std::string const& path, std::string const& name) {
+        tensor_info t;
+        t.name = path + "." + name;
+        t.layer = report.top_layer;
+        t.tensor_role = Role;
+        t.rows = Rows;
+        t.columns = Columns;
+        t.offset = report.at.parameters;
+        t.vector = Rows == 1 && Role != role::kernel;
+        if (rule::uses_mask) t.mask_offset = report.at.mask_words;
+        t.passes = 1 + extra_passes<rule>();
+        report.tensors.push_back(t);
+        describe_penalties(report, t.name, penalties{});
+        report.at = report.at + size();
+    }
+
+private:
+    template <class... Penalties>
+    static void describe_penalties(layer_report& report, std::string const& tensor, type_list<Penalties...>) {
+        (describe_penalty<Penalties>(report, tensor), ...);
+    }
+    template <class P> static void describe_penalty(layer_report& report, std::string const& tensor) {
+        report.terms.push_back({tensor + "." + std::string(name_of<P>())});
+        constexpr group_scope scope = penalty_groups<op_of<P>>();
+        if constexpr (scope != group_scope::element) {
+            std::string name;
+            if constexpr (requires { P::group_name; }) name = P::group_name.str();
+            report.group_sets.push_back({name, scope == group_scope::rows ? Rows : Columns});
+        }
+    }
+};
+
+/// What follows a layer's product: activation, dropout, activation penalties.
+template <index_t Width, class... Ps> struct epilogue_part {
+    using activation_policy = pick<axis::activation, activation::identity, Ps...>;
+    using dropout_policy = pick<axis::dropout, dropout::none, Ps...>;
+    using penalty_policies = all_on<axis::activation_penalty, Ps...>;
+    using activation_op = op_of<activation_policy>;
+
+    static constexpr bool row_form = is_row_form<activation_op>();
+
+    template <class Dropout, class List> struct compose;
+    template <class Dropout, class... Penalties> struct compose<Dropout, flat_tuple<Penalties...>> {
+        using type =
+            epilogue_op<std::conditional_t<row_form, activation::identity, activation_op>, Dropout, Penalties...>;
+    };
+    using train_op = typename compose<op_of<dropout_policy>, ops_of<penalty_policies>>::type;
+    using evaluate_op = typename compose<dropout::none, flat_tuple<>>::type;
+
+    template <class Op>
+    static constexpr bool trivial = std::is_same_v<Op, epilogue_op<activation::identity, dropout::none>>;
+    /// Whether an element-wise pass follows the product: otherwise the product's result is the output.
+    template <mode Mode>
+    static constexpr bool pass_follows =
+        !row_form && !trivial<std::conditional_t<Mode == mode::train, train_op, evaluate_op>>;
+
+    static train_op at(clock const& now) {
+        train_op op;
+        if constexpr (!row_form) op.activation = op_at<activation_policy>(now);
+        op.dropout = op_at<dropout_policy>(now);
+        op.penalties = ops_at<penalty_policies>(now);
+        return op;
+    }
+
+    /// Tape: the input of the epilogue, and the column sums of its penalties.
+    template <class T> static constexpr footprint size() {
+        footprint f;
+        if (pass_follows<mode::train>) f.tape = row_block<T>(Width) + fixed_block<master_of<T>>(sums_size);
+        f.terms = train_op::penalty_count;
+        f.streams = 1;
+        return f;
+    }
+    static constexpr index_t sums_stride = padded(Width);
+    static constexpr index_t sums_size = train_op::column_penalties * sums_stride;
+
+    /// Where the product should leave its result: the output itself when no pass follows.
+    template <mode Mode, class T> static matrix_view<T> before(layer_memory<T> const& m, matrix_view<T> y) {
+        if constexpr (pass_follows<Mode>)
+            return {m.template tape_block<T>({}), y.rows, Width, Width};
+        else
+            return y;
+    }
+
+    template <class T> static epilogue_statistics<master_of<T>> statistics(layer_memory<T> const& m) {
+        return {m.terms, m.template tape_block<master_of<T>>(row_block<T>(Width)), sums_stride};
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
+                        matrix_view<T const> z, matrix_view<T> y) {
+        if constexpr (row_form)
+            context.device.template row_forward<activation_op, Width>(activation_op{}, y);
+        else if constexpr (!pass_follows<Context::behaviour>)
+            return;
+        else if constexpr (Context::behaviour == mode::evaluate)
+            context.device.epilogue_forward(evaluate_op{op.activation, {}, {}}, z, y, random_site{}, batch,
+                                            epilogue_statistics<master_of<T>>{});
+        else
+            context.device.epilogue_forward(op, z, y, context.site(m.stream, purpose::dropout), batch, statistics(m));
+    }
+
+    /// Overwrites dy with the gradient of the epilogue's input and leaves its column sums in `bias_gradient`.
+    template <class Context, class T>
+    static void backward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
+                         matrix_view<T const> y, matrix_view<T> dy, master_of<T>* bias_gradient) {
+        matrix_view<T const> const upstream = dy;
+        if constexpr (row_form) context.device.template row_backward<activation_op, Width>(activation_op{}, y, dy);
+        if constexpr (!pass_follows<Context::behaviour>) {
+            if (bias_gradient) context.device.column_sums(upstream, bias_gradient);
+        } else {
+            matrix_view<T const> const z = before<Context::behaviour>(m, dy);
+            if constexpr (Context::behaviour == mode::evaluate)
+                context.device.epilogue_backward(evaluate_op{op.activation, {}, {}}, z, upstream, dy, bias_gradient,
+                                                 random_site{}, batch, epilogue_statistics<master_of<T>>{});
+            else
+                context.device.epilogue_backward(op, z, upstream, dy, bias_gradient,
+                                                 context.site(m.stream, purpose::dropout), batch, statistics(m));
+        }
+    }
+
+    static void describe(layer_report& report, std::string const& path) {
+        describe_terms(report, path, penalty_policies{});
+        report.at = report.at + size<float>();
+    }
+
+    static void list(std::vector<std::string>& out) {
+        out.push_back(describe_policy("activation", name_of<activation_policy>()));
+        if constexpr (!std::is_same_v<dropout_policy, dropout::none>)
+            out.push_back(describe_policy("dropout", name_of<dropout_policy>()));
+        list_policies(out, penalty_policies{});
+    }
+
+private:
+    template <class... Penalties>
+    static void describe_terms(layer_report& report, std::string const& path, type_list<Penalties...>) {
+        (report.terms.push_back({path + ".output." + std::string(name_of<Penalties>())}), ...);
+    }
+};
+
+} // namespace detail
+} // namespace espalier

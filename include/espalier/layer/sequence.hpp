@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layers one after the other. Everything here expands a flat pack: the cost of compiling does not depend on how deep a
+// type is nested, because nothing is, and equal layers share one instantiation. Packs of layers are expanded in braces,
+// not in fold expressions: compilers limit the nesting of the latter to 256.
+#pragma once
+
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/layer/concept.hpp>
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+namespace espalier {
+
+namespace detail {
+
+// Offsets of the children of a sequence, computed once for each scalar type by ordinary loops.
+template <int Count> struct sequence_layout {
+    std::array<footprint, Count + 1> child{}; // where child i begins; the last entry is the total
+    std::array<extent, Count + 1> value{};    // where value i lies in the tape, if it does
+    std::array<extent, 2> gradient{};         // two work buffers that hold the gradients of values in turn
+    extent child_work{};                      // where the work space of every child begins
+    extent work{};                            // total
+};
+
+template <class Indices, class... Layers> struct bound_sequence;
+
+template <std::size_t... I, class... Layers> struct bound_sequence<std::index_sequence<I...>, Layers...> {
+    static constexpr int count = sizeof...(Layers);
+    static constexpr std::array<shape, count> inputs{Layers::input...};
+    static constexpr std::array<shape, count> outputs{Layers::output...};
+    static constexpr std::array<bool, count> passing{Layers::passes_through...};
+    static constexpr std::array<int, count> growths{Layers::growth...};
+    static constexpr shape input = inputs[0];
+    static constexpr shape output = outputs[count - 1];
+
+    /// The last layer that computes something: what it writes is the output of the sequence. -1: none does.
+    static constexpr int last = [] {
+        int found = -1;
+        for (int i = 0; i < count; ++i)
+            if (!passing[i]) found = i;
+        return found;
+    }();
+    static constexpr bool passes_through = last < 0;
+    /// Rows of value i for one row of the input while training. Value i is the input of layer i.
+    static constexpr std::array<int, count + 1> growth_before = [] {
+        std::array<int, count + 1> g{1};
+        for (int i = 0; i < count; ++i)
+            g[i + 1] = g[i] * growths[i];
+        return g;
+    }();
+    static constexpr int growth = growth_before[count];
+    /// Values that layers pass through share one place: the first of them.
+    static constexpr std::array<int, count + 1> holder = [] {
+        std::array<int, count + 1> h{};
+        for (int i = 0; i < count; ++i)
+            h[i + 1] = passing[i] ? h[i] : i + 1;
+        return h;
+    }();
+    /// Gradients of successive values alternate between two buffers.
+    static constexpr std::array<int, count + 1> parity = [] {
+        std::array<int, count + 1> p{};
+        for (int i = 0; i < count; ++i)
+            p[i + 1] = passing[i] ? p[i] : 1 - p[i];
+        return p;
+    }();
+
+    using numbers = flat_tuple<typename Layers::numbers...>;
+    static constexpr numbers at(clock const& now) { return numbers{{{Layers::at(now)}...}}; }
+
+    template <class T> static constexpr sequence_layout<count> layout() {
+        sequence_layout<count> l;
+        std::array<footprint, count> const sizes{Layers::template size<T>()...};
+        std::array<extent, count> const works{Layers::template work<T>()...};
+        footprint at{};
+        extent widest{};
+        for (int i = 0; i < last; ++i) {
+            if (passing[i]) continue;
+            l.value[i + 1] = at.tape;
+            extent const block = growth_before[i + 1] * row_block<T>(outputs[i].size());
+            at.tape = at.tape + block;
+            widest = larger(widest, block);
+        }
+        extent most{};
+        for (int i = 0; i < count; ++i) {
+            l.child[i] = at;
+            footprint size = sizes[i];
+            size.tape.per_row *= growth_before[i];
+            at = at + size;
+            most = larger(most, {works[i].per_row * growth_before[i], works[i].fixed});
+        }
+        l.child[count] = at;
+        l.gradient = {extent{}, widest};
+        l.child_work = 2 * widest;
+        l.work = l.child_work + most;
+        return l;
+    }
+    template <class T> static constexpr sequence_layout<count> table = layout<T>();
+
+    template <class T> static constexpr footprint size() { return table<T>.child[count]; }
+    template <class T> static constexpr extent work() { return table<T>.work; }
+
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        std::size_t const each[] = {Layers::template scratch<Device, T>(capacity * growth_before[I])...};
+        std::size_t most = 0;
+        for (std::size_t s : each)
+            most = s > most ? s : most;
+        return most;
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const& n, layer_memory<T> const& memory, rows const& batch,
+                        matrix_view<T const> x, matrix_view<T> y) {
+        if constexpr (passes_through) {
+            context.device.copy(x, y);
+        } else {
+            bool const grown = Context::behaviour == mode::train;
+            int const in_order[] = {
+                (Layers::forward(context, get<I>(n), of_child<T>(I, memory, grown), batch,
+                                 value<T>(I, memory, x, y, grown), writable(value<T>(I + 1, memory, x, y, grown))),
+                 0)...};
+            static_cast<void>(in_order);
+        }
+    }
+
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const& n, layer_memory<T> const& memory, rows const& batch,
+                         matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
+        if constexpr (passes_through) {
+            if constexpr (Want.inputs) context.device.copy(matrix_view<T const>(dy), dx);
+        } else {
+            bool const grown = Context::behaviour == mode::train;
+            int const in_order[] = {(backward_of<count - 1 - I, Want, type_at<count - 1 - I, Layers...>>(
+                                         context, n, memory, batch, x, y, dy, dx, grown),
+                                     0)...};
+            static_cast<void>(in_order);
+        }
+    }
+
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& memory,
+                       update_numbers const& given) {
+        int const in_order[] = {(Layers::update(context, optimizer, get<I>(n), of_child<T>(I, memory, true),
+                                                given.after(table<T>.child[I].tensors)),
+                                 0)...};
+        static_cast<void>(in_order);
+    }
+
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& memory) {
+        int const in_order[] = {(Layers::initialise(context, of_child<T>(I, memory, true)), 0)...};
+        static_cast<void>(in_order);
+    }
+
+    template <class Context, class T>
+    static void prune(Context& context, clock const& now, layer_memory<T> const& memory) {
+        int const in_order[] = {(Layers::prune(context, now, of_child<T>(I, memory, true)), 0)...};
+        static_cast<void>(in_order);
+    }
+
+    static void describe(layer_report& report, std::string const& path) {
+        int const in_order[] = {(describe_child<Layers>(report, path, static_cast<int>(I)), 0)...};
+        static_cast<void>(in_order);
+    }
+
+private:
+    template <class T> static matrix_view<T> writable(matrix_view<T const> v) {
+        return {const_cast<T*>(v.data), v.rows, v.columns, v.stride};
+    }
+
+    /// Value i: the input, the output, or a block of the tape.
+    template <class T>
+    static matrix_view<T const> value(std::size_t i, layer_memory<T> const& memory, matrix_view<T const> x,
+                                      matrix_view<T const> y, bool grown) {
+        int const at = holder[i];
+        if (at == 0) return x;
+        if (at == last + 1) return y;
+        index_t const width = outputs[at - 1].size();
+        return {memory.template tape_block<T>(table<T>.value[at]), x.rows * (grown ? growth_before[at] : 1), width,
+                width};
+    }
+
+    template <class T>
+    static matrix_view<T> gradient(std::size_t i, layer_memory<T> const& memory, matrix_view<T const> x,
+                                   matrix_view<T> dy, matrix_view<T> dx, bool grown) {
+        int const at = holder[i];
+        if (at == 0) return dx;
+        if (at == last + 1) return dy;
+        index_t const width = outputs[at - 1].size();
+        return {memory.template work_block<T>(table<T>.gradient[parity[at]]), x.rows * (grown ? growth_before[at] : 1),
+                width, width};
+    }
+
+    template <class T> static layer_memory<T> of_child(std::size_t i, layer_memory<T> const& memory, bool grown) {
+        layer_memory<T> m = memory.child(table<T>.child[i], table<T>.child_work);
+        m.capacity = memory.capacity * (grown ? growth_before[i] : 1);
+        return m;
+    }
+
+    // The gradient with respect to an input is wanted when the caller wants it or a layer before has parameters.
+    static constexpr std::array<bool, count> trained_before = [] {
+        std::array<bool, count> const trained{(Layers::template size<float>().tensors > 0)...};
+        std::array<bool, count> before{};
+        for (int i = 1; i < count; ++i)
+            before[i] = before[i - 1] || trained[i - 1];
+        return before;
+    }();
+
+    template <std::size_t At, differentiate Want, class Layer, class Context, class T>
+    static void backward_of(Context& context, numbers const& n, layer_memory<T> const& memory, rows const& batch,
+                            matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx,
+                            bool grown) {
+        constexpr bool inputs = Want.inputs || (Want.parameters && trained_before[At]);
+        if constexpr (!Layer::passes_through && (inputs || Want.parameters))
+            Layer::template backward<differentiate{Want.parameters, inputs}>(
+                context, get<At>(n), of_child<T>(At, memory, grown), batch, value<T>(At, memory, x, y, grown),
+                value<T>(At + 1, memory, x, y, grown), gradient<T>(At + 1, memory, x, dy, dx, grown),
+                gradient<T>(At, memory, x, dy, dx, grown));
+    }
+
+    template <class Layer> static void describe_child(layer_report& report, std::string const& path, int index) {
+        if (report.depth == 0) report.top_layer = index;
+        ++report.depth;
+        Layer::describe(report, path.empty() ? std::to_string(index) : path + "." + std::to_string(index));
+        --report.depth;
+    }
+};
+
+template <class Where, shape In, class Inherited, class Indices, class... Layers> struct sequence_binding;
+
+template <class Where, shape In, class Inherited, std::size_t... I, class... Layers>
+struct sequence_binding<Where, In, Inherited, std::index_sequence<I...>, Layers...> {
+    static constexpr int count = sizeof...(Layers);
+    static constexpr std::array<shape, count + 1> shapes = [] {
+        std::array<shape, count + 1> s{In};
+        int const in_order[] = {(s[I + 1] = Layers::output(s[I]), 0)...};
+        static_cast<void>(in_order);
+        return s;
+    }();
+    static consteval bool check() {
+        bool const each[] = {
+            Layers::template check<diagnostic::at_layer<static_cast<int>(I)>, shapes[I], Inherited>()...};
+        for (bool ok : each)
+            if (!ok) return false;
+        return true;
+    }
+    template <bool Valid> struct bound {
+        using type = bound_sequence<std::index_sequence<I...>, typename Layers::template bind<shapes[I], Inherited>...>;
+    };
+};
+
+template <shape In, class Inherited, class... Layers> struct bind_sequence {
+    using binding = sequence_binding<void, In, Inherited, std::index_sequence_for<Layers...>, Layers...>;
+    template <bool Valid> static auto choose() {
+        if constexpr (Valid)
+            return std::type_identity<typename binding::template bound<true>::type>{};
+        else
+            return std::type_identity<invalid_layer<In, binding::shapes[sizeof...(Layers)]>>{};
+    }
+    using type = typename decltype(choose<binding::check()>())::type;
+};
+
+} // namespace detail
+
+/// Layers one after the other; itself a layer.
+template <class... Layers> struct sequence {
+    static_assert(sizeof...(Layers) > 0, "espalier: a sequence needs at least one layer");
+    static constexpr std::string_view name = "sequence";
+
+    static consteval shape output(shape in) {
+        int const in_order[] = {(in = Layers::output(in), 0)...};
+        static_cast<void>(in_order);
+        return in;
+    }
+    // The layers are checked where the sequence is bound, with their indices in it.
+    template <class Where, shape In, class Inherited> static consteval bool check() { return true; }
+
+    template <shape In, class Inherited> using bind = typename detail::bind_sequence<In, Inherited, Layers...>::type;
+};
+
+} // namespace espalier
