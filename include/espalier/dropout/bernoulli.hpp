@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The classical dropout: every element is dropped on its own.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/dropout/concept.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace espalier::dropout {
+
+/// Numbers and the factor of `bernoulli`.
+struct bernoulli_op {
+    std::uint32_t threshold; ///< draws below it drop
+    double scale;            ///< 1 / (1 - threshold / 65536)
+
+    static constexpr random_scope scope = random_scope::element;
+
+    template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
+        using espalier::select;
+        using S = scalar_of<T>;
+        return select(bits >= Bits(threshold), T(static_cast<S>(scale)), T(S(0)));
+    }
+};
+
+/// y = x k / p with k = 1 with probability p = 1 - Rate, else 0, for every element on its own (Srivastava et al. 2014,
+/// section 10, in the form that leaves inference alone). Decisions have 16 bits, and p is the quantised probability
+/// that they realise, so that E[y] = x holds exactly. Rate: a number or a schedule with values in [0, 1); one below
+/// 1 / 131072 drops nothing.
+template <schedule::number_or_schedule auto Rate> struct bernoulli {
+    static_assert(diagnostic::holds<detail::is_rate(Rate), diagnostic::from_policy<bernoulli>, diagnostic::given<Rate>>,
+                  "espalier: the rate of dropout::bernoulli must lie in [0, 1)");
+    using axis = espalier::axis::dropout;
+    static constexpr std::string_view name = "bernoulli";
+    static constexpr bool draws = true;
+    using op = bernoulli_op;
+    static op at(clock const& now) {
+        detail::quantised_rate const rate = detail::quantise(detail::rate_at(Rate, now, name));
+        return {rate.threshold, rate.scale};
+    }
+};
+
+} // namespace espalier::dropout

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. The same number everywhere.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <string_view>
+#include <type_traits>
+
+namespace espalier::initial {
+
+/// w = Value, a finite number.
+template <auto Value>
+requires std::is_arithmetic_v<decltype(Value)>
+struct constant {
+    static_assert(diagnostic::holds<schedule::finite(static_cast<double>(Value)), diagnostic::given<Value>>,
+                  "espalier: the number of initial::constant must be finite");
+    using axis = espalier::axis::initial;
+    static constexpr std::string_view name = "constant";
+
+    template <class T> static void fill(matrix_view<T> w, index_t, index_t, random_site const&) {
+        for (index_t r = 0; r < w.rows; ++r)
+            for (index_t c = 0; c < w.columns; ++c)
+                w(r, c) = static_cast<T>(Value);
+    }
+};
+
+} // namespace espalier::initial

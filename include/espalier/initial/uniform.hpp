@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. Uniform numbers between two bounds.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/initial/concept.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <string_view>
+#include <type_traits>
+
+namespace espalier::initial {
+
+/// w ~ U(Low, High), both finite, Low <= High.
+template <auto Low, auto High>
+requires(std::is_arithmetic_v<decltype(Low)>&& std::is_arithmetic_v<decltype(High)>) struct uniform {
+    static_assert(diagnostic::holds < (Low <= High) && schedule::finite(static_cast<double>(Low)) &&
+                      schedule::finite(static_cast<double>(High)),
+                  diagnostic::given<Low>, diagnostic::given < High >>,
+                  "espalier: initial::uniform<Low, High> needs finite numbers with Low <= High");
+    using axis = espalier::axis::initial;
+    static constexpr std::string_view name = "uniform";
+
+    template <class T> static void fill(matrix_view<T> w, index_t, index_t, random_site const& site) {
+        detail::fill_uniform(w, static_cast<double>(Low), static_cast<double>(High), site);
+    }
+};
+
+} // namespace espalier::initial

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Adam with bias correction; weight decay, if any, is part of the gradient.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/math.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/optimizer/concept.hpp>
+
+#include <cmath>
+#include <cstdint>
+
+namespace espalier::optimizer {
+
+/// One step of `adam`.
+struct adam_op {
+    double learning_rate;
+    double beta1;
+    double beta2;
+    double epsilon;
+    double weight_decay;
+    double correction1; ///< 1 / (1 - beta1^t)
+    double correction2; ///< 1 / sqrt(1 - beta2^t)
+
+    static constexpr int moments = 2;
+
+    ESPALIER_FN double rate() const { return learning_rate; }
+
+    template <class T> ESPALIER_FN T step(T w, T g, T* m, T step_rate, T decay) const {
+        using S = scalar_of<T>;
+        g = fma(T(static_cast<S>(weight_decay)) * decay, w, g);
+        m[0] = fma(T(static_cast<S>(1.0 - beta1)), g - m[0], m[0]);
+        m[1] = fma(T(static_cast<S>(1.0 - beta2)) * g, g, T(static_cast<S>(beta2)) * m[1]);
+        T const denominator = fma(sqrt(m[1]), T(static_cast<S>(correction2)), T(static_cast<S>(epsilon)));
+        return w - step_rate * T(static_cast<S>(correction1)) * m[0] / denominator;
+    }
+};
+
+/// With g' = g + weight_decay w, t = 1, 2, ... the number of the update:
+///     m <- beta1 m + (1 - beta1) g'
+///     v <- beta2 v + (1 - beta2) g'^2
+///     w <- w - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+/// (Kingma and Ba 2015, algorithm 1.) The learning rate may be a schedule. Throws data_error for a negative or
+/// non-finite rate, epsilon or decay, and for a beta outside [0, 1).
+template <class LearningRate = double> struct adam {
+    LearningRate learning_rate = 1e-3;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double epsilon = 1e-8;
+    double weight_decay = 0.0;
+
+    static constexpr char const* name = "adam";
+
+    void validate() const {
+        detail::validate(learning_rate, 0.0, detail::no_limit, name, "learning_rate");
+        detail::validate(beta1, 0.0, 1.0, name, "beta1");
+        detail::validate(beta2, 0.0, 1.0, name, "beta2");
+        detail::validate(epsilon, 0.0, detail::no_limit, name, "epsilon");
+        detail::validate(weight_decay, 0.0, detail::no_limit, name, "weight_decay");
+    }
+
+    adam_op at(clock const& now, std::uint64_t updates) const {
+        double const t = static_cast<double>(updates) + 1.0;
+        return {detail::value_within(learning_rate, now, 0.0, detail::no_limit, name, "learning_rate"),
+                beta1,
+                beta2,
+                epsilon,
+                weight_decay,
+                1.0 / (1.0 - std::pow(beta1, t)),
+                1.0 / std::sqrt(1.0 - std::pow(beta2, t))};
+    }
+};
+
+} // namespace espalier::optimizer

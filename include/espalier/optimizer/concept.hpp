@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an optimizer is: numbers that the user passes while the program runs, and an element-wise step.
+//
+// Archetype:
+//
+//     template <class LearningRate = double> struct my_optimizer { // an aggregate, written my_optimizer{.learning_rate
+//     = ...}
+//         LearningRate learning_rate = 1e-3;                       // a number or a schedule
+//         void validate() const;                                   // throws data_error
+//         my_op at(clock const& now, std::uint64_t updates) const; // the numbers of this step; `updates` counts the
+//     };                                                           // updates made before it: 0 at the first
+//
+//     struct my_op {                         // trivially copyable; its type carries structure, its members the numbers
+//         static constexpr int moments = 1;  // numbers of state for every weight, 0 before the first update
+//         ESPALIER_FN double rate() const;   // learning rate before the tensor's factor
+//         template <class T> ESPALIER_FN T step(T w, T g, T* m, T learning_rate, T decay) const; // the new weight
+//     };
+//
+// In `step`, T is float, double or a pack of them, `learning_rate` is rate() times the tensor's factor, and `decay` is
+// the tensor's factor of the optimizer's weight decay (1: as given by the user, 0: none). `m` has `moments` elements
+// and is updated in place.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/validate.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <type_traits>
+
+namespace espalier::optimizer {
+
+template <class Op>
+concept has_moments = requires {
+    { Op::moments } -> std::convertible_to<int>;
+};
+
+template <class Op>
+concept has_rate = requires(Op const& op) {
+    { op.rate() } -> std::convertible_to<double>;
+};
+
+template <class Op, class T>
+concept has_step = requires(Op const& op, T x, T* m) {
+    { op.step(x, x, m, x, x) } -> std::convertible_to<T>;
+};
+
+/// The part of an optimizer that the update pass is specialised on.
+template <class Op>
+concept step_op =
+    std::is_trivially_copyable_v<Op> && has_moments<Op> && has_rate<Op> && has_step<Op, float> && has_step<Op, double>;
+
+template <class O>
+concept has_validate = requires(O const& o) {
+    o.validate();
+};
+
+template <class O>
+concept gives_step_op = requires(O const& o, clock const& now, std::uint64_t updates) {
+    { o.at(now, updates) } -> step_op;
+};
+
+template <class O>
+concept optimizer = has_validate<O> && gives_step_op<O>;
+
+namespace detail {
+
+/// Throws data_error unless low <= x < high (x == high is allowed when that is no limit).
+inline void require_within(double x, double low, double high, char const* optimizer_name, char const* number) {
+    if (x >= low && x < high && schedule::finite(x)) return;
+    std::string const needed = schedule::finite(high) ? " and below " + std::to_string(high) : "";
+    throw data_error(std::string(optimizer_name) + ": `" + number + "` is " + std::to_string(x) +
+                     ", needed is a finite number of at least " + std::to_string(low) + needed);
+}
+
+inline constexpr double no_limit = std::numeric_limits<double>::infinity();
+
+/// Checks a number or, as far as it says what values it takes, a schedule.
+template <schedule::number_or_schedule X>
+void validate(X const& x, double low, double high, char const* optimizer_name, char const* number) {
+    if constexpr (std::is_arithmetic_v<X>)
+        require_within(static_cast<double>(x), low, high, optimizer_name, number);
+    else
+        schedule::validate(x, (std::string(optimizer_name) + ": `" + number + "`").c_str(), {low, high});
+}
+
+/// The value now, checked: a schedule may leave its range while the program runs.
+template <schedule::number_or_schedule X>
+double value_within(X const& x, clock const& now, double low, double high, char const* optimizer_name,
+                    char const* number) {
+    double const value = schedule::value_at(x, now);
+    require_within(value, low, high, optimizer_name, number);
+    return value;
+}
+
+} // namespace detail
+} // namespace espalier::optimizer

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a penalty on parameters is: a term of the objective, evaluated where the update pass has the weight in a
+// register.
+//
+// Archetype of the op of an element-wise penalty (everything but `value` and `gradient` is optional):
+//
+//     struct my_op {                                            // numbers; the type carries structure only
+//         template <class T> ESPALIER_FN T value(T w) const;    // share of the weight w in the term
+//         template <class T> ESPALIER_FN T gradient(T w) const; // its derivative (a subgradient at kinks)
+//         template <class T> ESPALIER_FN T prox(T w, T rate) const; // argmin_u value(u) + (u - w)^2 / (2 rate);
+//                                                                   // what `proximal<>` uses in place of the gradient
+//         static constexpr bool proximal = false;               // true: prox after the step, gradient not used
+//     };
+//
+// and of one over groups, the rows or columns of a tensor:
+//
+//     struct my_group_op {
+//         static constexpr group_scope groups = group_scope::rows;
+//         template <class T> ESPALIER_FN T gradient(T w, T squared_norm) const; // squared norm of the group of w
+//         template <class T> ESPALIER_FN T group_value(T squared_norm) const;   // share of one group in the term
+//     };
+//
+// T is float, double or a pack of them. The policy itself has `axis`, `name`, `op` and `at(clock)` as in
+// core/policy.hpp; a group policy may have a short_name `group_name`: groups of equal name and equal index share one
+// norm across tensors.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <concepts>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace espalier::penalty {
+
+template <class Op, class T>
+concept has_value = requires(Op const& op, T x) {
+    { op.value(x) } -> std::convertible_to<T>;
+};
+
+template <class Op, class T>
+concept has_gradient = requires(Op const& op, T x) {
+    { op.gradient(x) } -> std::convertible_to<T>;
+};
+
+template <class Op, class T>
+concept has_prox = requires(Op const& op, T x) {
+    { op.prox(x, x) } -> std::convertible_to<T>;
+};
+
+template <class Op, class T>
+concept has_group_gradient = requires(Op const& op, T x) {
+    { op.gradient(x, x) } -> std::convertible_to<T>;
+};
+
+template <class Op, class T>
+concept has_group_value = requires(Op const& op, T x) {
+    { op.group_value(x) } -> std::convertible_to<T>;
+};
+
+template <class Op>
+concept has_groups = std::same_as<std::remove_cvref_t<decltype(Op::groups)>, group_scope>;
+
+template <class P>
+concept element_penalty = policy_on<P, axis::penalty> && std::is_trivially_copyable_v<op_of<P>> && has_value < op_of<P>,
+float > &&has_value<op_of<P>, double>&& has_gradient<op_of<P>, float>&& has_gradient<op_of<P>, double>;
+
+template <class P>
+concept group_penalty = policy_on<P, axis::penalty> && std::is_trivially_copyable_v<op_of<P>> && has_groups<op_of<P>> &&
+                        has_group_value < op_of<P>,
+float >
+    &&has_group_value<op_of<P>, double>&& has_group_gradient<op_of<P>, float>&& has_group_gradient<op_of<P>, double>;
+
+namespace detail {
+
+/// Whether `x` may be a coefficient as far as that is known while compiling: finite and not negative. A schedule that
+/// does not bound its values is checked when it gives them.
+template <schedule::number_or_schedule X> consteval bool is_coefficient(X const& x) {
+    if (schedule::problem(x)) return false;
+    schedule::bounds const range = schedule::range_of(x);
+    return !schedule::finite(range.low) || range.low >= 0.0;
+}
+
+/// The coefficient now. Throws data_error when a schedule gives a negative or non-finite one.
+template <schedule::number_or_schedule X>
+double coefficient_at(X const& x, clock const& now, std::string_view penalty_name) {
+    double const value = schedule::value_at(x, now);
+    if (!(value >= 0.0 && schedule::finite(value)))
+        throw data_error("penalty " + std::string(penalty_name) + ": its coefficient is " + std::to_string(value) +
+                         " at step " + std::to_string(now.step) + ", needed is a finite number of at least 0");
+    return value;
+}
+
+} // namespace detail
+} // namespace espalier::penalty

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sum of the norms of groups: whole rows or columns of weights go to 0 together.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/math.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/short_name.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/penalty/concept.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <string_view>
+
+namespace espalier::penalty {
+
+/// What one group of a matrix is. A kernel has a row for each input and a column for each output.
+enum class over { rows, columns };
+
+/// Numbers and element functions of `group_lasso`.
+template <group_scope Groups> struct group_lasso_op {
+    double coefficient;
+
+    static constexpr group_scope groups = Groups;
+
+    template <class T> ESPALIER_FN T gradient(T w, T squared_norm) const {
+        using espalier::select, espalier::sqrt;
+        using S = scalar_of<T>;
+        T const zero(S(0));
+        auto const present = squared_norm > zero;
+        T const norm = sqrt(select(present, squared_norm, T(S(1))));
+        return select(present, T(static_cast<S>(coefficient)) * w / norm, zero);
+    }
+    template <class T> ESPALIER_FN T group_value(T squared_norm) const {
+        using espalier::sqrt;
+        return T(static_cast<scalar_of<T>>(coefficient)) * sqrt(squared_norm);
+    }
+};
+
+/// Coefficient * sum_g ||w_g||_2 over the rows or columns of a tensor (Yuan and Lin 2006). The gradient is
+/// Coefficient * w / ||w_g||, and 0 in a group of norm 0. The coefficient is multiplied by nothing: the factor
+/// sqrt(size of the group) that the paper uses for groups of unequal size is the user's. Tensors whose policies name
+/// the same `Group` have the same number of groups, and group i of all of them together is one group with one norm: a
+/// unit's incoming column in one layer and its outgoing row in the next vanish together. Coefficient: a number or a
+/// schedule, finite and not negative.
+template <schedule::number_or_schedule auto Coefficient, over Over, short_name Group = short_name{}>
+struct group_lasso {
+    static_assert(diagnostic::holds<detail::is_coefficient(Coefficient), diagnostic::from_policy<group_lasso>,
+                                    diagnostic::given<Coefficient>>,
+                  "espalier: the coefficient of penalty::group_lasso must be finite and not negative");
+    using axis = espalier::axis::penalty;
+    static constexpr std::string_view name = "group_lasso";
+    static constexpr short_name group_name = Group;
+    using op = group_lasso_op<Over == over::rows ? group_scope::rows : group_scope::columns>;
+    static op at(clock const& now) { return {detail::coefficient_at(Coefficient, now, name)}; }
+};
+
+} // namespace espalier::penalty

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any penalty with a prox, applied by its prox after the step in place of its gradient before it.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/penalty/concept.hpp>
+
+#include <cstddef>
+#include <string_view>
+
+namespace espalier::penalty {
+
+/// The op of `proximal`: value and prox of Op; the update does not add its gradient.
+template <class Op> struct proximal_op : Op { static constexpr bool proximal = true; };
+
+namespace detail {
+
+template <std::size_t N> struct joined_name { char text[N]{}; };
+
+template <class P> consteval auto proximal_name() {
+    constexpr std::string_view prefix = "proximal_", own = name_of<P>();
+    joined_name<prefix.size() + own.size()> joined;
+    for (std::size_t i = 0; i < prefix.size(); ++i)
+        joined.text[i] = prefix[i];
+    for (std::size_t i = 0; i < own.size(); ++i)
+        joined.text[prefix.size() + i] = own[i];
+    return joined;
+}
+
+template <class P> inline constexpr auto proximal_text = proximal_name<P>();
+
+} // namespace detail
+
+/// Proximal gradient descent for Penalty: w <- prox(w - rate * gradient, rate), where rate is the learning rate of the
+/// step times the tensor's factor (Parikh and Boyd 2014, section 4.2). Under an adaptive optimizer the prox uses that
+/// rate too, not the one of the single weight. Needs a penalty with a prox: `proximal<l1<1e-4>>`.
+template <class Penalty> struct proximal : Penalty {
+    static_assert(diagnostic::holds < has_prox<op_of<Penalty>, float> && has_prox<op_of<Penalty>, double>,
+                  diagnostic::from_policy < Penalty >>,
+                  "espalier: penalty::proximal needs a penalty with `template <class T> T prox(T w, T rate) const`");
+    static constexpr std::string_view name{detail::proximal_text<Penalty>.text,
+                                           sizeof(detail::proximal_text<Penalty>.text)};
+    using op = proximal_op<op_of<Penalty>>;
+    static op at(clock const& now) { return {op_at<Penalty>(now)}; }
+};
+
+} // namespace espalier::penalty

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products read the weights as they are: the default.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/macros.hpp>
+
+#include <string_view>
+
+namespace espalier::weight {
+
+/// effective(w) = w.
+struct identity {
+    using axis = espalier::axis::weight;
+    static constexpr std::string_view name = "identity";
+    static constexpr bool uses_mask = false;
+    static constexpr bool needs_operand = false;
+
+    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) { return g; }
+    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
+    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw; }
+};
+
+} // namespace espalier::weight
