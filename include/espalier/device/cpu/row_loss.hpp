@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// One pass over the rows of a network's output: losses, their gradient, and the state of the samples.
+#pragma once
+
+#include <espalier/core/error.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/row.hpp>
+#include <espalier/core/rows.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/device/cpu/row_lanes.hpp>
+#include <espalier/loss/concept.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace espalier::cpu {
+
+/// What a row loss reads and writes besides the logits; a view without data is absent.
+template <class T> struct loss_buffers {
+    matrix_view<float const> dense_targets{}; ///< [rows][N], for a loss that needs it
+    matrix_view<T> gradient{};                ///< [rows][N], may be the logits themselves; absent: value only
+    matrix_view<T> state{};                   ///< [samples][N], absent in evaluation
+    array_view<T> row_values{};               ///< [rows], receives the un-reduced losses, 0 for ignored rows
+    double denominator = 0.0;                 ///< what the sum is divided by; 0: the number of rows that count
+};
+
+/// value = sum / denominator with sum = sum_i weight_i sign_i l_i over the rows that count; 0 when none does.
+struct loss_result {
+    double value = 0.0;
+    double sum = 0.0;
+    index_t counted = 0;
+};
+
+namespace detail {
+
+/// Labels of one row. -1 says that a label is unknown: of two mixed samples the one with a label stands for both, and
+/// a row without any is ignored.
+struct row_labels {
+    std::int32_t label = 0;
+    std::int32_t partner_label = 0;
+    float mixing = 1.0f;
+    bool counts = true;
+};
+
+inline row_labels labels_of(rows const& batch, index_t i) {
+    if (!batch.label) return {};
+    row_labels r{batch.label[i], batch.label[i], 1.0f, true};
+    if (batch.partner_label) {
+        r.partner_label = batch.partner_label[i];
+        r.mixing = batch.mixing_of(i);
+        if (r.label == -1) r = {r.partner_label, r.partner_label, 1.0f, true};
+        if (r.partner_label == -1) r = {r.label, r.label, 1.0f, true};
+    }
+    r.counts = r.label != -1;
+    return r;
+}
+
+inline void expect_matrix(std::string const& what, index_t given_rows, index_t given_columns, index_t rows,
+                          index_t columns) {
+    if (given_rows != rows || given_columns != columns)
+        throw shape_error(what + " are " + std::to_string(given_rows) + " x " + std::to_string(given_columns) +
+                          ", needed are " + std::to_string(rows) + " x " + std::to_string(columns));
+}
+
+inline void expect_label(std::string const& loss, char const* what, std::int32_t label, index_t row, int columns) {
+    if (label < -1 || label >= columns)
+        throw data_error(loss + ": " + what + " " + std::to_string(label) + " in row " + std::to_string(row) +
+                         ", needed is 0 to " + std::to_string(columns - 1) + ", or -1 for a row that does not count");
+}
+
+/// Checks labels and sample ids, all before anything is written. Returns the number of rows that count.
+inline index_t check_rows(std::string const& loss, rows const& batch, int columns, bool labels, bool state,
+                          index_t samples) {
+    if (labels && !batch.label && batch.count > 0) throw data_error(loss + " needs labels, the batch has none");
+    if (state && !batch.sample && batch.count > 0)
+        throw data_error(loss + " keeps state of every sample and needs the samples' ids, the batch has none");
+    index_t counted = 0;
+    for (index_t i = 0; i < batch.count; ++i) {
+        if (labels) {
+            expect_label(loss, "label", batch.label[i], i, columns);
+            if (batch.partner_label) {
+                expect_label(loss, "partner label", batch.partner_label[i], i, columns);
+                float const share = batch.mixing_of(i);
+                if (!(share >= 0.0f && share <= 1.0f))
+                    throw data_error(loss + ": mixing share " + std::to_string(share) + " in row " + std::to_string(i) +
+                                     ", needed is 0 to 1");
+            }
+        }
+        if (!labels_of(batch, i).counts) continue;
+        ++counted;
+        if (state && (batch.sample[i] < 0 || batch.sample[i] >= samples))
+            throw data_error(loss + ": sample " + std::to_string(batch.sample[i]) + " in row " + std::to_string(i) +
+                             ", the state has samples 0 to " + std::to_string(samples - 1));
+    }
+    return counted;
+}
+
+/// The pass itself, as a type so that its parts share what they know.
+template <class T, int N, class Loss> struct row_loss_pass {
+    using plan = row_plan<T, N>;
+    using P = typename plan::value;
+    using row_type = typename plan::row;
+    static constexpr int step_rows = plan::rows;
+    static constexpr bool labels = loss::needs_labels<Loss>, dense = loss::needs_dense_target<Loss>,
+                          remembers = loss::per_sample_state<Loss>;
+
+    Loss const& loss_value;
+    matrix_view<T const> z;
+    rows const& batch;
+    loss_buffers<T> const& buffers;
+    double inverse; // of the denominator
+
+    /// A number per row of a step, as the loss sees it: in the elements of a pack, or the same in all of them.
+    static P spread(T const (&lane)[step_rows]) {
+        if constexpr (plan::transposed)
+            return P::load(lane);
+        else
+            return P(lane[0]);
+    }
+
+    /// Rows [first, first + count). Returns their part of the sum; it does not depend on the rows around them, and
+    /// neither does anything that is written. Never inlined: one copy of the arithmetic, so that the same rows give the
+    /// same bits however a batch is cut (a compiler may contract two copies differently).
+    [[gnu::noinline]] double step(index_t first, int count) const {
+        T label[step_rows] = {}, partner[step_rows] = {}, mixing[step_rows] = {};
+        T weight[step_rows] = {}, scale[step_rows] = {}, counts[step_rows] = {};
+        double factor[step_rows] = {};
+        T* sample[step_rows] = {};
+        for (int r = 0; r < count; ++r) {
+            row_labels const tags = labels_of(batch, first + r);
+            label[r] = static_cast<T>(tags.label);
+            partner[r] = static_cast<T>(tags.partner_label);
+            mixing[r] = static_cast<T>(tags.mixing);
+            if (!tags.counts) continue;
+            double const sign = batch.sign ? static_cast<double>(batch.sign[first + r]) : 1.0;
+            factor[r] = sign * static_cast<double>(batch.weight_of(first + r));
+            weight[r] = static_cast<T>(factor[r]);
+            scale[r] = static_cast<T>(factor[r] * inverse);
+            counts[r] = T(1);
+            if constexpr (remembers)
+                if (buffers.state.data) sample[r] = buffers.state.row(batch.sample[first + r]);
+        }
+
+        row_type x, target_row, gradient, state;
+        load_rows<T, N>(rows_at<T const>{z.row(first), z.stride}, count, x);
+        if constexpr (dense)
+            load_rows<T, N>(rows_at<float const>{buffers.dense_targets.row(first), buffers.dense_targets.stride}, count,
+                            target_row);
+
+        typename plan::group const group{};
+        loss::row_target<typename plan::group, P, N> target;
+        target.label = spread(label);
+        target.partner_label = spread(partner);
+        target.mixing = spread(mixing);
+        target.weight = spread(weight);
+        if constexpr (dense) target.dense = &target_row;
+
+        row_type* const dz = buffers.gradient.data ? &gradient : nullptr;
+        row_type* memory = nullptr;
+        if constexpr (remembers) {
+            if (buffers.state.data) {
+                load_rows<T, N>(rows_listed<T>{sample}, count, state);
+                memory = &state;
+            }
+        }
+        P const value = loss_value.evaluate(group, x, target, dz, memory);
+
+        P const by = spread(scale), none(T(0));
+        auto const counted = spread(counts) > none;
+        if (dz) {
+            // An ignored row gets an exact zero, whatever its logits are.
+            for (int i = 0; i < gradient.local; ++i)
+                gradient.v[i] = select(counted, gradient.v[i] * by, none);
+            store_rows<T, N>(rows_at<T>{buffers.gradient.row(first), buffers.gradient.stride}, count, gradient);
+        }
+        if (memory) store_rows<T, N>(rows_listed<T>{sample}, count, state);
+
+        T lane[plan::width];
+        select(counted, value, none).store(lane);
+        if (buffers.row_values.data)
+            for (int r = 0; r < count; ++r)
+                buffers.row_values[first + r] = lane[r];
+        double part[step_rows];
+        for (int r = 0; r < step_rows; ++r)
+            part[r] = factor[r] * static_cast<double>(lane[r]);
+        return horizontal_sum(pack<double, step_rows>::load(part));
+    }
+
+    /// Whether a sample occurs twice in these rows. Then they are visited one after the other, so that each visit sees
+    /// the state that the one before it left, for every batch split.
+    bool repeats(index_t first, int count) const {
+        bool found = false;
+        for (int r = 1; r < count; ++r)
+            for (int q = 0; q < r; ++q)
+                found |= batch.sample[first + r] == batch.sample[first + q];
+        return found;
+    }
+
+    double run() const {
+        double sum = 0.0;
+        for (index_t first = 0; first < z.rows; first += step_rows) {
+            int const count = z.rows - first < step_rows ? static_cast<int>(z.rows - first) : step_rows;
+            if constexpr (remembers && step_rows > 1) {
+                if (buffers.state.data && repeats(first, count)) {
+                    double part[step_rows] = {};
+                    for (int r = 0; r < count; ++r)
+                        part[r] = step(first + r, 1);
+                    sum += horizontal_sum(pack<double, step_rows>::load(part));
+                    continue;
+                }
+            }
+            sum += step(first, count);
+        }
+        return sum;
+    }
+};
+
+} // namespace detail
+
+/// Losses of the rows of `z` [rows][N], their weighted mean, and on request the gradient of that mean with respect to
+/// `z` and the new state of the rows' samples.
+///
+/// Row i counts unless its label is -1; an ignored row adds nothing, has a gradient of exactly 0 and leaves its
+/// sample's state alone. With no row that counts the loss is 0. Per row, results do not depend on the rows around it:
+/// any split of a batch gives the same bits. A sample that occurs twice is visited in the order of the rows.
+///
+/// Throws, before anything is written: `shape_error` when extents do not fit; `data_error` when a label or a sample is
+/// out of range, when the loss needs labels, targets or sample ids that are not there, or when its numbers make no
+/// sense. A loss or gradient that is not finite is the caller's to judge.
+template <class T, int N, class Loss>
+loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch, loss_buffers<T> const& buffers = {}) {
+    using pass = detail::row_loss_pass<T, N, Loss>;
+    static_assert(loss::evaluates_rows<Loss, typename pass::plan::group, typename pass::P, N>,
+                  "espalier: a loss needs `T evaluate(group, z, target, dz, state) const`; see loss/concept.hpp");
+    std::string const name(std::string_view(Loss::name));
+    if (char const* const text = loss::problem(loss)) throw data_error(text);
+    detail::expect_matrix(name + ": the logits", z.rows, z.columns, batch.count, N);
+    if (pass::dense && batch.count > 0) {
+        if (!buffers.dense_targets.data) throw data_error(name + " needs target rows, there are none");
+        detail::expect_matrix(name + ": the target rows", buffers.dense_targets.rows, buffers.dense_targets.columns,
+                              batch.count, N);
+    }
+    if (buffers.gradient.data)
+        detail::expect_matrix(name + ": the gradient's extents", buffers.gradient.rows, buffers.gradient.columns,
+                              batch.count, N);
+    if (buffers.row_values.data && buffers.row_values.size < batch.count)
+        throw shape_error(name + ": room for " + std::to_string(buffers.row_values.size) + " row values, needed are " +
+                          std::to_string(batch.count));
+    bool const remembers = pass::remembers && buffers.state.data;
+    if (remembers)
+        detail::expect_matrix(name + ": the state's extents", buffers.state.rows, buffers.state.columns,
+                              buffers.state.rows, N);
+    if (!(buffers.denominator >= 0.0))
+        throw data_error(name + ": the denominator is " + std::to_string(buffers.denominator) +
+                         ", needed is a positive number, or 0 for the number of rows");
+
+    loss_result result;
+    result.counted = detail::check_rows(name, batch, N, pass::labels, remembers, buffers.state.rows);
+    double const denominator = buffers.denominator > 0.0 ? buffers.denominator
+                               : result.counted > 0      ? static_cast<double>(result.counted)
+                                                         : 1.0;
+    result.sum = pass{loss, z, batch, buffers, 1.0 / denominator}.run();
+    result.value = result.sum / denominator;
+    return result;
+}
+
+} // namespace espalier::cpu

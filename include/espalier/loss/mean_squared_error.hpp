@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Squared distance to a target row.
+#pragma once
+
+#include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/row.hpp>
+#include <espalier/loss/concept.hpp>
+
+#include <string_view>
+
+namespace espalier::loss {
+
+/// l = (1 / N) sum_c (z_c - t_c)^2, dz_c = 2 (z_c - t_c) / N. The mean is over the columns; the driver's is over the
+/// rows.
+struct mean_squared_error {
+    static constexpr std::string_view name = "mean_squared_error";
+    static constexpr bool needs_dense_target = true;
+
+    template <class Group, class T, int N>
+    ESPALIER_FN T evaluate(Group const& group, row<Group, T, N> const& z, row_target<Group, T, N> const& target,
+                           row<Group, T, N>* dz, row<Group, T, N>*) const {
+        using S = scalar_of<T>;
+        T const none(S(0)), per_column(static_cast<S>(1.0 / N)), slope(static_cast<S>(2.0 / N));
+        T sum = none;
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < z.local; ++i) {
+            T const difference = z.v[i] - target.dense->v[i];
+            sum += z.inside(group, i, difference * difference, none);
+            if (dz) dz->v[i] = difference * slope;
+        }
+        return group.reduce_add(sum) * per_column;
+    }
+};
+
+} // namespace espalier::loss
