@@ -21,5 +21,8 @@ if(ESPALIER_HAS_CUDA)
     set_target_properties(bench_cuda_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks)
     target_link_libraries(bench_cuda_${name} PRIVATE espalier_program benchmark::benchmark CUDA::cudart CUDA::cublasLt
                                                      $<TARGET_NAME_IF_EXISTS:espalier_kernels>)
+    if(TARGET espalier_cuda)
+      add_dependencies(espalier_cuda bench_cuda_${name})
+    endif()
   endforeach()
 endif()

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing from Debian, builds the demo, trains on the bundled real data, prints the table and writes the
+# pictures to out/demo. Arguments go to the demo: scripts/demo.sh --help lists them. Can be run again cheaply.
+set -euo pipefail
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+
+install_missing "${packages[@]}"
+configure release
+build release espalier_demo
+
+out=$root/out/demo
+mkdir -p "$out"
+say "Training; results go to $out"
+cd "$root"
+# A later --output among the arguments replaces this one.
+build/release/examples/espalier_demo --output "$out" "$@" || stop "the demo failed with status $? (its words are above)"
+
+shopt -s nullglob
+if command -v dot >/dev/null; then
+  for graph in "$out"/*.dot; do
+    dot -Tsvg "$graph" -o "${graph%.dot}.svg" || stop "Graphviz could not draw $graph"
+  done
+fi
+pictures=("$out"/*.svg "$out"/*.png)
+if [[ ${#pictures[@]} -eq 0 ]]; then
+  say "The demo is done"
+else
+  say "The demo is done; its pictures:"
+  printf '%s\n' "${pictures[@]}"
+fi

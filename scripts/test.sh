@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing from Debian, builds everything and runs all tests. Can be run again cheaply.
+#
+#   scripts/test.sh [--sanitizers] [--no-cuda] [--help]
+#
+#   --sanitizers  also builds the unit tests with the address and undefined-behaviour sanitizers and runs them
+#   --no-cuda     leaves the CUDA part out even when nvcc is there
+#
+# With nvcc every .cu is compiled as well (sm_90, or what CUDAARCHS says), and the tests of the CUDA part run; those that
+# need a GPU are skipped where there is none.
+set -euo pipefail
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+
+sanitizers=no
+cuda=yes
+for argument in "$@"; do
+  case $argument in
+    --sanitizers) sanitizers=yes ;;
+    --no-cuda) cuda=no ;;
+    -h | --help)
+      sed -n '3,12s/^# \{0,1\}//p' "$0"
+      exit 0
+      ;;
+    *) stop "unknown argument '$argument' (see --help)" ;;
+  esac
+done
+
+steps=()
+failed_steps=()
+passed=0
+failed=0
+skipped=0
+
+# run_tests STEP PRESET CTEST-ARGUMENT...; failures are counted, and the following steps still run.
+run_tests() {
+  local step=$1 preset=$2 status=0 junit
+  shift 2
+  say "Testing: $step"
+  junit=$root/build/junit-$preset.xml
+  rm -f "$junit"
+  (cd "$root/build/$preset" && ctest --output-on-failure --parallel "$(jobs)" --no-tests=error \
+    --output-junit "$junit" "$@") || status=$?
+  local tests=0 bad=0 left=0
+  if [[ -s $junit ]]; then
+    tests=$(sed -nE 's/^[[:space:]]*tests="([0-9]+)".*/\1/p' "$junit" | head -n 1)
+    bad=$(sed -nE 's/^[[:space:]]*failures="([0-9]+)".*/\1/p' "$junit" | head -n 1)
+    left=$(sed -nE 's/^[[:space:]]*skipped="([0-9]+)".*/\1/p' "$junit" | head -n 1)
+  fi
+  # A run that ended badly without a failed test (none found, ctest itself stopped) still counts as a failure.
+  if [[ $status -ne 0 && $bad -eq 0 ]]; then
+    bad=1
+    tests=$((tests + 1))
+  fi
+  passed=$((passed + tests - bad - left))
+  failed=$((failed + bad))
+  skipped=$((skipped + left))
+  steps+=("$step: $((tests - bad - left)) passed, $bad failed, $left skipped")
+  if [[ $status -ne 0 ]]; then failed_steps+=("$step"); fi
+}
+
+install_missing "${packages[@]}"
+
+configure release
+build release all
+build_ahead release espalier_headers_check
+run_tests "release build" release
+
+if [[ $cuda == yes ]] && has_nvcc; then
+  if ! command -v nvcc >/dev/null; then
+    PATH=$PATH:/usr/local/cuda/bin
+  fi
+  configure cuda
+  build_ahead cuda espalier_cuda
+  run_tests "CUDA" cuda -L 'cuda|gpu'
+else
+  say "Without CUDA: $([[ $cuda == no ]] && echo 'left out as asked' || echo 'nvcc is not installed')"
+fi
+
+if [[ $sanitizers == yes ]]; then
+  configure asan
+  build asan espalier_tests
+  run_tests "address and undefined-behaviour sanitizers" asan -L unit
+fi
+
+say "Summary"
+printf '%s\n' "${steps[@]}"
+if [[ ${#failed_steps[@]} -ne 0 ]]; then
+  printf 'FAILED in: %s\n' "$(printf '%s; ' "${failed_steps[@]}")"
+fi
+printf 'total: %d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[[ ${#failed_steps[@]} -eq 0 ]]
