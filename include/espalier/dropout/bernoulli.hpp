@@ -20,7 +20,7 @@ namespace espalier::dropout {
 /// Numbers and the factor of `bernoulli`.
 struct bernoulli_op {
     std::uint32_t threshold; ///< draws below it drop
-    double scale;            ///< 1 / (1 - threshold / 65536)
+    double scale;            ///< factor of what is kept: 1 / (1 - threshold / 65536)
 
     static constexpr random_scope scope = random_scope::element;
 
@@ -33,8 +33,8 @@ struct bernoulli_op {
 
 /// y = x k / p with k = 1 with probability p = 1 - Rate, else 0, for every element on its own (Srivastava et al. 2014,
 /// section 10, in the form that leaves inference alone). Decisions have 16 bits, and p is the quantised probability
-/// that they realise, so that E[y] = x holds exactly. Rate: a number or a schedule with values in [0, 1); one below
-/// 1 / 131072 drops nothing.
+/// that they realise, so that E[y] = x holds exactly. Rate: a number or a schedule with values in [0, 1). One below
+/// 2^-17 drops nothing, one above 1 - 2^-17 everything.
 template <schedule::number_or_schedule auto Rate> struct bernoulli {
     static_assert(diagnostic::holds<detail::is_rate(Rate), diagnostic::from_policy<bernoulli>, diagnostic::given<Rate>>,
                   "espalier: the rate of dropout::bernoulli must lie in [0, 1)");
@@ -43,8 +43,8 @@ template <schedule::number_or_schedule auto Rate> struct bernoulli {
     static constexpr bool draws = true;
     using op = bernoulli_op;
     static op at(clock const& now) {
-        detail::quantised_rate const rate = detail::quantise(detail::rate_at(Rate, now, name));
-        return {rate.threshold, rate.scale};
+        keep_threshold const keep = quantise(detail::rate_at(Rate, now, name));
+        return {keep.threshold, keep.scale};
     }
 };
 

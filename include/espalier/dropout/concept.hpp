@@ -67,19 +67,6 @@ template <schedule::number_or_schedule X> consteval bool is_rate(X const& x) {
     return (!schedule::finite(range.low) || range.low >= 0.0) && (!schedule::finite(range.high) || range.high < 1.0);
 }
 
-/// A rate as 16-bit draws realise it: draws below `threshold` drop, `scale` is 1 over the share of the others. At most
-/// 65535 of 65536 draws drop, so that the scale is finite.
-struct quantised_rate {
-    std::uint32_t threshold;
-    double scale;
-};
-
-inline quantised_rate quantise(double rate) {
-    double const rounded = rate * 65536.0 + 0.5;
-    std::uint32_t const threshold = rounded >= 65535.0 ? 65535u : static_cast<std::uint32_t>(rounded);
-    return {threshold, 65536.0 / (65536.0 - threshold)};
-}
-
 /// The rate now. Throws data_error when a schedule gives one outside [0, 1).
 template <schedule::number_or_schedule X> double rate_at(X const& x, clock const& now, std::string_view dropout_name) {
     double const value = schedule::value_at(x, now);

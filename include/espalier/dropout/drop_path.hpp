@@ -20,7 +20,7 @@ namespace espalier::dropout {
 /// Numbers and the factor of `drop_path`.
 struct drop_path_op {
     std::uint32_t threshold; ///< draws below it drop
-    double scale;            ///< 1 / (1 - threshold / 65536)
+    double scale;            ///< factor of what is kept: 1 / (1 - threshold / 65536)
 
     static constexpr random_scope scope = random_scope::row;
 
@@ -42,8 +42,8 @@ template <schedule::number_or_schedule auto Rate> struct drop_path {
     static constexpr bool draws = true;
     using op = drop_path_op;
     static op at(clock const& now) {
-        detail::quantised_rate const rate = detail::quantise(detail::rate_at(Rate, now, name));
-        return {rate.threshold, rate.scale};
+        keep_threshold const keep = quantise(detail::rate_at(Rate, now, name));
+        return {keep.threshold, keep.scale};
     }
 };
 

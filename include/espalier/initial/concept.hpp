@@ -19,10 +19,8 @@
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
 
-#include <cmath>
 #include <concepts>
 #include <cstdint>
-#include <numbers>
 #include <string>
 #include <string_view>
 
@@ -38,43 +36,38 @@ concept initialiser = policy_on<I, axis::initial> && has_fill<I, float> && has_f
 
 namespace detail {
 
-/// Calls body(element, uniform) for all elements in order, where `uniform(k)` is the k-th of four draws in (0, 1) that
-/// elements 4 b, ..., 4 b + 3 share.
-template <class T, class Body> void for_blocks_of_four(matrix_view<T> w, random_site const& site, Body const& body) {
-    index_t const n = w.rows * w.columns;
-    index_t r = 0, c = 0;
-    for (index_t first = 0; first < n; first += 4) {
-        auto const block = static_cast<std::uint64_t>(first / 4);
-        auto const words = draw(site, static_cast<std::uint32_t>(block >> 32), static_cast<std::uint32_t>(block));
-        double uniform[4];
-        for (int k = 0; k < 4; ++k)
-            uniform[k] = (static_cast<double>(words[k]) + 0.5) * 0x1p-32;
-        double value[4];
-        body(uniform, value);
-        for (int k = 0; k < 4 && first + k < n; ++k) {
-            w(r, c) = static_cast<T>(value[k]);
-            if (++c == w.columns) c = 0, ++r;
+/// Element i of the matrix, i = r * columns + c, gets half i & 1 of pair_of(draw i / 2): the layout of `fill_uniform`
+/// and `fill_normal` in core/random.hpp, for matrices whose rows may lie apart.
+template <class T, class PairOf> void for_pairs(matrix_view<T> w, random_site const& site, PairOf const& pair_of) {
+    index_t i = 0;
+    double second = 0.0;
+    for (index_t r = 0; r < w.rows; ++r)
+        for (index_t c = 0; c < w.columns; ++c, ++i) {
+            if (i & 1) {
+                w(r, c) = static_cast<T>(second);
+                continue;
+            }
+            auto const k = static_cast<std::uint64_t>(i) / 2;
+            normal_pair const pair =
+                pair_of(draw(site, static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(k >> 32)));
+            w(r, c) = static_cast<T>(pair.first);
+            second = pair.second;
         }
-    }
 }
 
-/// Uniform numbers in (low, high).
-template <class T> void fill_uniform(matrix_view<T> w, double low, double high, random_site const& site) {
-    for_blocks_of_four(w, site, [&](double const* uniform, double* value) {
-        for (int k = 0; k < 4; ++k)
-            value[k] = low + (high - low) * uniform[k];
+/// Uniform numbers in [low, high).
+template <class T> void uniform_numbers(matrix_view<T> w, double low, double high, random_site const& site) {
+    for_pairs(w, site, [&](bits8 const& bits) {
+        return normal_pair{__builtin_fma(high - low, uniform01(bits.word[0], bits.word[1]), low),
+                           __builtin_fma(high - low, uniform01(bits.word[2], bits.word[3]), low)};
     });
 }
 
-/// Normal numbers of mean 0 by the Box-Muller transform; the largest possible one is 6.8 deviations.
-template <class T> void fill_normal(matrix_view<T> w, double deviation, random_site const& site) {
-    for_blocks_of_four(w, site, [&](double const* uniform, double* value) {
-        for (int k = 0; k < 4; k += 2) {
-            double const radius = deviation * std::sqrt(-2.0 * std::log(uniform[k]));
-            double const angle = 2.0 * std::numbers::pi * uniform[k + 1];
-            value[k] = radius * std::cos(angle);
-            value[k + 1] = radius * std::sin(angle);
-        }
+/// Normal numbers of mean 0.
+template <class T> void normal_numbers(matrix_view<T> w, double deviation, random_site const& site) {
+    for_pairs(w, site, [&](bits8 const& bits) {
+        normal_pair const z = standard_normal(bits);
+        return normal_pair{deviation * z.first, deviation * z.second};
     });
 }
 

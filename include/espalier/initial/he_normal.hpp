@@ -19,7 +19,7 @@ struct he_normal {
 
     template <class T> static void fill(matrix_view<T> w, index_t fan_in, index_t, random_site const& site) {
         detail::require_fan(fan_in, "fan_in", name);
-        detail::fill_normal(w, std::sqrt(2.0 / static_cast<double>(fan_in)), site);
+        detail::normal_numbers(w, std::sqrt(2.0 / static_cast<double>(fan_in)), site);
     }
 };
 

@@ -21,7 +21,7 @@ struct he_uniform {
     template <class T> static void fill(matrix_view<T> w, index_t fan_in, index_t, random_site const& site) {
         detail::require_fan(fan_in, "fan_in", name);
         double const bound = std::sqrt(6.0 / static_cast<double>(fan_in));
-        detail::fill_uniform(w, -bound, bound, site);
+        detail::uniform_numbers(w, -bound, bound, site);
     }
 };
 

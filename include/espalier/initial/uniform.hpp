@@ -25,7 +25,7 @@ requires(std::is_arithmetic_v<decltype(Low)>&& std::is_arithmetic_v<decltype(Hig
     static constexpr std::string_view name = "uniform";
 
     template <class T> static void fill(matrix_view<T> w, index_t, index_t, random_site const& site) {
-        detail::fill_uniform(w, static_cast<double>(Low), static_cast<double>(High), site);
+        detail::uniform_numbers(w, static_cast<double>(Low), static_cast<double>(High), site);
     }
 };
 

@@ -20,7 +20,7 @@ struct xavier_normal {
     template <class T> static void fill(matrix_view<T> w, index_t fan_in, index_t fan_out, random_site const& site) {
         detail::require_fan(fan_in, "fan_in", name);
         detail::require_fan(fan_out, "fan_out", name);
-        detail::fill_normal(w, std::sqrt(2.0 / static_cast<double>(fan_in + fan_out)), site);
+        detail::normal_numbers(w, std::sqrt(2.0 / static_cast<double>(fan_in + fan_out)), site);
     }
 };
 

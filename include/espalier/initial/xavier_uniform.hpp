@@ -22,7 +22,7 @@ struct xavier_uniform {
         detail::require_fan(fan_in, "fan_in", name);
         detail::require_fan(fan_out, "fan_out", name);
         double const bound = std::sqrt(6.0 / static_cast<double>(fan_in + fan_out));
-        detail::fill_uniform(w, -bound, bound, site);
+        detail::uniform_numbers(w, -bound, bound, site);
     }
 };
 

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a penalty on activations is: a term over the output of a layer, whose gradient joins the upstream gradient
+// inside backward.
+//
+// Archetype of its op (the policy has `axis`, `name`, `op` and `at(clock)` as in core/policy.hpp):
+//
+//     struct my_op {
+//         static constexpr penalty_scope scope = penalty_scope::element; // what is summed: all elements, or each
+//         column template <class T> ESPALIER_FN T contribution(T y) const;      // share of one element in the sum
+//         ESPALIER_FN double finish(double sum, double row_count) const; // the term; for columns, the share of one
+//         column template <class T> ESPALIER_FN T gradient(T y, T row_count) const;               // element: d term /
+//         d y template <class T> ESPALIER_FN T gradient(T y, T column_sum, T row_count) const; // column:  d term / d y
+//     };
+//
+// T is float, double or a pack of them. `finish` is not called, and the term is 0, for a batch without rows.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <concepts>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace espalier::activation_penalty {
+
+template <class Op>
+concept has_scope = std::same_as<std::remove_cvref_t<decltype(Op::scope)>, penalty_scope>;
+
+template <class Op, class T>
+concept has_contribution = requires(Op const& op, T y) {
+    { op.contribution(y) } -> std::convertible_to<T>;
+};
+
+template <class Op>
+concept has_finish = requires(Op const& op, double sum) {
+    { op.finish(sum, sum) } -> std::convertible_to<double>;
+};
+
+template <class Op, class T>
+concept has_element_gradient = requires(Op const& op, T y) {
+    { op.gradient(y, y) } -> std::convertible_to<T>;
+};
+
+template <class Op, class T>
+concept has_column_gradient = requires(Op const& op, T y) {
+    { op.gradient(y, y, y) } -> std::convertible_to<T>;
+};
+
+namespace detail {
+
+template <class Op, class T> consteval bool gradient_fits_scope() {
+    if constexpr (Op::scope == penalty_scope::column)
+        return has_column_gradient<Op, T>;
+    else
+        return has_element_gradient<Op, T>;
+}
+
+} // namespace detail
+
+template <class Op, class T>
+concept has_gradient_of_scope = detail::gradient_fits_scope<Op, T>();
+
+template <class P>
+concept output_penalty = policy_on<P, axis::activation_penalty> && std::is_trivially_copyable_v<op_of<P>> &&
+                         has_scope<op_of<P>> && has_contribution < op_of<P>,
+float > &&has_contribution<op_of<P>, double>&& has_finish<op_of<P>>&& has_gradient_of_scope<op_of<P>, float>&&
+            has_gradient_of_scope<op_of<P>, double>;
+
+namespace detail {
+
+/// Whether `x` may be a coefficient as far as that is known while compiling: finite and not negative. A schedule that
+/// does not bound its values is checked when it gives them.
+template <schedule::number_or_schedule X> consteval bool is_coefficient(X const& x) {
+    if (schedule::problem(x)) return false;
+    schedule::bounds const range = schedule::range_of(x);
+    return !schedule::finite(range.low) || range.low >= 0.0;
+}
+
+/// The coefficient now. Throws data_error when a schedule gives a negative or non-finite one.
+template <schedule::number_or_schedule X>
+double coefficient_at(X const& x, clock const& now, std::string_view penalty_name) {
+    double const value = schedule::value_at(x, now);
+    if (!(value >= 0.0 && schedule::finite(value)))
+        throw data_error("activation penalty " + std::string(penalty_name) + ": its coefficient is " +
+                         std::to_string(value) + " at step " + std::to_string(now.step) +
+                         ", needed is a finite number of at least 0");
+    return value;
+}
+
+} // namespace detail
+} // namespace espalier::activation_penalty

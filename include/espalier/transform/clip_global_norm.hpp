@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// All gradients of the network are scaled down together when their norm is too large.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/schedule/concept.hpp>
+#include <espalier/transform/concept.hpp>
+
+#include <string_view>
+
+namespace espalier::transform {
+
+/// Numbers and element function of `clip_global_norm`.
+struct clip_global_norm_op {
+    double maximum;
+
+    static constexpr bool needs_global_norm = true;
+
+    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
+        using espalier::min;
+        using S = scalar_of<T>;
+        T const ratio = T(static_cast<S>(maximum)) / (about.global_norm + T(static_cast<S>(1e-6)));
+        return g * min(T(S(1)), ratio);
+    }
+};
+
+/// g <- g min(1, Maximum / (norm + 1e-6)), norm = sqrt(sum g^2) over all trained tensors of the network (Pascanu et al.
+/// 2013, in the form of PyTorch's clip_grad_norm_). The norm is that of the gradients as backward leaves them: before
+/// penalties and other transforms. It costs one declared pass over the gradients. A norm that is not a number makes
+/// every gradient one; an infinite norm makes finite gradients 0 and infinite ones not a number. Maximum: a number or a
+/// schedule, finite and not negative.
+template <schedule::number_or_schedule auto Maximum> struct clip_global_norm {
+    static_assert(diagnostic::holds<detail::stays_within(Maximum, 0.0, detail::no_limit),
+                                    diagnostic::from_policy<clip_global_norm>, diagnostic::given<Maximum>>,
+                  "espalier: the maximum of transform::clip_global_norm must be finite and not negative");
+    using axis = espalier::axis::transform;
+    static constexpr std::string_view name = "clip_global_norm";
+    static constexpr int stage = static_cast<int>(transform_stage::clip);
+    using op = clip_global_norm_op;
+    static op at(clock const& now) {
+        return {detail::value_within(Maximum, now, 0.0, detail::no_limit, name, "maximum")};
+    }
+};
+
+} // namespace espalier::transform

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every gradient is cut at a bound on its own.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/schedule/concept.hpp>
+#include <espalier/transform/concept.hpp>
+
+#include <string_view>
+
+namespace espalier::transform {
+
+/// Numbers and element function of `clip_value`.
+struct clip_value_op {
+    double maximum;
+
+    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const&) const {
+        using espalier::max, espalier::min;
+        T const bound(static_cast<scalar_of<T>>(maximum));
+        return max(-bound, min(bound, g));
+    }
+};
+
+/// g <- max(-Maximum, min(Maximum, g)); a NaN stays one. Maximum: a number or a schedule, finite and not negative.
+template <schedule::number_or_schedule auto Maximum> struct clip_value {
+    static_assert(diagnostic::holds<detail::stays_within(Maximum, 0.0, detail::no_limit),
+                                    diagnostic::from_policy<clip_value>, diagnostic::given<Maximum>>,
+                  "espalier: the maximum of transform::clip_value must be finite and not negative");
+    using axis = espalier::axis::transform;
+    static constexpr std::string_view name = "clip_value";
+    static constexpr int stage = static_cast<int>(transform_stage::clip);
+    using op = clip_value_op;
+    static op at(clock const& now) {
+        return {detail::value_within(Maximum, now, 0.0, detail::no_limit, name, "maximum")};
+    }
+};
+
+} // namespace espalier::transform

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a gradient transform is: a function of one gradient, between the penalties and the optimizer.
+//
+// Archetype:
+//
+//     struct my_transform {
+//         using axis = espalier::axis::transform;
+//         static constexpr std::string_view name = "mine";
+//         static constexpr int stage = int(transform_stage::scale); // add, gate, scale, clip: the order of several
+//         using op = my_op;
+//         static op at(clock const&);
+//     };
+//     struct my_op {
+//         static constexpr bool draws = false;             // true: `about.bits` is a 16-bit draw of this element
+//         static constexpr bool needs_reference = false;   // true: `about.reference` is the second stream's gradient
+//         static constexpr bool needs_global_norm = false; // true: `about.global_norm` is the norm of all gradients,
+//                                                          // which costs one more pass over them
+//         template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const;
+//     };
+//
+// The flags are false when not declared. T is float, double or a pack of them, Bits an unsigned integer or a pack of
+// them with as many lanes.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace espalier::transform {
+
+template <class P>
+concept has_stage = requires {
+    { P::stage } -> std::convertible_to<int>;
+};
+
+template <class Op, class T>
+concept has_apply = requires(Op const& op, T g, transform_element<T, std::uint32_t> const& about) {
+    { op.apply(g, about) } -> std::convertible_to<T>;
+};
+
+template <class P>
+concept gradient_transform =
+    policy_on<P, axis::transform> && has_stage<P> && std::is_trivially_copyable_v<op_of<P>> && has_apply < op_of<P>,
+float > &&has_apply<op_of<P>, double>;
+
+namespace detail {
+
+/// Whether `x` may take its values in [low, high] as far as that is known while compiling. A schedule that does not
+/// bound its values is checked when it gives them.
+template <schedule::number_or_schedule X> consteval bool stays_within(X const& x, double low, double high) {
+    if (schedule::problem(x)) return false;
+    schedule::bounds const range = schedule::range_of(x);
+    return (!schedule::finite(range.low) || range.low >= low) && (!schedule::finite(range.high) || range.high <= high);
+}
+
+/// Largest finite number.
+inline constexpr double no_limit = std::numeric_limits<double>::max();
+
+/// The value now. Throws data_error when a schedule gives one outside [low, high].
+template <schedule::number_or_schedule X>
+double value_within(X const& x, clock const& now, double low, double high, std::string_view transform_name,
+                    char const* number) {
+    double const value = schedule::value_at(x, now);
+    if (!(value >= low && value <= high)) {
+        std::string const upper = high == no_limit ? "" : " and at most " + std::to_string(high);
+        throw data_error("transform " + std::string(transform_name) + ": its " + number + " is " +
+                         std::to_string(value) + " at step " + std::to_string(now.step) +
+                         ", needed is a finite number of at least " + std::to_string(low) + upper);
+    }
+    return value;
+}
+
+} // namespace detail
+} // namespace espalier::transform

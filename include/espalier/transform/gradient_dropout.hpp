@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random gradients are left out of an update.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/schedule/concept.hpp>
+#include <espalier/transform/concept.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace espalier::transform {
+
+/// Numbers and element function of `gradient_dropout`.
+struct gradient_dropout_op {
+    std::uint32_t threshold; ///< draws below it drop
+    double scale;            ///< factor of what is kept: 1 / (1 - threshold / 65536)
+
+    static constexpr bool draws = true;
+
+    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
+        using espalier::select;
+        using S = scalar_of<T>;
+        return select(about.bits >= Bits(threshold), g * T(static_cast<S>(scale)), T(S(0)));
+    }
+};
+
+/// g <- g k / p with k = 1 with probability p = 1 - Rate, else 0, for every element on its own. What is kept is scaled
+/// by the quantised 1 / p, so the expected gradient is unchanged (as in Tseng et al. 2020, "Gradient dropout"). Dropped
+/// means a gradient of 0: moments of an optimizer still decay. Rate: a number or a schedule with values in [0, 1].
+template <schedule::number_or_schedule auto Rate> struct gradient_dropout {
+    static_assert(diagnostic::holds<detail::stays_within(Rate, 0.0, 1.0), diagnostic::from_policy<gradient_dropout>,
+                                    diagnostic::given<Rate>>,
+                  "espalier: the rate of transform::gradient_dropout must lie in [0, 1]");
+    using axis = espalier::axis::transform;
+    static constexpr std::string_view name = "gradient_dropout";
+    static constexpr int stage = static_cast<int>(transform_stage::gate);
+    using op = gradient_dropout_op;
+    static op at(clock const& now) {
+        keep_threshold const keep = quantise(detail::value_within(Rate, now, 0.0, 1.0, name, "rate"));
+        return {keep.threshold, keep.scale};
+    }
+};
+
+} // namespace espalier::transform
