@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tables of numbers from text files with separated columns (CSV, TSV), plain or gzip-compressed.
+// Included by host code (host only).
 #pragma once
 
 #include <espalier/core/error.hpp>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The IDX format of the MNIST files: two zero bytes, a type byte, the number of dimensions, the extents (32 bits,
 // big-endian) and the values (big-endian), row-major; plain or gzip-compressed.
+// Included by host code (host only).
 #pragma once
 
 #include <espalier/core/error.hpp>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Labelled tables: `data_set` owns one in memory, `data_view` looks at the arrays of whoever has one already, and
 // everything that trains or evaluates takes the view.
+// Included by host code (host only).
 #pragma once
 
 #include <espalier/core/error.hpp>

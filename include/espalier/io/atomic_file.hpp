@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Files that appear complete or not at all: everything is written to a temporary file beside the target, flushed to
 // the disk and renamed over it. Whatever goes wrong before that, the old file stays as it was.
+// Included by host code (host only).
 #pragma once
 
 #include <espalier/core/error.hpp>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads a file that may or may not be gzip-compressed, in pieces, with errors that name the file.
+// Included by host code (host only).
 #pragma once
 
 #include <espalier/core/error.hpp>

@@ -3,6 +3,7 @@
 // Layout (huggingface.co/docs/safetensors): 8 bytes little-endian header length N, N bytes of JSON
 // {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {text: text}} padded with spaces, then
 // data.
+// Included by host code (host only).
 #pragma once
 
 #include <espalier/core/error.hpp>
