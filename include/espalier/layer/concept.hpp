@@ -6,7 +6,7 @@
 //
 //     template <...> struct my_layer {
 //         static constexpr std::string_view name = "my_layer";
-//         static consteval shape output(shape in);                                   // shape of one row
+//         static constexpr shape output(shape in);                                   // shape of one row
 //         // true, or stops compilation with a sentence; Where is diagnostic::at_layer<I>
 //         template <class Where, shape In, class Inherited> static consteval bool check();
 //         // Inherited: type_list of policies that enclosing combinators add
@@ -19,6 +19,8 @@
 //         static constexpr shape input, output;
 //         static constexpr bool passes_through;     // output is input: no memory, no work
 //         static constexpr int growth;              // rows out for one row in while training
+//         static constexpr bool needs_global_norm;  // a transform reads the norm of all gradients
+//         static constexpr bool prunes;             // masks are selected anew on a schedule
 //         struct numbers;                           // ops with the numbers of one step: this layer's part of the step
 //         block static numbers at(clock const&); template <class T> static constexpr footprint size(); template <class
 //         T> static constexpr extent work();   // memory needed only while a function runs template <class Device,
@@ -117,12 +119,27 @@ struct update_numbers {
     update_numbers after(int tensors) const { return {rates ? rates + tensors : nullptr, global_norm}; }
 };
 
+/// Memory that pruning events work on: the tensors whose selection spans the network, gathered by a walk.
+template <class T> struct prune_walk {
+    clock now{};
+    bool due = false; ///< some mask was or must be selected anew
+    struct piece {
+        T const* weights;
+        index_t size;
+        std::uint32_t* mask;
+        double sparsity;
+    };
+    std::vector<piece> global;
+};
+
 /// Stands in for a layer that failed its check, so that one mistake gives one message.
 template <shape In, shape Out> struct invalid_layer {
     static constexpr shape input = In;
     static constexpr shape output = Out;
     static constexpr bool passes_through = false;
     static constexpr int growth = 1;
+    static constexpr bool needs_global_norm = false;
+    static constexpr bool prunes = false;
     struct numbers {};
     static constexpr numbers at(clock const&) { return {}; }
     template <class T> static constexpr footprint size() { return {}; }
@@ -132,6 +149,7 @@ template <shape In, shape Out> struct invalid_layer {
     template <differentiate Want, class... Arguments> static void backward(Arguments&&...) {}
     template <class... Arguments> static void update(Arguments&&...) {}
     template <class... Arguments> static void initialise(Arguments&&...) {}
+    template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report&, std::string const&) {}
 };
 

@@ -36,6 +36,10 @@ template <shape In, int Out, class... Ps> struct bound_dense {
     using bias = tensor_part<role::bias, 1, Out, initial::zeros, Ps...>;
     using epilogue = epilogue_part<Out, Ps...>;
 
+    static constexpr bool needs_global_norm =
+        kernel::rule::needs_global_norm || (has_bias && bias::rule::needs_global_norm);
+    static constexpr bool prunes = !std::is_void_v<typename kernel::prune_policy>;
+
     struct numbers {
         typename kernel::rule kernel_rule;
         typename bias::rule bias_rule;
@@ -149,7 +153,7 @@ template <int Out, class... Ps> struct dense {
     using axes = type_list<axis::activation, axis::dropout, axis::activation_penalty, axis::weight, axis::prune,
                            axis::penalty, axis::transform, axis::initial, axis::bias, axis::product>;
 
-    static consteval shape output(shape) { return {Out}; }
+    static constexpr shape output(shape) { return {Out}; }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {
         if constexpr (!detail::check_has_input<Where, dense, In>())

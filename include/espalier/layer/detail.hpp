@@ -24,19 +24,6 @@ struct no_step {
     template <class T> ESPALIER_FN T step(T w, T, T*, T, T) const { return w; }
 };
 
-/// Memory that pruning events work on: the tensors whose selection spans the network, gathered by a walk.
-template <class T> struct prune_walk {
-    clock now{};
-    bool due = false; ///< some mask was or must be selected anew
-    struct piece {
-        T const* weights;
-        index_t size;
-        std::uint32_t* mask;
-        double sparsity;
-    };
-    std::vector<piece> global;
-};
-
 namespace detail {
 
 template <role Role>

@@ -24,7 +24,7 @@ template <int Features, int Height = 1, int Width = 1> struct input {
     static constexpr std::string_view name = "input";
     static constexpr shape extents{Features, Height, Width};
 
-    static consteval shape output(shape) { return extents; }
+    static constexpr shape output(shape) { return extents; }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {
         constexpr bool ok = In.size() == 0 || In.size() == extents.size();

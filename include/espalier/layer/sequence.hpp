@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 #include <utility>
 
 namespace espalier {
@@ -23,6 +24,12 @@ template <int Count> struct sequence_layout {
     extent child_work{};                      // where the work space of every child begins
     extent work{};                            // total
 };
+
+constexpr bool any_of(std::initializer_list<bool> all) {
+    for (bool one : all)
+        if (one) return true;
+    return false;
+}
 
 template <class Indices, class... Layers> struct bound_sequence;
 
@@ -66,8 +73,11 @@ template <std::size_t... I, class... Layers> struct bound_sequence<std::index_se
         return p;
     }();
 
+    static constexpr bool needs_global_norm = any_of({Layers::needs_global_norm...});
+    static constexpr bool prunes = any_of({Layers::prunes...});
+
     using numbers = flat_tuple<typename Layers::numbers...>;
-    static constexpr numbers at(clock const& now) { return numbers{{{Layers::at(now)}...}}; }
+    static numbers at(clock const& now) { return numbers{{{Layers::at(now)}...}}; }
 
     template <class T> static constexpr sequence_layout<count> layout() {
         sequence_layout<count> l;
@@ -153,8 +163,8 @@ template <std::size_t... I, class... Layers> struct bound_sequence<std::index_se
     }
 
     template <class Context, class T>
-    static void prune(Context& context, clock const& now, layer_memory<T> const& memory) {
-        int const in_order[] = {(Layers::prune(context, now, of_child<T>(I, memory, true)), 0)...};
+    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& memory) {
+        int const in_order[] = {(Layers::prune(context, walk, of_child<T>(I, memory, true)), 0)...};
         static_cast<void>(in_order);
     }
 
@@ -267,7 +277,7 @@ template <class... Layers> struct sequence {
     static_assert(sizeof...(Layers) > 0, "espalier: a sequence needs at least one layer");
     static constexpr std::string_view name = "sequence";
 
-    static consteval shape output(shape in) {
+    static constexpr shape output(shape in) {
         int const in_order[] = {(in = Layers::output(in), 0)...};
         static_cast<void>(in_order);
         return in;

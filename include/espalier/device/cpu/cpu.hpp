@@ -10,6 +10,7 @@
 #include <espalier/device/cpu/epilogue.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/device/cpu/row_map.hpp>
+
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/product/concept.hpp>
 #include <espalier/product/eigen.hpp>

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <espalier/layer/check.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/layer/detail.hpp>
+
+namespace espalier {
+
+namespace detail {
+
+template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In> {
+    using epilogue = epilogue_part<In.size(), Ps...>;
+    static constexpr bool passes_through = !epilogue::row_form && !epilogue::template pass_follows<mode::train>;
+
+    using numbers = typename epilogue::train_op;
+    static numbers at(clock const& now) { return epilogue::at(now); }
+
+    // The layer's input stays in the tape of whoever wrote it, so the epilogue's own copy is not needed.
+    template <class T> static constexpr footprint size() {
+        footprint f = epilogue::template size<T>();
+        return f;
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                        matrix_view<T const> x, matrix_view<T> y) {
+        matrix_view<T> const z = epilogue::template before<Context::behaviour>(m, y);
+        context.device.copy(x, z);
+        epilogue::forward(context, n, m, batch, matrix_view<T const>(z), y);
+    }
+
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                         matrix_view<T const>, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
+        if constexpr (Want.inputs) {
+            epilogue::backward(context, n, m, batch, y, dy, static_cast<master_of<T>*>(nullptr));
+            context.device.copy(matrix_view<T const>(dy), dx);
+        }
+    }
+
+    static void describe(layer_report& report, std::string const& path) {
+        layer_info line;
+        line.path = path;
+        line.kind = "elementwise";
+        line.input = In;
+        line.output = In;
+        line.depth = report.depth;
+        epilogue::list(line.policies);
+        report.layers.push_back(line);
+        epilogue::describe(report, path);
+    }
+};
+
+template <shape In, class Inherited, class... Ps> struct bind_elementwise;
+template <shape In, class... Inherited, class... Ps> struct bind_elementwise<In, type_list<Inherited...>, Ps...> {
+    using type = bound_elementwise<In, Ps...>;
+};
+
+} // namespace detail
+
+/// y = factor * activation(x): activation, dropout and activation penalties on their own, after a layer that has no
+/// epilogue or before a head that is run several times. Inherited policies do not reach it.
+template <class... Ps> struct elementwise {
+    static constexpr std::string_view name = "elementwise";
+    using axes = type_list<axis::activation, axis::dropout, axis::activation_penalty>;
+    static constexpr shape output(shape in) { return in; }
+    template <class Where, shape In, class Inherited> static consteval bool check() {
+        if constexpr (!detail::check_has_input<Where, elementwise, In>())
+            return false;
+        else
+            return detail::policy_checks<Where, elementwise, axes, Ps...>::run();
+    }
+    template <shape In, class Inherited> using bind = typename detail::bind_elementwise<In, Inherited, Ps...>::type;
+};
+
+} // namespace espalier

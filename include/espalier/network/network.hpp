@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. A network: parameters and the executor that runs them.
+#pragma once
+
+#include <espalier/core/context.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/network/parameters.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+namespace espalier {
+
+/// Memory to run a stack on batches of up to `capacity` rows: tape, work space, packing space. Runs any parameters of
+/// that type. Nothing is allocated after construction.
+template <class Stack, class Device, class T> class executor {
+public:
+    using layer = bound<Stack>;
+    using parameters_type = parameters<Stack, Device, T>;
+
+    explicit executor(index_t capacity, Device device = {})
+        : capacity_(round_up(std::max<index_t>(capacity, 1), row_granule)), device_(std::move(device)),
+          tape_(layer::template size<T>().tape.bytes(capacity_)), work_(layer::template work<T>().bytes(capacity_)),
+          scratch_(static_cast<index_t>(layer::template scratch<Device, T>(capacity_))) {
+        device_.scratch = {scratch_.data(), static_cast<std::size_t>(scratch_.size())};
+    }
+    executor(executor const&) = delete;
+    executor& operator=(executor const&) = delete;
+    executor(executor&& other) noexcept
+        : capacity_(other.capacity_), device_(std::move(other.device_)), tape_(std::move(other.tape_)),
+          work_(std::move(other.work_)), scratch_(std::move(other.scratch_)) {}
+    executor& operator=(executor&&) noexcept = default;
+
+    index_t capacity() const { return capacity_; }
+    Device& device() { return device_; }
+
+    /// The parameters' memory completed by this executor's.
+    layer_memory<T> memory(parameters_type& p) {
+        layer_memory<T> m = p.memory();
+        m.tape = tape_.data();
+        m.work = work_.data();
+        m.capacity = capacity_;
+        return m;
+    }
+
+    template <mode Mode> context<Device, T, Mode> make_context(seed s, std::uint64_t step, std::uint32_t pass = 0) {
+        return {device_, s.value, static_cast<std::uint32_t>(step), pass};
+    }
+
+private:
+    index_t capacity_;
+    Device device_;
+    typename Device::template buffer<std::byte> tape_;
+    typename Device::template buffer<std::byte> work_;
+    typename Device::template buffer<std::byte> scratch_;
+};
+
+/// A stack with parameters on a device. `T` is the type of activations and products.
+///
+/// Construction allocates everything that inference and training need for batches of up to `capacity` rows; later
+/// calls allocate nothing. Copies are independent networks with the same parameters.
+template <class Stack, class Device, class T = float> class network {
+public:
+    using stack = Stack;
+    using device_type = Device;
+    using scalar = T;
+    using layer = bound<Stack>;
+    using wide = master_of<T>;
+    using parameters_type = parameters<Stack, Device, T>;
+    using executor_type = executor<Stack, Device, T>;
+    static constexpr index_t input_width = layer::input.size();
+    static constexpr index_t output_width = layer::output.size();
+    static constexpr footprint size = layer::template size<T>();
+
+    /// Weights drawn from the layers' initialisers; the same seed gives the same weights on every machine.
+    explicit network(seed s = {}, index_t capacity = 128, Device device = {})
+        : seed_(s), run_(capacity, std::move(device)) {
+        initialise();
+    }
+    network(network const& other) : seed_(other.seed_), values_(other.values_), run_(other.run_.capacity()) {}
+    network(network&&) noexcept = default;
+    network& operator=(network other) noexcept {
+        seed_ = other.seed_;
+        std::swap(values_, other.values_);
+        run_ = std::move(other.run_);
+        return *this;
+    }
+
+    seed random_seed() const { return seed_; }
+    index_t capacity() const { return run_.capacity(); }
+    parameters_type& values() { return values_; }
+    parameters_type const& values() const { return values_; }
+    executor_type& runner() { return run_; }
+
+    /// Room for larger batches. Allocates; does nothing when there is room already.
+    void reserve(index_t rows_wanted) {
+        if (rows_wanted > run_.capacity()) run_ = executor_type(rows_wanted);
+    }
+
+    /// Draws all weights anew.
+    void initialise() {
+        auto context = run_.template make_context<mode::train>(seed_, 0);
+        layer::initialise(context, run_.memory(values_));
+        refresh();
+    }
+
+    /// Makes operand copies, masks and group norms agree with the weights. Call it after weights were set by hand.
+    void refresh(clock const& now = {}) {
+        auto context = run_.template make_context<mode::train>(seed_, 0);
+        values_.start_norms();
+        layer::update(context, no_step{}, layer::at(now), run_.memory(values_), update_numbers{});
+        values_.finish_norms();
+    }
+
+    static std::vector<tensor_info> const& tensors() { return parameters_type::tensors(); }
+    /// The elements of a tensor by name, "1.kernel": rows x columns.
+    matrix_view<wide> tensor(std::string_view name) { return values_.tensor(name); }
+
+    /// The number of trained values.
+    static index_t parameter_count() {
+        index_t n = 0;
+        for (tensor_info const& t : tensors())
+            if (t.trained) n += t.size();
+        return n;
+    }
+
+    /// One traversal. `x`: rows x input_width, `y`: rows x output_width (times the growth of the stack while training).
+    /// Throws shape_error when extents do not fit or the batch exceeds the capacity.
+    template <mode Mode>
+    void forward(typename layer::numbers const& numbers, rows const& batch, matrix_view<T const> x, matrix_view<T> y,
+                 std::uint64_t step = 0, std::uint32_t pass = 0, double* terms = nullptr) {
+        check_batch(x, batch);
+        index_t const grown = Mode == mode::train ? layer::growth : 1;
+        if (y.rows != x.rows * grown || y.columns != output_width)
+            throw shape_error("network: the output has " + std::to_string(y.rows) + " x " + std::to_string(y.columns) +
+                              " elements, needed are " + std::to_string(x.rows * grown) + " x " +
+                              std::to_string(output_width));
+        auto context = run_.template make_context<Mode>(seed_, step, pass);
+        layer_memory<T> memory = run_.memory(values_);
+        memory.terms = terms;
+        layer::forward(context, numbers, memory, batch, x, y);
+    }
+
+    /// Outputs of the network as it is used: no dropout, running statistics. Any number of rows; larger batches than
+    /// the capacity go through in parts.
+    void predict(matrix_view<T const> x, matrix_view<T> y) {
+        if (x.columns != input_width || y.columns != output_width || x.rows != y.rows)
+            throw shape_error("predict: inputs are " + std::to_string(x.rows) + " x " + std::to_string(x.columns) +
+                              " and outputs " + std::to_string(y.rows) + " x " + std::to_string(y.columns) +
+                              "; needed are n x " + std::to_string(input_width) + " and n x " +
+                              std::to_string(output_width));
+        auto const numbers = layer::at(clock{});
+        for (index_t r = 0; r < x.rows; r += capacity()) {
+            index_t const n = std::min(capacity(), x.rows - r);
+            rows batch;
+            batch.count = n;
+            batch.first = static_cast<std::uint32_t>(r);
+            forward<mode::evaluate>(numbers, batch, x.middle_rows(r, n), y.middle_rows(r, n));
+        }
+    }
+
+    void check_batch(matrix_view<T const> x, rows const& batch) const {
+        if (x.columns != input_width)
+            throw shape_error("network: rows have " + std::to_string(x.columns) + " features, the input layer takes " +
+                              std::to_string(input_width));
+        if (x.rows != batch.count)
+            throw shape_error("network: the inputs have " + std::to_string(x.rows) + " rows and their tags describe " +
+                              std::to_string(batch.count));
+        if (x.rows > capacity())
+            throw shape_error("network: a batch of " + std::to_string(x.rows) + " rows exceeds the capacity of " +
+                              std::to_string(capacity()) + "; call reserve first");
+    }
+
+private:
+    seed seed_;
+    parameters_type values_;
+    executor_type run_;
+};
+
+} // namespace espalier

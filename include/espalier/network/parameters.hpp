@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. The parameters of a network as a value: copy it, average it, save it, run another executor on it.
+#pragma once
+
+#include <espalier/core/error.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/layer/detail.hpp>
+#include <espalier/layer/sequence.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace espalier {
+
+/// The seed of everything random in a network: initial weights, dropout, data order.
+struct seed {
+    std::uint64_t value = 0;
+};
+
+/// The bound form of a stack: its layers with the shapes they have there.
+template <class Stack> using bound = typename Stack::template bind<shape{}, type_list<>>;
+
+/// Everything about a stack that can be told by name, collected once.
+template <class Stack> layer_report const& report_of() {
+    static layer_report const report = [] {
+        layer_report r;
+        bound<Stack>::describe(r, "");
+        return r;
+    }();
+    return report;
+}
+
+namespace detail {
+
+/// Offsets into the norms arena: sets of groups with the same name share theirs.
+struct group_layout {
+    std::vector<index_t> offset;
+    index_t size = 0;
+};
+
+inline group_layout layout_groups(std::vector<group_set_info> const& sets) {
+    group_layout l;
+    for (std::size_t i = 0; i < sets.size(); ++i) {
+        std::size_t same = i;
+        for (std::size_t j = 0; j < i; ++j)
+            if (!sets[i].name.empty() && sets[j].name == sets[i].name) same = j;
+        if (same != i) {
+            if (sets[same].groups != sets[i].groups)
+                throw shape_error("the groups \"" + sets[i].name + "\" are " + std::to_string(sets[same].groups) +
+                                  " in one tensor and " + std::to_string(sets[i].groups) + " in another");
+            l.offset.push_back(l.offset[same]);
+        } else {
+            l.offset.push_back(l.size);
+            l.size += padded(sets[i].groups);
+        }
+    }
+    return l;
+}
+
+} // namespace detail
+
+/// The trained numbers of a network of type `Stack` on a device, with what is derived from them (masks, operand copies,
+/// group norms). All tensors lie in one arena each, in the order of the layers.
+template <class Stack, class Device, class T> class parameters {
+public:
+    using layer = bound<Stack>;
+    using wide = master_of<T>;
+    template <class U> using buffer = typename Device::template buffer<U>;
+    static constexpr footprint size = layer::template size<T>();
+
+    parameters()
+        : groups_(detail::layout_groups(report_of<Stack>().group_sets)), weights_(size.parameters), state_(size.state),
+          masks_(size.mask_words), operands_(size.parameters), norms_(groups_.size), next_norms_(groups_.size) {}
+
+    buffer<wide>& weights() { return weights_; }
+    buffer<wide> const& weights() const { return weights_; }
+    buffer<wide>& state() { return state_; }
+    buffer<wide> const& state() const { return state_; }
+    buffer<std::uint32_t>& masks() { return masks_; }
+    buffer<std::uint32_t> const& masks() const { return masks_; }
+
+    /// The memory of the outermost layer, without tape, work space, gradients and optimizer.
+    layer_memory<T> memory() {
+        layer_memory<T> m;
+        m.parameters = weights_.data();
+        m.operands = operands_.data();
+        m.state = state_.data();
+        m.masks = masks_.data();
+        m.group_offset = groups_.offset.data();
+        m.norms = norms_.data();
+        m.next_norms = next_norms_.data();
+        return m;
+    }
+
+    /// Begins the gathering of new group norms; `finish_norms` makes them the current ones.
+    void start_norms() { next_norms_.clear(); }
+    void finish_norms() { std::swap(norms_, next_norms_); }
+
+    static std::vector<tensor_info> const& tensors() { return report_of<Stack>().tensors; }
+
+    /// The tensor of that name. Throws data_error when there is none.
+    static tensor_info const& find(std::string_view name) {
+        for (tensor_info const& t : tensors())
+            if (t.name == name) return t;
+        std::string known;
+        for (tensor_info const& t : tensors())
+            known += (known.empty() ? "" : ", ") + t.name;
+        throw data_error("there is no tensor \"" + std::string(name) + "\"; this network has " + known);
+    }
+
+    /// A tensor's elements.
+    matrix_view<wide> tensor(std::string_view name) { return view(find(name)); }
+    matrix_view<wide> view(tensor_info const& t) {
+        return {(t.trained ? weights_ : state_).data() + t.offset, t.rows, t.columns, t.columns};
+    }
+    matrix_view<wide const> view(tensor_info const& t) const {
+        return {(t.trained ? weights_ : state_).data() + t.offset, t.rows, t.columns, t.columns};
+    }
+
+    /// this <- keep * this + (1 - keep) * other, over weights and state: the exponential average of a teacher.
+    void average(parameters const& other, double keep) {
+        blend(weights_, other.weights_, keep);
+        blend(state_, other.state_, keep);
+    }
+
+private:
+    static void blend(buffer<wide>& mine, buffer<wide> const& other, double keep) {
+        wide const a = static_cast<wide>(keep);
+        wide const b = static_cast<wide>(1.0 - keep);
+        for (index_t i = 0; i < mine.size(); ++i)
+            mine.data()[i] = a * mine.data()[i] + b * other.data()[i];
+    }
+
+    detail::group_layout groups_;
+    buffer<wide> weights_;
+    buffer<wide> state_;
+    buffer<std::uint32_t> masks_;
+    buffer<T> operands_;
+    buffer<wide> norms_;
+    buffer<wide> next_norms_;
+};
+
+} // namespace espalier

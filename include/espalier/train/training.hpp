@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. One step of training at a time, for programs that own their loop; `fit` is written with it.
+#pragma once
+
+#include <espalier/core/error.hpp>
+#include <espalier/device/cpu/row_loss.hpp>
+#include <espalier/loss/concept.hpp>
+#include <espalier/network/network.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace espalier {
+
+/// A batch: inputs, what it says about its rows, and target rows for losses that read them.
+template <class T> struct batch_view {
+    matrix_view<T const> inputs{};
+    rows tags{};
+    matrix_view<float const> targets{};
+};
+
+/// Factors of the learning rate and the decay, and freezing, for the tensors that match. Empty fields match everything;
+/// later rules override earlier ones.
+struct rate_rule {
+    std::string_view path = {}; ///< beginning of the tensor's name, "1." or "1.kernel"
+    int tensor_role = -1;       ///< static_cast<int>(role::bias), or -1
+    double learning_rate = 1.0;
+    double decay = 1.0;
+    bool frozen = false;
+
+    bool matches(tensor_info const& t) const {
+        return t.name.starts_with(path) && (tensor_role < 0 || tensor_role == static_cast<int>(t.tensor_role));
+    }
+};
+
+/// What one step gives back. `total` is the loss plus all terms.
+struct step_result {
+    double loss = 0.0;
+    double total = 0.0;
+};
+
+/// Training of a network: gradients, optimizer state, clock. Holds a reference to the network. A step allocates
+/// nothing.
+template <class Network, class Loss, class Optimizer> class training {
+public:
+    using network_type = Network;
+    using layer = typename Network::layer;
+    using scalar = typename Network::scalar;
+    using wide = typename Network::wide;
+    using device_type = typename Network::device_type;
+    using optimizer_op = decltype(std::declval<Optimizer const&>().at(clock{}, std::uint64_t{1}));
+    template <class U> using buffer = typename device_type::template buffer<U>;
+    static constexpr int moments = optimizer_op::moments;
+    static constexpr footprint size = Network::size;
+
+    /// `samples`: size of the data set, for losses that remember something of every sample.
+    training(Network& net, Loss loss, Optimizer optimizer, index_t samples = 0,
+             std::vector<rate_rule> const& rates = {})
+        : net_(&net), loss_(std::move(loss)), optimizer_(std::move(optimizer)), gradients_(size.parameters),
+          moments_(moments * size.parameters), outputs_(net.capacity() * layer::growth * Network::output_width),
+          loss_state_(loss::per_sample_state<Loss> ? samples * Network::output_width : 0), samples_(samples),
+          terms_(static_cast<std::size_t>(size.terms) + 1), rates_(static_cast<std::size_t>(size.tensors)) {
+        optimizer_.validate();
+        set_rates(rates);
+        prune_.global.reserve(static_cast<std::size_t>(size.tensors));
+        net.refresh(clock_);
+    }
+
+    /// One step on a batch. Throws, with nothing changed: shape_error and data_error for a batch that does not fit,
+    /// numerical_error when the loss or a term is not finite.
+    step_result step(batch_view<scalar> const& batch) {
+        clock_.updates = clock_.step;
+        auto const numbers = layer::at(clock_);
+        prune_now();
+        double const loss = differentiate_loss(numbers, batch);
+        update_numbers given{rates_.data(), 0.0};
+        if constexpr (needs_global_norm) given.global_norm = gradient_norm();
+        if (!std::isfinite(loss))
+            throw numerical_error("training: the loss is " + std::to_string(loss) + " at step " +
+                                  std::to_string(clock_.step) + "; the weights are those before this step");
+        update(numbers, given);
+        ++clock_.step;
+        double total = loss;
+        for (std::size_t i = 1; i < terms_.size(); ++i)
+            total += terms_[i];
+        return {loss, total};
+    }
+
+    /// Gradients of the loss of a batch with respect to all parameters; no update. The value includes no penalties.
+    double gradients_of(batch_view<scalar> const& batch) { return differentiate_loss(layer::at(clock_), batch); }
+
+    /// The loss and the accuracy on a batch without training; for evaluation of `fit`.
+    double evaluate(batch_view<scalar> const& batch) {
+        auto const numbers = layer::at(clock_);
+        matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
+        net_->template forward<mode::evaluate>(numbers, batch.tags, batch.inputs, y, clock_.step);
+        cpu::loss_buffers<scalar> buffers;
+        buffers.dense_targets = batch.targets;
+        return cpu::row_loss<scalar, static_cast<int>(Network::output_width)>(loss_, matrix_view<scalar const>(y),
+                                                                              batch.tags, buffers)
+            .value;
+    }
+
+    /// Outputs of the last `step`, `evaluate` or `gradients_of`; after a step they hold gradients.
+    matrix_view<scalar const> outputs(index_t row_count) const {
+        return {outputs_.data(), row_count, Network::output_width, Network::output_width};
+    }
+
+    /// Values added to the loss in the last step: index 0 is the loss itself, then in the order of `term_names`.
+    std::vector<double> const& terms() const { return terms_; }
+    static std::vector<std::string> term_names() {
+        std::vector<std::string> names{"loss"};
+        for (term_info const& t : report_of<typename Network::stack>().terms)
+            names.push_back(t.name);
+        return names;
+    }
+
+    clock& time() { return clock_; }
+    clock const& time() const { return clock_; }
+    Network& net() { return *net_; }
+    Loss const& loss() const { return loss_; }
+    buffer<wide>& gradients() { return gradients_; }
+    buffer<wide>& moment_values() { return moments_; }
+    buffer<scalar>& loss_state() { return loss_state_; }
+
+    void set_rates(std::vector<rate_rule> const& rules) {
+        std::size_t i = 0;
+        for (tensor_info const& t : Network::tensors()) {
+            if (!t.trained) continue;
+            tensor_rates r;
+            for (rate_rule const& rule : rules)
+                if (rule.matches(t)) r = {rule.learning_rate, rule.decay, rule.frozen};
+            rates_[i++] = r;
+        }
+    }
+
+private:
+    static constexpr bool needs_global_norm = layer::needs_global_norm;
+
+    layer_memory<scalar> memory() {
+        layer_memory<scalar> m = net_->runner().memory(net_->values());
+        m.gradients = gradients_.data();
+        m.moments = moments_.data();
+        m.moment_stride = size.parameters;
+        m.terms = terms_.data() + 1;
+        return m;
+    }
+
+    double differentiate_loss(typename layer::numbers const& numbers, batch_view<scalar> const& batch) {
+        net_->check_batch(batch.inputs, batch.tags);
+        for (double& t : terms_)
+            t = 0.0;
+        index_t const n = batch.inputs.rows * layer::growth;
+        matrix_view<scalar> y{outputs_.data(), n, Network::output_width, Network::output_width};
+        net_->template forward<mode::train>(numbers, batch.tags, batch.inputs, y, clock_.step, 0, terms_.data() + 1);
+        cpu::loss_buffers<scalar> buffers;
+        buffers.dense_targets = batch.targets;
+        buffers.gradient = y;
+        if constexpr (loss::per_sample_state<Loss>)
+            buffers.state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
+        double const value = cpu::row_loss<scalar, static_cast<int>(Network::output_width)>(
+                                 loss_, matrix_view<scalar const>(y), batch.tags, buffers)
+                                 .value;
+        terms_[0] = value;
+        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
+        layer::template backward<differentiate{true, false}>(context, numbers, memory(), batch.tags, batch.inputs,
+                                                             matrix_view<scalar const>(y), y, matrix_view<scalar>{});
+        return value;
+    }
+
+    double gradient_norm() {
+        double sum = 0.0;
+        for (tensor_info const& t : Network::tensors())
+            if (t.trained) sum += net_->runner().device().sum_of_squares(gradients_.data() + t.offset, t.size());
+        return std::sqrt(sum);
+    }
+
+    void update(typename layer::numbers const& numbers, update_numbers const& given) {
+        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
+        net_->values().start_norms();
+        layer::update(context, optimizer_.at(clock_, clock_.step + 1), numbers, memory(), given);
+        net_->values().finish_norms();
+    }
+
+    void prune_now() {
+        if constexpr (layer::prunes) {
+            prune_.now = clock_;
+            prune_.due = false;
+            prune_.global.clear();
+            auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
+            layer::prune(context, prune_, memory());
+            if (!prune_.global.empty()) prune_globally(prune_);
+            if (prune_.due) net_->refresh(clock_);
+        }
+    }
+
+    Network* net_;
+    Loss loss_;
+    Optimizer optimizer_;
+    clock clock_{};
+    buffer<wide> gradients_;
+    buffer<wide> moments_;
+    buffer<scalar> outputs_;
+    buffer<scalar> loss_state_;
+    index_t samples_ = 0;
+    std::vector<double> terms_;
+    std::vector<tensor_rates> rates_;
+    prune_walk<wide> prune_;
+};
+
+} // namespace espalier
