@@ -30,7 +30,7 @@ struct binary_cross_entropy {
             // max(z, 0) - t z without cancellation: z (1 - t) or -z t
             T const linear = select(x > none, x * (one - t), -x * t);
             sum += z.inside(group, i, linear + log1p(e), none);
-            if (dz) dz->v[i] = (sigmoid(x) - t) * per_column;
+            if (dz) dz->v[i] = (select(x > none, one, e) / (one + e) - t) * per_column; // sigmoid from the same e
         }
         return group.reduce_add(sum) * per_column;
     }

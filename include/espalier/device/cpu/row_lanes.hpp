@@ -8,8 +8,11 @@
 #include <espalier/core/row.hpp>
 #include <espalier/core/view.hpp>
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
+#include <utility>
 
 namespace espalier::cpu {
 
@@ -52,13 +55,74 @@ template <class T> struct rows_at {
     T* base;
     index_t stride;
     ESPALIER_FN T* operator()(int r) const { return base + r * stride; }
+    /// Numbers that may be read from the start of row r of `count` rows of n: into the next row, while there is one.
+    ESPALIER_FN index_t readable(int r, int count, int n) const { return r + 1 < count ? stride + n : n; }
 };
 
 /// Rows anywhere; null stands for a row of zeros that is not written.
 template <class T> struct rows_listed {
     T* const* pointer;
     ESPALIER_FN T* operator()(int r) const { return pointer[r]; }
+    ESPALIER_FN index_t readable(int, int, int n) const { return n; }
 };
+
+namespace detail {
+
+#if ESPALIER_PACK_BYTES > 0
+/// One round of a transposition of L vectors of L numbers: exchanges the off-diagonal blocks of every 2 D x 2 D square.
+template <int D, int L, class Chunk, std::size_t... I>
+ESPALIER_FN void exchange_blocks(Chunk (&v)[L], std::index_sequence<I...>) {
+    for (int i = 0; i < L; ++i) {
+        if (i & D) continue;
+        Chunk const a = v[i], b = v[i + D];
+        v[i] = __builtin_shufflevector(a, b, (int(I) & D ? L + int(I) - D : int(I))...);
+        v[i + D] = __builtin_shufflevector(a, b, (int(I) & D ? L + int(I) : int(I) + D)...);
+    }
+}
+
+template <int D, int L, class Chunk> ESPALIER_FN void exchange_rounds(Chunk (&v)[L]) {
+    exchange_blocks<D, L>(v, std::make_index_sequence<L>{});
+    if constexpr (2 * D < L) exchange_rounds<2 * D, L>(v);
+}
+#endif
+
+/// How many numbers of a row `transpose` reads at once.
+template <class T, int W> inline constexpr int transpose_step = ESPALIER_PACK_BYTES > 0 ? pack<T, W>::lanes : 1;
+
+/// to[c][r] = from[r][c] for W rows and at least `columns` of W columns. In squares of the machine's vectors, in
+/// registers: element by element it costs as much as the loss itself. Of each row it reads `columns` numbers, rounded
+/// up to a multiple of `transpose_step`.
+template <class T, int W> ESPALIER_FN void transpose(T const* const (&from)[W], T (&to)[W][W], int columns = W) {
+#if ESPALIER_PACK_BYTES > 0
+    constexpr int L = transpose_step<T, W>;
+    using vector = typename pack<T, W>::chunk;
+    for (int c = 0; c < columns; c += L) {
+        for (int r = 0; r < W; r += L) {
+            vector square[L];
+            ESPALIER_PACK_UNROLL
+            for (int i = 0; i < L; ++i)
+                std::memcpy(&square[i], from[r + i] + c, sizeof(vector));
+            exchange_rounds<1, L>(square);
+            ESPALIER_PACK_UNROLL
+            for (int i = 0; i < L; ++i)
+                std::memcpy(&to[c + i][r], &square[i], sizeof(vector));
+        }
+    }
+#else
+    for (int c = 0; c < columns; ++c)
+        for (int r = 0; r < W; ++r)
+            to[c][r] = from[r][c];
+#endif
+}
+
+/// Calls body(block, width) for the blocks of W columns that make up N; `width` is a compile-time constant.
+template <int N, int W, class Body> ESPALIER_FN void for_column_blocks(Body const& body) {
+    for (int block = 0; block < N / W; ++block)
+        body(block, std::integral_constant<int, W>{});
+    if constexpr (N % W != 0) body(N / W, std::integral_constant<int, N % W>{});
+}
+
+} // namespace detail
 
 /// The rows source(0) ... source(count - 1) as one `row`; the elements of the others are 0. The source's numbers are T,
 /// or float where T is double.
@@ -66,28 +130,41 @@ template <class T, int N, class Source>
 ESPALIER_FN void load_rows(Source const& source, int count, typename row_plan<T, N>::row& x) {
     using plan = row_plan<T, N>;
     using P = typename plan::value;
+    constexpr int W = plan::width;
     if constexpr (plan::transposed) {
-        alignas(64) T block[N][plan::width];
-        for (int r = 0; r < plan::width; ++r) {
-            auto const* const p = r < count ? source(r) : nullptr;
-            if (p)
-                for (int c = 0; c < N; ++c)
-                    block[c][r] = static_cast<T>(p[c]);
-            else
-                for (int c = 0; c < N; ++c)
-                    block[c][r] = T(0);
-        }
-        for (int c = 0; c < N; ++c)
-            x.v[c] = P::load(block[c]);
+        detail::for_column_blocks<N, W>([&](int block, auto columns) {
+            constexpr int step = detail::transpose_step<T, W>;
+            alignas(64) T by_row[W][W], by_column[W][W];
+            T const* rows[W];
+            for (int r = 0; r < W; ++r) {
+                rows[r] = by_row[r];
+                auto const* const p = r < count ? source(r) : nullptr;
+                if constexpr (std::is_same_v<std::remove_cvref_t<decltype(*p)>, T>) {
+                    // What is read past the last column ends in columns that nobody looks at.
+                    if (p && source.readable(r, count, N) >= block * W + (columns + step - 1) / step * step) {
+                        rows[r] = p + block * W;
+                        continue;
+                    }
+                }
+                for (int c = 0; c < W; ++c)
+                    by_row[r][c] = T(0);
+                if (p)
+                    for (int c = 0; c < columns; ++c)
+                        by_row[r][c] = static_cast<T>(p[block * W + c]);
+            }
+            detail::transpose(rows, by_column, columns);
+            for (int c = 0; c < columns; ++c)
+                x.v[block * W + c] = P::load(by_column[c]);
+        });
     } else {
         auto const* const p = source(0);
         for (int i = 0; i < x.local; ++i) {
-            int const from = i * plan::width, left = p ? N - from : 0;
+            int const from = i * W, left = p ? N - from : 0;
             if constexpr (std::is_same_v<std::remove_cvref_t<decltype(*p)>, T>)
-                x.v[i] = left >= plan::width ? P::load(p + from) : P::load(p + from, left);
+                x.v[i] = left >= W ? P::load(p + from) : P::load(p + from, left);
             else {
-                T lane[plan::width] = {};
-                for (int l = 0; l < plan::width && l < left; ++l)
+                T lane[W] = {};
+                for (int l = 0; l < W && l < left; ++l)
                     lane[l] = static_cast<T>(p[from + l]);
                 x.v[i] = P::load(lane);
             }
@@ -99,18 +176,23 @@ ESPALIER_FN void load_rows(Source const& source, int count, typename row_plan<T,
 template <class T, int N, class Target>
 ESPALIER_FN void store_rows(Target const& target, int count, typename row_plan<T, N>::row const& x) {
     using plan = row_plan<T, N>;
+    constexpr int W = plan::width;
     if constexpr (plan::transposed) {
-        alignas(64) T block[N][plan::width];
-        for (int c = 0; c < N; ++c)
-            x.v[c].store(block[c]);
-        for (int r = 0; r < count; ++r)
-            if (T* const p = target(r))
-                for (int c = 0; c < N; ++c)
-                    p[c] = block[c][r];
+        detail::for_column_blocks<N, W>([&](int block, auto columns) {
+            alignas(64) T by_column[W][W], by_row[W][W];
+            for (int c = 0; c < W; ++c)
+                (c < columns ? x.v[block * W + c] : pack<T, W>(T(0))).store(by_column[c]);
+            T const* from[W];
+            for (int c = 0; c < W; ++c)
+                from[c] = by_column[c];
+            detail::transpose(from, by_row);
+            for (int r = 0; r < count; ++r)
+                if (T* const p = target(r)) std::memcpy(p + block * W, by_row[r], columns * sizeof(T));
+        });
     } else if (T* const p = target(0)) {
         for (int i = 0; i < x.local; ++i) {
-            int const from = i * plan::width, left = N - from;
-            if (left >= plan::width)
+            int const from = i * W, left = N - from;
+            if (left >= W)
                 x.v[i].store(p + from);
             else
                 x.v[i].store(p + from, left);

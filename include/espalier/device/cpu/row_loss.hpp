@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace espalier::cpu {
 
@@ -56,26 +57,42 @@ inline row_labels labels_of(rows const& batch, index_t i) {
     return r;
 }
 
-inline void expect_matrix(std::string const& what, index_t given_rows, index_t given_columns, index_t rows,
-                          index_t columns) {
+// Texts are put together only when they are needed: a step allocates nothing.
+inline void expect_matrix(std::string_view loss, char const* what, index_t given_rows, index_t given_columns,
+                          index_t rows, index_t columns) {
     if (given_rows != rows || given_columns != columns)
-        throw shape_error(what + " are " + std::to_string(given_rows) + " x " + std::to_string(given_columns) +
-                          ", needed are " + std::to_string(rows) + " x " + std::to_string(columns));
+        throw shape_error(std::string(loss) + ": " + what + " are " + std::to_string(given_rows) + " x " +
+                          std::to_string(given_columns) + ", needed are " + std::to_string(rows) + " x " +
+                          std::to_string(columns));
 }
 
-inline void expect_label(std::string const& loss, char const* what, std::int32_t label, index_t row, int columns) {
+inline void expect_label(std::string_view loss, char const* what, std::int32_t label, index_t row, int columns) {
     if (label < -1 || label >= columns)
-        throw data_error(loss + ": " + what + " " + std::to_string(label) + " in row " + std::to_string(row) +
-                         ", needed is 0 to " + std::to_string(columns - 1) + ", or -1 for a row that does not count");
+        throw data_error(std::string(loss) + ": " + what + " " + std::to_string(label) + " in row " +
+                         std::to_string(row) + ", needed is 0 to " + std::to_string(columns - 1) +
+                         ", or -1 for a row that does not count");
 }
 
 /// Checks labels and sample ids, all before anything is written. Returns the number of rows that count.
-inline index_t check_rows(std::string const& loss, rows const& batch, int columns, bool labels, bool state,
+inline index_t check_rows(std::string_view loss, rows const& batch, int columns, bool labels, bool state,
                           index_t samples) {
-    if (labels && !batch.label && batch.count > 0) throw data_error(loss + " needs labels, the batch has none");
+    if (labels && !batch.label && batch.count > 0)
+        throw data_error(std::string(loss) + " needs labels, the batch has none");
     if (state && !batch.sample && batch.count > 0)
-        throw data_error(loss + " keeps state of every sample and needs the samples' ids, the batch has none");
+        throw data_error(std::string(loss) +
+                         " keeps state of every sample and needs the samples' ids, the batch has none");
     index_t counted = 0;
+    if (batch.label && !batch.partner_label && !state) {
+        // The common case first, without branches in the loop; the careful loop finds the words for what is wrong.
+        std::uint32_t const above = static_cast<std::uint32_t>(columns);
+        std::int32_t wrong = 0, ignored = 0;
+        std::int32_t const* const label = batch.label;
+        for (index_t i = 0; i < batch.count; ++i) {
+            wrong |= static_cast<std::uint32_t>(label[i]) + 1u > above;
+            ignored += label[i] == -1;
+        }
+        if (!labels || !wrong) return batch.count - ignored;
+    }
     for (index_t i = 0; i < batch.count; ++i) {
         if (labels) {
             expect_label(loss, "label", batch.label[i], i, columns);
@@ -83,15 +100,15 @@ inline index_t check_rows(std::string const& loss, rows const& batch, int column
                 expect_label(loss, "partner label", batch.partner_label[i], i, columns);
                 float const share = batch.mixing_of(i);
                 if (!(share >= 0.0f && share <= 1.0f))
-                    throw data_error(loss + ": mixing share " + std::to_string(share) + " in row " + std::to_string(i) +
-                                     ", needed is 0 to 1");
+                    throw data_error(std::string(loss) + ": mixing share " + std::to_string(share) + " in row " +
+                                     std::to_string(i) + ", needed is 0 to 1");
             }
         }
         if (!labels_of(batch, i).counts) continue;
         ++counted;
         if (state && (batch.sample[i] < 0 || batch.sample[i] >= samples))
-            throw data_error(loss + ": sample " + std::to_string(batch.sample[i]) + " in row " + std::to_string(i) +
-                             ", the state has samples 0 to " + std::to_string(samples - 1));
+            throw data_error(std::string(loss) + ": sample " + std::to_string(batch.sample[i]) + " in row " +
+                             std::to_string(i) + ", the state has samples 0 to " + std::to_string(samples - 1));
     }
     return counted;
 }
@@ -111,36 +128,60 @@ template <class T, int N, class Loss> struct row_loss_pass {
     loss_buffers<T> const& buffers;
     double inverse; // of the denominator
 
-    /// A number per row of a step, as the loss sees it: in the elements of a pack, or the same in all of them.
-    static P spread(T const (&lane)[step_rows]) {
-        if constexpr (plan::transposed)
+    /// A number per row of a step, as the loss sees it: in the elements of a pack, or the same in all of them. Rows
+    /// past the last one get `padding`.
+    template <class U> static P numbers(U const* values, index_t first, int count, T padding) {
+        if (!values) return P(padding);
+        if constexpr (plan::transposed) {
+            T lane[plan::width];
+            for (int r = 0; r < plan::width; ++r)
+                lane[r] = padding;
+            if (count == plan::width)
+                for (int r = 0; r < plan::width; ++r)
+                    lane[r] = static_cast<T>(values[first + r]);
+            else
+                for (int r = 0; r < count; ++r)
+                    lane[r] = static_cast<T>(values[first + r]);
             return P::load(lane);
+        } else
+            return P(static_cast<T>(values[first]));
+    }
+
+    /// Label 0 for the rows that are there.
+    static P first_of(int count) {
+        if constexpr (plan::transposed)
+            return select(P::iota() < P(static_cast<T>(count)), P(T(0)), P(T(-1)));
         else
-            return P(lane[0]);
+            return P(T(0));
+    }
+
+    static pack<double, plan::width> wide_of(P const& x) {
+        if constexpr (std::is_same_v<T, double>)
+            return x;
+        else
+            return pack<double, plan::width>(x);
     }
 
     /// Rows [first, first + count). Returns their part of the sum; it does not depend on the rows around them, and
     /// neither does anything that is written. Never inlined: one copy of the arithmetic, so that the same rows give the
     /// same bits however a batch is cut (a compiler may contract two copies differently).
     [[gnu::noinline]] double step(index_t first, int count) const {
-        T label[step_rows] = {}, partner[step_rows] = {}, mixing[step_rows] = {};
-        T weight[step_rows] = {}, scale[step_rows] = {}, counts[step_rows] = {};
-        double factor[step_rows] = {};
-        T* sample[step_rows] = {};
-        for (int r = 0; r < count; ++r) {
-            row_labels const tags = labels_of(batch, first + r);
-            label[r] = static_cast<T>(tags.label);
-            partner[r] = static_cast<T>(tags.partner_label);
-            mixing[r] = static_cast<T>(tags.mixing);
-            if (!tags.counts) continue;
-            double const sign = batch.sign ? static_cast<double>(batch.sign[first + r]) : 1.0;
-            factor[r] = sign * static_cast<double>(batch.weight_of(first + r));
-            weight[r] = static_cast<T>(factor[r]);
-            scale[r] = static_cast<T>(factor[r] * inverse);
-            counts[r] = T(1);
-            if constexpr (remembers)
-                if (buffers.state.data) sample[r] = buffers.state.row(batch.sample[first + r]);
+        P const none(T(0)), one(T(1));
+        P label = numbers(batch.label, first, count, T(-1)), partner = label, mixing = one, weight = one;
+        if (!batch.label) label = partner = first_of(count); // nothing is ignored; the padding of a step is
+        if (batch.label && batch.partner_label) {
+            // -1 says that a label is unknown: of two mixed samples the one with a label stands for both.
+            partner = numbers(batch.partner_label, first, count, T(-1));
+            if (batch.mixing) mixing = numbers(batch.mixing, first, count, T(1));
+            mixing = select((label < none) | (partner < none), one, mixing);
+            P const own = label;
+            label = select(own < none, partner, own);
+            partner = select(partner < none, own, partner);
         }
+        auto const counted = label >= none;
+        if (batch.weight) weight = numbers(batch.weight, first, count, T(1));
+        if (batch.sign) weight = weight * numbers(batch.sign, first, count, T(1));
+        P const factor = select(counted, weight, none);
 
         row_type x, target_row, gradient, state;
         load_rows<T, N>(rows_at<T const>{z.row(first), z.stride}, count, x);
@@ -150,24 +191,27 @@ template <class T, int N, class Loss> struct row_loss_pass {
 
         typename plan::group const group{};
         loss::row_target<typename plan::group, P, N> target;
-        target.label = spread(label);
-        target.partner_label = spread(partner);
-        target.mixing = spread(mixing);
-        target.weight = spread(weight);
+        target.label = label;
+        target.partner_label = partner;
+        target.mixing = mixing;
+        target.weight = factor;
         if constexpr (dense) target.dense = &target_row;
 
         row_type* const dz = buffers.gradient.data ? &gradient : nullptr;
         row_type* memory = nullptr;
+        T* sample[step_rows] = {};
         if constexpr (remembers) {
             if (buffers.state.data) {
+                for (int r = 0; r < count; ++r)
+                    sample[r] =
+                        labels_of(batch, first + r).counts ? buffers.state.row(batch.sample[first + r]) : nullptr;
                 load_rows<T, N>(rows_listed<T>{sample}, count, state);
                 memory = &state;
             }
         }
         P const value = loss_value.evaluate(group, x, target, dz, memory);
 
-        P const by = spread(scale), none(T(0));
-        auto const counted = spread(counts) > none;
+        P const by = factor * P(static_cast<T>(inverse));
         if (dz) {
             // An ignored row gets an exact zero, whatever its logits are.
             for (int i = 0; i < gradient.local; ++i)
@@ -176,15 +220,19 @@ template <class T, int N, class Loss> struct row_loss_pass {
         }
         if (memory) store_rows<T, N>(rows_listed<T>{sample}, count, state);
 
-        T lane[plan::width];
-        select(counted, value, none).store(lane);
-        if (buffers.row_values.data)
+        P const known = select(counted, value, none);
+        if (buffers.row_values.data) {
+            T lane[plan::width];
+            known.store(lane);
             for (int r = 0; r < count; ++r)
                 buffers.row_values[first + r] = lane[r];
-        double part[step_rows];
-        for (int r = 0; r < step_rows; ++r)
-            part[r] = factor[r] * static_cast<double>(lane[r]);
-        return horizontal_sum(pack<double, step_rows>::load(part));
+        }
+        using wide = pack<double, plan::width>;
+        wide const part = wide_of(factor) * wide_of(known);
+        if constexpr (plan::transposed)
+            return horizontal_sum(part);
+        else
+            return part[0];
     }
 
     /// Whether a sample occurs twice in these rows. Then they are visited one after the other, so that each visit sees
@@ -233,26 +281,26 @@ loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch
     using pass = detail::row_loss_pass<T, N, Loss>;
     static_assert(loss::evaluates_rows<Loss, typename pass::plan::group, typename pass::P, N>,
                   "espalier: a loss needs `T evaluate(group, z, target, dz, state) const`; see loss/concept.hpp");
-    std::string const name(std::string_view(Loss::name));
+    constexpr std::string_view name = Loss::name;
     if (char const* const text = loss::problem(loss)) throw data_error(text);
-    detail::expect_matrix(name + ": the logits", z.rows, z.columns, batch.count, N);
+    detail::expect_matrix(name, "the logits", z.rows, z.columns, batch.count, N);
     if (pass::dense && batch.count > 0) {
-        if (!buffers.dense_targets.data) throw data_error(name + " needs target rows, there are none");
-        detail::expect_matrix(name + ": the target rows", buffers.dense_targets.rows, buffers.dense_targets.columns,
+        if (!buffers.dense_targets.data) throw data_error(std::string(name) + " needs target rows, there are none");
+        detail::expect_matrix(name, "the target rows", buffers.dense_targets.rows, buffers.dense_targets.columns,
                               batch.count, N);
     }
     if (buffers.gradient.data)
-        detail::expect_matrix(name + ": the gradient's extents", buffers.gradient.rows, buffers.gradient.columns,
+        detail::expect_matrix(name, "the extents of the gradient", buffers.gradient.rows, buffers.gradient.columns,
                               batch.count, N);
     if (buffers.row_values.data && buffers.row_values.size < batch.count)
-        throw shape_error(name + ": room for " + std::to_string(buffers.row_values.size) + " row values, needed are " +
-                          std::to_string(batch.count));
+        throw shape_error(std::string(name) + ": room for " + std::to_string(buffers.row_values.size) +
+                          " row values, needed are " + std::to_string(batch.count));
     bool const remembers = pass::remembers && buffers.state.data;
     if (remembers)
-        detail::expect_matrix(name + ": the state's extents", buffers.state.rows, buffers.state.columns,
+        detail::expect_matrix(name, "the extents of the state", buffers.state.rows, buffers.state.columns,
                               buffers.state.rows, N);
     if (!(buffers.denominator >= 0.0))
-        throw data_error(name + ": the denominator is " + std::to_string(buffers.denominator) +
+        throw data_error(std::string(name) + ": the denominator is " + std::to_string(buffers.denominator) +
                          ", needed is a positive number, or 0 for the number of rows");
 
     loss_result result;
