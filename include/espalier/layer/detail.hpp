@@ -223,7 +223,7 @@ template <index_t Width, class... Ps> struct epilogue_part {
     static void forward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> z, matrix_view<T> y) {
         if constexpr (row_form)
-            context.device.template row_forward<activation_op, Width>(activation_op{}, y);
+            context.device.template row_forward<activation_op, Width>(y);
         else if constexpr (!pass_follows<Context::behaviour>)
             return;
         else if constexpr (Context::behaviour == mode::evaluate)
@@ -238,7 +238,7 @@ template <index_t Width, class... Ps> struct epilogue_part {
     static void backward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> y, matrix_view<T> dy, master_of<T>* bias_gradient) {
         matrix_view<T const> const upstream = dy;
-        if constexpr (row_form) context.device.template row_backward<activation_op, Width>(activation_op{}, y, dy);
+        if constexpr (row_form) context.device.template row_backward<activation_op, Width>(y, dy);
         if constexpr (!pass_follows<Context::behaviour>) {
             if (bias_gradient) context.device.column_sums(upstream, bias_gradient);
         } else {

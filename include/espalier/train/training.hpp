@@ -76,7 +76,7 @@ public:
         clock_.updates = clock_.step;
         auto const numbers = layer::at(clock_);
         prune_now();
-        double const loss = differentiate_loss(numbers, batch);
+        double const loss = differentiate_loss<differentiate{true, false}>(numbers, batch, {});
         update_numbers given{rates_.data(), 0.0};
         if constexpr (needs_global_norm) given.global_norm = gradient_norm();
         if (!std::isfinite(loss))
@@ -90,19 +90,35 @@ public:
         return {loss, total};
     }
 
-    /// Gradients of the loss of a batch with respect to all parameters; no update. The value includes no penalties.
-    double gradients_of(batch_view<scalar> const& batch) { return differentiate_loss(layer::at(clock_), batch); }
+    /// Gradients of `objective` with respect to all parameters, left in `gradients()`; no update. Returns the loss.
+    double gradients_of(batch_view<scalar> const& batch) {
+        return differentiate_loss<differentiate{true, false}>(layer::at(clock_), batch, {});
+    }
+
+    /// Gradients of `objective` with respect to the inputs of a batch: rows x input_width. Returns the loss.
+    double input_gradients_of(batch_view<scalar> const& batch, matrix_view<scalar> dx) {
+        if (dx.rows != batch.inputs.rows || dx.columns != Network::input_width)
+            throw shape_error("training: the input gradient has " + std::to_string(dx.rows) + " x " +
+                              std::to_string(dx.columns) + " elements, needed are " +
+                              std::to_string(batch.inputs.rows) + " x " + std::to_string(Network::input_width));
+        return differentiate_loss<differentiate{false, true}>(layer::at(clock_), batch, dx);
+    }
+
+    /// The value whose gradients those are: the loss plus the terms over activations, in training behaviour.
+    double objective(batch_view<scalar> const& batch) {
+        matrix_view<scalar> const y = train_forward(layer::at(clock_), batch);
+        double value = loss_of(batch, y, {});
+        for (std::size_t i = 1; i < terms_.size(); ++i)
+            value += terms_[i];
+        return value;
+    }
 
     /// The loss and the accuracy on a batch without training; for evaluation of `fit`.
     double evaluate(batch_view<scalar> const& batch) {
         auto const numbers = layer::at(clock_);
         matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
         net_->template forward<mode::evaluate>(numbers, batch.tags, batch.inputs, y, clock_.step);
-        cpu::loss_buffers<scalar> buffers;
-        buffers.dense_targets = batch.targets;
-        return cpu::row_loss<scalar, static_cast<int>(Network::output_width)>(loss_, matrix_view<scalar const>(y),
-                                                                              batch.tags, buffers)
-            .value;
+        return loss_of(batch, y, {});
     }
 
     /// Outputs of the last `step`, `evaluate` or `gradients_of`; after a step they hold gradients.
@@ -150,25 +166,35 @@ private:
         return m;
     }
 
-    double differentiate_loss(typename layer::numbers const& numbers, batch_view<scalar> const& batch) {
+    matrix_view<scalar> train_forward(typename layer::numbers const& numbers, batch_view<scalar> const& batch) {
         net_->check_batch(batch.inputs, batch.tags);
         for (double& t : terms_)
             t = 0.0;
-        index_t const n = batch.inputs.rows * layer::growth;
-        matrix_view<scalar> y{outputs_.data(), n, Network::output_width, Network::output_width};
+        matrix_view<scalar> const y{outputs_.data(), batch.inputs.rows * layer::growth, Network::output_width,
+                                    Network::output_width};
         net_->template forward<mode::train>(numbers, batch.tags, batch.inputs, y, clock_.step, 0, terms_.data() + 1);
+        return y;
+    }
+
+    double loss_of(batch_view<scalar> const& batch, matrix_view<scalar const> y, matrix_view<scalar> gradient) {
         cpu::loss_buffers<scalar> buffers;
         buffers.dense_targets = batch.targets;
-        buffers.gradient = y;
+        buffers.gradient = gradient;
         if constexpr (loss::per_sample_state<Loss>)
-            buffers.state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
-        double const value = cpu::row_loss<scalar, static_cast<int>(Network::output_width)>(
-                                 loss_, matrix_view<scalar const>(y), batch.tags, buffers)
-                                 .value;
+            if (gradient.data)
+                buffers.state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
+        return cpu::row_loss<scalar, static_cast<int>(Network::output_width)>(loss_, y, batch.tags, buffers).value;
+    }
+
+    template <differentiate Want>
+    double differentiate_loss(typename layer::numbers const& numbers, batch_view<scalar> const& batch,
+                              matrix_view<scalar> dx) {
+        matrix_view<scalar> const y = train_forward(numbers, batch);
+        double const value = loss_of(batch, y, y);
         terms_[0] = value;
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
-        layer::template backward<differentiate{true, false}>(context, numbers, memory(), batch.tags, batch.inputs,
-                                                             matrix_view<scalar const>(y), y, matrix_view<scalar>{});
+        layer::template backward<Want>(context, numbers, memory(), batch.tags, batch.inputs,
+                                       matrix_view<scalar const>(y), y, dx);
         return value;
     }
 

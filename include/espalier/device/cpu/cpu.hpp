@@ -61,12 +61,11 @@ template <class Product = product::eigen> struct basic_cpu {
     }
 
     /// A row-wise activation over y, in place; and its gradient over dy, in place.
-    template <class Op, index_t Width, class T> void row_forward(Op const& op, matrix_view<T> y) {
-        espalier::cpu::row_map_forward<T, static_cast<int>(Width)>(op, y);
+    template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
+        espalier::cpu::row_forward<T, static_cast<int>(Width), Activation>(matrix_view<T const>(y), y);
     }
-    template <class Op, index_t Width, class T>
-    void row_backward(Op const& op, matrix_view<T const> y, matrix_view<T> dy) {
-        espalier::cpu::row_map_backward<T, static_cast<int>(Width)>(op, y, dy);
+    template <class Activation, index_t Width, class T> void row_backward(matrix_view<T const> y, matrix_view<T> dy) {
+        espalier::cpu::row_backward<T, static_cast<int>(Width), Activation>(y, dy);
     }
 
     template <class T, class Optimizer, class Rule>

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. Training on a data set: epochs, shuffling, validation, checkpoints, history.
+#pragma once
+
+#include <espalier/batch/concept.hpp>
+#include <espalier/batch/plain.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/data/table.hpp>
+#include <espalier/io/checkpoint.hpp>
+#include <espalier/io/history.hpp>
+#include <espalier/io/progress.hpp>
+#include <espalier/train/training.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace espalier {
+
+/// How `fit` trains. Every field has a neutral default.
+struct fit_options {
+    index_t epochs = 10;
+    index_t batch = 128;
+    data_view validation{};              ///< empty: no validation
+    bool shuffle = true;                 ///< a new order every epoch, from the network's seed
+    index_t patience = 0;                ///< stop after this many epochs without a better validation loss; 0: never
+    std::filesystem::path checkpoints{}; ///< folder for best.safetensors and last.safetensors; empty: none
+    bool resume = false;                 ///< go on from last.safetensors when it is there
+    std::vector<rate_rule> rates{};      ///< learning rates, decay and freezing by tensor
+    std::vector<named_value> values{};   ///< what `schedule::runtime` reads; may be changed in `on_epoch`
+    bool progress = true;                ///< a progress bar on standard error, when that is a terminal
+    /// Called after every epoch with the history so far; returning false ends the training.
+    std::function<bool(history const&, std::vector<named_value>&)> on_epoch{};
+};
+
+/// Mean loss and, where there are labels, the share of rows whose largest output is the label's.
+struct evaluation {
+    double loss = 0.0;
+    double accuracy = 0.0;
+};
+
+namespace detail {
+
+/// Buffers that hold one batch, allocated once.
+template <class T> class batch_storage {
+public:
+    batch_storage(index_t capacity, index_t width, data_view const& data, bool mixes)
+        : inputs_(static_cast<std::size_t>(capacity * width)),
+          source_(mixes ? static_cast<std::size_t>(capacity * width) : 0),
+          targets_(data.has_targets() ? static_cast<std::size_t>(capacity * data.targets.columns) : 0),
+          label_(data.has_labels() ? static_cast<std::size_t>(capacity) : 0), partner_(mixes ? label_.size() : 0),
+          mixing_(mixes ? static_cast<std::size_t>(capacity) : 0),
+          weight_(mixes ? static_cast<std::size_t>(capacity) : 0), sample_(static_cast<std::size_t>(capacity)),
+          width_(width), target_width_(data.targets.columns) {}
+
+    /// Copies the rows `order[first ...]` of the data into the buffers.
+    void gather(data_view const& data, std::int64_t const* order, index_t n) {
+        std::vector<T>& into = source_.empty() ? inputs_ : source_;
+        for (index_t i = 0; i < n; ++i) {
+            index_t const from = order ? order[i] : i;
+            float const* const row = data.features.row(from);
+            T* const to = into.data() + i * width_;
+            for (index_t c = 0; c < width_; ++c)
+                to[c] = static_cast<T>(row[c]);
+            if (!label_.empty()) label_[static_cast<std::size_t>(i)] = data.labels[from];
+            for (index_t c = 0; c < target_width_ && !targets_.empty(); ++c)
+                targets_[static_cast<std::size_t>(i * target_width_ + c)] = data.targets(from, c);
+            sample_[static_cast<std::size_t>(i)] = from;
+        }
+        for (std::size_t i = 0; i < mixing_.size(); ++i) {
+            mixing_[i] = 1.0f;
+            weight_[i] = 1.0f;
+        }
+        for (std::size_t i = 0; i < partner_.size(); ++i)
+            partner_[i] = label_[i];
+    }
+
+    batch::batch_memory<T> memory(index_t n) {
+        batch::batch_memory<T> m;
+        if (!source_.empty()) m.source = {source_.data(), n, width_, width_};
+        m.inputs = {inputs_.data(), n, width_, width_};
+        if (!targets_.empty()) m.targets = {targets_.data(), n, target_width_, target_width_};
+        m.label = label_.empty() ? nullptr : label_.data();
+        m.partner_label = partner_.empty() ? nullptr : partner_.data();
+        m.mixing = mixing_.empty() ? nullptr : mixing_.data();
+        m.weight = weight_.empty() ? nullptr : weight_.data();
+        m.sample = sample_.data();
+        return m;
+    }
+
+    static batch_view<T> view(batch::batch_memory<T> const& m, index_t n) {
+        batch_view<T> b;
+        b.inputs = m.inputs;
+        b.targets = m.targets;
+        b.tags.count = n;
+        b.tags.label = m.label;
+        b.tags.partner_label = m.partner_label;
+        b.tags.mixing = m.mixing;
+        b.tags.weight = m.weight;
+        b.tags.sample = m.sample;
+        return b;
+    }
+
+private:
+    std::vector<T> inputs_;
+    std::vector<T> source_;
+    std::vector<float> targets_;
+    std::vector<std::int32_t> label_;
+    std::vector<std::int32_t> partner_;
+    std::vector<float> mixing_;
+    std::vector<float> weight_;
+    std::vector<std::int64_t> sample_;
+    index_t width_;
+    index_t target_width_;
+};
+
+/// The stream of random bits that orders the data; layers count theirs from 0.
+inline constexpr std::uint64_t order_stream = ~std::uint64_t{0};
+inline constexpr std::uint64_t batch_stream = order_stream - 1;
+
+template <class Network, class Loss> void check_fit_data(data_view const& data, std::string const& what) {
+    constexpr bool labels = loss::needs_labels<Loss>;
+    check(data, what, labels ? Network::output_width : 0);
+    if (data.width() != Network::input_width)
+        throw shape_error(what + ": rows have " + std::to_string(data.width()) + " features, the network takes " +
+                          std::to_string(Network::input_width));
+    if (labels && !data.has_labels()) throw data_error(what + ": the loss needs labels, there are none");
+    if (loss::needs_dense_target<Loss>) {
+        if (!data.has_targets()) throw data_error(what + ": the loss needs target rows, there are none");
+        if (data.targets.columns != Network::output_width)
+            throw shape_error(what + ": targets have " + std::to_string(data.targets.columns) +
+                              " columns, the network has " + std::to_string(Network::output_width) + " outputs");
+    }
+}
+
+template <class Training>
+evaluation evaluate_in(Training& training, batch_storage<typename Training::scalar>& storage, data_view const& data) {
+    using T = typename Training::scalar;
+    constexpr index_t width = Training::network_type::output_width;
+    evaluation result;
+    index_t right = 0;
+    index_t const step = training.net().capacity();
+    for (index_t r = 0; r < data.count(); r += step) {
+        index_t const n = std::min(step, data.count() - r);
+        storage.gather(data.middle_rows(r, n), nullptr, n);
+        auto memory = storage.memory(n);
+        if (memory.source.data) memory.inputs = memory.source;
+        auto batch = batch_storage<T>::view(memory, n);
+        batch.tags.partner_label = nullptr;
+        batch.tags.mixing = nullptr;
+        batch.tags.weight = nullptr;
+        batch.tags.first = static_cast<std::uint32_t>(r);
+        result.loss += training.evaluate(batch) * static_cast<double>(n);
+        if (!data.has_labels()) continue;
+        auto const outputs = training.outputs(n);
+        for (index_t i = 0; i < n; ++i) {
+            T const* const row = outputs.row(i);
+            index_t best = 0;
+            for (index_t c = 1; c < width; ++c)
+                if (row[c] > row[best]) best = c;
+            right += best == data.labels[r + i];
+        }
+    }
+    result.loss /= static_cast<double>(data.count());
+    result.accuracy = static_cast<double>(right) / static_cast<double>(data.count());
+    return result;
+}
+
+} // namespace detail
+
+/// Mean loss and accuracy of a network on a data set, as it is used (no dropout). Throws as `fit` does.
+template <class Network, class Loss> evaluation evaluate(Network& net, Loss const& loss, data_view const& data) {
+    detail::check_fit_data<Network, Loss>(data, "evaluate");
+    struct still {
+        no_step at(clock const&, std::uint64_t) const { return {}; }
+        void validate() const {}
+    };
+    training<Network, Loss, still> run(net, loss, still{});
+    detail::batch_storage<typename Network::scalar> storage(net.capacity(), Network::input_width, data, false);
+    return detail::evaluate_in(run, storage, data);
+}
+
+/// Trains a network. Returns one row an epoch: epoch, step, the mean of the loss and of every term by name, their
+/// total, validation_loss, validation_accuracy, seconds.
+///
+/// Two runs with one seed are bitwise equal; a run resumed from a checkpoint is bitwise equal to an unbroken one.
+/// Throws, before anything is changed: data_error for an empty or malformed data set, labels out of range or not-finite
+/// features, shape_error for widths that do not fit. Throws numerical_error when the loss stops being finite: the
+/// weights are those before that step and the last checkpoint is kept.
+template <class Network, class Loss, class Optimizer, class Batch = batch::plain>
+history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data, fit_options options = {},
+            Batch const& batch_policy = {}) {
+    using T = typename Network::scalar;
+    constexpr bool mixes = batch::applies_to_batch<Batch, T>;
+    detail::check_fit_data<Network, Loss>(data, "fit: training data");
+    bool const validates = options.validation.count() > 0;
+    if (validates) detail::check_fit_data<Network, Loss>(options.validation, "fit: validation data");
+    if (options.epochs < 0 || options.batch < 1)
+        throw data_error("fit: " + std::to_string(options.epochs) + " epochs with batches of " +
+                         std::to_string(options.batch) + " rows; needed are at least 0 and 1");
+    net.reserve(options.batch);
+
+    training<Network, Loss, Optimizer> run(net, loss, optimizer, data.count(), options.rates);
+    auto const steps_per_epoch = static_cast<std::uint64_t>((data.count() + options.batch - 1) / options.batch);
+    run.time().steps_per_epoch = steps_per_epoch;
+    run.time().values = {options.values.data(), static_cast<index_t>(options.values.size())};
+    detail::batch_storage<T> storage(net.capacity(), Network::input_width, data, mixes);
+    std::vector<std::int64_t> order(static_cast<std::size_t>(data.count()));
+    std::vector<std::string> const term_names = run.term_names();
+
+    history record;
+    double best = std::numeric_limits<double>::infinity();
+    index_t since_best = 0;
+    std::filesystem::path const last_file = options.checkpoints / "last.safetensors";
+    std::filesystem::path const best_file = options.checkpoints / "best.safetensors";
+    std::filesystem::path const record_file = options.checkpoints / "history.json";
+    bool const keeps = !options.checkpoints.empty();
+    if (keeps) std::filesystem::create_directories(options.checkpoints);
+    if (keeps && options.resume && std::filesystem::exists(last_file)) {
+        auto const metadata = load_training(run, last_file);
+        run.time().steps_per_epoch = steps_per_epoch;
+        run.time().values = {options.values.data(), static_cast<index_t>(options.values.size())};
+        if (auto const found = metadata.find("best"); found != metadata.end()) best = std::stod(found->second);
+        if (auto const found = metadata.find("since_best"); found != metadata.end())
+            since_best = std::stoll(found->second);
+        if (std::filesystem::exists(record_file)) record = history::read_json(record_file);
+    }
+
+    progress_bar bar(static_cast<std::uint64_t>(options.epochs) * steps_per_epoch);
+    while (run.time().epoch < static_cast<std::uint64_t>(options.epochs)) {
+        auto const start = std::chrono::steady_clock::now();
+        std::uint64_t const epoch = run.time().epoch;
+        if (options.shuffle)
+            random_permutation(make_site(net.random_seed().value, detail::order_stream, epoch),
+                               array_view<std::int64_t>{order.data(), data.count()});
+        else
+            for (std::size_t i = 0; i < order.size(); ++i)
+                order[i] = static_cast<std::int64_t>(i);
+
+        std::vector<double> sums(term_names.size());
+        for (index_t r = 0; r < data.count(); r += options.batch) {
+            index_t const n = std::min(options.batch, data.count() - r);
+            storage.gather(data, order.data() + r, n);
+            auto memory = storage.memory(n);
+            if constexpr (mixes)
+                batch_policy.apply(memory, n, Network::layer::input, run.time(),
+                                   make_site(net.random_seed().value, detail::batch_stream, run.time().step));
+            try {
+                run.step(detail::batch_storage<T>::view(memory, n));
+            } catch (numerical_error const& problem) {
+                throw numerical_error(std::string(problem.what()) + " (epoch " + std::to_string(epoch) + ")" +
+                                      (keeps ? "; the last good checkpoint is " + last_file.string() : ""));
+            }
+            for (std::size_t i = 0; i < sums.size(); ++i)
+                sums[i] += run.terms()[i] * static_cast<double>(n);
+            if (options.progress)
+                bar.update(run.time().step,
+                           "epoch " + std::to_string(epoch + 1) + "  loss " + std::to_string(run.terms()[0]));
+        }
+        run.time().epoch = epoch + 1;
+
+        std::vector<history::cell> row{{"epoch", static_cast<double>(epoch + 1)},
+                                       {"step", static_cast<double>(run.time().step)}};
+        double total = 0.0;
+        for (std::size_t i = 0; i < sums.size(); ++i) {
+            sums[i] /= static_cast<double>(data.count());
+            total += sums[i];
+            row.emplace_back(term_names[i], sums[i]);
+        }
+        row.emplace_back("total", total);
+        bool better = false;
+        if (validates) {
+            evaluation const e = detail::evaluate_in(run, storage, options.validation);
+            row.emplace_back("validation_loss", e.loss);
+            if (options.validation.has_labels()) row.emplace_back("validation_accuracy", e.accuracy);
+            better = e.loss < best;
+        } else {
+            better = total < best;
+        }
+        if (better) {
+            best = validates ? row[term_names.size() + 3].second : total;
+            since_best = 0;
+        } else {
+            ++since_best;
+        }
+        row.emplace_back("seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        record.append(row);
+        if (keeps) {
+            char number[40];
+            std::snprintf(number, sizeof number, "%.17g", best);
+            save_training(run, last_file, {{"best", number}, {"since_best", std::to_string(since_best)}});
+            record.write_json(record_file);
+            if (better) save(net, best_file);
+        }
+        if (options.on_epoch && !options.on_epoch(record, options.values)) break;
+        run.time().values = {options.values.data(), static_cast<index_t>(options.values.size())};
+        if (options.patience > 0 && since_best >= options.patience) break;
+    }
+    if (options.progress) bar.finish();
+    return record;
+}
+
+} // namespace espalier
