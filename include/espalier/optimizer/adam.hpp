@@ -60,8 +60,8 @@ template <class LearningRate = double> struct adam {
         detail::validate(weight_decay, 0.0, detail::no_limit, name, "weight_decay");
     }
 
-    adam_op at(clock const& now, std::uint64_t updates) const {
-        double const t = static_cast<double>(updates) + 1.0;
+    adam_op at(clock const& now, std::uint64_t update) const {
+        double const t = update == 0 ? 1.0 : static_cast<double>(update);
         return {detail::value_within(learning_rate, now, 0.0, detail::no_limit, name, "learning_rate"),
                 beta1,
                 beta2,

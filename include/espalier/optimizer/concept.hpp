@@ -7,8 +7,8 @@
 //     = ...}
 //         LearningRate learning_rate = 1e-3;                       // a number or a schedule
 //         void validate() const;                                   // throws data_error
-//         my_op at(clock const& now, std::uint64_t updates) const; // the numbers of this step; `updates` counts the
-//     };                                                           // updates made before it: 0 at the first
+//         my_op at(clock const& now, std::uint64_t update) const;  // the numbers of this step; `update` is its
+//     };                                                           // number, 1 at the first
 //
 //     struct my_op {                         // trivially copyable; its type carries structure, its members the numbers
 //         static constexpr int moments = 1;  // numbers of state for every weight, 0 before the first update
@@ -60,8 +60,8 @@ concept has_validate = requires(O const& o) {
 };
 
 template <class O>
-concept gives_step_op = requires(O const& o, clock const& now, std::uint64_t updates) {
-    { o.at(now, updates) } -> step_op;
+concept gives_step_op = requires(O const& o, clock const& now, std::uint64_t update) {
+    { o.at(now, update) } -> step_op;
 };
 
 template <class O>

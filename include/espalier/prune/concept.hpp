@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a pruning policy is: four independent choices, put together by `prune::policy`.
+//
+// Archetypes:
+//
+//     struct my_criterion {                          // what a weight is worth
+//         static constexpr std::string_view name = "mine";
+//         template <class T> static auto key(T w);   // unsigned, as wide as T; a larger one is kept before a smaller
+//         one
+//     };
+//     struct my_selection {                          // among which weights it is compared
+//         static constexpr std::string_view name = "mine";
+//         static constexpr bool global = false;      // true: selected over all layers at once, `select` is not called
+//         static constexpr double sparsity = 0.5;    // optional: the only share other than 0 that it can leave out
+//         template <class Criterion, class T>
+//         static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask);
+//     };
+//     struct my_schedule {                           // how many are left out, and when that is decided again
+//         double at(clock const&) const;             // share of weights that are pruned
+//         bool due(clock const&) const;              // whether masks are selected anew before this step
+//     };
+//     struct my_rule {                               // what becomes of a weight that is left out: a weight map, see
+//         static constexpr std::string_view name = "mine"; // weight/concept.hpp, with uses_mask = true; as a policy,
+//         it
+//         ...                                        // may have an `op` and `static op at(clock const&)`
+//     };
+//
+// Bit i of a mask, bit i % 32 of word i / 32, is 1 when element i (row-major) is kept.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/core/view.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+namespace espalier::prune {
+
+template <class X>
+concept has_name = std::convertible_to<decltype(X::name), std::string_view>;
+
+template <class C, class T>
+concept has_key = requires(T w) {
+    { C::key(w) } -> std::unsigned_integral;
+};
+
+template <class C>
+concept criterion = has_name<C> && has_key<C, float> && has_key<C, double>;
+
+template <class S>
+concept has_global = requires {
+    { S::global } -> std::convertible_to<bool>;
+};
+
+template <class S>
+concept weight_selection = has_name<S> && has_global<S>;
+
+template <class S>
+concept has_due = requires(S const& s, clock const& now) {
+    { s.due(now) } -> std::convertible_to<bool>;
+};
+
+template <class R>
+concept rule_uses_mask = requires {
+    requires espalier::detail::op_type<R>::type::uses_mask;
+};
+
+template <class R>
+concept mask_rule =
+    has_name<R> && rule_uses_mask<R> && std::is_trivially_copyable_v<typename espalier::detail::op_type<R>::type>;
+
+} // namespace espalier::prune

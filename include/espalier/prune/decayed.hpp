@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pruned weight fades: its factor goes from 1 to 0 by a schedule.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace espalier::prune {
+
+/// Numbers and weight map of `decayed`.
+struct decayed_op {
+    double decay;
+
+    static constexpr bool uses_mask = true;
+    static constexpr bool needs_operand = true;
+
+    template <class T, class Keep> ESPALIER_FN T pull(T g, T, Keep keep) const { return effective(g, keep); }
+    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
+    template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep keep) const {
+        using espalier::select;
+        return select(keep, raw, raw * T(static_cast<scalar_of<T>>(decay)));
+    }
+};
+
+/// effective(w) = keep ? w : Decay w in a second copy for the products; the raw weight is stored, its gradient is
+/// multiplied by the same factor, the derivative of the map (mask decay: Kao et al. 2022, "Training recipe for N:M
+/// structured sparsity with decaying pruning mask"). Decay: a number or a schedule with values in [0, 1].
+template <schedule::number_or_schedule auto Decay> struct decayed {
+    static constexpr bool in_range =
+        !schedule::problem(Decay) &&
+        (!schedule::finite(schedule::range_of(Decay).low) || schedule::range_of(Decay).low >= 0.0) &&
+        (!schedule::finite(schedule::range_of(Decay).high) || schedule::range_of(Decay).high <= 1.0);
+    static_assert(diagnostic::holds<in_range, diagnostic::given<Decay>>,
+                  "espalier: the decay of prune::decayed must lie in [0, 1]");
+    static constexpr std::string_view name = "decayed";
+    using op = decayed_op;
+    static op at(clock const& now) {
+        double const decay = schedule::value_at(Decay, now);
+        if (!(decay >= 0.0 && decay <= 1.0))
+            throw data_error("prune decayed: its decay is " + std::to_string(decay) + " at step " +
+                             std::to_string(now.step) + ", needed is a number in [0, 1]");
+        return {decay};
+    }
+};
+
+} // namespace espalier::prune

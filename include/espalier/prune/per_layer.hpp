@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights are compared within their tensor.
+#pragma once
+
+#include <espalier/core/error.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/prune/select.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace espalier::prune {
+
+/// Every tensor keeps n - round(sparsity n) of its n weights. Throws shape_error for a tensor whose rows lie apart.
+struct per_layer {
+    static constexpr std::string_view name = "per_layer";
+    static constexpr bool global = false;
+
+    template <class Criterion, class T>
+    static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask) {
+        if (!w.contiguous() && w.rows > 1)
+            throw shape_error("prune per_layer: rows of " + std::to_string(w.columns) + " weights are " +
+                              std::to_string(w.stride) + " apart, needed is a contiguous tensor");
+        piece<T> const whole[] = {{w.data, w.rows * w.columns, mask}};
+        select_threshold<Criterion>(whole, sparsity);
+    }
+};
+
+} // namespace espalier::prune

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pruning of a layer's kernel, put together from four independent choices.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/prune/concept.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace espalier::prune {
+
+namespace detail {
+
+/// "criterion selection rule"
+template <class Criterion, class Selection, class Rule> consteval auto policy_text() {
+    std::array<char, Criterion::name.size() + Selection::name.size() + Rule::name.size() + 2> text{};
+    std::size_t at = 0;
+    for (std::string_view part :
+         {std::string_view(Criterion::name), std::string_view(Selection::name), std::string_view(Rule::name)}) {
+        if (at != 0) text[at++] = ' ';
+        for (char c : part)
+            text[at++] = c;
+    }
+    return text;
+}
+
+template <class Criterion, class Selection, class Rule>
+inline constexpr auto policy_name = policy_text<Criterion, Selection, Rule>();
+
+template <schedule::number_or_schedule X> consteval bool is_sparsity(X const& x) {
+    if (schedule::problem(x)) return false;
+    schedule::bounds const range = schedule::range_of(x);
+    return (!schedule::finite(range.low) || range.low >= 0.0) && (!schedule::finite(range.high) || range.high <= 1.0);
+}
+
+} // namespace detail
+
+/// Criterion: what a weight is worth (`by_magnitude`). Selection: among which weights it is compared (`per_layer`,
+/// `global`, `n_m<N, M>`). Schedule: which share is left out and when that is decided: `gradual`, `constant`, a number
+/// (decided once, before the first step), or any schedule (decided anew at every step unless it has `due(clock)`).
+/// Rule: what becomes of a weight that is left out (`hard`, `straight_through`, `decayed<...>`). Before the first
+/// selection everything is kept.
+template <class Criterion, class Selection, schedule::number_or_schedule auto Schedule, class Rule> struct policy {
+    static_assert(criterion<Criterion>, "espalier: the criterion of prune::policy needs `name` and "
+                                        "`template <class T> static auto key(T w)` giving an unsigned number");
+    static_assert(weight_selection<Selection>,
+                  "espalier: the selection of prune::policy needs `name`, `static constexpr "
+                  "bool global` and, unless that is true, `select`");
+    static_assert(mask_rule<Rule>, "espalier: the rule of prune::policy needs `name` and a weight map with "
+                                   "`uses_mask = true`");
+    static_assert(diagnostic::holds<detail::is_sparsity(Schedule), diagnostic::given<Schedule>>,
+                  "espalier: the sparsity of a prune policy must lie in [0, 1]");
+    using axis = espalier::axis::prune;
+    static constexpr std::string_view name{detail::policy_name<Criterion, Selection, Rule>.data(),
+                                           detail::policy_name<Criterion, Selection, Rule>.size()};
+    using criterion_type = Criterion;
+    using selection = Selection;
+    using rule = Rule;
+
+    /// The rule as weight map: what the update pass is specialised on.
+    using op = typename espalier::detail::op_type<Rule>::type;
+    static op at([[maybe_unused]] clock const& now) {
+        if constexpr (requires { Rule::at(now); })
+            return Rule::at(now);
+        else
+            return op{};
+    }
+
+    /// Whether masks are selected anew before the step `now`.
+    static constexpr bool due(clock const& now) {
+        if constexpr (std::is_arithmetic_v<decltype(Schedule)>)
+            return now.step == 0;
+        else if constexpr (has_due<decltype(Schedule)>)
+            return Schedule.due(now);
+        else
+            return true;
+    }
+
+    /// Share of weights that are left out at `now`: the schedule's value, or for a selection with a `sparsity` of its
+    /// own (`n_m`) that one, once the schedule's value is not 0. Throws data_error when a schedule gives one outside
+    /// [0, 1].
+    static double sparsity(clock const& now) {
+        double const share = schedule::value_at(Schedule, now);
+        if (!(share >= 0.0 && share <= 1.0))
+            throw data_error("prune " + std::string(name) + ": the sparsity is " + std::to_string(share) + " at step " +
+                             std::to_string(now.step) + ", needed is a number in [0, 1]");
+        if constexpr (requires { Selection::sparsity; }) return share > 0.0 ? Selection::sparsity : 0.0;
+        return share;
+    }
+
+    /// The mask of one tensor, for selections that are not global.
+    template <class T> static void select(matrix_view<T const> w, double share, std::uint32_t* mask) {
+        static_assert(!Selection::global, "espalier: a global selection is made over all tensors at once, by "
+                                          "prune::select_largest");
+        Selection::template select<Criterion>(w, share, mask);
+    }
+};
+
+} // namespace espalier::prune

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pruned weight is hidden from the products but goes on learning, and may come back.
+#pragma once
+
+#include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
+
+#include <string_view>
+
+namespace espalier::prune {
+
+/// effective(w) = keep ? w : 0 in a second copy for the products; the raw weight is stored, and its gradient is that of
+/// the effective one, unchanged (Bengio et al. 2013; for masks Zhou et al. 2021, section 3.2 without its decay term).
+struct straight_through {
+    static constexpr std::string_view name = "straight_through";
+    static constexpr bool uses_mask = true;
+    static constexpr bool needs_operand = true;
+
+    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) { return g; }
+    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
+    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep keep) {
+        using espalier::select;
+        return select(keep, raw, T(scalar_of<T>(0)));
+    }
+};
+
+} // namespace espalier::prune
