@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// Exact selection against an oracle that sorts, N of M, and what pruning policies are made of.
+#include <espalier/core/policy.hpp>
+#include <espalier/prune/by_magnitude.hpp>
+#include <espalier/prune/constant.hpp>
+#include <espalier/prune/decayed.hpp>
+#include <espalier/prune/global.hpp>
+#include <espalier/prune/gradual.hpp>
+#include <espalier/prune/hard.hpp>
+#include <espalier/prune/magnitude.hpp>
+#include <espalier/prune/n_m.hpp>
+#include <espalier/prune/n_m_magnitude.hpp>
+#include <espalier/prune/per_layer.hpp>
+#include <espalier/prune/select.hpp>
+#include <espalier/prune/straight_through.hpp>
+#include <espalier/schedule/linear.hpp>
+#include <espalier/schedule/runtime.hpp>
+#include <espalier/weight/concept.hpp>
+
+#include <support/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <vector>
+
+using namespace espalier;
+using namespace espalier::literals;
+
+namespace {
+
+bool bit(std::vector<std::uint32_t> const& mask, index_t i) {
+    return (mask[static_cast<std::size_t>(i / 32)] >> (i % 32)) & 1;
+}
+
+std::vector<std::uint32_t> mask_for(index_t n) {
+    return std::vector<std::uint32_t>(static_cast<std::size_t>((n + 31) / 32), 0xdeadbeefu);
+}
+
+/// Whether a goes before b when only |w| and then the index count; a NaN is the smallest.
+template <class T> bool goes_before(T a, T b) {
+    if (std::isnan(a)) return false;
+    if (std::isnan(b)) return true;
+    return std::fabs(a) > std::fabs(b);
+}
+
+/// Sorts all indices of all tensors; true for the first `keep`.
+template <class T> std::vector<bool> oracle(std::vector<std::vector<T>> const& tensors, index_t keep) {
+    std::vector<T> all;
+    for (auto const& t : tensors)
+        all.insert(all.end(), t.begin(), t.end());
+    std::vector<std::size_t> order(all.size());
+    for (std::size_t i = 0; i < order.size(); ++i)
+        order[i] = i;
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return goes_before(all[a], all[b]); });
+    std::vector<bool> kept(all.size(), false);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(keep); ++i)
+        kept[order[i]] = true;
+    return kept;
+}
+
+template <class T> void compare_with_oracle(std::vector<std::vector<T>> const& tensors, index_t keep) {
+    std::vector<std::vector<std::uint32_t>> masks;
+    for (auto const& t : tensors)
+        masks.push_back(mask_for(static_cast<index_t>(t.size())));
+    std::vector<prune::piece<T>> pieces;
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+        pieces.push_back({tensors[i].data(), static_cast<index_t>(tensors[i].size()), masks[i].data()});
+    prune::select_largest<prune::by_magnitude>(pieces, keep);
+    auto const expected = oracle(tensors, keep);
+    std::size_t at = 0, wrong = 0;
+    for (std::size_t t = 0; t < tensors.size(); ++t) {
+        for (std::size_t i = 0; i < tensors[t].size(); ++i, ++at)
+            wrong += bit(masks[t], static_cast<index_t>(i)) != expected[at];
+        for (index_t i = static_cast<index_t>(tensors[t].size()); i < static_cast<index_t>(32 * masks[t].size()); ++i)
+            wrong += bit(masks[t], i); // bits behind the last weight
+    }
+    INFO("keep " << keep << " of " << at << " in " << tensors.size() << " pieces");
+    CHECK(wrong == 0);
+}
+
+} // namespace
+
+TEMPLATE_TEST_CASE("selection keeps the exact number of largest weights", "[prune]", float, double) {
+    using T = TestType;
+    std::mt19937_64 random(7);
+    std::normal_distribution<double> normal;
+    for (std::size_t n : {1u, 2u, 31u, 32u, 33u, 64u, 100u, 1000u, 5003u}) {
+        std::vector<T> w(n), tied(n), same(n, T(-0.25)), odd(n);
+        for (std::size_t i = 0; i < n; ++i) {
+            w[i] = static_cast<T>(normal(random));
+            tied[i] = static_cast<T>(static_cast<int>(random() % 7) - 3) / T(2);
+            odd[i] = w[i];
+            if (i % 5 == 0) odd[i] = std::numeric_limits<T>::quiet_NaN();
+            if (i % 7 == 1) odd[i] = i % 2 ? T(0) : -T(0);
+            if (i % 11 == 2) odd[i] = std::numeric_limits<T>::denorm_min() * static_cast<T>(i % 3 + 1);
+            if (i % 13 == 3) odd[i] = -std::numeric_limits<T>::infinity();
+        }
+        auto const size = static_cast<index_t>(n);
+        for (index_t keep : {index_t(0), index_t(1), size / 3, size / 2, size - 1, size}) {
+            compare_with_oracle<T>({w}, keep);
+            compare_with_oracle<T>({tied}, keep);
+            compare_with_oracle<T>({same}, keep);
+            compare_with_oracle<T>({odd}, keep);
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("selection over several tensors is one selection", "[prune]", float, double) {
+    using T = TestType;
+    std::mt19937_64 random(11);
+    std::normal_distribution<double> normal;
+    std::vector<std::vector<T>> tensors;
+    for (std::size_t n : {40u, 0u, 1u, 257u, 32u}) {
+        std::vector<T> w(n);
+        for (auto& x : w)
+            x = static_cast<T>(std::round(normal(random) * 4) / 4); // many ties across tensors
+        tensors.push_back(w);
+    }
+    for (index_t keep = 0; keep <= 330; ++keep)
+        compare_with_oracle<T>(tensors, keep);
+}
+
+TEST_CASE("keys that differ in the last bit only are told apart", "[prune]") {
+    std::vector<float> w;
+    std::vector<double> v;
+    float x = 1.0f;
+    double y = 1.0;
+    for (int i = 0; i < 200; ++i) {
+        w.push_back(i % 2 ? x : -x);
+        v.push_back(i % 2 ? y : -y);
+        if (i % 3 == 0) x = std::nextafter(x, 2.0f), y = std::nextafter(y, 2.0);
+    }
+    for (index_t keep = 0; keep <= 200; ++keep) {
+        compare_with_oracle<float>({w}, keep);
+        compare_with_oracle<double>({v}, keep);
+    }
+}
+
+TEST_CASE("the sparsity gives the number of weights that go, rounded", "[prune]") {
+    CHECK(prune::kept_count(10, 0.0) == 10);
+    CHECK(prune::kept_count(10, 1.0) == 0);
+    CHECK(prune::kept_count(10, 0.25) == 7); // 2.5 go up to 3
+    CHECK(prune::kept_count(1000, 0.9) == 100);
+    CHECK(prune::kept_count(0, 0.5) == 0);
+    CHECK_THROWS_AS(prune::kept_count(10, -0.1), data_error);
+    CHECK_THROWS_AS(prune::kept_count(10, 1.5), data_error);
+    CHECK_THROWS_AS(prune::kept_count(10, std::nan("")), data_error);
+    std::vector<float> const w{3, -1, 2, -2};
+    auto mask = mask_for(4);
+    prune::piece<float> const whole[] = {{w.data(), 4, mask.data()}};
+    prune::select_threshold<prune::by_magnitude>(whole, 0.5);
+    CHECK(mask[0] == 0b0101u); // 3 and the first of the two 2s
+}
+
+TEMPLATE_TEST_CASE("N of M weights stay in every group of a column", "[prune]", float, double) {
+    using T = TestType;
+    std::mt19937_64 random(5);
+    std::normal_distribution<double> normal;
+    auto const check = [&]<int N, int M>(index_t row_count, index_t columns, bool ties) {
+        index_t const stride = columns + 3;
+        std::vector<T> w(static_cast<std::size_t>(row_count * stride), T(100));
+        matrix_view<T> const view{w.data(), row_count, columns, stride};
+        for (index_t r = 0; r < row_count; ++r)
+            for (index_t c = 0; c < columns; ++c) {
+                view(r, c) = static_cast<T>(ties ? static_cast<int>(random() % 5) - 2 : normal(random));
+                if (ties && random() % 9 == 0) view(r, c) = std::numeric_limits<T>::quiet_NaN();
+            }
+        auto mask = mask_for(row_count * columns);
+        prune::select_n_m<prune::by_magnitude, N, M, T>(view, mask.data());
+        int wrong = 0;
+        for (index_t c = 0; c < columns; ++c)
+            for (index_t r = 0; r < row_count; r += M) {
+                index_t const group = std::min<index_t>(M, row_count - r);
+                std::vector<T> values;
+                for (index_t i = 0; i < group; ++i)
+                    values.push_back(view(r + i, c));
+                auto const expected = oracle<T>({values}, std::min<index_t>(N, group));
+                for (index_t i = 0; i < group; ++i)
+                    wrong += bit(mask, (r + i) * columns + c) != expected[static_cast<std::size_t>(i)];
+            }
+        for (index_t i = row_count * columns; i < static_cast<index_t>(32 * mask.size()); ++i)
+            wrong += bit(mask, i);
+        INFO(N << ":" << M << " of " << row_count << " x " << columns);
+        CHECK(wrong == 0);
+    };
+    for (bool ties : {false, true})
+        for (index_t columns : {1, 3, 10, 32, 64, 65, 130})
+            for (index_t row_count : {1, 2, 4, 7, 8, 64}) {
+                check.template operator()<2, 4>(row_count, columns, ties);
+                check.template operator()<1, 4>(row_count, columns, ties);
+                check.template operator()<4, 8>(row_count, columns, ties);
+                check.template operator()<3, 3>(row_count, columns, ties);
+                check.template operator()<5, 32>(row_count, columns, ties);
+            }
+}
+
+TEST_CASE("the gradual schedule is cubic and says when masks are due", "[prune]") {
+    constexpr prune::gradual g{.from = 0.1, .to = 0.9, .start = 100, .steps = 400, .every = 150};
+    auto const at = [&](std::uint64_t step) { return g.at(espalier::clock{.step = step}); };
+    CHECK(at(0) == 0.0);
+    CHECK(at(99) == 0.0);
+    CHECK(at(100) == 0.1);
+    CHECK(at(200) == Approx(0.9 - 0.8 * 0.421875).epsilon(1e-14)); // (3/4)^3
+    CHECK(at(300) == Approx(0.9 - 0.8 * 0.125).epsilon(1e-14));
+    CHECK(at(400) == Approx(0.9 - 0.8 * 0.015625).epsilon(1e-14));
+    CHECK(at(500) == 0.9);
+    CHECK(at(100000) == 0.9);
+    std::vector<std::uint64_t> due;
+    for (std::uint64_t step = 0; step < 2000; ++step)
+        if (g.due(espalier::clock{.step = step})) due.push_back(step);
+    CHECK(due == std::vector<std::uint64_t>{100, 250, 400, 500});
+
+    constexpr prune::constant once{.sparsity = 0.5, .start = 10}, often{.sparsity = 0.5, .start = 10, .every = 5};
+    CHECK(once.at(espalier::clock{.step = 9}) == 0.0);
+    CHECK(once.at(espalier::clock{.step = 10}) == 0.5);
+    int once_due = 0, often_due = 0;
+    for (std::uint64_t step = 0; step < 30; ++step) {
+        once_due += once.due(espalier::clock{.step = step});
+        often_due += often.due(espalier::clock{.step = step});
+    }
+    CHECK(once_due == 1);
+    CHECK(often_due == 4); // 10, 15, 20, 25
+}
+
+TEST_CASE("a pruning policy is its four choices", "[prune]") {
+    using gradual = prune::magnitude<prune::gradual{.to = 0.9, .start = 100, .steps = 1000, .every = 50}>;
+    using pooled = prune::magnitude<0.5, prune::global, prune::straight_through>;
+    using fading = prune::n_m_magnitude<2, 4, prune::decayed<schedule::linear{.from = 1.0, .to = 0.0, .steps = 10}>>;
+    using two_of_four = prune::n_m_magnitude<2, 4>;
+    STATIC_REQUIRE(policy_on<gradual, axis::prune>);
+    STATIC_REQUIRE(std::is_same_v<op_of<gradual>, prune::hard>);
+    STATIC_REQUIRE(std::is_same_v<op_of<pooled>, prune::straight_through>);
+    STATIC_REQUIRE(weight::element_map<op_of<gradual>> && weight::element_map<op_of<fading>>);
+    STATIC_REQUIRE(pooled::selection::global && !gradual::selection::global);
+    CHECK(gradual::name == "magnitude per_layer hard");
+    CHECK(fading::name == "magnitude 2:4 decayed");
+    CHECK(prune::n_m<10, 16>::name == "10:16");
+    CHECK(op_at<fading>(espalier::clock{.step = 4}).decay == Approx(0.6));
+    CHECK(gradual::due(espalier::clock{.step = 150}));
+    CHECK_FALSE(gradual::due(espalier::clock{.step = 151}));
+    CHECK(pooled::due(espalier::clock{}));
+    CHECK_FALSE(pooled::due(espalier::clock{.step = 1}));
+    CHECK(pooled::sparsity(espalier::clock{}) == 0.5);
+    CHECK(two_of_four::sparsity(espalier::clock{}) == 0.5);
+    CHECK(prune::n_m_magnitude<1, 4>::sparsity(espalier::clock{}) == 0.75);
+    CHECK(gradual::sparsity(espalier::clock{.step = 5000}) == 0.9);
+
+    using swept = prune::magnitude<schedule::runtime{.name = "sparsity"_name, .initial = 0.5}>;
+    CHECK(swept::due(espalier::clock{.step = 17}));
+    named_value const bad[] = {{"sparsity"_name, 1.25}};
+    CHECK_THROWS_AS(swept::sparsity(espalier::clock{.values = {bad, 1}}), data_error);
+    using faded = prune::decayed<schedule::runtime{.name = "decay"_name, .initial = 0.5}>;
+    named_value const bad_decay[] = {{"decay"_name, -0.25}};
+    CHECK_THROWS_AS(faded::at(espalier::clock{.values = {bad_decay, 1}}), data_error);
+
+    std::vector<float> const w{4, -3, 2, 1, 0.5f, 8};
+    auto mask = mask_for(6);
+    gradual::select(contiguous_view(w.data(), 3, 2), 0.5, mask.data());
+    CHECK(mask[0] == 0b100011u);
+    two_of_four::select(contiguous_view(w.data(), 3, 2), 1.0, mask.data()); // columns 4 2 .5 and -3 1 8
+    CHECK(mask[0] == 0b100111u);
+    two_of_four::select(contiguous_view(w.data(), 3, 2), 0.0, mask.data());
+    CHECK(mask[0] == 0b111111u);
+    CHECK_THROWS_AS(gradual::select(matrix_view<float const>{w.data(), 2, 2, 3}, 0.5, mask.data()), shape_error);
+}
+
+TEST_CASE("mask rules differ in what is stored, what is read and what is learnt", "[prune]") {
+    CHECK(prune::hard::pull(2.0, 5.0, true) == 2.0);
+    CHECK(prune::hard::pull(2.0, 5.0, false) == 0.0);
+    CHECK(prune::hard::store(3.0, true) == 3.0);
+    CHECK(prune::hard::store(3.0, false) == 0.0);
+    STATIC_REQUIRE(prune::hard::uses_mask && !prune::hard::needs_operand);
+
+    CHECK(prune::straight_through::pull(2.0, 5.0, false) == 2.0);
+    CHECK(prune::straight_through::store(3.0, false) == 3.0);
+    CHECK(prune::straight_through::effective(3.0, false) == 0.0);
+    CHECK(prune::straight_through::effective(3.0, true) == 3.0);
+    STATIC_REQUIRE(prune::straight_through::uses_mask && prune::straight_through::needs_operand);
+
+    prune::decayed_op const half{0.5};
+    CHECK(half.pull(2.0, 5.0, false) == 1.0);
+    CHECK(half.pull(2.0, 5.0, true) == 2.0);
+    CHECK(half.store(3.0, false) == 3.0);
+    CHECK(half.effective(3.0, false) == 1.5);
+    CHECK(half.effective(3.0, true) == 3.0);
+    STATIC_REQUIRE(prune::decayed_op::uses_mask && prune::decayed_op::needs_operand);
+
+    using P = pack<float, 16>;
+    P const w = P::iota(1.0f), g = P::iota(-3.0f);
+    auto const keep = mask_of<P>::first(5);
+    for (int i = 0; i < 16; ++i) {
+        CHECK(prune::hard::pull(g, w, keep)[i] == prune::hard::pull(g[i], w[i], i < 5));
+        CHECK(prune::hard::store(w, keep)[i] == prune::hard::store(w[i], i < 5));
+        CHECK(prune::straight_through::effective(w, keep)[i] == prune::straight_through::effective(w[i], i < 5));
+        CHECK(half.effective(w, keep)[i] == half.effective(w[i], i < 5));
+        CHECK(half.pull(g, w, keep)[i] == half.pull(g[i], w[i], i < 5));
+    }
+}
