@@ -125,9 +125,9 @@ template <int N, int W, class Body> ESPALIER_FN void for_column_blocks(Body cons
 } // namespace detail
 
 /// The rows source(0) ... source(count - 1) as one `row`; the elements of the others are 0. The source's numbers are T,
-/// or float where T is double.
+/// or float where T is double. A function of its own: every loss and activation of one width shares it.
 template <class T, int N, class Source>
-ESPALIER_FN void load_rows(Source const& source, int count, typename row_plan<T, N>::row& x) {
+[[gnu::noinline]] void load_rows(Source source, int count, typename row_plan<T, N>::row& x) {
     using plan = row_plan<T, N>;
     using P = typename plan::value;
     constexpr int W = plan::width;
@@ -174,7 +174,7 @@ ESPALIER_FN void load_rows(Source const& source, int count, typename row_plan<T,
 
 /// Writes `x` to the rows target(0) ... target(count - 1).
 template <class T, int N, class Target>
-ESPALIER_FN void store_rows(Target const& target, int count, typename row_plan<T, N>::row const& x) {
+[[gnu::noinline]] void store_rows(Target target, int count, typename row_plan<T, N>::row const& x) {
     using plan = row_plan<T, N>;
     constexpr int W = plan::width;
     if constexpr (plan::transposed) {
