@@ -529,40 +529,33 @@ ESPALIER_FN double fma(double a, double b, double c) {
 #endif
 }
 namespace detail {
-/// The fused form by name: left to itself, GCC may fuse the other product of a * b + c * d, and then packs and plain
-/// numbers would differ.
-template <class S, class Chunk> ESPALIER_FN Chunk chunk_fma(Chunk const& a, Chunk const& b, Chunk const& c) {
 #if ESPALIER_PACK_BYTES == 0
+template <class Chunk> ESPALIER_FN Chunk chunk_fma(Chunk a, Chunk b, Chunk c) {
     return fma(a, b, c);
-#elif defined(__FMA__) && !defined(__clang__)
-    [[maybe_unused]] constexpr bool single = std::is_same_v<S, float>;
-#if defined(__AVX512F__)
-    if constexpr (sizeof(Chunk) == 64) {
-        if constexpr (single)
-            return __builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4);
-        else
-            return __builtin_ia32_vfmaddpd512_mask(a, b, c, -1, 4);
-    } else
-#endif
-        if constexpr (sizeof(Chunk) == 32) {
-        if constexpr (single)
-            return __builtin_ia32_vfmaddps256(a, b, c);
-        else
-            return __builtin_ia32_vfmaddpd256(a, b, c);
-    } else if constexpr (sizeof(Chunk) == 16) {
-        if constexpr (single)
-            return __builtin_ia32_vfmaddps(a, b, c);
-        else
-            return __builtin_ia32_vfmaddpd(a, b, c);
-    } else {
-        Chunk r = a;
-        for (int i = 0; i < int(sizeof(Chunk) / sizeof(S)); ++i)
-            r[i] = fma(S(a[i]), S(b[i]), S(c[i]));
-        return r;
-    }
+}
 #else
-    return a * b + c; // clang fuses what stands in one expression, where there is something to fuse it into
+// One expression, which compilers fuse. Not the target's built-in function: GCC neither folds nor hoists it and thinks
+// that it may throw.
+template <class Chunk> ESPALIER_FN Chunk chunk_fma(Chunk const& a, Chunk const& b, Chunk const& c) {
+    return a * b + c;
+}
 #endif
+
+/// x, of which the compiler does not know that it is a product. In a * b + c * d GCC may fuse either product; where
+/// packs and plain numbers must agree, the one that stays is written with this.
+template <class T> ESPALIER_FN T keep_product(T x) {
+#if defined(__GNUC__) && defined(__SSE2__) && !defined(__CUDACC__)
+    if constexpr (is_pack<T>) {
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < T::chunks; ++i)
+            if constexpr (sizeof(x.v[i]) == 16 || sizeof(x.v[i]) == 32) asm("" : "+x"(x.v[i]));
+#if defined(__AVX512F__)
+            else if constexpr (sizeof(x.v[i]) == 64)
+                asm("" : "+v"(x.v[i]));
+#endif
+    }
+#endif
+    return x;
 }
 } // namespace detail
 
@@ -573,7 +566,7 @@ requires(is_pack<A> || is_pack<B> || is_pack<C>) ESPALIER_FN auto fma(A const& x
     P r;
     ESPALIER_PACK_UNROLL
     for (int i = 0; i < P::chunks; ++i)
-        r.v[i] = detail::chunk_fma<scalar_of<P>>(a.v[i], b.v[i], c.v[i]);
+        r.v[i] = detail::chunk_fma(a.v[i], b.v[i], c.v[i]);
     return r;
 }
 

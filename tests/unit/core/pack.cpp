@@ -25,7 +25,7 @@ template <class P> void check_arithmetic() {
     auto const sum = a + b, difference = a - b, product = a * b, quotient = a / b, scaled = T(3) * a + T(1);
     auto const less = a<b, less_equal = a <= b, greater = a> b, greater_equal = a >= b, equal = a == b;
     auto const either = less | equal, both = less_equal & greater_equal, one = less ^ less_equal, none = !less;
-    auto const chosen = select(less, a, b), low = min(a, b), high = max(a, b), magnitude = abs(a - b);
+    auto const chosen = select(less, a, b), low = min(a, b), high = max(a, b), magnitude = espalier::abs(a - b);
     P compound = a;
     compound += b;
     compound *= T(2);
@@ -177,8 +177,8 @@ TEMPLATE_TEST_CASE("min, max and abs say what they do with NaN and zeros", "[cor
     CHECK(std::signbit(lane(max(zero, minus_zero))));
     CHECK_FALSE(std::signbit(lane(max(minus_zero, zero))));
     CHECK(std::signbit(lane(minus_zero)));
-    CHECK_FALSE(std::signbit(lane(abs(minus_zero))));
-    CHECK(std::isnan(lane(abs(nan))));
+    CHECK_FALSE(std::signbit(lane(espalier::abs(minus_zero))));
+    CHECK(std::isnan(lane(espalier::abs(nan))));
     CHECK(lane(copysign(one, minus_zero)) == S(-1));
     CHECK(lane(select(nan < one, one, zero)) == S(0));
     CHECK(lane(select(nan != nan, one, zero)) == S(1));
