@@ -29,7 +29,7 @@ struct cross_entropy {
     ESPALIER_FN T evaluate(Group const& group, row<Group, T, N> const& z, row_target<Group, T, N> const& target,
                            row<Group, T, N>* dz, row<Group, T, N>*) const {
         using S = scalar_of<T>;
-        T const kept(static_cast<S>(1.0 - smoothing)), spread(static_cast<S>(smoothing / N));
+        T const kept(static_cast<S>(1.0 - smoothing)), spread(static_cast<S>(smoothing * (1.0 / N)));
         return detail::softmax_against<true>(group, z, detail::label_target<Group, T, N>{target, kept, spread}, dz);
     }
 };

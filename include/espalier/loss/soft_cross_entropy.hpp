@@ -28,7 +28,7 @@ struct soft_cross_entropy {
     ESPALIER_FN T evaluate(Group const& group, row<Group, T, N> const& z, row_target<Group, T, N> const& target,
                            row<Group, T, N>* dz, row<Group, T, N>*) const {
         using S = scalar_of<T>;
-        T const kept(static_cast<S>(1.0 - smoothing)), spread(static_cast<S>(smoothing / N));
+        T const kept(static_cast<S>(1.0 - smoothing)), spread(static_cast<S>(smoothing * (1.0 / N)));
         detail::dense_target<Group, T, N> const soft{*target.dense, kept, spread};
         return detail::softmax_against<false>(group, z, soft, dz);
     }
