@@ -7,6 +7,7 @@
 #include <espalier/core/view.hpp>
 #include <espalier/data/table.hpp>
 #include <espalier/io/gz_reader.hpp>
+#include <espalier/io/printable.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -181,13 +182,9 @@ private:
 
 namespace detail {
 
-/// The text for an error message: short, and without bytes that a terminal would act on.
+/// A field as it stands in an error message.
 inline std::string shown_field(std::string_view text) {
-    std::string shown = "'";
-    for (char const c : text.substr(0, 40)) {
-        shown.push_back(static_cast<unsigned char>(c) < 32 || c == 127 ? '?' : c);
-    }
-    return shown + (text.size() > 40 ? "...'" : "'");
+    return "'" + printable(text, 40) + "'";
 }
 
 inline std::string_view trimmed(std::string_view text) {

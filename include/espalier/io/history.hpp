@@ -7,6 +7,7 @@
 #include <espalier/core/error.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/io/atomic_file.hpp>
+#include <espalier/io/printable.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -142,11 +143,14 @@ public:
             fail("cannot be opened");
         }
         std::string const text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+        if (text.find('\0') != std::string::npos) { // the JSON library takes it for the end and ignores the rest
+            fail("not a JSON file: it holds a NUL byte");
+        }
         nlohmann::ordered_json document; // keeps the order of the columns
         try {
             document = nlohmann::ordered_json::parse(text);
         } catch (nlohmann::json::exception const& failure) {
-            fail(std::string("not a JSON file: ") + failure.what());
+            fail("not a JSON file: " + printable(failure.what()));
         }
         if (!document.is_object()) {
             fail("not a history: an object of columns is needed");
@@ -154,10 +158,10 @@ public:
         history result;
         for (auto const& [name, values] : document.items()) {
             if (name.empty() || !values.is_array()) {
-                fail("column '" + name + "' is not a list of numbers with a name");
+                fail("column '" + printable(name) + "' is not a list of numbers with a name");
             }
             if (!result.names_.empty() && static_cast<index_t>(values.size()) != result.rows_) {
-                fail("column '" + name + "' has " + std::to_string(values.size()) + " rows, the first one " +
+                fail("column '" + printable(name) + "' has " + std::to_string(values.size()) + " rows, the first one " +
                      std::to_string(result.rows_));
             }
             result.rows_ = static_cast<index_t>(values.size());
@@ -165,7 +169,7 @@ public:
             auto& column = result.values_.emplace_back();
             for (auto const& value : values) {
                 if (!value.is_number() && !value.is_null()) {
-                    fail("column '" + name + "' holds something that is neither a number nor null");
+                    fail("column '" + printable(name) + "' holds something that is neither a number nor null");
                 }
                 column.push_back(value.is_null() ? nothing : value.template get<double>());
             }

@@ -9,6 +9,7 @@
 #include <espalier/core/error.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/io/atomic_file.hpp>
+#include <espalier/io/printable.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -413,14 +414,14 @@ inline nlohmann::json parse_safetensors_header(std::string const& file, std::str
         } else if (event == kind::object_end) {
             keys.pop_back();
         } else if (event == kind::key && !keys.back().insert(value.get<std::string>()).second) {
-            throw file_error(file + ": malformed header: '" + value.get<std::string>() + "' is there twice");
+            throw file_error(file + ": malformed header: '" + printable(value.get<std::string>()) + "' is there twice");
         }
         return true;
     };
     try {
         return nlohmann::json::parse(text, watch);
     } catch (nlohmann::json::exception const& failure) {
-        throw file_error(file + ": malformed header: " + failure.what());
+        throw file_error(file + ": malformed header: " + printable(failure.what()));
     }
 }
 
@@ -456,6 +457,9 @@ inline safetensors_file read_safetensors(std::filesystem::path const& path) {
     if (text.empty() || text.front() != '{') {
         fail("malformed header: it does not start with '{'");
     }
+    if (text.find('\0') != std::string::npos) { // the JSON library takes it for the end and ignores the rest
+        fail("malformed header: it holds a NUL byte");
+    }
     nlohmann::json const header = detail::parse_safetensors_header(file, text);
     std::uint64_t const data_size = source.size() - 8 - length;
 
@@ -471,13 +475,13 @@ inline safetensors_file read_safetensors(std::filesystem::path const& path) {
             }
             for (auto const& [key, value] : entry.items()) {
                 if (!value.is_string()) {
-                    fail("malformed header: metadata '" + key + "' is not text");
+                    fail("malformed header: metadata '" + printable(key) + "' is not text");
                 }
                 result.metadata_[key] = value.get<std::string>();
             }
             continue;
         }
-        std::string const where = "tensor '" + name + "': ";
+        std::string const where = "tensor '" + printable(name) + "': ";
         if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") ||
             !entry.contains("data_offsets")) {
             fail(where + "needs exactly dtype, shape and data_offsets");
@@ -492,7 +496,7 @@ inline safetensors_file read_safetensors(std::filesystem::path const& path) {
             std::find_if(detail::dtype_table.begin(), detail::dtype_table.end(),
                          [&](detail::dtype_entry const& e) { return e.name == type.get_ref<std::string const&>(); });
         if (known == detail::dtype_table.end()) {
-            fail(where + "element type '" + type.get<std::string>() + "' is not supported");
+            fail(where + "element type '" + printable(type.get<std::string>()) + "' is not supported");
         }
         place tensor{0, 0, {name, static_cast<dtype>(known - detail::dtype_table.begin()), {}, {}}};
         if (!shape.is_array()) {
@@ -531,7 +535,7 @@ inline safetensors_file read_safetensors(std::filesystem::path const& path) {
     std::uint64_t reached = 0;
     for (place const& tensor : places) {
         if (tensor.begin != reached) {
-            fail("tensor '" + tensor.record.name + "' starts at byte " + std::to_string(tensor.begin) +
+            fail("tensor '" + printable(tensor.record.name) + "' starts at byte " + std::to_string(tensor.begin) +
                  (tensor.begin < reached ? ", inside the one before it, which ends at "
                                          : ", leaving a gap after the one before it, which ends at ") +
                  std::to_string(reached));

@@ -82,6 +82,7 @@ TEST_CASE("what is not a history is refused with file and reason") {
     CHECK(contains(refusal(R"({"a": [1, 2)"), "not a JSON file"));
     CHECK(contains(refusal(""), "not a JSON file"));
     CHECK(contains(refusal("[1]"), "not a history"));
+    CHECK(contains(refusal(std::string("{}\0x", 4)), "not a JSON file: it holds a NUL byte"));
     CHECK(contains(refusal(R"({"a": 1})"), "column 'a' is not a list"));
     CHECK(contains(refusal(R"({"a": [1], "b": [1, 2]})"), "column 'b' has 2 rows, the first one 1"));
     CHECK(contains(refusal(R"({"a": [1], "b": ["x"]})"), "column 'b' holds something"));

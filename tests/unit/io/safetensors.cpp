@@ -219,6 +219,7 @@ TEST_CASE("malformed safetensors files are refused with the reason") {
     CHECK(contains(refusal(folder, raw_file(" {}", "")), "does not start with '{'"));
     CHECK(contains(refusal(folder, raw_file("{\"w\"", "")), "malformed header"));
     CHECK(contains(refusal(folder, raw_file("{} x", "")), "malformed header"));
+    CHECK(contains(refusal(folder, raw_file(std::string("{}\0 rest", 8), "")), "it holds a NUL byte"));
     CHECK(contains(refusal(folder, raw_file("{\"\xff\xfe\":1}", "")), "malformed header"));
     CHECK(contains(refusal(folder, raw_file("{\"a\":{\"b\":{\"c\":{\"d\":{}}}}}", "")), "nested more than three"));
     CHECK(contains(one("5", ""), "tensor 'w': needs exactly dtype, shape and data_offsets"));
@@ -331,4 +332,12 @@ TEST_CASE("damaged safetensors files never get through as something they are not
         attempt(bad);
     }
     CHECK(refused > 2000);
+}
+
+TEST_CASE("text of a malformed file reaches no terminal") {
+    temporary_folder folder;
+    CHECK(contains(refusal(folder, raw_file(R"({"\u001b[2J":5})", "")), "tensor '?[2J': needs exactly"));
+    std::string const message = refusal(folder, raw_file("{\"\xff\x1b", ""));
+    CHECK(contains(message, "malformed header"));
+    CHECK(std::all_of(message.begin(), message.end(), [](char c) { return c >= ' ' && c <= '~'; }));
 }
