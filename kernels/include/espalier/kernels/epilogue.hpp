@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel bodies of the epilogue: any composition of activation, dropout and activation penalties in one pass over the
+// output of a product, forward and backward. What happens to an element is core/epilogue.hpp's to say.
+#pragma once
+
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/flat_tuple.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/core/rows.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/kernels/access.hpp>
+#include <espalier/kernels/sums.hpp>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace espalier::kernels {
+
+/// Scratch of an epilogue with penalties, and of the bias gradient.
+template <class W> struct epilogue_scratch {
+    double* elements = nullptr; ///< [penalties][strips x octets]
+    W* columns = nullptr;       ///< [column penalties, at least 1][strips][8 octets]
+};
+
+/// y = op.forward(z) over a batch, for ops without penalties. z and y may be the same memory.
+/// Floor: 2 b rows columns bytes; mask bytes: 0. The loads of two octets are under way before the first is used.
+template <class Group, class Op, class T>
+ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<T const> z, matrix_view<T> y,
+                                  random_site const& site, rows const& batch) {
+    using W = master_of<T>;
+    static_assert(!Op::has_penalties, "espalier: an epilogue with penalties runs as epilogue_forward_strips");
+    constexpr int ahead = sizeof(T) <= 4 ? 2 : 1;
+    bool const vector = aligned16(z) && aligned16(y);
+    pair_walk at(grid_lane(group), grid_lanes(group), octets_of(z.columns));
+    while (at.line < z.rows) {
+        W x[ahead][octet];
+        index_t line[ahead], place[ahead];
+        int count[ahead];
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < ahead; ++k) {
+            line[k] = at.line;
+            place[k] = at.place;
+            count[k] = at.line < z.rows ? count8(at.place * octet, z.columns) : 0;
+            if (count[k] > 0) load8(z.row(line[k]) + place[k] * octet, count[k], vector, x[k]);
+            at.advance();
+        }
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < ahead; ++k) {
+            if (count[k] == 0) continue;
+            bits8 bits{};
+            if constexpr (Op::scope != random_scope::none)
+                bits = octet_bits<Op::scope>(site, batch.origin_of(line[k]), place[k]);
+            ESPALIER_KERNEL_UNROLL
+            for (int j = 0; j < octet; ++j)
+                x[k][j] = op.forward(x[k][j], bits[j]);
+            store8(y.row(line[k]) + place[k] * octet, count[k], vector, x[k]);
+        }
+    }
+}
+
+/// The same for ops with penalties: also leaves the partial sums of their contributions. Floor: 2 b rows columns bytes.
+template <class Group, class Op, class T>
+ESPALIER_FN void epilogue_forward_strips(Group const& group, Op const& op, matrix_view<T const> z, matrix_view<T> y,
+                                         random_site const& site, rows const& batch,
+                                         epilogue_scratch<master_of<T>> const& scratch) {
+    using W = master_of<T>;
+    bool const vector = aligned16(z) && aligned16(y), scratch_vector = aligned16(scratch.columns);
+    strips const cut = strips_of(z.rows);
+    index_t const octets = octets_of(z.columns), stride = octets * octet;
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets); at.line < cut.count; at.advance()) {
+        index_t const c = at.place * octet, first = at.line * cut.height;
+        index_t const last = first + cut.height < z.rows ? first + cut.height : z.rows;
+        int const count = count8(c, z.columns);
+        double element_sum[Op::penalty_count + 1] = {};
+        W column_sum[Op::column_penalties + 1][octet] = {};
+        for (index_t r = first; r < last; ++r) {
+            W x[octet];
+            load8(z.row(r) + c, count, vector, x);
+            bits8 bits{};
+            if constexpr (Op::scope != random_scope::none)
+                bits = octet_bits<Op::scope>(site, batch.origin_of(r), at.place);
+            ESPALIER_KERNEL_UNROLL
+            for (int j = 0; j < octet; ++j)
+                x[j] = op.forward(x[j], bits[j]);
+            store8(y.row(r) + c, count, vector, x);
+            int index = 0, column_index = 0;
+            for_each(op.penalties, [&](auto const& penalty) {
+                using penalty_op = std::remove_cvref_t<decltype(penalty)>;
+                if constexpr (penalty_op::scope == penalty_scope::column) {
+                    ESPALIER_KERNEL_UNROLL
+                    for (int j = 0; j < octet; ++j)
+                        column_sum[column_index][j] += penalty.contribution(x[j]);
+                    ++column_index;
+                } else {
+                    W sum(0);
+                    ESPALIER_KERNEL_UNROLL
+                    for (int j = 0; j < octet; ++j)
+                        sum += j < count ? penalty.contribution(x[j]) : W(0);
+                    element_sum[index] += static_cast<double>(sum);
+                }
+                ++index;
+            });
+        }
+        ESPALIER_KERNEL_UNROLL
+        for (int i = 0; i < Op::penalty_count; ++i)
+            scratch.elements[i * cut.count * octets + at.line * octets + at.place] = element_sum[i];
+        ESPALIER_KERNEL_UNROLL
+        for (int i = 0; i < Op::column_penalties; ++i)
+            store8(scratch.columns + (i * cut.count + at.line) * stride + c, octet, scratch_vector, column_sum[i]);
+    }
+}
+
+/// The terms of the penalties from the partial sums, by one block; the column sums are complete. Writes, does not add;
+/// a batch without rows leaves 0.
+template <class Block, class Op, class W>
+ESPALIER_FN void epilogue_finish(Block const& block, Op const& op, index_t row_count, index_t columns,
+                                 epilogue_scratch<W> const& scratch, epilogue_statistics<W> const& statistics) {
+    index_t const n = strips_of(row_count).count * octets_of(columns);
+    double const batch_rows = static_cast<double>(row_count);
+    int index = 0, column_index = 0;
+    for_each(op.penalties, [&](auto const& penalty) {
+        using penalty_op = std::remove_cvref_t<decltype(penalty)>;
+        double term = 0.0;
+        if constexpr (penalty_op::scope == penalty_scope::column) {
+            W const* const sums = statistics.column_sums + column_index++ * statistics.column_stride;
+            term = fixed_sum(block, row_count > 0 ? columns : 0, [&](index_t c) {
+                return static_cast<double>(penalty.finish(static_cast<double>(sums[c]), batch_rows));
+            });
+        } else {
+            double const* const parts = scratch.elements + index * n;
+            double const sum = fixed_sum(block, n, [&](index_t i) { return parts[i]; });
+            if (row_count > 0) term = penalty.finish(sum, batch_rows);
+        }
+        if (block.block_rank() == 0 && block.thread_rank() == 0) statistics.value[index] = term;
+        ++index;
+    });
+}
+
+/// dz from dy; dz and dy may be the same memory. `partial`, when given, receives the partial rows of the column sums of
+/// dz, from which add_partial_rows makes the bias gradient.
+/// Floor: 3 b rows columns bytes. A thread keeps eight columns of a strip of rows: the column sums of the penalties are
+/// read once a strip, and the sums for the bias cost no further read.
+template <class Group, class Op, class T>
+ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view<T const> z, matrix_view<T const> dy,
+                                   matrix_view<T> dz, random_site const& site, rows const& batch,
+                                   epilogue_statistics<master_of<T>> const& statistics, master_of<T>* partial) {
+    using W = master_of<T>;
+    constexpr int ahead = sizeof(T) <= 4 ? 2 : 1;
+    bool const vector = aligned16(z) && aligned16(dy) && aligned16(dz), scratch_vector = aligned16(partial);
+    // Nothing to add up: shorter strips keep more threads busy.
+    strips const cut = partial ? strips_of(z.rows) : strips{ahead, (z.rows + ahead - 1) / ahead};
+    index_t const octets = octets_of(z.columns);
+    W const row_count = static_cast<W>(z.rows);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets); at.line < cut.count; at.advance()) {
+        index_t const c = at.place * octet, first = at.line * cut.height;
+        index_t const last = first + cut.height < z.rows ? first + cut.height : z.rows;
+        int const count = count8(c, z.columns);
+        W sum[octet] = {};
+        W column_sum[Op::column_penalties + 1][octet];
+        ESPALIER_KERNEL_UNROLL
+        for (int i = 0; i < Op::column_penalties; ++i)
+            load8(statistics.column_sums + i * statistics.column_stride + c, count,
+                  aligned16(statistics.column_sums + i * statistics.column_stride), column_sum[i]);
+        for (index_t r0 = first; r0 < last; r0 += ahead) {
+            W x[ahead][octet], g[ahead][octet];
+            ESPALIER_KERNEL_UNROLL
+            for (int k = 0; k < ahead; ++k) {
+                if (r0 + k >= last) continue;
+                load8(z.row(r0 + k) + c, count, vector, x[k]);
+                load8(dy.row(r0 + k) + c, count, vector, g[k]);
+            }
+            ESPALIER_KERNEL_UNROLL
+            for (int k = 0; k < ahead; ++k) {
+                if (r0 + k >= last) continue;
+                bits8 bits{};
+                if constexpr (Op::scope != random_scope::none)
+                    bits = octet_bits<Op::scope>(site, batch.origin_of(r0 + k), at.place);
+                ESPALIER_KERNEL_UNROLL
+                for (int j = 0; j < octet; ++j) {
+                    g[k][j] =
+                        op.backward(x[k][j], g[k][j], bits[j], row_count, [&](int i) { return column_sum[i][j]; });
+                    sum[j] += g[k][j];
+                }
+                store8(dz.row(r0 + k) + c, count, vector, g[k]);
+            }
+        }
+        if (partial) store8(partial + at.line * octets * octet + c, octet, scratch_vector, sum);
+    }
+}
+
+} // namespace espalier::kernels

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel bodies of the update pass: one read and one write of the weights for any composition of penalties, transforms,
+// optimizer, prox, mask and operand copy. What happens to a weight is core/update.hpp's to say.
+#pragma once
+
+#include <espalier/core/flat_tuple.hpp>
+#include <espalier/core/layout.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/math.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/kernels/access.hpp>
+#include <espalier/kernels/sums.hpp>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace espalier::kernels {
+
+/// Weights that one tile of lanes updates before it takes the next ones: the unit in which a tensor is dealt out, and
+/// of which penalties leave one partial value.
+inline constexpr index_t update_chunk = 1024;
+
+ESPALIER_FN constexpr index_t update_chunks(index_t size) {
+    return (size + update_chunk - 1) / update_chunk;
+}
+
+/// What an update looks at that may stand in device memory.
+struct update_context {
+    double const* squared_norm = nullptr; ///< of all gradients; null: the segment's global_norm
+    std::uint32_t const* step = nullptr;  ///< of the random bits; null: the segment's own
+    error_word const* error = nullptr;    ///< nothing is changed when it reports an error
+};
+
+/// One tensor of a list: what is updated, by which rule, and the first of its chunks among those of the list.
+template <class Wide, class Narrow, class Rule> struct update_item {
+    update_segment<Wide, Narrow> segment;
+    Rule rule;
+    index_t first_chunk = 0;
+};
+
+namespace detail {
+
+/// Scopes of the grouped penalties of a rule, in order.
+template <class Rule> struct rule_groups;
+template <class Map, class... Penalties, class... Transforms>
+struct rule_groups<tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>>> {
+    ESPALIER_FN static constexpr group_scope scope(int g) {
+        constexpr int n = sizeof...(Penalties);
+        group_scope const all[n + 1] = {espalier::detail::penalty_groups<Penalties>()..., group_scope::element};
+        for (int i = 0; i < n; ++i)
+            if (all[i] != group_scope::element && g-- == 0) return all[i];
+        return group_scope::element;
+    }
+    ESPALIER_FN static constexpr bool any(group_scope wanted) {
+        for (int g = 0; g < static_cast<int>(sizeof...(Penalties)); ++g)
+            if (scope(g) == wanted) return true;
+        return false;
+    }
+};
+
+/// Eight neighbouring weights of one tensor.
+template <class Optimizer, class Rule, class Wide, class Narrow> struct update_lane {
+    static constexpr int moments = Optimizer::moments;
+    static_assert(std::is_same_v<Wide, master_of<Narrow>>, "espalier: weights are the masters of what products read");
+    static constexpr bool copies = Rule::needs_operand || !std::is_same_v<Wide, Narrow>;
+
+    Optimizer const& optimizer;
+    Rule const& rule;
+    update_segment<Wide, Narrow> const& s;
+    random_site site;
+    Wide learning_rate;
+    Wide decay;
+    Wide global_norm;
+    bool vector;
+
+    ESPALIER_FN update_lane(Optimizer const& o, Rule const& r, update_segment<Wide, Narrow> const& segment,
+                            update_context const& context, bool rows_aligned)
+        : optimizer(o), rule(r), s(segment), site(segment.site),
+          learning_rate(static_cast<Wide>(o.rate() * segment.rates.learning_rate)),
+          decay(static_cast<Wide>(segment.rates.decay)), global_norm(static_cast<Wide>(segment.global_norm)) {
+        if (context.step) site.step = *context.step;
+        if constexpr (Rule::needs_global_norm)
+            if (context.squared_norm) global_norm = static_cast<Wide>(sqrt(*context.squared_norm));
+        vector = rows_aligned && aligned16(s.weights) && aligned16(s.gradients);
+        if constexpr (moments > 0)
+            vector = vector && aligned16(s.moments) &&
+                     (static_cast<std::uintptr_t>(s.moment_stride) * sizeof(Wide) & 15u) == 0;
+        if constexpr (Rule::needs_reference) vector = vector && aligned16(s.reference);
+        if constexpr (copies) vector = vector && aligned16(s.operands);
+    }
+
+    /// `norm(group, j)`: norm of the group of element first + j; `value(penalty, v)`: sum of values of the eight.
+    /// Leaves the new weights in `w`.
+    template <class Norm, class Value>
+    ESPALIER_FN void run(index_t first, int count, Norm const& norm, Value const& value, Wide (&w)[octet]) const {
+        Wide g[octet], m[moments + 1][octet], reference[octet] = {};
+        load8(s.weights + first, count, vector, w);
+        load8(s.gradients + first, count, vector, g);
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < moments; ++k)
+            load8(s.moments + k * s.moment_stride + first, count, vector, m[k]);
+        if constexpr (Rule::needs_reference) load8(s.reference + first, count, vector, reference);
+        bits8 bits{};
+        if constexpr (Rule::draws) bits = flat_bits(site, first);
+        std::uint32_t kept = 0xff;
+        if constexpr (Rule::uses_mask) kept = mask8(s.mask, first, count);
+        Wide sum[Rule::penalty_count + 1] = {};
+        [[maybe_unused]] Wide operand[octet];
+        ESPALIER_KERNEL_UNROLL
+        for (int j = 0; j < octet; ++j) {
+            Wide moment[moments + 1];
+            ESPALIER_KERNEL_UNROLL
+            for (int k = 0; k < moments; ++k)
+                moment[k] = m[k][j];
+            bool const keep = (kept >> j & 1u) != 0;
+            transform_element<Wide, std::uint32_t> const about{w[j], reference[j], bits[j], global_norm};
+            w[j] = update_element(
+                optimizer, rule, w[j], g[j], moment, learning_rate, decay, keep, about,
+                [&](int group) { return norm(group, j); }, [&](int k, Wide v) { sum[k] += j < count ? v : Wide(0); });
+            ESPALIER_KERNEL_UNROLL
+            for (int k = 0; k < moments; ++k)
+                m[k][j] = moment[k];
+            if constexpr (copies) operand[j] = rule.map.effective(w[j], keep);
+        }
+        store8(s.weights + first, count, vector, w);
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < moments; ++k)
+            store8(s.moments + k * s.moment_stride + first, count, vector, m[k]);
+        if constexpr (copies) store8(s.operands + first, count, vector, operand);
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < Rule::penalty_count; ++k)
+            value(k, sum[k]);
+    }
+};
+
+} // namespace detail
+
+/// One chunk of one tensor without grouped penalties. `values`, when given, receives the chunk's value of penalty k at
+/// values[k * value_stride], in a fixed order for tiles of 32 lanes.
+/// Floor (float, AdamW): 28 bytes a weight, + 1/8 for a mask, + 4 for a reference gradient or a separate operand copy,
+/// + 0 for further penalties, transforms or prox.
+template <class Tile, class Optimizer, class Rule, class Wide, class Narrow>
+ESPALIER_FN void update_flat(Tile const& tile, Optimizer const& optimizer, Rule const& rule,
+                             update_segment<Wide, Narrow> const& segment, update_context const& context, index_t chunk,
+                             double* values, index_t value_stride) {
+    static_assert(!Rule::grouped, "espalier: a rule with grouped penalties runs as update_grouped");
+    detail::update_lane<Optimizer, Rule, Wide, Narrow> const lane(optimizer, rule, segment, context, true);
+    index_t const n = segment.rows * segment.columns;
+    double sum[Rule::penalty_count + 1] = {};
+    constexpr int rounds = static_cast<int>(update_chunk / (octet * static_cast<index_t>(Tile::lanes)));
+    ESPALIER_KERNEL_LOOP
+    for (int i = 0; i < rounds; ++i) {
+        index_t const first =
+            chunk * update_chunk + (static_cast<index_t>(i) * Tile::lanes + tile.thread_rank()) * octet;
+        if (first >= n) break;
+        Wide w[octet];
+        lane.run(
+            first, count8(first, n), [](int, int) { return Wide(0); },
+            [&](int k, Wide v) { sum[k] += static_cast<double>(v); }, w);
+    }
+    if constexpr (Rule::penalty_count > 0) {
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < Rule::penalty_count; ++k) {
+            double const total = tile.reduce_add(sum[k]);
+            if (values && tile.thread_rank() == 0) values[k * value_stride] = total;
+        }
+    }
+}
+
+/// One tensor, dealt in chunks to the tiles of a grid. `partial`: [penalties][chunks], or null.
+template <class Block, class Optimizer, class Rule, class Wide, class Narrow>
+ESPALIER_FN void update_tensor(Block const& block, Optimizer const& optimizer, Rule const& rule,
+                               update_segment<Wide, Narrow> const& segment, update_context const& context,
+                               double* partial) {
+    if (failed(context.error)) return;
+    auto const tile = block.template tile<(Block::lanes < 32 ? Block::lanes : 32)>();
+    index_t const chunks = update_chunks(segment.rows * segment.columns);
+    for (index_t chunk = tile.group_rank(); chunk < chunks; chunk += tile.group_count())
+        update_flat(tile, optimizer, rule, segment, context, chunk, partial ? partial + chunk : nullptr, chunks);
+}
+
+/// Many tensors with one composition of ops in one launch: chunk i of the list belongs to the last item that begins at
+/// or before it. `partial`: [penalties][chunks], or null; item i's values are those of its own chunks.
+template <class Block, class Optimizer, class Rule, class Wide, class Narrow>
+ESPALIER_FN void update_list(Block const& block, Optimizer const& optimizer,
+                             array_view<update_item<Wide, Narrow, Rule> const> items, index_t chunks,
+                             update_context const& context, double* partial) {
+    if (failed(context.error)) return;
+    auto const tile = block.template tile<(Block::lanes < 32 ? Block::lanes : 32)>();
+    index_t at = 0;
+    for (index_t chunk = tile.group_rank(); chunk < chunks; chunk += tile.group_count()) {
+        // The chunks of a tile ascend, so the search goes on where the last one ended.
+        index_t last = items.size;
+        while (last - at > 1) {
+            index_t const middle = at + (last - at) / 2;
+            if (items[middle].first_chunk <= chunk)
+                at = middle;
+            else
+                last = middle;
+        }
+        update_item<Wide, Narrow, Rule> const& item = items[at];
+        Rule const rule = item.rule;
+        update_segment<Wide, Narrow> const segment = item.segment;
+        update_flat(tile, optimizer, rule, segment, context, chunk - item.first_chunk,
+                    partial ? partial + chunk : nullptr, chunks);
+    }
+}
+
+/// Scratch of an update with grouped penalties.
+template <class W> struct group_scratch {
+    W* columns = nullptr;     ///< [strips][8 octets]: squares of new weights, when a penalty groups columns
+    W* rows = nullptr;        ///< [rows][octets]: the same, when one groups rows
+    double* values = nullptr; ///< [penalties][strips x octets], or null
+};
+
+/// One tensor whose penalties see the norms of its rows or columns. A thread updates eight columns of a strip of rows
+/// and leaves the squares of the new weights, from which finish_rows and add_partial_rows make the next norms.
+/// Floor: that of update_flat + 1/8 W a weight for each direction, written and read.
+template <class Group, class Optimizer, class Rule, class Wide, class Narrow>
+ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, Rule const& rule,
+                                update_segment<Wide, Narrow> const& segment, update_context const& context,
+                                group_scratch<Wide> const& scratch) {
+    if (failed(context.error)) return;
+    using groups = detail::rule_groups<Rule>;
+    constexpr int sets = Rule::group_sets;
+    index_t const columns = segment.columns, octets = octets_of(columns);
+    detail::update_lane<Optimizer, Rule, Wide, Narrow> const lane(optimizer, rule, segment, context,
+                                                                  columns % octet == 0);
+    strips const cut = strips_of(segment.rows);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets); at.line < cut.count; at.advance()) {
+        index_t const c = at.place * octet, first = at.line * cut.height;
+        index_t const last = first + cut.height < segment.rows ? first + cut.height : segment.rows;
+        int const count = count8(c, columns);
+        Wide column_norm[sets + 1][octet];
+        ESPALIER_KERNEL_UNROLL
+        for (int g = 0; g < sets; ++g)
+            if (groups::scope(g) == group_scope::columns)
+                load8(segment.norms[g] + c, count, aligned16(segment.norms[g]), column_norm[g]);
+        Wide column_square[octet] = {};
+        double sum[Rule::penalty_count + 1] = {};
+        ESPALIER_KERNEL_LOOP
+        for (index_t r = first; r < last; ++r) {
+            Wide row_norm[sets + 1];
+            ESPALIER_KERNEL_UNROLL
+            for (int g = 0; g < sets; ++g)
+                row_norm[g] = groups::scope(g) == group_scope::rows ? segment.norms[g][r] : Wide(0);
+            Wide w[octet];
+            lane.run(
+                r * columns + c, count,
+                [&](int g, int j) {
+                    return groups::scope(g) == group_scope::columns ? column_norm[g][j] : row_norm[g];
+                },
+                [&](int k, Wide v) { sum[k] += static_cast<double>(v); }, w);
+            Wide row_square(0);
+            ESPALIER_KERNEL_UNROLL
+            for (int j = 0; j < octet; ++j) {
+                Wide const square = j < count ? w[j] * w[j] : Wide(0);
+                column_square[j] += square;
+                row_square += square;
+            }
+            if constexpr (groups::any(group_scope::rows)) scratch.rows[r * octets + at.place] = row_square;
+        }
+        if constexpr (groups::any(group_scope::columns))
+            store8(scratch.columns + at.line * octets * octet + c, octet, aligned16(scratch.columns), column_square);
+        if (scratch.values) {
+            ESPALIER_KERNEL_UNROLL
+            for (int k = 0; k < Rule::penalty_count; ++k)
+                scratch.values[(k * cut.count + at.line) * octets + at.place] = sum[k];
+        }
+    }
+}
+
+/// out[r] += the sum of row r of a matrix of partial sums. One tile of 32 lanes a row. Floor: W rows (columns + 2)
+/// bytes.
+template <class Block, class W>
+ESPALIER_FN void add_row_sums(Block const& block, W const* partial, index_t rows, index_t columns, W* out,
+                              error_word const* error) {
+    if (failed(error)) return;
+    auto const tile = block.template tile<(Block::lanes < 32 ? Block::lanes : 32)>();
+    for (index_t r = tile.group_rank(); r < rows; r += tile.group_count()) {
+        W sum(0);
+        for (index_t c = tile.thread_rank(); c < columns; c += tile.size())
+            sum += partial[r * columns + c];
+        sum = tile.reduce_add(sum);
+        if (tile.thread_rank() == 0) out[r] += sum;
+    }
+}
+
+/// values[k] += the sum of `count` partial values of penalty k, by one block. `stride`: from one penalty to the next.
+template <class Block>
+ESPALIER_FN void add_penalty_values(Block const& block, double const* partial, int penalties, index_t count,
+                                    index_t stride, double* values, error_word const* error) {
+    if (failed(error)) return;
+    for (int k = 0; k < penalties; ++k)
+        sum_numbers(block, partial + k * stride, count, values + k, true);
+}
+
+} // namespace espalier::kernels

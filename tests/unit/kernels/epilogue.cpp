@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel bodies of the epilogue on the emulated block: against the CPU loops, against the definition in double, and
+// bit for bit over launch shapes.
+#include <support/catch.hpp>
+
+#include "launches.hpp"
+
+#include <espalier/activation/gelu.hpp>
+#include <espalier/activation/identity.hpp>
+#include <espalier/activation/relu.hpp>
+#include <espalier/activation/tanh.hpp>
+#include <espalier/activation_penalty/flops.hpp>
+#include <espalier/activation_penalty/l1.hpp>
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/rows.hpp>
+#include <espalier/device/cpu/epilogue.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/none.hpp>
+#include <espalier/kernels/epilogue.hpp>
+
+#include <cstdint>
+#include <vector>
+
+namespace {
+
+using namespace kernel_tests;
+namespace act = espalier::activation;
+using espalier::epilogue_op;
+using espalier::epilogue_statistics;
+using espalier::matrix_view;
+using espalier::random_site;
+
+constexpr espalier::dropout::bernoulli_op third{21845, 65536.0 / (65536.0 - 21845.0)};
+constexpr espalier::dropout::drop_path_op half_of_rows{32768, 2.0};
+
+random_site const site = espalier::make_site(7, 3, 11, 1);
+
+// Everything a body and a loop leave behind.
+template <class T> struct result {
+    padded_matrix<T> y, dz;
+    std::vector<espalier::master_of<T>> bias, sums;
+    std::vector<double> terms;
+    bool operator==(result const& o) const {
+        return same_bits(y.data, o.y.data) && same_bits(dz.data, o.dz.data) && same_bits(bias, o.bias) &&
+               same_bits(sums, o.sums) && same_bits(terms, o.terms);
+    }
+};
+
+template <class T, class Op, class Launch>
+result<T> run_bodies(Launch const& launch, Op const& op, padded_matrix<T> const& z, padded_matrix<T> const& dy,
+                     espalier::rows const& batch, bool with_bias) {
+    namespace k = espalier::kernels;
+    using W = espalier::master_of<T>;
+    result<T> out{padded_matrix<T>(z.rows, z.columns, z.stride - z.columns, 90), dy, {}, {}, {}};
+    auto const strips = k::strips_of(z.rows).count;
+    auto const octets = k::octets_of(z.columns);
+    constexpr int column_sets = Op::column_penalties > 0 ? Op::column_penalties : 1;
+    std::vector<W> partial(static_cast<std::size_t>(column_sets * strips * octets * 8), W(-77));
+    std::vector<double> elements(static_cast<std::size_t>((Op::penalty_count + 1) * strips * octets), -77.0);
+    out.sums.assign(static_cast<std::size_t>(column_sets * z.columns), W(-5));
+    out.terms.assign(Op::penalty_count, -5.0);
+    out.bias.assign(static_cast<std::size_t>(z.columns), W(-5));
+    k::epilogue_scratch<W> const scratch{elements.data(), partial.data()};
+    epilogue_statistics<W> const statistics{out.terms.data(), out.sums.data(), z.columns};
+
+    if constexpr (Op::has_penalties) {
+        launch([&](auto const& group) {
+            k::epilogue_forward_strips(group, op, z.view(), out.y.view(), site, batch, scratch);
+        });
+        for (int i = 0; i < Op::column_penalties; ++i)
+            launch([&](auto const& group) {
+                k::add_partial_rows(group, scratch.columns + i * strips * octets * 8, strips, octets * 8, z.columns,
+                                    statistics.column_sums + i * z.columns, false);
+            });
+        launch([&](auto const& group) { k::epilogue_finish(group, op, z.rows, z.columns, scratch, statistics); });
+    } else {
+        launch([&](auto const& group) { k::epilogue_forward(group, op, z.view(), out.y.view(), site, batch); });
+    }
+    W* const rows_of_sums = with_bias ? partial.data() : nullptr;
+    // In place, as layers call it.
+    matrix_view<T const> const upstream = out.dz.view();
+    launch([&](auto const& group) {
+        k::epilogue_backward(group, op, z.view(), upstream, out.dz.view(), site, batch, statistics, rows_of_sums);
+    });
+    if (with_bias)
+        launch([&](auto const& group) {
+            k::add_partial_rows(group, partial.data(), strips, octets * 8, z.columns, out.bias.data(), false);
+        });
+    return out;
+}
+
+template <class T, class Op>
+void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra, bool with_origin, double tolerance) {
+    using W = espalier::master_of<T>;
+    CAPTURE(row_count, columns, extra, with_origin);
+    padded_matrix<T> const z(row_count, columns, extra, 1), dy(row_count, columns, extra, 2);
+    std::vector<std::uint32_t> origin;
+    for (index_t r = 0; r < row_count; ++r)
+        origin.push_back(static_cast<std::uint32_t>(1000 - 3 * r));
+    espalier::rows batch;
+    batch.count = row_count;
+    batch.first = 40;
+    if (with_origin) batch.origin = origin.data();
+
+    std::vector<result<T>> results;
+    for_launches([&](auto const& launch) { results.push_back(run_bodies<T>(launch, op, z, dy, batch, true)); });
+    for (auto const& r : results)
+        REQUIRE(r == results[0]);
+    // Without a bias gradient nothing else changes.
+    for_launches([&](auto const& launch) {
+        auto const alone = run_bodies<T>(launch, op, z, dy, batch, false);
+        REQUIRE(same_bits(alone.dz.data, results[0].dz.data));
+    });
+    auto const& got = results[0];
+    REQUIRE(got.dz.same_padding(dy));
+    REQUIRE(got.y.same_padding(padded_matrix<T>(row_count, columns, extra, 90)));
+
+    // The definition, in double.
+    std::vector<double> sums(static_cast<std::size_t>((Op::column_penalties + 1) * columns)), y_all;
+    double element_sum[Op::penalty_count + 1] = {};
+    auto const bits_of = [&](index_t r, index_t c) -> std::uint32_t {
+        if (Op::scope == espalier::random_scope::none) return 0;
+        auto const b =
+            espalier::draw(site, batch.origin_of(r),
+                           Op::scope == espalier::random_scope::row ? 0u : static_cast<std::uint32_t>(c / 8));
+        return b[Op::scope == espalier::random_scope::row ? 0 : static_cast<int>(c % 8)];
+    };
+    bool y_right = true;
+    for (index_t r = 0; r < row_count; ++r)
+        for (index_t c = 0; c < columns; ++c) {
+            double const y = op.forward(static_cast<double>(static_cast<W>(z(r, c))), bits_of(r, c));
+            y_right &= near(static_cast<double>(static_cast<W>(got.y(r, c))), y, tolerance);
+            int index = 0, column_index = 0;
+            for_each(op.penalties, [&](auto const& penalty) {
+                if (std::remove_cvref_t<decltype(penalty)>::scope == espalier::penalty_scope::column)
+                    sums[static_cast<std::size_t>(column_index++ * columns + c)] += penalty.contribution(y);
+                else
+                    element_sum[index] += penalty.contribution(y);
+                ++index;
+            });
+        }
+    REQUIRE(y_right);
+    if constexpr (Op::has_penalties) {
+        int index = 0, column_index = 0;
+        bool terms_right = true;
+        auto const n = static_cast<double>(row_count);
+        for_each(op.penalties, [&](auto const& penalty) {
+            double term = 0;
+            if (std::remove_cvref_t<decltype(penalty)>::scope == espalier::penalty_scope::column) {
+                for (index_t c = 0; c < columns && row_count > 0; ++c) {
+                    auto const i = static_cast<std::size_t>(column_index * columns + c);
+                    terms_right &= near(static_cast<double>(got.sums[i]), sums[i], 10 * tolerance);
+                    term += penalty.finish(sums[i], n);
+                }
+                ++column_index;
+            } else if (row_count > 0) {
+                term = penalty.finish(element_sum[index], n);
+            }
+            terms_right &= near(got.terms[static_cast<std::size_t>(index)], term, 10 * tolerance);
+            ++index;
+        });
+        REQUIRE(terms_right);
+    }
+    bool dz_right = true, bias_right = true;
+    for (index_t c = 0; c < columns; ++c) {
+        double bias = 0;
+        for (index_t r = 0; r < row_count; ++r) {
+            double const d =
+                op.backward(static_cast<double>(static_cast<W>(z(r, c))), static_cast<double>(static_cast<W>(dy(r, c))),
+                            bits_of(r, c), static_cast<double>(row_count),
+                            [&](int i) { return sums[static_cast<std::size_t>(i * columns + c)]; });
+            bias += d;
+            dz_right &= near(static_cast<double>(static_cast<W>(got.dz(r, c))), d, 4 * tolerance);
+        }
+        bias_right &= near(static_cast<double>(got.bias[static_cast<std::size_t>(c)]), bias, 20 * tolerance);
+    }
+    REQUIRE(dz_right);
+    REQUIRE(bias_right);
+
+    // The loops of the CPU.
+    if constexpr (std::is_same_v<T, W>) {
+        if (columns == 0) return;
+        padded_matrix<T> y(row_count, columns, extra, 90), dz = dy;
+        std::vector<T> column_sums(static_cast<std::size_t>((Op::column_penalties + 1) * columns)),
+            bias(static_cast<std::size_t>(columns));
+        std::vector<double> terms(Op::penalty_count + 1);
+        epilogue_statistics<T> const statistics{terms.data(), column_sums.data(), columns};
+        espalier::cpu::epilogue_forward(op, z.view(), y.view(), site, batch, statistics);
+        espalier::cpu::epilogue_backward(op, z.view(), matrix_view<T const>(dz.view()), dz.view(), bias.data(), site,
+                                         batch, statistics);
+        bool equal = true;
+        for (index_t r = 0; r < row_count; ++r)
+            for (index_t c = 0; c < columns; ++c) {
+                equal &= near(static_cast<double>(got.y(r, c)), static_cast<double>(y(r, c)), tolerance);
+                equal &= near(static_cast<double>(got.dz(r, c)), static_cast<double>(dz(r, c)), 4 * tolerance);
+            }
+        for (std::size_t c = 0; c < bias.size(); ++c)
+            equal &= near(static_cast<double>(got.bias[c]), static_cast<double>(bias[c]), 20 * tolerance);
+        for (std::size_t i = 0; i < got.terms.size() && row_count > 0; ++i)
+            equal &= near(got.terms[i], terms[i], 10 * tolerance);
+        REQUIRE(equal);
+    }
+}
+
+template <class T, class Op> void check_op(Op const& op, double tolerance) {
+    for (index_t r : all_rows)
+        for (index_t c : all_columns)
+            check_shape<T>(op, r, c, c % 8 == 0 ? 8 : 3, (r + c) % 2 == 0, tolerance);
+}
+
+} // namespace
+
+TEST_CASE("epilogue bodies without random factors") {
+    check_op<float>(epilogue_op<act::gelu, espalier::dropout::none>{}, 2e-6);
+}
+
+TEST_CASE("epilogue bodies with a decision for each element") {
+    check_op<float>(epilogue_op<act::relu, espalier::dropout::bernoulli_op>{{}, third, {}}, 2e-6);
+}
+
+TEST_CASE("epilogue bodies with a decision for each row") {
+    check_op<float>(epilogue_op<act::tanh, espalier::dropout::drop_path_op>{{}, half_of_rows, {}}, 2e-6);
+}
+
+TEST_CASE("epilogue bodies with activation penalties") {
+    using l1 = espalier::activation_penalty::l1_op;
+    using flops = espalier::activation_penalty::flops_op;
+    epilogue_op<act::tanh, espalier::dropout::bernoulli_op, flops, l1, flops> op{{}, third, {}};
+    espalier::get<0>(op.penalties) = flops{0.7};
+    espalier::get<1>(op.penalties) = l1{0.3};
+    espalier::get<2>(op.penalties) = flops{0.2};
+    check_op<float>(op, 3e-6);
+    check_op<double>(op, 1e-14);
+}
+
+TEST_CASE("epilogue bodies with 16-bit storage") {
+    using l1 = espalier::activation_penalty::l1_op;
+    check_op<narrow>(epilogue_op<act::relu, espalier::dropout::bernoulli_op>{{}, third, {}}, 0.005);
+    epilogue_op<act::relu, espalier::dropout::bernoulli_op, l1> op{{}, third, {}};
+    espalier::get<0>(op.penalties) = l1{0.3};
+    check_shape<narrow>(op, 33, 100, 4, true, 0.005);
+}
+
+TEST_CASE("dropout bodies drop the elements that the CPU drops, bit for bit") {
+    epilogue_op<act::identity, espalier::dropout::bernoulli_op> const by_element{{}, third, {}};
+    epilogue_op<act::identity, espalier::dropout::drop_path_op> const by_row{{}, half_of_rows, {}};
+    auto const check = [&](auto const& op) {
+        int dropped = 0, kept = 0;
+        for (index_t columns : all_columns) {
+            if (columns == 0) continue;
+            padded_matrix<float> const z(33, columns, 0, 5);
+            espalier::rows batch;
+            batch.count = 33;
+            batch.first = 0xfffffff0u; // wraps
+            padded_matrix<float> y = z;
+            espalier::cpu::epilogue_forward(op, z.view(), y.view(), site, batch, epilogue_statistics<float>{});
+            for_launches([&](auto const& launch) {
+                padded_matrix<float> mine = z;
+                launch([&](auto const& group) {
+                    espalier::kernels::epilogue_forward(group, op, z.view(), mine.view(), site, batch);
+                });
+                REQUIRE(same_bits(mine.data, y.data));
+            });
+            for (float v : y.data)
+                ++(v == 0.0f ? dropped : kept);
+        }
+        REQUIRE(dropped > 1000);
+        REQUIRE(kept > 1000);
+    };
+    check(by_element);
+    check(by_row);
+}
+
+TEST_CASE("more rows than strips") {
+    // 700 rows make strips of eight rows; 3000 rows are more than 256 such strips.
+    for (index_t n : {700, 3000}) {
+        REQUIRE(espalier::kernels::strips_of(n).count <= 256);
+        epilogue_op<act::relu, espalier::dropout::none> const op{};
+        check_shape<float>(op, n, 9, 0, false, 2e-6);
+    }
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel bodies of the update pass on the emulated block: against the CPU loop, against the definition in double,
+// and bit for bit over launch shapes.
+#include <support/catch.hpp>
+
+#include "launches.hpp"
+
+#include <espalier/core/update.hpp>
+#include <espalier/device/cpu/update.hpp>
+#include <espalier/kernels/norms.hpp>
+#include <espalier/kernels/update.hpp>
+#include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/elastic_net.hpp>
+#include <espalier/penalty/group_lasso.hpp>
+#include <espalier/penalty/l1.hpp>
+#include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/proximal.hpp>
+#include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/fixed_mask.hpp>
+#include <espalier/weight/identity.hpp>
+
+#include <cstdint>
+#include <vector>
+
+namespace {
+
+using namespace kernel_tests;
+namespace k = espalier::kernels;
+using espalier::flat_tuple;
+using espalier::group_scope;
+using espalier::tensor_rule;
+using espalier::update_segment;
+
+constexpr espalier::optimizer::adamw_op adamw{1e-2, 0.9, 0.99, 1e-6, 1e-2, 1.7, 1.3};
+using rows_lasso = espalier::penalty::group_lasso_op<group_scope::rows>;
+using columns_lasso = espalier::penalty::group_lasso_op<group_scope::columns>;
+
+// A map whose products read something else than the stored weights.
+struct doubled {
+    static constexpr bool uses_mask = true;
+    static constexpr bool needs_operand = true;
+    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep keep) {
+        using espalier::select;
+        return select(keep, g, g * T(espalier::scalar_of<T>(0.5)));
+    }
+    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
+    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep keep) {
+        using espalier::select;
+        return select(keep, raw + raw, T(espalier::scalar_of<T>(0)));
+    }
+};
+
+// The memory of one tensor, and what an update leaves in it.
+template <class W, class N = W> struct tensor {
+    index_t rows, columns, stride;
+    std::vector<W> weights, gradients, reference, moments;
+    std::vector<N> operands;
+    std::vector<std::uint32_t> mask;
+    std::vector<W> norms[2], next[2];
+    std::vector<double> values;
+
+    tensor(index_t r, index_t c)
+        : rows(r), columns(c), stride(espalier::padded(r * c) + 32), weights(numbers<W>(r * c, 1)),
+          gradients(numbers<W>(r * c, 2)), reference(numbers<W>(r * c, 3)), moments(numbers<W>(2 * stride, 4)),
+          operands(static_cast<std::size_t>(r * c)), values(4, 0.25) {
+        for (W& m : moments)
+            m = m * m; // second moments are not negative
+        for (index_t i = 0; i < (r * c + 31) / 32 + 1; ++i)
+            mask.push_back(2654435761u * static_cast<std::uint32_t>(i + 3));
+        for (int g = 0; g < 2; ++g) {
+            index_t const n = g == 0 ? r : c;
+            for (W v : numbers<W>(n, 6))
+                norms[g].push_back(v * v);
+            next[g].assign(static_cast<std::size_t>(n), W(0.5));
+            if (n > 1) norms[g][1] = W(0);
+        }
+    }
+    update_segment<W, N> segment() {
+        update_segment<W, N> s;
+        s.rows = rows;
+        s.columns = columns;
+        s.weights = weights.data();
+        s.gradients = gradients.data();
+        s.reference = reference.data();
+        s.moments = moments.data();
+        s.moment_stride = stride;
+        s.operands = operands.data();
+        s.mask = mask.data();
+        for (int g = 0; g < 2; ++g) {
+            s.norms[g] = norms[g].data();
+            s.next_norms[g] = next[g].data();
+        }
+        s.values = values.data();
+        s.site = espalier::make_site(5, 6, 7, 0);
+        s.rates = {0.8, 0.9, false};
+        return s;
+    }
+    bool same(tensor const& o) const {
+        return same_bits(weights, o.weights) && same_bits(moments, o.moments) && same_bits(operands, o.operands) &&
+               same_bits(next[0], o.next[0]) && same_bits(next[1], o.next[1]) && same_bits(values, o.values);
+    }
+};
+
+template <class W, class N, class Launch, class Optimizer, class Rule>
+void run_update(Launch const& launch, Optimizer const& optimizer, Rule const& rule, tensor<W, N>& t,
+                k::update_context const& context = {}) {
+    auto const s = t.segment();
+    auto const strips = k::strips_of(t.rows).count;
+    auto const octets = k::octets_of(t.columns);
+    if constexpr (Rule::grouped) {
+        std::vector<W> columns(static_cast<std::size_t>(strips * octets * 8), W(-9)),
+            row_sums(static_cast<std::size_t>(t.rows * octets), W(-9));
+        std::vector<double> values(static_cast<std::size_t>((Rule::penalty_count + 1) * strips * octets), -9.0);
+        k::group_scratch<W> const scratch{columns.data(), row_sums.data(), values.data()};
+        launch([&](auto const& group) { k::update_grouped(group, optimizer, rule, s, context, scratch); });
+        for (int g = 0; g < Rule::group_sets; ++g)
+            if (k::detail::rule_groups<Rule>::scope(g) == group_scope::columns)
+                launch([&](auto const& group) {
+                    k::add_partial_rows(group, columns.data(), strips, octets * 8, t.columns, s.next_norms[g], true,
+                                        context.error);
+                });
+            else
+                launch([&](auto const& group) {
+                    k::add_row_sums(group, row_sums.data(), t.rows, octets, s.next_norms[g], context.error);
+                });
+        launch([&](auto const& group) {
+            k::add_penalty_values(group, values.data(), Rule::penalty_count, strips * octets, strips * octets, s.values,
+                                  context.error);
+        });
+    } else {
+        index_t const chunks = k::update_chunks(t.rows * t.columns);
+        std::vector<double> values(static_cast<std::size_t>((Rule::penalty_count + 1) * chunks), -9.0);
+        launch([&](auto const& group) { k::update_tensor(group, optimizer, rule, s, context, values.data()); });
+        launch([&](auto const& group) {
+            k::add_penalty_values(group, values.data(), Rule::penalty_count, chunks, chunks, s.values, context.error);
+        });
+    }
+}
+
+template <class W, class N, class Optimizer, class Rule>
+void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_count, index_t columns, double tolerance) {
+    CAPTURE(row_count, columns);
+    std::vector<tensor<W, N>> results;
+    for_launches([&](auto const& launch) {
+        results.emplace_back(row_count, columns);
+        run_update(launch, optimizer, rule, results.back());
+    });
+    for (auto const& r : results)
+        REQUIRE(r.same(results[0]));
+    auto const& got = results[0];
+
+    // The definition, in double.
+    tensor<W, N> const before(row_count, columns);
+    std::vector<double> next[2], values(4, 0.25);
+    next[0].assign(static_cast<std::size_t>(row_count), 0.5);
+    next[1].assign(static_cast<std::size_t>(columns), 0.5);
+    auto const s = tensor<W, N>(row_count, columns).segment();
+    bool right = true;
+    for (index_t r = 0; r < row_count; ++r)
+        for (index_t c = 0; c < columns; ++c) {
+            index_t const i = r * columns + c;
+            auto const at = static_cast<std::size_t>(i);
+            double m[3] = {};
+            for (int q = 0; q < Optimizer::moments; ++q)
+                m[q] = static_cast<double>(before.moments[at + static_cast<std::size_t>(q * before.stride)]);
+            bool const keep = !Rule::uses_mask || (before.mask[at / 32] >> (at % 32) & 1u) != 0;
+            auto const bits = espalier::draw(s.site, 0, static_cast<std::uint32_t>(i / 8))[static_cast<int>(i % 8)];
+            espalier::transform_element<double, std::uint32_t> const about{
+                static_cast<double>(before.weights[at]), static_cast<double>(before.reference[at]), bits, 0.0};
+            double const w = update_element(
+                optimizer, rule, static_cast<double>(before.weights[at]), static_cast<double>(before.gradients[at]), m,
+                optimizer.rate() * s.rates.learning_rate, s.rates.decay, keep, about,
+                [&](int g) {
+                    bool const by_row = k::detail::rule_groups<Rule>::scope(g) == group_scope::rows;
+                    return static_cast<double>(by_row ? before.norms[g][static_cast<std::size_t>(r)]
+                                                      : before.norms[g][static_cast<std::size_t>(c)]);
+                },
+                [&](int q, double v) { values[static_cast<std::size_t>(q)] += v; });
+            next[0][static_cast<std::size_t>(r)] += w * w;
+            next[1][static_cast<std::size_t>(c)] += w * w;
+            right &= near(static_cast<double>(got.weights[at]), w, tolerance);
+            for (int q = 0; q < Optimizer::moments; ++q)
+                right &= near(static_cast<double>(got.moments[at + static_cast<std::size_t>(q * got.stride)]), m[q],
+                              tolerance);
+            if (Rule::needs_operand || !std::is_same_v<W, N>)
+                right &= near(static_cast<double>(static_cast<W>(got.operands[at])), rule.map.effective(w, keep),
+                              std::is_same_v<W, N> ? 2 * tolerance : 0.004);
+        }
+    REQUIRE(right);
+    for (int g = 0; g < Rule::group_sets; ++g)
+        for (std::size_t i = 0; i < next[g].size(); ++i)
+            right &= near(static_cast<double>(got.next[g][i]), next[g][i], 100 * tolerance);
+    for (std::size_t q = 0; q < values.size(); ++q)
+        right &= near(got.values[q], values[q], 20 * tolerance);
+    REQUIRE(right);
+
+    // The loop of the CPU.
+    if constexpr (std::is_same_v<W, N>) {
+        tensor<W, N> mine(row_count, columns);
+        espalier::cpu::update(optimizer, rule, mine.segment());
+        bool equal = true;
+        for (std::size_t i = 0; i < mine.weights.size(); ++i) {
+            equal &= near(static_cast<double>(got.weights[i]), static_cast<double>(mine.weights[i]), tolerance);
+            equal &= near(static_cast<double>(got.operands[i]), static_cast<double>(mine.operands[i]), 2 * tolerance);
+        }
+        for (std::size_t i = 0; i < mine.moments.size(); ++i)
+            equal &= near(static_cast<double>(got.moments[i]), static_cast<double>(mine.moments[i]), tolerance);
+        for (int g = 0; g < 2; ++g)
+            for (std::size_t i = 0; i < mine.next[g].size(); ++i)
+                equal &=
+                    near(static_cast<double>(got.next[g][i]), static_cast<double>(mine.next[g][i]), 100 * tolerance);
+        for (std::size_t q = 0; q < values.size(); ++q)
+            equal &= near(got.values[q], mine.values[q], 20 * tolerance);
+        REQUIRE(equal);
+    }
+}
+
+template <class W, class N = W, class Optimizer, class Rule>
+void check_shapes(Optimizer const& optimizer, Rule const& rule, double tolerance) {
+    for (index_t r : {index_t{1}, index_t{2}, index_t{33}})
+        for (index_t c : all_columns)
+            if (c > 0) check_update<W, N>(optimizer, rule, r, c, tolerance);
+}
+
+} // namespace
+
+TEST_CASE("update bodies: penalties, mask and random transform in one pass") {
+    using rule = tensor_rule<espalier::weight::fixed_mask,
+                             flat_tuple<espalier::penalty::l1_op, espalier::penalty::l2_op,
+                                        espalier::penalty::proximal_op<espalier::penalty::elastic_net_op>>,
+                             flat_tuple<espalier::transform::gradient_dropout_op>>;
+    rule r{};
+    espalier::get<0>(r.penalties) = {0.01};
+    espalier::get<1>(r.penalties) = {0.1};
+    espalier::get<2>(r.penalties).l1 = 0.5;
+    espalier::get<2>(r.penalties).l2 = 0.2;
+    espalier::get<0>(r.transforms) = {20000, 65536.0 / (65536.0 - 20000.0)};
+    check_shapes<float>(adamw, r, 4e-6);
+    check_update<float, float>(adamw, r, 5, 1001, 4e-6);
+}
+
+TEST_CASE("update bodies: a separate copy for the products") {
+    using rule = tensor_rule<doubled, flat_tuple<espalier::penalty::l2_op>, flat_tuple<>>;
+    rule r{};
+    espalier::get<0>(r.penalties) = {0.1};
+    espalier::optimizer::sgd_op<espalier::optimizer::momentum_kind::nesterov> const sgd{0.05, 0.9, 0.01};
+    check_shapes<float>(sgd, r, 2e-6);
+    check_shapes<float, narrow>(sgd, r, 2e-6);
+}
+
+TEST_CASE("update bodies: penalties over rows and columns") {
+    using rule =
+        tensor_rule<espalier::weight::fixed_mask, flat_tuple<rows_lasso, columns_lasso, espalier::penalty::l2_op>,
+                    flat_tuple<espalier::transform::gradient_dropout_op>>;
+    rule r{};
+    espalier::get<0>(r.penalties) = {0.3};
+    espalier::get<1>(r.penalties) = {0.2};
+    espalier::get<2>(r.penalties) = {0.1};
+    espalier::get<0>(r.transforms) = {20000, 65536.0 / (65536.0 - 20000.0)};
+    check_shapes<float>(adamw, r, 4e-6);
+}
+
+TEST_CASE("update bodies: many tensors in one launch are as many launches") {
+    using rule = tensor_rule<espalier::weight::identity, flat_tuple<espalier::penalty::l1_op>, flat_tuple<>>;
+    index_t const sizes[] = {1, 1024, 1025, 40, 5000, 3};
+    std::vector<tensor<float>> apart;
+    std::vector<rule> rules;
+    for (index_t n : sizes) {
+        apart.emplace_back(1, n);
+        rule r{};
+        espalier::get<0>(r.penalties) = {0.001 * static_cast<double>(n)};
+        rules.push_back(r);
+        for_blocks([&](auto const& launch) {
+            tensor<float> t(1, n);
+            run_update(launch, adamw, r, t);
+            apart.back() = t;
+        });
+    }
+    for_launches([&](auto const& launch) {
+        std::vector<tensor<float>> together;
+        std::vector<k::update_item<float, float, rule>> items;
+        index_t chunks = 0;
+        for (index_t n : sizes)
+            together.emplace_back(1, n);
+        for (std::size_t i = 0; i < together.size(); ++i) {
+            items.push_back({together[i].segment(), rules[i], chunks});
+            chunks += k::update_chunks(sizes[i]);
+        }
+        std::vector<double> values(static_cast<std::size_t>(chunks), -9.0);
+        espalier::array_view<k::update_item<float, float, rule> const> const list{items.data(),
+                                                                                  static_cast<index_t>(items.size())};
+        launch([&](auto const& group) { k::update_list(group, adamw, list, chunks, {}, values.data()); });
+        for (std::size_t i = 0; i < together.size(); ++i) {
+            launch([&](auto const& group) {
+                k::add_penalty_values(group, values.data() + items[i].first_chunk, 1, k::update_chunks(sizes[i]),
+                                      chunks, items[i].segment.values, nullptr);
+            });
+            REQUIRE(together[i].same(apart[i]));
+        }
+    });
+}
+
+TEST_CASE("update bodies change nothing once an error was reported") {
+    using flat = tensor_rule<espalier::weight::identity, flat_tuple<espalier::penalty::l1_op>, flat_tuple<>>;
+    using grouped = tensor_rule<espalier::weight::identity, flat_tuple<rows_lasso, columns_lasso>, flat_tuple<>>;
+    k::error_word error{k::loss_not_finite, 3};
+    k::update_context context;
+    context.error = &error;
+    auto const check = [&](auto const& rule) {
+        for_blocks([&](auto const& launch) {
+            tensor<float> t(3, 20);
+            tensor<float> const before = t;
+            run_update(launch, adamw, rule, t, context);
+            REQUIRE(t.same(before));
+        });
+    };
+    check(flat{});
+    check(grouped{});
+}
+
+TEST_CASE("sums of squares in a fixed order") {
+    for (index_t n : {0, 1, 7, 8, 9, 257, 4096, 4097, 20000}) {
+        auto const x = numbers<float>(n, 8);
+        double exact = 0;
+        for (float v : x)
+            exact += static_cast<double>(v) * static_cast<double>(v);
+        std::vector<double> results;
+        for_launches([&](auto const& launch) {
+            std::vector<double> partial(static_cast<std::size_t>(k::norm_chunks(n)), -9.0);
+            double sum = 100.0;
+            launch([&](auto const& group) { k::square_partials(group, x.data(), n, partial.data()); });
+            for_blocks([&](auto const& one) {
+                sum = 100.0;
+                one([&](auto const& group) { k::sum_numbers(group, partial.data(), k::norm_chunks(n), &sum, true); });
+                results.push_back(sum);
+            });
+        });
+        REQUIRE(near(results[0] - 100.0, exact, 1e-6));
+        for (double r : results)
+            REQUIRE(r == results[0]);
+    }
+}
+
+TEST_CASE("squares of rows and columns") {
+    for (index_t r : all_rows)
+        for (index_t c : all_columns) {
+            CAPTURE(r, c);
+            padded_matrix<float> const m(r, c, 3, 9);
+            std::vector<float> first_rows, first_columns;
+            for_launches([&](auto const& launch) {
+                std::vector<float> by_row(static_cast<std::size_t>(r), 0.5f),
+                    by_column(static_cast<std::size_t>(c), 0.5f);
+                index_t const strips = k::strips_of(r).count, stride = k::octets_of(c) * 8;
+                std::vector<float> partial(static_cast<std::size_t>(strips * stride), -9.0f);
+                launch([&](auto const& group) { k::row_square_sums(group, m.view(), by_row.data()); });
+                launch([&](auto const& group) { k::column_square_partials(group, m.view(), partial.data()); });
+                launch([&](auto const& group) {
+                    k::add_partial_rows(group, partial.data(), strips, stride, c, by_column.data(), true);
+                });
+                if (first_rows.empty()) first_rows = by_row;
+                if (first_columns.empty()) first_columns = by_column;
+                REQUIRE(same_bits(by_row, first_rows));
+                REQUIRE(same_bits(by_column, first_columns));
+            });
+            std::vector<double> rows(static_cast<std::size_t>(r), 0.5), columns(static_cast<std::size_t>(c), 0.5);
+            for (index_t i = 0; i < r; ++i)
+                for (index_t j = 0; j < c; ++j) {
+                    double const v = static_cast<double>(m(i, j));
+                    rows[static_cast<std::size_t>(i)] += v * v;
+                    columns[static_cast<std::size_t>(j)] += v * v;
+                }
+            for (std::size_t i = 0; i < rows.size(); ++i)
+                REQUIRE(near(static_cast<double>(first_rows[i]), rows[i], 3e-6));
+            for (std::size_t j = 0; j < columns.size(); ++j)
+                REQUIRE(near(static_cast<double>(first_columns[j]), columns[j], 3e-6));
+        }
+}
+
+TEST_CASE("eight draws from any element on are those of the elements") {
+    auto const site = espalier::make_site(1, 2, 3, 0);
+    for (index_t first = 0; first < 40; ++first) {
+        auto const got = k::flat_bits(site, first);
+        for (int j = 0; j < 8; ++j)
+            REQUIRE(got[j] ==
+                    espalier::draw(site, 0,
+                                   static_cast<std::uint32_t>((first + j) / 8))[static_cast<int>((first + j) % 8)]);
+    }
+}
