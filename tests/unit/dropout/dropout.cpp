@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dropout: which draws drop, what the rest is multiplied by, packs against numbers, rates that make no sense.
+#include <espalier/core/pack.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/core/random.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/dropout/concept.hpp>
+#include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/none.hpp>
+#include <espalier/schedule/linear.hpp>
+#include <espalier/schedule/runtime.hpp>
+
+#include <support/catch.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+namespace drop = espalier::dropout;
+using espalier::op_at;
+using espalier::random_scope;
+using espalier::schedule::linear;
+using espalier::schedule::runtime;
+using namespace espalier::literals;
+
+static_assert(drop::random_field<drop::none> && drop::random_field<drop::bernoulli<0.5>>);
+static_assert(drop::random_field<drop::drop_path<linear{.from = 0.0, .to = 0.3, .steps = 10}>>);
+static_assert(!drop::none::draws && drop::bernoulli<0.1>::draws && drop::drop_path<0.1>::draws);
+static_assert(std::is_empty_v<drop::none> && drop::none::scope == random_scope::none);
+static_assert(std::is_same_v<espalier::op_of<drop::bernoulli<0.1>>, espalier::op_of<drop::bernoulli<0.2>>>);
+
+TEMPLATE_TEST_CASE("the expected factor is exactly 1", "[dropout]", drop::bernoulli<0.3>, drop::bernoulli<0.5>,
+                   drop::bernoulli<0>, drop::drop_path<0.123f>, drop::bernoulli<0.99>) {
+    auto const op = op_at<TestType>({});
+    double sum = 0.0;
+    int kept = 0;
+    for (std::uint32_t bits = 0; bits < 65536; ++bits) {
+        double const factor = op.template factor<double>(bits);
+        kept += factor != 0.0;
+        sum += factor;
+        if (factor != 0.0) REQUIRE(factor == op.scale);
+        if (bits < op.threshold) REQUIRE(factor == 0.0);
+    }
+    CHECK(kept == 65536 - static_cast<int>(op.threshold));
+    CHECK(sum / 65536.0 == Approx(1.0).epsilon(1e-12));
+}
+
+TEST_CASE("the threshold is the rounded rate", "[dropout]") {
+    CHECK(op_at<drop::bernoulli<0.5>>({}).threshold == 32768);
+    CHECK(op_at<drop::bernoulli<0.5>>({}).scale == 2.0);
+    CHECK(op_at<drop::bernoulli<0.0>>({}).threshold == 0);
+    CHECK(op_at<drop::bernoulli<0.0>>({}).scale == 1.0);
+    CHECK(op_at<drop::drop_path<0.25>>({}).threshold == 16384);
+    CHECK(op_at<drop::bernoulli<1.0 / 65536>>({}).threshold == 1);
+    CHECK(op_at<drop::bernoulli<1.0 / 262144>>({}).threshold == 0);
+    STATIC_REQUIRE(espalier::op_of<drop::bernoulli<0.5>>::scope == random_scope::element);
+    STATIC_REQUIRE(espalier::op_of<drop::drop_path<0.5>>::scope == random_scope::row);
+    using growing = drop::bernoulli<linear{.from = 0.0, .to = 0.5, .steps = 4}>;
+    CHECK(op_at<growing>({}).threshold == 0);
+    CHECK(op_at<growing>(espalier::clock{.step = 2}).threshold == 16384);
+    CHECK(op_at<growing>(espalier::clock{.step = 9}).threshold == 32768);
+    CHECK(drop::none::factor<float>(17u) == 1.0f);
+}
+
+TEST_CASE("factors of packs are those of plain numbers", "[dropout]") {
+    auto const op = op_at<drop::bernoulli<0.5>>({});
+    auto const row = op_at<drop::drop_path<0.5>>({});
+    using wide = espalier::pack<std::uint32_t, 16>;
+    using long_wide = espalier::pack<std::uint64_t, 8>;
+    std::uint32_t bits[16] = {0, 1, 32767, 32768, 32769, 65535, 5, 40000, 32767, 32768, 2, 3, 4, 60000, 31000, 33000};
+    std::uint64_t long_bits[8];
+    for (int i = 0; i < 8; ++i)
+        long_bits[i] = bits[i];
+    auto const f = op.factor<espalier::pack<float, 16>>(wide::load(bits));
+    auto const g = row.factor<espalier::pack<float, 16>>(wide::load(bits));
+    auto const d = op.factor<espalier::pack<double, 8>>(long_wide::load(long_bits));
+    for (int i = 0; i < 16; ++i) {
+        CHECK(f[i] == op.factor<float>(bits[i]));
+        CHECK(g[i] == row.factor<float>(bits[i]));
+        if (i < 8) CHECK(d[i] == op.factor<double>(bits[i]));
+    }
+}
+
+TEST_CASE("a rate that leaves [0, 1) while running is refused", "[dropout]") {
+    using swept = drop::bernoulli<runtime{.name = "rate"_name, .initial = 0.25}>;
+    using swept_path = drop::drop_path<runtime{.name = "rate"_name, .initial = 0.25}>;
+    CHECK(op_at<swept>({}).threshold == 16384);
+    for (double bad : {-0.1, 1.0, 2.0, std::nan("")}) {
+        espalier::named_value const values[] = {{"rate"_name, bad}};
+        espalier::clock const now{.values = {values, 1}};
+        CHECK_THROWS_AS(op_at<swept>(now), espalier::data_error);
+        CHECK_THROWS_AS(op_at<swept_path>(now), espalier::data_error);
+    }
+}

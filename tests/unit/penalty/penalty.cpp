@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Penalties on parameters: gradients against differences, proxes against their definition, packs against numbers.
+#include <espalier/core/policy.hpp>
+#include <espalier/penalty/concept.hpp>
+#include <espalier/penalty/elastic_net.hpp>
+#include <espalier/penalty/group_lasso.hpp>
+#include <espalier/penalty/l1.hpp>
+#include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/proximal.hpp>
+#include <espalier/schedule/linear.hpp>
+#include <espalier/schedule/runtime.hpp>
+
+#include <support/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace pen = espalier::penalty;
+using espalier::op_at;
+using espalier::pack;
+using namespace espalier::literals;
+
+namespace {
+
+template <class P> void check_element() {
+    auto const op = op_at<P>({});
+    for (double w : {-3.0, -0.7, -1e-2, 1e-2, 0.4, 5.0}) {
+        double const h = 1e-4;
+        double const slope = (op.value(w + h) - op.value(w - h)) / (2 * h);
+        CHECK(op.gradient(w) == Approx(slope).epsilon(1e-8));
+    }
+    CHECK(op.value(0.0) == 0.0);
+    CHECK(op.gradient(0.0) == 0.0);
+    CHECK(std::isnan(op.value(std::nan(""))));
+
+    // prox(w, rate) minimises value(u) + (u - w)^2 / (2 rate): no point of a fine grid does better
+    for (double rate : {0.1, 1.0, 4.0})
+        for (double w : {-2.0, -0.3, 0.0, 0.05, 0.2, 1.5}) {
+            auto const cost = [&](double u) { return op.value(u) + (u - w) * (u - w) / (2 * rate); };
+            double const best = op.prox(w, rate);
+            double lowest = cost(0.0);
+            for (int k = -4000; k <= 4000; ++k)
+                lowest = std::min(lowest, cost(k * 1e-3));
+            INFO("rate " << rate << " w " << w << " prox " << best);
+            CHECK(cost(best) <= lowest + 1e-15);
+        }
+    CHECK(std::isnan(op.prox(std::nan(""), 0.5)));
+}
+
+template <class P, class T> void check_packs() {
+    using V = espalier::native_pack<T>;
+    constexpr int n = espalier::pack_width<V>;
+    auto const op = op_at<P>({});
+    T w[n];
+    for (int i = 0; i < n; ++i)
+        w[i] = static_cast<T>(0.25 * (i - n / 2));
+    V const pw = V::load(w), value = op.value(pw), gradient = op.gradient(pw), prox = op.prox(pw, V(T(0.5)));
+    T const slack = std::numeric_limits<T>::epsilon(); // one rounding more or less where products are fused
+    for (int i = 0; i < n; ++i) {
+        CHECK(std::fabs(value[i] - op.value(w[i])) <= slack * std::fabs(op.value(w[i])));
+        CHECK(std::fabs(gradient[i] - op.gradient(w[i])) <= slack * std::fabs(op.gradient(w[i])));
+        CHECK(std::fabs(prox[i] - op.prox(w[i], T(0.5))) <= slack * std::fabs(w[i]));
+    }
+}
+
+} // namespace
+
+static_assert(pen::element_penalty<pen::l1<1e-3>> && pen::element_penalty<pen::l2<1>>);
+static_assert(pen::element_penalty<pen::proximal<pen::elastic_net<1e-3, 1e-2f>>>);
+static_assert(pen::group_penalty<pen::group_lasso<1e-3, pen::over::rows>>);
+static_assert(!pen::group_penalty<pen::l1<1e-3>> && !pen::element_penalty<pen::group_lasso<1e-3, pen::over::rows>>);
+static_assert(std::is_same_v<espalier::op_of<pen::l2<1e-4>>, espalier::op_of<pen::l2<1e-3>>>);
+
+TEST_CASE("element penalties: value, gradient, prox", "[penalty]") {
+    check_element<pen::l1<0.3>>();
+    check_element<pen::l2<0.3>>();
+    check_element<pen::elastic_net<0.2, 0.7>>();
+    check_element<pen::elastic_net<0.2, 0.0>>();
+}
+
+TEST_CASE("element penalties: conventions", "[penalty]") {
+    CHECK(op_at<pen::l1<0.5>>({}).value(-3.0) == 1.5);
+    CHECK(op_at<pen::l1<0.5>>({}).gradient(-3.0) == -0.5);
+    CHECK(op_at<pen::l1<0.5>>({}).prox(3.0, 0.1) == Approx(2.95));
+    CHECK(op_at<pen::l1<0.5>>({}).prox(-0.04, 0.1) == 0.0);
+    CHECK(op_at<pen::l2<0.5>>({}).value(-3.0) == 2.25); // with the half
+    CHECK(op_at<pen::l2<0.5>>({}).gradient(-3.0) == -1.5);
+    CHECK(op_at<pen::l2<0.5>>({}).prox(3.0, 1.0) == 2.0);
+    CHECK(op_at<pen::elastic_net<0.5, 2.0>>({}).value(-3.0) == 10.5);
+    CHECK(op_at<pen::elastic_net<0.5, 2.0>>({}).gradient(-3.0) == -6.5);
+    CHECK(op_at<pen::elastic_net<0.5, 2.0>>({}).prox(3.0, 0.5) == Approx(1.375));
+    STATIC_REQUIRE(pen::proximal<pen::l1<0.5>>::name == "proximal_l1");
+    STATIC_REQUIRE(espalier::op_of<pen::proximal<pen::l1<0.5>>>::proximal);
+    CHECK(op_at<pen::proximal<pen::l1<0.5>>>({}).prox(3.0, 0.1) == Approx(2.95));
+}
+
+TEMPLATE_TEST_CASE("element penalties of packs are those of plain numbers", "[penalty]", float, double) {
+    check_packs<pen::l1<0.3>, TestType>();
+    check_packs<pen::l2<0.3>, TestType>();
+    check_packs<pen::elastic_net<0.2, 0.7>, TestType>();
+}
+
+TEST_CASE("group lasso: gradient of the norm, 0 where the norm is 0", "[penalty]") {
+    using lasso = pen::group_lasso<0.3, pen::over::columns, "units"_name>;
+    STATIC_REQUIRE(lasso::op::groups == espalier::group_scope::columns);
+    STATIC_REQUIRE(pen::group_lasso<0.3, pen::over::rows>::op::groups == espalier::group_scope::rows);
+    STATIC_REQUIRE(lasso::group_name == "units"_name);
+    STATIC_REQUIRE(pen::group_lasso<0.3, pen::over::rows>::group_name.empty());
+    auto const op = op_at<lasso>({});
+    std::vector<double> w{0.5, -1.5, 0.0, 2.0};
+    auto const squares = [&] {
+        double s = 0.0;
+        for (double x : w)
+            s += x * x;
+        return s;
+    };
+    for (auto& x : w) {
+        double const kept = x, gradient = op.gradient(x, squares()), h = 1e-5;
+        x = kept + h;
+        double const above = op.group_value(squares());
+        x = kept - h;
+        double const below = op.group_value(squares());
+        x = kept;
+        CHECK(gradient == Approx((above - below) / (2 * h)).margin(1e-10));
+    }
+    CHECK(op.gradient(0.0, 0.0) == 0.0);
+    CHECK(op.gradient(1.0, 0.0) == 0.0);
+    CHECK(op.group_value(0.0) == 0.0);
+    CHECK(op.gradient(1e-150, 1e-300) == Approx(0.3));
+    using V = pack<float, 16>;
+    V const x = V::iota(-7.0f), norm = V::iota(0.0f);
+    V const g = op.gradient(x, norm), value = op.group_value(norm);
+    for (int i = 0; i < 16; ++i) {
+        CHECK(g[i] == op.gradient(x[i], norm[i]));
+        CHECK(value[i] == op.group_value(norm[i]));
+    }
+}
+
+TEST_CASE("coefficients follow their schedule and are checked", "[penalty]") {
+    using growing = pen::l1<espalier::schedule::linear{.from = 0.0, .to = 1.0, .steps = 4}>;
+    CHECK(op_at<growing>(espalier::clock{.step = 1}).coefficient == 0.25);
+    using swept = espalier::schedule::runtime;
+    espalier::named_value const bad[] = {{"c"_name, -1.0}};
+    espalier::clock const now{.values = {bad, 1}};
+    CHECK(op_at<pen::l2<swept{.name = "c"_name, .initial = 0.5}>>({}).coefficient == 0.5);
+    CHECK_THROWS_AS((op_at<pen::l1<swept{.name = "c"_name}>>(now)), espalier::data_error);
+    CHECK_THROWS_AS((op_at<pen::l2<swept{.name = "c"_name}>>(now)), espalier::data_error);
+    CHECK_THROWS_AS((op_at<pen::elastic_net<1.0, swept{.name = "c"_name}>>(now)), espalier::data_error);
+    CHECK_THROWS_AS((op_at<pen::group_lasso<swept{.name = "c"_name}, pen::over::rows>>(now)), espalier::data_error);
+}
