@@ -39,10 +39,11 @@ inline constexpr int widest_transposed_row = 64;
 /// Wider rows than this would need megabytes of stack.
 inline constexpr int widest_row = 1 << 16;
 
-/// How rows of N columns of T are worked on.
-template <class T, int N> struct row_plan {
+/// How rows of N columns of T are worked on. `Value` is never given: functions have it as their last parameter so that
+/// objects compiled for different machines do not share an instantiation (see core/pack.hpp).
+template <class T, int N, class Value = native_pack<T>> struct row_plan {
     static_assert(N <= widest_row, "espalier: the row form on the CPU takes at most 65536 columns");
-    using value = native_pack<T>;
+    using value = Value;
     static constexpr int width = pack_width<value>;
     static constexpr bool transposed = N <= widest_transposed_row;
     static constexpr int rows = transposed ? width : 1; ///< rows of one step
@@ -126,9 +127,9 @@ template <int N, int W, class Body> ESPALIER_FN void for_column_blocks(Body cons
 
 /// The rows source(0) ... source(count - 1) as one `row`; the elements of the others are 0. The source's numbers are T,
 /// or float where T is double. A function of its own: every loss and activation of one width shares it.
-template <class T, int N, class Source>
-[[gnu::noinline]] void load_rows(Source source, int count, typename row_plan<T, N>::row& x) {
-    using plan = row_plan<T, N>;
+template <class T, int N, class Source, class Value = native_pack<T>>
+[[gnu::noinline]] void load_rows(Source source, int count, typename row_plan<T, N, Value>::row& x) {
+    using plan = row_plan<T, N, Value>;
     using P = typename plan::value;
     constexpr int W = plan::width;
     if constexpr (plan::transposed) {
@@ -173,9 +174,9 @@ template <class T, int N, class Source>
 }
 
 /// Writes `x` to the rows target(0) ... target(count - 1).
-template <class T, int N, class Target>
-[[gnu::noinline]] void store_rows(Target target, int count, typename row_plan<T, N>::row const& x) {
-    using plan = row_plan<T, N>;
+template <class T, int N, class Target, class Value = native_pack<T>>
+[[gnu::noinline]] void store_rows(Target target, int count, typename row_plan<T, N, Value>::row const& x) {
+    using plan = row_plan<T, N, Value>;
     constexpr int W = plan::width;
     if constexpr (plan::transposed) {
         detail::for_column_blocks<N, W>([&](int block, auto columns) {

@@ -114,8 +114,8 @@ inline index_t check_rows(std::string_view loss, rows const& batch, int columns,
 }
 
 /// The pass itself, as a type so that its parts share what they know.
-template <class T, int N, class Loss> struct row_loss_pass {
-    using plan = row_plan<T, N>;
+template <class T, int N, class Loss, class Value> struct row_loss_pass {
+    using plan = row_plan<T, N, Value>;
     using P = typename plan::value;
     using row_type = typename plan::row;
     static constexpr int step_rows = plan::rows;
@@ -276,9 +276,9 @@ template <class T, int N, class Loss> struct row_loss_pass {
 /// Throws, before anything is written: `shape_error` when extents do not fit; `data_error` when a label or a sample is
 /// out of range, when the loss needs labels, targets or sample ids that are not there, or when its numbers make no
 /// sense. A loss or gradient that is not finite is the caller's to judge.
-template <class T, int N, class Loss>
+template <class T, int N, class Loss, class Value = native_pack<T>>
 loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch, loss_buffers<T> const& buffers = {}) {
-    using pass = detail::row_loss_pass<T, N, Loss>;
+    using pass = detail::row_loss_pass<T, N, Loss, Value>;
     static_assert(loss::evaluates_rows<Loss, typename pass::plan::group, typename pass::P, N>,
                   "espalier: a loss needs `T evaluate(group, z, target, dz, state) const`; see loss/concept.hpp");
     constexpr std::string_view name = Loss::name;

@@ -24,20 +24,20 @@ inline void expect_columns(char const* what, index_t given_rows, index_t given_c
 }
 
 // Never inlined, so that the same rows give the same bits however a matrix is cut.
-template <class T, int N, class Activation>
+template <class T, int N, class Activation, class Value>
 [[gnu::noinline]] void map_rows(rows_at<T const> const& x, rows_at<T> const& y, int count) {
-    typename row_plan<T, N>::row row;
+    typename row_plan<T, N, Value>::row row;
     load_rows<T, N>(x, count, row);
-    Activation::forward(typename row_plan<T, N>::group{}, row);
+    Activation::forward(typename row_plan<T, N, Value>::group{}, row);
     store_rows<T, N>(y, count, row);
 }
 
-template <class T, int N, class Activation>
+template <class T, int N, class Activation, class Value>
 [[gnu::noinline]] void pull_rows(rows_at<T const> const& y, rows_at<T> const& dy, int count) {
-    typename row_plan<T, N>::row value, gradient;
+    typename row_plan<T, N, Value>::row value, gradient;
     load_rows<T, N>(y, count, value);
     load_rows<T, N>(rows_at<T const>{dy.base, dy.stride}, count, gradient);
-    Activation::backward(typename row_plan<T, N>::group{}, value, gradient);
+    Activation::backward(typename row_plan<T, N, Value>::group{}, value, gradient);
     store_rows<T, N>(dy, count, gradient);
 }
 
@@ -45,27 +45,27 @@ template <class T, int N, class Activation>
 
 /// y = f(x) row by row for matrices [rows][N]; `y` may be `x`. Any split of the rows gives the same bits.
 /// Throws `shape_error` when the extents do not fit.
-template <class T, int N, activation::row_activation Activation>
+template <class T, int N, activation::row_activation Activation, class Value = native_pack<T>>
 void row_forward(matrix_view<T const> x, matrix_view<T> y) {
     detail::expect_columns("the input of a row activation", x.rows, x.columns, x.rows, N);
     detail::expect_columns("the output of a row activation", y.rows, y.columns, x.rows, N);
-    constexpr int step = row_plan<T, N>::rows;
+    constexpr int step = row_plan<T, N, Value>::rows;
     for (index_t first = 0; first < x.rows; first += step) {
         int const count = x.rows - first < step ? static_cast<int>(x.rows - first) : step;
-        detail::map_rows<T, N, Activation>({x.row(first), x.stride}, {y.row(first), y.stride}, count);
+        detail::map_rows<T, N, Activation, Value>({x.row(first), x.stride}, {y.row(first), y.stride}, count);
     }
 }
 
 /// dy <- the gradient with respect to the activation's input, from its output y.
 /// Throws `shape_error` when the extents do not fit.
-template <class T, int N, activation::row_activation Activation>
+template <class T, int N, activation::row_activation Activation, class Value = native_pack<T>>
 void row_backward(matrix_view<T const> y, matrix_view<T> dy) {
     detail::expect_columns("the output of a row activation", y.rows, y.columns, y.rows, N);
     detail::expect_columns("the gradient of a row activation", dy.rows, dy.columns, y.rows, N);
-    constexpr int step = row_plan<T, N>::rows;
+    constexpr int step = row_plan<T, N, Value>::rows;
     for (index_t first = 0; first < y.rows; first += step) {
         int const count = y.rows - first < step ? static_cast<int>(y.rows - first) : step;
-        detail::pull_rows<T, N, Activation>({y.row(first), y.stride}, {dy.row(first), dy.stride}, count);
+        detail::pull_rows<T, N, Activation, Value>({y.row(first), y.stride}, {dy.row(first), dy.stride}, count);
     }
 }
 
@@ -83,12 +83,13 @@ struct hit_count {
 /// Counts the hits of the rows of `z` [rows][N]. Rows with a label below 0 do not count; in a mixed row it is the label
 /// with the larger share that has to be hit. Throws `shape_error` when the extents do not fit, `data_error` when there
 /// are no labels.
-template <class T, int N> hit_count count_hits(matrix_view<T const> z, rows const& batch) {
+template <class T, int N, class Value = native_pack<T>>
+hit_count count_hits(matrix_view<T const> z, rows const& batch) {
     detail::expect_columns("the matrix of logits", z.rows, z.columns, batch.count, N);
     hit_count result;
     if (batch.count == 0) return result;
     if (!batch.label) throw data_error("hits are counted against labels, and the batch has none");
-    using plan = row_plan<T, N>;
+    using plan = row_plan<T, N, Value>;
     for (index_t first = 0; first < z.rows; first += plan::rows) {
         int const count = z.rows - first < plan::rows ? static_cast<int>(z.rows - first) : plan::rows;
         typename plan::row x;
