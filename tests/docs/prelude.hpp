@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the code blocks of the pages include unless they are complete programs.
+#pragma once
+
+#if !defined(ESPALIER_DOCS_EMPTY_PRELUDE)
+
+#include <espalier/espalier.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#else
+
+namespace espalier {} // for the test of the extraction itself
+
+#endif
