@@ -36,7 +36,9 @@ set(espalier_host ${espalier_warnings} ${espalier_float} ${espalier_arch} ${espa
 target_compile_options(espalier_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${espalier_host};-Wpedantic>")
 target_link_options(espalier_flags INTERFACE ${espalier_sanitizers})
 if(ESPALIER_HAS_CUDA)
+  # nvcc leaves the device's unroll pragmas in what the host compiler sees.
   list(JOIN espalier_host "," espalier_host_joined)
+  string(APPEND espalier_host_joined ",-Wno-unknown-pragmas")
   target_compile_options(espalier_flags INTERFACE
     "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${espalier_host_joined};--Werror=all-warnings>")
 endif()

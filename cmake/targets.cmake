@@ -20,7 +20,6 @@ if(ESPALIER_HAS_CUDA)
     add_library(espalier_kernels STATIC ${espalier_kernel_sources})
     add_library(espalier::kernels ALIAS espalier_kernels)
     set_target_properties(espalier_kernels PROPERTIES EXPORT_NAME kernels POSITION_INDEPENDENT_CODE ON)
-    target_compile_features(espalier_kernels PUBLIC cuda_std_20)
     target_link_libraries(espalier_kernels
       PUBLIC espalier_headers CUDA::cudart CUDA::cublasLt
       PRIVATE $<BUILD_INTERFACE:espalier_flags>)
