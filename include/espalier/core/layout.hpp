@@ -55,6 +55,10 @@ struct footprint {
                 a.group_sets + b.group_sets, a.tape + b.tape,      a.tensors + b.tensors,
                 a.terms + b.terms,           a.streams + b.streams};
     }
+    friend constexpr footprint operator*(int n, footprint const& a) {
+        return {n * a.parameters, n * a.state,   n * a.mask_words, n * a.group_sets,
+                n * a.tape,       n * a.tensors, n * a.terms,      n * a.streams};
+    }
     friend constexpr bool operator==(footprint const&, footprint const&) = default;
 };
 

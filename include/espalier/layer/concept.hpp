@@ -19,6 +19,7 @@
 //         static constexpr shape input, output;
 //         static constexpr bool passes_through;     // output is input: no memory, no work
 //         static constexpr int growth;              // rows out for one row in while training
+//         static constexpr bool reads_output;       // backward reads y: whoever owns y must keep it
 //         static constexpr bool needs_global_norm;  // a transform reads the norm of all gradients
 //         static constexpr bool prunes;             // masks are selected anew on a schedule
 //         struct numbers;                           // ops with the numbers of one step: this layer's part of the step
@@ -44,6 +45,7 @@
 #include <espalier/core/rows.hpp>
 #include <espalier/core/shape.hpp>
 #include <espalier/core/update.hpp>
+#include <espalier/prune/select.hpp>
 
 #include <cstddef>
 #include <string>
@@ -119,17 +121,14 @@ struct update_numbers {
     update_numbers after(int tensors) const { return {rates ? rates + tensors : nullptr, global_norm}; }
 };
 
-/// Memory that pruning events work on: the tensors whose selection spans the network, gathered by a walk.
+/// A walk that selects masks anew where that is due. Selections within one tensor are made on the way; tensors whose
+/// selection spans the network are gathered, and selected afterwards by `select_global`.
 template <class T> struct prune_walk {
     clock now{};
-    bool due = false; ///< some mask was or must be selected anew
-    struct piece {
-        T const* weights;
-        index_t size;
-        std::uint32_t* mask;
-        double sparsity;
-    };
-    std::vector<piece> global;
+    bool due = false; ///< some mask was selected anew
+    std::vector<prune::piece<T>> global;
+    double sparsity = 0.0;
+    void (*select_global)(std::vector<prune::piece<T>> const&, double sparsity) = nullptr;
 };
 
 /// Stands in for a layer that failed its check, so that one mistake gives one message.
@@ -138,6 +137,7 @@ template <shape In, shape Out> struct invalid_layer {
     static constexpr shape output = Out;
     static constexpr bool passes_through = false;
     static constexpr int growth = 1;
+    static constexpr bool reads_output = false;
     static constexpr bool needs_global_norm = false;
     static constexpr bool prunes = false;
     struct numbers {};

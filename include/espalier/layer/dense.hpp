@@ -36,6 +36,7 @@ template <shape In, int Out, class... Ps> struct bound_dense {
     using bias = tensor_part<role::bias, 1, Out, initial::zeros, Ps...>;
     using epilogue = epilogue_part<Out, Ps...>;
 
+    static constexpr bool reads_output = epilogue::row_form;
     static constexpr bool needs_global_norm =
         kernel::rule::needs_global_norm || (has_bias && bias::rule::needs_global_norm);
     static constexpr bool prunes = !std::is_void_v<typename kernel::prune_policy>;
@@ -84,7 +85,10 @@ template <shape In, int Out, class... Ps> struct bound_dense {
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
         using product = pick<axis::product, void, Ps...>;
         master_of<T>* const bias_gradient = has_bias && Want.parameters ? bias_memory(m).gradients : nullptr;
-        epilogue::backward(context, n.epilogue_op, epilogue_memory(m), batch, y, dy, bias_gradient);
+        auto const em = epilogue_memory(m);
+        epilogue::backward(context, n.epilogue_op, em, batch,
+                           matrix_view<T const>(epilogue::template before<Context::behaviour>(em, dy)), y, dy,
+                           bias_gradient);
         matrix_view<T const> const dz = dy;
         if constexpr (Want.parameters)
             context.device.template product_weight_gradient<product>(

@@ -5,6 +5,7 @@
 #include <espalier/activation/identity.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/error.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/dropout/none.hpp>
 #include <espalier/initial/he_normal.hpp>
@@ -125,11 +126,24 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
             walk.due = true;
             double const sparsity = prune_policy::sparsity(walk.now);
             if constexpr (prune_policy::selection::global)
-                walk.global.push_back({m.parameters, count, m.masks, sparsity});
+                gather(walk, m, sparsity);
             else
                 prune_policy::select(matrix_view<master_of<T> const>{m.parameters, Rows, Columns, Columns}, sparsity,
                                      m.masks);
         }
+    }
+
+    /// Adds the tensor to those that are selected together: one sparsity and one criterion for all of them.
+    template <class T> static void gather(prune_walk<master_of<T>>& walk, layer_memory<T> const& m, double sparsity) {
+        auto const select =
+            &prune::select_threshold<typename prune_policy::criterion_type, std::vector<prune::piece<master_of<T>>>>;
+        if (!walk.global.empty() && (walk.sparsity != sparsity || walk.select_global != select))
+            throw data_error("prune: tensors that are selected over the whole network need one criterion and one "
+                             "schedule; two layers give different ones at step " +
+                             std::to_string(walk.now.step));
+        walk.sparsity = sparsity;
+        walk.select_global = select;
+        walk.global.push_back({m.parameters, count, m.masks});
     }
 
     static void describe(layer_report& report, std::string const& path, std::string const& name) {
@@ -196,10 +210,13 @@ template <index_t Width, class... Ps> struct epilogue_part {
         return op;
     }
 
-    /// Tape: the input of the epilogue, and the column sums of its penalties.
-    template <class T> static constexpr footprint size() {
+    /// Tape: the column sums of the penalties, and the input of the epilogue unless somebody else keeps it.
+    template <class T, bool KeepsInput = true> static constexpr footprint size() {
         footprint f;
-        if (pass_follows<mode::train>) f.tape = row_block<T>(Width) + fixed_block<master_of<T>>(sums_size);
+        if (pass_follows<mode::train>) {
+            f.tape = fixed_block<master_of<T>>(sums_size);
+            if (KeepsInput) f.tape = f.tape + row_block<T>(Width);
+        }
         f.terms = train_op::penalty_count;
         f.streams = 1;
         return f;
@@ -210,13 +227,13 @@ template <index_t Width, class... Ps> struct epilogue_part {
     /// Where the product should leave its result: the output itself when no pass follows.
     template <mode Mode, class T> static matrix_view<T> before(layer_memory<T> const& m, matrix_view<T> y) {
         if constexpr (pass_follows<Mode>)
-            return {m.template tape_block<T>({}), y.rows, Width, Width};
+            return {m.template tape_block<T>(fixed_block<master_of<T>>(sums_size)), y.rows, Width, Width};
         else
             return y;
     }
 
     template <class T> static epilogue_statistics<master_of<T>> statistics(layer_memory<T> const& m) {
-        return {m.terms, m.template tape_block<master_of<T>>(row_block<T>(Width)), sums_stride};
+        return {m.terms, m.template tape_block<master_of<T>>({}), sums_stride};
     }
 
     template <class Context, class T>
@@ -233,16 +250,16 @@ template <index_t Width, class... Ps> struct epilogue_part {
             context.device.epilogue_forward(op, z, y, context.site(m.stream, purpose::dropout), batch, statistics(m));
     }
 
-    /// Overwrites dy with the gradient of the epilogue's input and leaves its column sums in `bias_gradient`.
+    /// Overwrites dy with the gradient of the epilogue's input z and leaves its column sums in `bias_gradient`.
     template <class Context, class T>
     static void backward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
-                         matrix_view<T const> y, matrix_view<T> dy, master_of<T>* bias_gradient) {
+                         matrix_view<T const> z, matrix_view<T const> y, matrix_view<T> dy,
+                         master_of<T>* bias_gradient) {
         matrix_view<T const> const upstream = dy;
         if constexpr (row_form) context.device.template row_backward<activation_op, Width>(y, dy);
         if constexpr (!pass_follows<Context::behaviour>) {
             if (bias_gradient) context.device.column_sums(upstream, bias_gradient);
         } else {
-            matrix_view<T const> const z = before<Context::behaviour>(m, dy);
             if constexpr (Context::behaviour == mode::evaluate)
                 context.device.epilogue_backward(evaluate_op{op.activation, {}, {}}, z, upstream, dy, bias_gradient,
                                                  random_site{}, batch, epilogue_statistics<master_of<T>>{});
@@ -252,9 +269,9 @@ template <index_t Width, class... Ps> struct epilogue_part {
         }
     }
 
-    static void describe(layer_report& report, std::string const& path) {
+    template <bool KeepsInput = true> static void describe(layer_report& report, std::string const& path) {
         describe_terms(report, path, penalty_policies{});
-        report.at = report.at + size<float>();
+        report.at = report.at + size<float, KeepsInput>();
     }
 
     static void list(std::vector<std::string>& out) {

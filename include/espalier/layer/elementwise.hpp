@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Activation, dropout and activation penalties without a product.
 #pragma once
 
 #include <espalier/layer/check.hpp>
@@ -12,29 +13,26 @@ namespace detail {
 template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In> {
     using epilogue = epilogue_part<In.size(), Ps...>;
     static constexpr bool passes_through = !epilogue::row_form && !epilogue::template pass_follows<mode::train>;
+    static constexpr bool reads_output = epilogue::row_form;
 
     using numbers = typename epilogue::train_op;
     static numbers at(clock const& now) { return epilogue::at(now); }
 
-    // The layer's input stays in the tape of whoever wrote it, so the epilogue's own copy is not needed.
-    template <class T> static constexpr footprint size() {
-        footprint f = epilogue::template size<T>();
-        return f;
-    }
+    // The input stays with whoever wrote it.
+    template <class T> static constexpr footprint size() { return epilogue::template size<T, false>(); }
 
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
-        matrix_view<T> const z = epilogue::template before<Context::behaviour>(m, y);
-        context.device.copy(x, z);
-        epilogue::forward(context, n, m, batch, matrix_view<T const>(z), y);
+        if constexpr (!epilogue::template pass_follows<Context::behaviour>) context.device.copy(x, y);
+        epilogue::forward(context, n, m, batch, x, y);
     }
 
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
-                         matrix_view<T const>, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
+                         matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
         if constexpr (Want.inputs) {
-            epilogue::backward(context, n, m, batch, y, dy, static_cast<master_of<T>*>(nullptr));
+            epilogue::backward(context, n, m, batch, x, y, dy, static_cast<master_of<T>*>(nullptr));
             context.device.copy(matrix_view<T const>(dy), dx);
         }
     }
@@ -48,19 +46,14 @@ template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In
         line.depth = report.depth;
         epilogue::list(line.policies);
         report.layers.push_back(line);
-        epilogue::describe(report, path);
+        epilogue::template describe<false>(report, path);
     }
-};
-
-template <shape In, class Inherited, class... Ps> struct bind_elementwise;
-template <shape In, class... Inherited, class... Ps> struct bind_elementwise<In, type_list<Inherited...>, Ps...> {
-    using type = bound_elementwise<In, Ps...>;
 };
 
 } // namespace detail
 
 /// y = factor * activation(x): activation, dropout and activation penalties on their own, after a layer that has no
-/// epilogue or before a head that is run several times. Inherited policies do not reach it.
+/// epilogue or before a head that is run several times. Inherited policies do not reach it. One pass.
 template <class... Ps> struct elementwise {
     static constexpr std::string_view name = "elementwise";
     using axes = type_list<axis::activation, axis::dropout, axis::activation_penalty>;
@@ -71,7 +64,7 @@ template <class... Ps> struct elementwise {
         else
             return detail::policy_checks<Where, elementwise, axes, Ps...>::run();
     }
-    template <shape In, class Inherited> using bind = typename detail::bind_elementwise<In, Inherited, Ps...>::type;
+    template <shape In, class Inherited> using bind = detail::bound_elementwise<In, Ps...>;
 };
 
 } // namespace espalier

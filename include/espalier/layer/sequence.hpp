@@ -73,6 +73,10 @@ template <std::size_t... I, class... Layers> struct bound_sequence<std::index_se
         return p;
     }();
 
+    static constexpr bool reads_output = [] {
+        bool const each[] = {Layers::reads_output...};
+        return last >= 0 && each[last < 0 ? 0 : last];
+    }();
     static constexpr bool needs_global_norm = any_of({Layers::needs_global_norm...});
     static constexpr bool prunes = any_of({Layers::prunes...});
 

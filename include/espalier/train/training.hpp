@@ -6,6 +6,8 @@
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/loss/concept.hpp>
 #include <espalier/network/network.hpp>
+#include <espalier/prune/select.hpp>
+#include <espalier/train/tiled_rows.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -62,7 +64,9 @@ public:
              std::vector<rate_rule> const& rates = {})
         : net_(&net), loss_(std::move(loss)), optimizer_(std::move(optimizer)), gradients_(size.parameters),
           moments_(moments * size.parameters), outputs_(net.capacity() * layer::growth * Network::output_width),
+          output_gradients_(layer::reads_output ? outputs_.size() : 0),
           loss_state_(loss::per_sample_state<Loss> ? samples * Network::output_width : 0), samples_(samples),
+          tiles_(net.capacity(), layer::growth, loss::needs_dense_target<Loss> ? Network::output_width : 0),
           terms_(static_cast<std::size_t>(size.terms) + 1), rates_(static_cast<std::size_t>(size.tensors)) {
         optimizer_.validate();
         set_rates(rates);
@@ -178,23 +182,28 @@ private:
 
     double loss_of(batch_view<scalar> const& batch, matrix_view<scalar const> y, matrix_view<scalar> gradient) {
         cpu::loss_buffers<scalar> buffers;
-        buffers.dense_targets = batch.targets;
+        bool const grown = y.rows != batch.tags.count;
+        buffers.dense_targets = grown ? tiles_.targets(batch.targets) : batch.targets;
         buffers.gradient = gradient;
         if constexpr (loss::per_sample_state<Loss>)
             if (gradient.data)
                 buffers.state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
-        return cpu::row_loss<scalar, static_cast<int>(Network::output_width)>(loss_, y, batch.tags, buffers).value;
+        return cpu::row_loss<scalar, static_cast<int>(Network::output_width)>(
+                   loss_, y, grown ? tiles_.tags(batch.tags) : batch.tags, buffers)
+            .value;
     }
 
     template <differentiate Want>
     double differentiate_loss(typename layer::numbers const& numbers, batch_view<scalar> const& batch,
                               matrix_view<scalar> dx) {
         matrix_view<scalar> const y = train_forward(numbers, batch);
-        double const value = loss_of(batch, y, y);
+        matrix_view<scalar> const dy =
+            layer::reads_output ? matrix_view<scalar>{output_gradients_.data(), y.rows, y.columns, y.stride} : y;
+        double const value = loss_of(batch, y, dy);
         terms_[0] = value;
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
         layer::template backward<Want>(context, numbers, memory(), batch.tags, batch.inputs,
-                                       matrix_view<scalar const>(y), y, dx);
+                                       matrix_view<scalar const>(y), dy, dx);
         return value;
     }
 
@@ -219,7 +228,7 @@ private:
             prune_.global.clear();
             auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
             layer::prune(context, prune_, memory());
-            if (!prune_.global.empty()) prune_globally(prune_);
+            if (!prune_.global.empty()) prune_.select_global(prune_.global, prune_.sparsity);
             if (prune_.due) net_->refresh(clock_);
         }
     }
@@ -231,8 +240,10 @@ private:
     buffer<wide> gradients_;
     buffer<wide> moments_;
     buffer<scalar> outputs_;
+    buffer<scalar> output_gradients_; ///< empty when the gradient may overwrite the outputs
     buffer<scalar> loss_state_;
     index_t samples_ = 0;
+    detail::tiled_rows tiles_;
     std::vector<double> terms_;
     std::vector<tensor_rates> rates_;
     prune_walk<wide> prune_;

@@ -6,8 +6,11 @@
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
+#include <espalier/device/cpu/batch_norm.hpp>
 #include <espalier/device/cpu/buffer.hpp>
+#include <espalier/device/cpu/dispatch.hpp>
 #include <espalier/device/cpu/epilogue.hpp>
+#include <espalier/device/cpu/row_gate.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/device/cpu/row_map.hpp>
 
@@ -83,6 +86,77 @@ template <class Product = product::eigen> struct basic_cpu {
     void fill_mask(std::uint32_t* mask, index_t n) {
         for (index_t i = 0; i < (n + 31) / 32; ++i)
             mask[i] = ~std::uint32_t{0};
+    }
+
+    template <class T> void column_moments(matrix_view<T const> x, T* mean, T* variance) {
+        espalier::cpu::column_moments(x, mean, variance);
+    }
+    template <class T>
+    void normalise(matrix_view<T const> x, T const* mean, T const* variance, T const* scale, T const* shift,
+                   double epsilon, matrix_view<T> y) {
+        espalier::cpu::normalise(x, mean, variance, scale, shift, epsilon, y);
+    }
+    template <class T>
+    void normalise_backward(matrix_view<T const> x, matrix_view<T const> dy, T const* mean, T const* variance,
+                            T const* scale, double epsilon, bool through_statistics, T* dscale, T* dshift,
+                            matrix_view<T> dx) {
+        espalier::cpu::normalise_backward(x, dy, mean, variance, scale, epsilon, through_statistics, dscale, dshift,
+                                          dx);
+    }
+    template <class T>
+    void running_moments(T const* mean, T const* variance, index_t columns, index_t const* row_count, double momentum,
+                         T* running) {
+        espalier::cpu::running_moments(mean, variance, columns, *row_count, momentum, running);
+    }
+
+    template <class Gate, class T, class Op>
+    double route(Op const& op, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts) {
+        return espalier::cpu::route<T, Gate>(op, logits, weights, experts);
+    }
+    template <class Gate, class T, class Op>
+    void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<T const> weights,
+                        matrix_view<std::int32_t const> experts, matrix_view<T const> dweights,
+                        matrix_view<T> dlogits) {
+        espalier::cpu::route_backward<T, Gate>(op, logits, weights, experts, dweights, dlogits);
+    }
+    template <class T>
+    void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
+                     int expert_count, index_t granule, espalier::cpu::pair_table const& table) {
+        espalier::cpu::build_pairs(weights, experts, batch, expert_count, granule, table);
+    }
+    template <class T, class Output>
+    void combine(matrix_view<T const> weights, matrix_view<T> y, Output const& output) {
+        espalier::cpu::combine(weights, y, output);
+    }
+    template <class T, class Output>
+    void weight_gradients(matrix_view<T const> weights, matrix_view<T const> dy, matrix_view<T> dweights,
+                          Output const& output) {
+        espalier::cpu::weight_gradients(weights, dy, dweights, output);
+    }
+    /// d_i = weight of expert e in row i * dy of that row, for the rows of `row` (all rows in order when it is null).
+    template <class T>
+    void expert_gradient(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, int expert,
+                         std::int32_t const* row, matrix_view<T const> dy, matrix_view<T> d) {
+        for (index_t i = 0; i < d.rows; ++i) {
+            index_t const r = row ? row[i] : i;
+            T factor = T(0);
+            for (index_t s = 0; s < weights.columns; ++s)
+                if ((experts.data ? experts(r, s) : static_cast<std::int32_t>(s)) == expert) factor += weights(r, s);
+            T const* const from = dy.row(r);
+            T* const to = d.row(i);
+            for (index_t c = 0; c < d.columns; ++c)
+                to[c] = factor * from[c];
+        }
+    }
+    /// to_i = from_row[i]
+    template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
+        for (index_t i = 0; i < to.rows; ++i)
+            std::memcpy(to.row(i), from.row(row[i]), static_cast<std::size_t>(to.columns) * sizeof(T));
+    }
+    /// to_row[i] += from_i; `row` null: to += from
+    template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
+        for (index_t i = 0; i < from.rows; ++i)
+            espalier::cpu::detail::add_scaled(to.row(row ? row[i] : i), from.row(i), T(1), from.columns);
     }
 
     template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {

@@ -33,20 +33,34 @@ template <class Optimizer, class Rule, class T> struct update_loop {
     static constexpr int moments = Optimizer::moments;
     static constexpr int value_count = Rule::penalty_count + 1;
 
-    Optimizer const optimizer;
-    Rule const rule;
+    Optimizer const& optimizer;
+    Rule const& rule;
     update_segment<T> const& s;
-    P const learning_rate;
-    P const decay;
-    P const global_norm;
 
-    update_loop(Optimizer const& o, Rule const& r, update_segment<T> const& segment)
-        : optimizer(o), rule(r), s(segment), learning_rate(static_cast<T>(o.rate() * segment.rates.learning_rate)),
-          decay(static_cast<T>(segment.rates.decay)), global_norm(static_cast<T>(segment.global_norm)) {}
+    /// What one pack of weights needs besides its place. A strip makes its own copy: read through a pointer, every
+    /// number would have to be loaded and converted again after each store to the weights, which might have changed it.
+    struct constants {
+        Optimizer optimizer;
+        Rule rule;
+        update_segment<T> s;
+        P learning_rate;
+        P decay;
+        P global_norm;
+    };
+    constants make_constants() const {
+        return {optimizer,
+                rule,
+                s,
+                P(static_cast<T>(optimizer.rate() * s.rates.learning_rate)),
+                P(static_cast<T>(s.rates.decay)),
+                P(static_cast<T>(s.global_norm))};
+    }
 
     /// One pack of weights at element i; `count` of its lanes are weights.
     template <bool Partial, class Norm>
-    ESPALIER_FN P element(index_t i, int count, std::uint16_t const* draws, Norm const& norm, P* sums) const {
+    ESPALIER_FN static P element(constants const& k, index_t i, int count, std::uint16_t const* draws, Norm const& norm,
+                                 P* sums) {
+        auto const& s = k.s;
         auto const get = [&](T const* p) {
             if constexpr (Partial)
                 return P::load(p, count);
@@ -65,20 +79,21 @@ template <class Optimizer, class Rule, class T> struct update_loop {
             moment[m] = get(s.moments + m * s.moment_stride + i);
         mask_of<P> keep(true);
         if constexpr (Rule::uses_mask) keep = load_mask<P>(s.mask, i);
-        transform_element<P, bits_of<P>> about{w, P(T(0)), bits_of<P>(0), global_norm};
+        transform_element<P, bits_of<P>> about{w, P(T(0)), bits_of<P>(0), k.global_norm};
         if constexpr (Rule::needs_reference) about.reference = get(s.reference + i);
         if constexpr (Rule::draws) about.bits = load_bits<P>(draws);
-        P const next = update_element(optimizer, rule, w, get(s.gradients + i), moment, learning_rate, decay, keep,
-                                      about, norm, [&](int k, P const& v) {
+        P const next = update_element(k.optimizer, k.rule, w, get(s.gradients + i), moment, k.learning_rate, k.decay,
+                                      keep, about, norm, [&](int penalty, P const& v) {
                                           if constexpr (Partial)
-                                              sums[k] = sums[k] + select(mask_of<P>::first(count), v, P(T(0)));
+                                              sums[penalty] =
+                                                  sums[penalty] + select(mask_of<P>::first(count), v, P(T(0)));
                                           else
-                                              sums[k] = sums[k] + v;
+                                              sums[penalty] = sums[penalty] + v;
                                       });
         put(s.weights + i, next);
         for (int m = 0; m < moments; ++m)
             put(s.moments + m * s.moment_stride + i, moment[m]);
-        if constexpr (Rule::needs_operand) put(s.operands + i, rule.map.effective(next, keep));
+        if constexpr (Rule::needs_operand) put(s.operands + i, k.rule.map.effective(next, keep));
         return next;
     }
 
@@ -90,19 +105,20 @@ template <class Optimizer, class Rule, class T> struct update_loop {
             fill_bits(s.site, std::uint32_t{0}, 1, static_cast<std::uint32_t>(first / 8),
                       static_cast<std::uint32_t>((n + first % 8 + 7) / 8), draws.value);
         std::uint16_t const* const bits = draws.value + first % 8;
+        constants const k = make_constants();
         P sums[value_count];
         for (auto& sum : sums)
             sum = P(T(0));
         index_t i = 0;
         for (; i + lanes <= n; i += lanes)
-            then(i, static_cast<int>(lanes), element<false>(first + i, lanes, bits + i, norm(i, lanes), sums));
+            then(i, static_cast<int>(lanes), element<false>(k, first + i, lanes, bits + i, norm(i, lanes), sums));
         if (i < n) {
             int const rest = static_cast<int>(n - i);
-            then(i, rest, element<true>(first + i, rest, bits + i, norm(i, rest), sums));
+            then(i, rest, element<true>(k, first + i, rest, bits + i, norm(i, rest), sums));
         }
         if (s.values)
-            for (int k = 0; k < Rule::penalty_count; ++k)
-                s.values[k] += static_cast<double>(horizontal_sum(sums[k]));
+            for (int p = 0; p < Rule::penalty_count; ++p)
+                s.values[p] += static_cast<double>(horizontal_sum(sums[p]));
     }
 
     void run() const {
@@ -159,7 +175,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
 /// Updates one tensor. Frozen tensors are the caller's to skip.
 template <class T, class Optimizer, class Rule>
 void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> const& segment) {
-    detail::update_loop<Optimizer, Rule, T>(optimizer, rule, segment).run();
+    detail::update_loop<Optimizer, Rule, T>{optimizer, rule, segment}.run();
 }
 
 /// sum of squares of a tensor in a fixed order, for norms over the whole network.

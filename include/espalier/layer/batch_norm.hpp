@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Batch normalisation.
+#pragma once
+
+#include <espalier/initial/constant.hpp>
+#include <espalier/initial/zeros.hpp>
+#include <espalier/layer/check.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/layer/detail.hpp>
+
+namespace espalier {
+
+/// Numbers of batch normalisation: a structural value, `batch_norm<batch_norm_options{.momentum = 0.01}>`.
+struct batch_norm_options {
+    double momentum = 0.1; ///< share of the new batch in the running statistics
+    double epsilon = 1e-5; ///< added to the variance
+};
+
+namespace detail {
+
+template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_norm {
+    static constexpr shape input = In;
+    static constexpr shape output = In;
+    static constexpr bool passes_through = false;
+    static constexpr int growth = 1;
+    static constexpr bool reads_output = false;
+    static constexpr index_t width = In.size();
+
+    using scale = tensor_part<role::scale, 1, width, initial::constant<1.0>, Ps...>;
+    using shift = tensor_part<role::shift, 1, width, initial::zeros, Ps...>;
+    static constexpr bool needs_global_norm = scale::rule::needs_global_norm || shift::rule::needs_global_norm;
+    static constexpr bool prunes = false;
+
+    struct numbers {
+        typename scale::rule scale_rule;
+        typename shift::rule shift_rule;
+    };
+    static numbers at(clock const& now) { return {scale::at(now), shift::at(now)}; }
+
+    // Tape: mean and variance of the batch, and how many rows it had. State: running mean, running variance.
+    template <class T> static constexpr footprint size() {
+        footprint f = scale::size() + shift::size();
+        f.state = padded(2 * width);
+        f.tape = fixed_block<master_of<T>>(2 * width) + fixed_block<index_t>(1);
+        return f;
+    }
+    template <class T> static constexpr extent work() { return {}; }
+    template <class Device, class T> static std::size_t scratch(index_t) { return 0; }
+
+    template <class T> static layer_memory<T> shift_memory(layer_memory<T> const& m) {
+        return m.child(scale::size(), {});
+    }
+    template <class T> static master_of<T>* moments(layer_memory<T> const& m) {
+        return m.template tape_block<master_of<T>>({});
+    }
+    template <class T> static index_t* counted(layer_memory<T> const& m) {
+        return m.template tape_block<index_t>(fixed_block<master_of<T>>(2 * width));
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const&, layer_memory<T> const& m, rows const&, matrix_view<T const> x,
+                        matrix_view<T> y) {
+        master_of<T>* mean = m.state;
+        if constexpr (Context::behaviour == mode::train) {
+            mean = moments(m);
+            context.device.column_moments(x, mean, mean + width);
+            *counted(m) = x.rows;
+        }
+        context.device.normalise(x, mean, mean + width, m.parameters, shift_memory(m).parameters, Options.epsilon, y);
+    }
+
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const&, layer_memory<T> const& m, rows const&,
+                         matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
+        constexpr bool train = Context::behaviour == mode::train;
+        master_of<T> const* const mean = train ? moments(m) : m.state;
+        context.device.normalise_backward(x, matrix_view<T const>(dy), mean, mean + width, m.parameters,
+                                          Options.epsilon, train, Want.parameters ? m.gradients : nullptr,
+                                          Want.parameters ? shift_memory(m).gradients : nullptr,
+                                          Want.inputs ? dx : matrix_view<T>{});
+    }
+
+    // The running statistics change here and not in forward: a step whose loss is not finite leaves them alone.
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        scale::update(context, optimizer, n.scale_rule, m, given);
+        shift::update(context, optimizer, n.shift_rule, shift_memory(m), given.after(1));
+        if constexpr (!std::is_same_v<Optimizer, no_step>)
+            context.device.running_moments(moments(m), moments(m) + width, width, counted(m), Options.momentum,
+                                           m.state);
+    }
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        scale::initialise(context, m);
+        shift::initialise(context, shift_memory(m));
+        context.device.initialise(
+            [](matrix_view<master_of<T>> w, random_site const&) {
+                for (index_t c = 0; c < width; ++c) {
+                    w.data[c] = master_of<T>(0);
+                    w.data[width + c] = master_of<T>(1);
+                }
+            },
+            matrix_view<master_of<T>>{m.state, 2, width, width}, random_site{});
+    }
+    template <class... Arguments> static void prune(Arguments&&...) {}
+    static void describe(layer_report& report, std::string const& path) {
+        layer_info line;
+        line.path = path;
+        line.kind = "batch_norm";
+        line.input = In;
+        line.output = In;
+        line.parameters = 2 * width;
+        line.flops = 2.0 * static_cast<double>(width);
+        line.depth = report.depth;
+        report.layers.push_back(line);
+        for (int i = 0; i < 2; ++i) {
+            tensor_info t;
+            t.name = path + (i == 0 ? ".running_mean" : ".running_variance");
+            t.layer = report.top_layer;
+            t.tensor_role = role::statistic;
+            t.rows = 1;
+            t.columns = width;
+            t.offset = report.at.state + i * width;
+            t.trained = false;
+            t.vector = true;
+            report.tensors.push_back(t);
+        }
+        scale::describe(report, path, "scale");
+        shift::describe(report, path, "shift");
+        footprint rest;
+        rest.state = padded(2 * width);
+        report.at = report.at + rest;
+    }
+};
+
+template <shape In, batch_norm_options Options, class Inherited, class... Ps> struct bind_batch_norm;
+template <shape In, batch_norm_options Options, class... Inherited, class... Ps>
+struct bind_batch_norm<In, Options, type_list<Inherited...>, Ps...> {
+    using type = bound_batch_norm<In, Options, Ps..., Inherited...>;
+};
+
+} // namespace detail
+
+/// y = scale (x - mean) / sqrt(variance + epsilon) + shift, per column (Ioffe and Szegedy 2015). Training uses the mean
+/// and variance of the batch, evaluation the running ones. Trained tensors: "scale" (role::scale, 1 at first) and
+/// "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased). `Ps`: penalties and transforms,
+/// bound to the roles with `on<>`. Three passes over x forward while training, two backward.
+template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct batch_norm {
+    static_assert(Options.momentum >= 0.0 && Options.momentum <= 1.0 && Options.epsilon > 0.0,
+                  "espalier: batch_norm needs a momentum in [0, 1] and a positive epsilon");
+    static constexpr std::string_view name = "batch_norm";
+    using axes = type_list<axis::penalty, axis::transform>;
+    static constexpr shape output(shape in) { return in; }
+    template <class Where, shape In, class Inherited> static consteval bool check() {
+        if constexpr (!detail::check_has_input<Where, batch_norm, In>())
+            return false;
+        else
+            return detail::policy_checks<Where, batch_norm, axes, Ps...>::run();
+    }
+    template <shape In, class Inherited>
+    using bind = typename detail::bind_batch_norm<In, Options, Inherited, Ps...>::type;
+};
+
+} // namespace espalier

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// A head that is run several times a step, each time with its own random factors.
+#pragma once
+
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/layer/sequence.hpp>
+
+namespace espalier {
+
+namespace detail {
+
+template <int Samples, class Tail> struct bound_multi_sample {
+    static constexpr shape input = Tail::input;
+    static constexpr shape output = Tail::output;
+    static constexpr bool passes_through = false;
+    static constexpr int growth = Samples;
+    static constexpr bool reads_output = Tail::reads_output;
+    static constexpr bool needs_global_norm = Tail::needs_global_norm;
+    static constexpr bool prunes = Tail::prunes;
+
+    using numbers = typename Tail::numbers;
+    static numbers at(clock const& now) { return Tail::at(now); }
+
+    // One set of parameters, one tape a sample.
+    template <class T> static constexpr footprint size() {
+        footprint f = Tail::template size<T>();
+        f.tape = Samples * f.tape;
+        return f;
+    }
+    static constexpr index_t tail_parameters = Tail::template size<float>().parameters;
+    static constexpr int tail_terms = Tail::template size<float>().terms;
+
+    template <class T> static constexpr extent own_work() {
+        return Samples > 1 ? row_block<T>(input.size()) + fixed_block<master_of<T>>(tail_parameters) : extent{};
+    }
+    template <class T> static constexpr extent work() { return own_work<T>() + Tail::template work<T>(); }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        return Tail::template scratch<Device, T>(capacity);
+    }
+
+    template <class T> static layer_memory<T> sample_memory(layer_memory<T> const& m, int sample) {
+        layer_memory<T> s = m.child({}, own_work<T>());
+        if (s.tape) s.tape += sample * Tail::template size<T>().tape.bytes(m.capacity);
+        return s;
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                        matrix_view<T const> x, matrix_view<T> y) {
+        constexpr int count = Context::behaviour == mode::train ? Samples : 1;
+        double sums[tail_terms + 1] = {};
+        for (int i = 0; i < count; ++i) {
+            Context sample = context;
+            sample.pass = context.pass + static_cast<std::uint32_t>(i);
+            Tail::forward(sample, n, sample_memory(m, i), batch, x, y.middle_rows(i * x.rows, x.rows));
+            if (m.terms)
+                for (int t = 0; t < tail_terms; ++t)
+                    sums[t] += m.terms[t];
+        }
+        if (m.terms)
+            for (int t = 0; t < tail_terms; ++t)
+                m.terms[t] = sums[t];
+    }
+
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                         matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
+        constexpr int count = Context::behaviour == mode::train ? Samples : 1;
+        matrix_view<T> const part{m.template work_block<T>({}), x.rows, input.size(), input.size()};
+        master_of<T>* const gradients = m.template work_block<master_of<T>>(row_block<T>(input.size()));
+        for (int i = 0; i < count; ++i) {
+            Context sample = context;
+            sample.pass = context.pass + static_cast<std::uint32_t>(i);
+            layer_memory<T> s = sample_memory(m, i);
+            if (i > 0) s.gradients = gradients;
+            Tail::template backward<Want>(sample, n, s, batch, x, y.middle_rows(i * x.rows, x.rows),
+                                          dy.middle_rows(i * x.rows, x.rows), i > 0 ? part : dx);
+            if (i == 0) continue;
+            if constexpr (Want.inputs) context.device.add(matrix_view<T const>(part), dx);
+            if constexpr (Want.parameters)
+                context.device.add(contiguous_view<master_of<T> const>(gradients, 1, tail_parameters),
+                                   contiguous_view(m.gradients, 1, tail_parameters));
+        }
+    }
+
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        Tail::update(context, optimizer, n, sample_memory(m, 0), given);
+    }
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        Tail::initialise(context, sample_memory(m, 0));
+    }
+    template <class Context, class T>
+    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
+        Tail::prune(context, walk, sample_memory(m, 0));
+    }
+    static void describe(layer_report& report, std::string const& path) {
+        layer_info line;
+        line.path = path;
+        line.kind = "multi_sample x" + std::to_string(Samples);
+        line.input = input;
+        line.output = output;
+        line.depth = report.depth;
+        report.layers.push_back(line);
+        Tail::describe(report, path);
+    }
+};
+
+} // namespace detail
+
+/// Runs `sequence<Tail...>` Samples times on the same rows with the same parameters and independent random factors; the
+/// outputs follow one another, Samples * rows of them, and the loss averages over all (Inoue 2019, "Multi-sample
+/// dropout for accelerated training and better generalization": the mean of the losses, not of the logits). With one
+/// sample it is the plain tail, bit for bit. Evaluation runs the tail once. Penalties on activations inside count once
+/// a sample.
+template <int Samples, class... Tail> struct multi_sample {
+    static constexpr std::string_view name = "multi_sample";
+    static constexpr shape output(shape in) { return sequence<Tail...>::output(in); }
+
+    template <class Where, shape In, class Inherited> static consteval bool check() {
+        static_assert(diagnostic::holds<(Samples >= 1), Where, diagnostic::given<Samples>, diagnostic::needed<1>>,
+                      "espalier: multi_sample needs at least one sample; the next lines name the layer's index and the "
+                      "number given");
+        return Samples >= 1;
+    }
+    template <shape In, class Inherited>
+    using bind = detail::bound_multi_sample<Samples, typename sequence<Tail...>::template bind<In, Inherited>>;
+};
+
+} // namespace espalier

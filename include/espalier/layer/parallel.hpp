@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Several layers on the same input.
+#pragma once
+
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/layer/sequence.hpp>
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+namespace espalier {
+
+/// How the outputs of parallel branches become one.
+namespace merge {
+/// One after the other: y = [a(x), b(x), ...].
+struct concatenate {
+    static constexpr std::string_view name = "concatenate";
+};
+/// y = a(x) + b(x) + ...; the branches are equally wide.
+struct add {
+    static constexpr std::string_view name = "add";
+};
+} // namespace merge
+
+namespace detail {
+
+template <class Merge> constexpr int merged_width(int const* width, int count) {
+    int total = 0;
+    for (int i = 0; i < count; ++i)
+        total = std::is_same_v<Merge, merge::concatenate> ? total + width[i] : width[i];
+    return total;
+}
+
+template <shape In, class Merge, class Indices, class... Branches> struct bound_parallel;
+
+template <shape In, class Merge, std::size_t... I, class... Branches>
+struct bound_parallel<In, Merge, std::index_sequence<I...>, Branches...> {
+    static constexpr int count = sizeof...(Branches);
+    static constexpr bool adds = std::is_same_v<Merge, merge::add>;
+    static constexpr std::array<int, count> widths{static_cast<int>(Branches::output.size())...};
+    static constexpr shape input = In;
+    static constexpr shape output{merged_width<Merge>(widths.data(), count)};
+    static constexpr bool passes_through = false;
+    static constexpr int growth = 1;
+    static constexpr bool needs_global_norm = any_of({Branches::needs_global_norm...});
+    static constexpr bool prunes = any_of({Branches::prunes...});
+    /// Added branches that read their own outputs in backward keep them in the tape.
+    static constexpr bool keeps_outputs = adds && any_of({Branches::reads_output...});
+    static constexpr bool reads_output = !adds && any_of({Branches::reads_output...});
+    static constexpr index_t in = In.size();
+    static constexpr index_t out = output.size();
+    static constexpr std::array<int, count + 1> first_column = [] {
+        std::array<int, count + 1> at{};
+        for (int i = 0; i < count; ++i)
+            at[static_cast<std::size_t>(i) + 1] =
+                at[static_cast<std::size_t>(i)] + (adds ? 0 : widths[static_cast<std::size_t>(i)]);
+        return at;
+    }();
+
+    using numbers = flat_tuple<typename Branches::numbers...>;
+    static numbers at(clock const& now) { return numbers{{{Branches::at(now)}...}}; }
+
+    template <class T> static constexpr std::array<footprint, count + 1> layout() {
+        std::array<footprint, count> const sizes{Branches::template size<T>()...};
+        std::array<footprint, count + 1> at{};
+        if (keeps_outputs) at[0].tape = count * row_block<T>(out);
+        for (std::size_t i = 0; i < count; ++i)
+            at[i + 1] = at[i] + sizes[i];
+        return at;
+    }
+    template <class T> static constexpr std::array<footprint, count + 1> table = layout<T>();
+    template <class T> static constexpr footprint size() { return table<T>[count]; }
+
+    // Work: one branch's output or dy (added branches), and one branch's dx.
+    template <class T> static constexpr extent own_work() { return row_block<T>(out) + row_block<T>(in); }
+    template <class T> static constexpr extent work() {
+        extent most{};
+        for (extent e : {Branches::template work<T>()...})
+            most = larger(most, e);
+        return own_work<T>() + most;
+    }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        std::size_t most = 0;
+        for (std::size_t s : {Branches::template scratch<Device, T>(capacity)...})
+            most = s > most ? s : most;
+        return most;
+    }
+
+    template <class T> static layer_memory<T> of_branch(std::size_t i, layer_memory<T> const& m) {
+        return m.child(table<T>[i], own_work<T>());
+    }
+    /// Where branch i writes its output: its columns of y, or for added branches a place of its own (the first of them
+    /// y itself, unless outputs are kept).
+    template <class T> static matrix_view<T> branch_output(std::size_t i, layer_memory<T> const& m, matrix_view<T> y) {
+        if constexpr (!adds)
+            return y.middle_columns(first_column[i], widths[i]);
+        else if constexpr (keeps_outputs)
+            return {m.template tape_block<T>({}) +
+                        static_cast<index_t>(i) * row_block<T>(out).bytes(m.capacity) / static_cast<index_t>(sizeof(T)),
+                    y.rows, out, out};
+        else
+            return i == 0 ? y : matrix_view<T>{m.template work_block<T>({}), y.rows, out, out};
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                        matrix_view<T const> x, matrix_view<T> y) {
+        int const in_order[] = {(forward_branch<Branches>(context, get<I>(n), m, I, batch, x, y), 0)...};
+        static_cast<void>(in_order);
+    }
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                         matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
+        int const in_order[] = {(backward_branch<Branches, Want>(context, get<I>(n), m, I, batch, x, y, dy, dx), 0)...};
+        static_cast<void>(in_order);
+    }
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        int const in_order[] = {
+            (Branches::update(context, optimizer, get<I>(n), of_branch(I, m), given.after(table<T>[I].tensors)), 0)...};
+        static_cast<void>(in_order);
+    }
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        int const in_order[] = {(Branches::initialise(context, of_branch(I, m)), 0)...};
+        static_cast<void>(in_order);
+    }
+    template <class Context, class T>
+    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
+        int const in_order[] = {(Branches::prune(context, walk, of_branch(I, m)), 0)...};
+        static_cast<void>(in_order);
+    }
+    static void describe(layer_report& report, std::string const& path) {
+        layer_info line;
+        line.path = path;
+        line.kind = "parallel " + std::string(Merge::name);
+        line.input = In;
+        line.output = output;
+        line.depth = report.depth;
+        report.layers.push_back(line);
+        report.at = report.at + table<float>[0];
+        ++report.depth;
+        int const in_order[] = {(Branches::describe(report, path + "." + std::to_string(I)), 0)...};
+        static_cast<void>(in_order);
+        --report.depth;
+    }
+
+private:
+    template <class Branch, class Context, class T>
+    static void forward_branch(Context& context, typename Branch::numbers const& n, layer_memory<T> const& m,
+                               std::size_t i, rows const& batch, matrix_view<T const> x, matrix_view<T> y) {
+        matrix_view<T> const own = branch_output(i, m, y);
+        Branch::forward(context, n, of_branch(i, m), batch, x, own);
+        if constexpr (adds) {
+            if (i == 0 && own.data != y.data)
+                context.device.copy(matrix_view<T const>(own), y);
+            else if (i > 0)
+                context.device.add(matrix_view<T const>(own), y);
+        }
+    }
+
+    template <class Branch, differentiate Want, class Context, class T>
+    static void backward_branch(Context& context, typename Branch::numbers const& n, layer_memory<T> const& m,
+                                std::size_t i, rows const& batch, matrix_view<T const> x, matrix_view<T const> y,
+                                matrix_view<T> dy, matrix_view<T> dx) {
+        matrix_view<T> upstream = adds ? dy : dy.middle_columns(first_column[i], widths[i]);
+        if constexpr (adds) {
+            // A branch consumes what it is given; the last one may have the original.
+            if (i + 1 < count) {
+                upstream = {m.template work_block<T>({}), dy.rows, out, out};
+                context.device.copy(matrix_view<T const>(dy), upstream);
+            }
+        }
+        matrix_view<T> const part{m.template work_block<T>(row_block<T>(out)), x.rows, in, in};
+        matrix_view<T const> own = adds ? y : y.middle_columns(first_column[i], widths[i]);
+        if constexpr (keeps_outputs) own = branch_output(i, m, dy);
+        Branch::template backward<Want>(context, n, of_branch(i, m), batch, x, own, upstream, i == 0 ? dx : part);
+        if constexpr (Want.inputs)
+            if (i > 0) context.device.add(matrix_view<T const>(part), dx);
+    }
+};
+
+} // namespace detail
+
+/// Branches on the same input: y = [a(x), b(x), ...] with merge::concatenate, y = a(x) + b(x) + ... with merge::add.
+/// Every branch is a layer or sequence. Beside the branches' own work: an addition of dx for each branch but the first,
+/// and with `add` one of y and a copy of dy.
+template <class Merge, class... Branches> struct parallel {
+    static_assert(sizeof...(Branches) > 0, "espalier: parallel needs at least one branch after its merge");
+    static constexpr std::string_view name = "parallel";
+
+    static constexpr shape output(shape in) {
+        int const width[] = {static_cast<int>(Branches::output(in).size())...};
+        return {detail::merged_width<Merge>(width, sizeof...(Branches))};
+    }
+    template <class Where, shape In, class Inherited> static consteval bool check() {
+        constexpr int width[] = {static_cast<int>(Branches::output(In).size())...};
+        constexpr bool equal = [&] {
+            for (int w : width)
+                if (w != width[0]) return false;
+            return true;
+        }();
+        constexpr bool fits = !std::is_same_v<Merge, merge::add> || equal;
+        constexpr int last = width[sizeof...(Branches) - 1];
+        static_assert(
+            diagnostic::holds<fits, Where, diagnostic::given_width<last>, diagnostic::needed_width<width[0]>>,
+            "espalier: branches that are added must be equally wide; the next lines name the layer's index and "
+            "the widths of the last and the first branch; make them equal or use merge::concatenate");
+        return fits && (true && ... && Branches::template check<Where, In, Inherited>());
+    }
+    template <shape In, class Inherited>
+    using bind = detail::bound_parallel<In, Merge, std::index_sequence_for<Branches...>,
+                                        typename Branches::template bind<In, Inherited>...>;
+};
+
+} // namespace espalier

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// A block whose input is added to its output.
+#pragma once
+
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/layer/sequence.hpp>
+
+namespace espalier {
+
+namespace detail {
+
+template <shape In, class Inner> struct bound_residual {
+    static constexpr shape input = In;
+    static constexpr shape output = In;
+    static constexpr bool passes_through = false;
+    static constexpr int growth = 1;
+    static constexpr bool reads_output = false;
+    static constexpr bool needs_global_norm = Inner::needs_global_norm;
+    static constexpr bool prunes = Inner::prunes;
+    static constexpr index_t width = In.size();
+
+    using numbers = typename Inner::numbers;
+    static numbers at(clock const& now) { return Inner::at(now); }
+
+    // An inner layer that reads its own output in backward gets a place of its own for it.
+    template <class T> static constexpr footprint own() {
+        footprint f;
+        if (Inner::reads_output) f.tape = row_block<T>(width);
+        return f;
+    }
+    template <class T> static constexpr footprint size() { return own<T>() + Inner::template size<T>(); }
+    template <class T> static constexpr extent work() { return row_block<T>(width) + Inner::template work<T>(); }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        return Inner::template scratch<Device, T>(capacity);
+    }
+    template <class T> static layer_memory<T> inner_memory(layer_memory<T> const& m) {
+        return m.child(own<T>(), row_block<T>(width));
+    }
+    template <class T> static matrix_view<T> inner_output(layer_memory<T> const& m, matrix_view<T> y) {
+        if constexpr (Inner::reads_output)
+            return {m.template tape_block<T>({}), y.rows, width, width};
+        else
+            return y;
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                        matrix_view<T const> x, matrix_view<T> y) {
+        matrix_view<T> const inner = inner_output(m, y);
+        Inner::forward(context, n, inner_memory(m), batch, x, inner);
+        if constexpr (Inner::reads_output) context.device.copy(matrix_view<T const>(inner), y);
+        context.device.add(x, y);
+    }
+
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                         matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
+        // The inner layers consume dy, and the shortcut needs it afterwards.
+        matrix_view<T> const kept{m.template work_block<T>({}), dy.rows, width, width};
+        if constexpr (Want.inputs) context.device.copy(matrix_view<T const>(dy), kept);
+        Inner::template backward<Want>(context, n, inner_memory(m), batch, x, matrix_view<T const>(inner_output(m, dy)),
+                                       dy, dx);
+        if constexpr (Want.inputs) context.device.add(matrix_view<T const>(kept), dx);
+    }
+
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        Inner::update(context, optimizer, n, inner_memory(m), given);
+    }
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        Inner::initialise(context, inner_memory(m));
+    }
+    template <class Context, class T>
+    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
+        Inner::prune(context, walk, inner_memory(m));
+    }
+    static void describe(layer_report& report, std::string const& path) {
+        layer_info line;
+        line.path = path;
+        line.kind = "residual";
+        line.input = In;
+        line.output = In;
+        line.depth = report.depth;
+        report.layers.push_back(line);
+        report.at = report.at + own<float>();
+        Inner::describe(report, path);
+    }
+};
+
+} // namespace detail
+
+/// y = x + inner(x), where inner is `sequence<Layers...>` and keeps the width.
+/// Costs one copy of dy and two additions beside the inner layers.
+template <class... Layers> struct residual {
+    static constexpr std::string_view name = "residual";
+    static constexpr shape output(shape in) { return in; }
+
+    template <class Where, shape In, class Inherited> static consteval bool check() {
+        constexpr shape out = sequence<Layers...>::output(In);
+        static_assert(
+            diagnostic::holds<(out.size() == In.size()), Where, diagnostic::given_width<out.size()>,
+                              diagnostic::needed_width<In.size()>>,
+            "espalier: the layers inside a residual give another width than they receive, so the input cannot "
+            "be added; the next lines name the layer's index and both widths; make the last inner layer as "
+            "wide as the input");
+        return out.size() == In.size();
+    }
+    template <shape In, class Inherited>
+    using bind = detail::bound_residual<In, typename sequence<Layers...>::template bind<In, Inherited>>;
+};
+
+} // namespace espalier
