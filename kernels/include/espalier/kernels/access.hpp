@@ -15,7 +15,7 @@
 // Loops over the eight columns of a thread: on a GPU they must be unrolled, because an array that is indexed at run
 // time leaves the registers. Loops over the rounds of a thread are not, because the registers of several rounds would
 // add up.
-#if defined(__CUDACC__)
+#if ESPALIER_ON_DEVICE
 #define ESPALIER_KERNEL_UNROLL _Pragma("unroll")
 #define ESPALIER_KERNEL_LOOP _Pragma("unroll 1")
 #else

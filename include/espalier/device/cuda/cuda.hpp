@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+// A GPU as a device: what layers, losses and updates ask a device to do, put on one stream. Include it from .cu files.
+#pragma once
+
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/core/layout.hpp>
+#include <espalier/core/rows.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/device/cuda/bfloat16.hpp>
+#include <espalier/device/cuda/buffer.hpp>
+#include <espalier/device/cuda/check.hpp>
+#include <espalier/device/cuda/launch.hpp>
+#include <espalier/kernels/access.hpp>
+#include <espalier/product/cublaslt.hpp>
+
+#include <cuda_runtime_api.h>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace espalier::device {
+
+/// A GPU and a stream on it. The verbs are those of basic_cpu: same names, same arguments, every pointer a device
+/// pointer; `rows` too holds device pointers. No verb waits for the device and none allocates device memory; the
+/// members that do say so. Everything a verb needs for a short time comes from `scratch`, device memory that the owner
+/// provides (product_scratch says how much) and that one stream's verbs share.
+///
+/// Numbers. An op is passed by reference. When it lies in the step block (the host memory named by `use_step_block`),
+/// the kernel reads it at the same place of the block's mirror in device memory, and `upload_step` renews that mirror
+/// without waiting: a captured graph that is replayed sees the new numbers. An op that lies elsewhere travels with the
+/// launch and would be frozen in a graph. The step of the random bits comes from the mirror too once there is one. What
+/// stays frozen in a graph whatever is done: views, `rows`, the rates and pointers of an update_segment, pass numbers.
+///
+/// Errors that only the device sees stand in an error word; updates and losses do nothing once it is set, and
+/// `throw_on_error` (which waits) tells the host.
+template <class Product = product::cublaslt> class basic_cuda {
+public:
+    static constexpr std::string_view name = "cuda";
+    using product = Product;
+    template <class T> using buffer = espalier::cuda::buffer<T>;
+
+    scratch_view scratch;
+
+    /// On the current GPU, with a stream of its own.
+    basic_cuda() {
+        espalier::cuda::check(cudaStreamCreate(&target_.stream), "cudaStreamCreate");
+        owns_stream_ = true;
+        set_up();
+    }
+    /// On a stream of the caller's, which must outlive this object.
+    explicit basic_cuda(cudaStream_t stream) {
+        target_.stream = stream;
+        set_up();
+    }
+    basic_cuda(basic_cuda const&) = delete;
+    basic_cuda& operator=(basic_cuda const&) = delete;
+    ~basic_cuda() {
+        if (owns_stream_) static_cast<void>(cudaStreamDestroy(target_.stream));
+    }
+
+    cudaStream_t stream() const { return target_.stream; }
+    /// Most blocks of one launch; it changes no result. For tests and tuning.
+    void set_most_blocks(index_t blocks) { target_.most_blocks = blocks; }
+    /// Waits for everything that was put on the stream.
+    void wait() { espalier::cuda::check(cudaStreamSynchronize(target_.stream), "cudaStreamSynchronize"); }
+
+    // ---- the step block
+
+    /// Declares `bytes` of host memory at `host` as the step block. Allocates the mirror, waits; not for steps.
+    void use_step_block(void const* host, std::size_t bytes) {
+        // Same place within 256 bytes, so that everything in the mirror is aligned as in the original.
+        lead_ = 256 + reinterpret_cast<std::uintptr_t>(host) % 256;
+        mirror_ = buffer<unsigned char>(static_cast<index_t>(lead_ + bytes));
+        host_ = static_cast<unsigned char const*>(host);
+        host_bytes_ = bytes;
+    }
+    /// Copies the step block and the step to the mirror, in the order of the stream. The host may change the block as
+    /// soon as this returns. Not part of a captured graph: it comes before each replay.
+    void upload_step(std::uint32_t step) {
+        if (!host_) return;
+        send(&step, sizeof step, 0);
+        send(host_, host_bytes_, lead_);
+    }
+
+    // ---- errors
+
+    espalier::kernels::error_word* error() { return errors_.data(); }
+    /// Waits; throws data_error or numerical_error when a kernel has reported something since the last call.
+    void throw_on_error() {
+        espalier::kernels::error_word seen;
+        wait();
+        errors_.copy_to_host(&seen, 1);
+        if (seen.clear()) return;
+        espalier::kernels::error_word const none{};
+        errors_.copy_from_host(&none, 1);
+        std::string const where = " in row " + std::to_string(seen.row) + "; no weights or state were changed since";
+        using namespace espalier::kernels;
+        if (seen.bits & label_out_of_range) throw data_error("a label is out of range" + where);
+        if (seen.bits & mixing_out_of_range) throw data_error("a mixing share is not in [0, 1]" + where);
+        if (seen.bits & sample_out_of_range) throw data_error("a sample id is out of range" + where);
+        throw numerical_error("the loss is not finite" + where);
+    }
+
+    // ---- products
+
+    template <class Chosen> using product_for = std::conditional_t<std::is_void_v<Chosen>, Product, Chosen>;
+
+    /// Bytes of scratch that any verb needs for batches of at most `batch_rows` rows and a layer of inner x columns
+    /// weights with up to `most_sets` penalties.
+    template <class T, class Chosen>
+    static std::size_t product_scratch(index_t batch_rows, index_t inner, index_t columns) {
+        using W = master_of<T>;
+        namespace k = espalier::kernels;
+        auto const octets = static_cast<std::size_t>(k::octets_of(columns));
+        auto const bytes = [](std::size_t count, std::size_t each) { return (count * each + 255) / 256 * 256; };
+        auto const part = [&](index_t line_count, std::size_t sets) {
+            auto const strips = static_cast<std::size_t>(k::strips_of(line_count).count);
+            return bytes(sets * strips * octets * k::octet, sizeof(W)) + bytes(sets * strips * octets, sizeof(double));
+        };
+        std::size_t most = product_for<Chosen>::template scratch<T>(batch_rows, inner, columns) +
+                           bytes(static_cast<std::size_t>(columns), sizeof(T));
+        auto const need = [&](std::size_t n) { most = n > most ? n : most; };
+        need(part(batch_rows, most_sets));
+        need(part(inner, most_sets) + bytes(static_cast<std::size_t>(inner) * octets, sizeof(W)));
+        need(bytes(most_sets * static_cast<std::size_t>(k::update_chunks(inner * columns)), sizeof(double)));
+        need(bytes(static_cast<std::size_t>(batch_rows), sizeof(double)));
+        return most;
+    }
+    static constexpr std::size_t most_sets = 8;
+
+    template <class Chosen, class T>
+    void product_forward(matrix_view<T const> x, matrix_view<T const> w, master_of<T> const* bias, matrix_view<T> z) {
+        using P = product_for<Chosen>;
+        if (z.rows == 0) return;
+        scratch_cursor space(scratch);
+        if (!bias) {
+            P::template forward<T>(plans_, x, w, nullptr, z, false, space.rest(), target_.stream);
+        } else if constexpr (!P::template adds_bias<T>) {
+            espalier::cuda::launch_combine<false>(target_, matrix_view<master_of<T> const>{bias, z.rows, z.columns, 0},
+                                                  z);
+            P::template forward<T>(plans_, x, w, nullptr, z, true, space.rest(), target_.stream);
+        } else if constexpr (std::is_same_v<T, master_of<T>>) {
+            P::template forward<T>(plans_, x, w, bias, z, false, space.rest(), target_.stream);
+        } else {
+            // The library adds a bias of the result's type only.
+            T* const narrow = space.template take<T>(z.columns);
+            espalier::cuda::launch_combine<false>(target_,
+                                                  matrix_view<master_of<T> const>{bias, 1, z.columns, z.columns},
+                                                  matrix_view<T>{narrow, 1, z.columns, z.columns});
+            P::template forward<T>(plans_, x, w, narrow, z, false, space.rest(), target_.stream);
+        }
+    }
+    template <class Chosen, class T>
+    void product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
+        if (dx.rows > 0) product_for<Chosen>::template input_gradient<T>(plans_, dz, w, dx, scratch, target_.stream);
+    }
+    template <class Chosen, class T>
+    void product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw) {
+        product_for<Chosen>::template weight_gradient<T>(plans_, x, dz, dw, scratch, target_.stream);
+    }
+
+    // ---- passes
+
+    template <class Op, class T>
+    void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
+                          rows const& batch, epilogue_statistics<master_of<T>> statistics) {
+        if constexpr (Op::has_penalties) {
+            index_t const strips = espalier::kernels::strips_of(z.rows).count,
+                          octets = espalier::kernels::octets_of(z.columns);
+            scratch_cursor space(scratch);
+            espalier::kernels::epilogue_scratch<master_of<T>> parts;
+            parts.elements = space.template take<double>(Op::penalty_count * strips * octets);
+            parts.columns =
+                space.template take<master_of<T>>(Op::column_penalties * strips * octets * espalier::kernels::octet);
+            espalier::cuda::launch_epilogue_forward(target_, locate(op), z, y, locate(site), batch, statistics, parts);
+        } else {
+            espalier::cuda::launch_epilogue_forward(target_, locate(op), z, y, locate(site), batch);
+        }
+    }
+    template <class Op, class T>
+    void epilogue_backward(Op const& op, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
+                           master_of<T>* bias_gradient, random_site const& site, rows const& batch,
+                           epilogue_statistics<master_of<T>> statistics) {
+        scratch_cursor space(scratch);
+        master_of<T>* const partial =
+            bias_gradient ? space.template take<master_of<T>>(espalier::kernels::partial_size(z.rows, z.columns))
+                          : nullptr;
+        espalier::cuda::launch_epilogue_backward(target_, locate(op), z, dy, dz, locate(site), batch, statistics,
+                                                 bias_gradient, partial);
+    }
+
+    /// A row-wise activation over y, in place; and its gradient over dy, in place.
+    template <class Op, index_t Width, class T> void row_forward(Op const& op, matrix_view<T> y) {
+        espalier::cuda::launch_row_forward<static_cast<int>(Width)>(target_, locate(op), y);
+    }
+    template <class Op, index_t Width, class T>
+    void row_backward(Op const& op, matrix_view<T const> y, matrix_view<T> dy) {
+        espalier::cuda::launch_row_backward<static_cast<int>(Width)>(target_, locate(op), y, dy);
+    }
+
+    /// `squared_norm`, when given, is device memory with the sum of squares of all gradients (sum_of_squares_to); it
+    /// takes the place of the segment's global_norm, for which the host would have to wait.
+    template <class Wide, class Narrow, class Optimizer, class Rule>
+    void update(Optimizer const& optimizer, Rule const& rule, update_segment<Wide, Narrow> const& segment,
+                double const* squared_norm = nullptr) {
+        namespace k = espalier::kernels;
+        k::update_context const context{squared_norm, step_word(), errors_.data()};
+        scratch_cursor space(scratch);
+        if constexpr (Rule::grouped) {
+            index_t const strips = k::strips_of(segment.rows).count, octets = k::octets_of(segment.columns);
+            k::group_scratch<Wide> parts;
+            parts.columns = space.template take<Wide>(strips * octets * k::octet);
+            parts.rows = space.template take<Wide>(segment.rows * octets);
+            parts.values = space.template take<double>(Rule::penalty_count * strips * octets);
+            espalier::cuda::launch_update_grouped(target_, locate(optimizer), locate(rule), segment, context, parts);
+        } else {
+            double* partial = nullptr;
+            if (segment.values && Rule::penalty_count > 0)
+                partial =
+                    space.template take<double>(Rule::penalty_count * k::update_chunks(segment.rows * segment.columns));
+            espalier::cuda::launch_update(target_, locate(optimizer), locate(rule), segment, context, partial);
+        }
+    }
+    /// basic_cpu's spelling.
+    template <class T, class Optimizer, class Rule>
+    requires std::is_floating_point_v<T>
+    void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> const& segment) {
+        update<T, T, Optimizer, Rule>(optimizer, rule, segment, nullptr);
+    }
+
+    /// result (device memory) = or += sum of squares.
+    template <class T> void sum_of_squares_to(T const* p, index_t n, double* result, bool accumulate) {
+        scratch_cursor space(scratch);
+        espalier::cuda::launch_sum_of_squares(target_, p, n, result, accumulate,
+                                              space.template take<double>(espalier::kernels::norm_chunks(n)));
+    }
+    /// The same for the host. Waits: not for steps.
+    template <class T> double sum_of_squares(T const* p, index_t n) {
+        sum_of_squares_to(p, n, number_.data(), false);
+        wait();
+        double result = 0.0;
+        number_.copy_to_host(&result, 1);
+        return result;
+    }
+
+    /// Losses of the rows of arguments.z; `result` is device memory. Errors of the batch go to the error word.
+    template <int N, class Loss, class T>
+    void row_loss(Loss const& loss, espalier::kernels::row_loss_arguments<T> const& arguments,
+                  espalier::kernels::row_loss_result* result) {
+        if (loss::needs_labels<Loss> && !arguments.batch.label && arguments.batch.count > 0)
+            throw data_error(std::string(Loss::name) + " needs labels, the batch has none");
+        if (loss::needs_dense_target<Loss> && !arguments.dense_targets.data && arguments.batch.count > 0)
+            throw data_error(std::string(Loss::name) + " needs target rows, there are none");
+        if (loss::per_sample_state<Loss> && arguments.state.data && !arguments.batch.sample &&
+            arguments.batch.count > 0)
+            throw data_error(std::string(Loss::name) +
+                             " keeps state of every sample and needs the samples' ids, the batch has none");
+        if (arguments.z.columns != N || arguments.z.rows != arguments.batch.count)
+            throw shape_error(std::string(Loss::name) + ": the logits are " + std::to_string(arguments.z.rows) + " x " +
+                              std::to_string(arguments.z.columns) + ", needed are " +
+                              std::to_string(arguments.batch.count) + " x " + std::to_string(N));
+        scratch_cursor space(scratch);
+        espalier::cuda::launch_row_loss<N>(target_, locate(loss), arguments, result,
+                                           space.template take<double>(arguments.z.rows), errors_.data());
+    }
+
+    /// Pairs of a gate (kernels/row_gate.hpp): most_pairs experts and weights a row.
+    template <class Gate, class T>
+    void row_gate_forward(Gate const& gate, matrix_view<T const> logits, std::int32_t* expert, master_of<T>* weight) {
+        espalier::cuda::launch_row_gate_forward(target_, locate(gate), logits, expert, weight);
+    }
+    template <class Gate, class T>
+    void row_gate_backward(Gate const& gate, matrix_view<T const> logits, std::int32_t const* expert,
+                           master_of<T> const* weight, master_of<T> const* dweight, matrix_view<T> dlogits) {
+        espalier::cuda::launch_row_gate_backward(target_, locate(gate), logits, expert, weight, dweight, dlogits);
+    }
+
+    // ---- memory
+
+    /// Sets a tensor's first values by `fill(view, site)`, which runs on the host. Waits: not for steps.
+    template <class Fill, class T> void initialise(Fill const& fill, matrix_view<T> w, random_site const& site) {
+        std::vector<T> values(static_cast<std::size_t>(w.rows * w.columns));
+        fill(matrix_view<T>{values.data(), w.rows, w.columns, w.columns}, site);
+        if (values.empty()) return;
+        wait();
+        espalier::cuda::check(cudaMemcpy2D(w.data, static_cast<std::size_t>(w.stride) * sizeof(T), values.data(),
+                                           static_cast<std::size_t>(w.columns) * sizeof(T),
+                                           static_cast<std::size_t>(w.columns) * sizeof(T),
+                                           static_cast<std::size_t>(w.rows), cudaMemcpyHostToDevice),
+                              "copy of initial values to the device");
+    }
+    /// Keeps every element of a tensor of n elements.
+    void fill_mask(std::uint32_t* mask, index_t n) {
+        if (n > 0)
+            espalier::cuda::check(
+                cudaMemsetAsync(mask, 0xff, static_cast<std::size_t>((n + 31) / 32) * 4, target_.stream), "fill_mask");
+    }
+    template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {
+        if (from.rows == 0 || from.columns == 0) return;
+        espalier::cuda::check(cudaMemcpy2DAsync(to.data, static_cast<std::size_t>(to.stride) * sizeof(T), from.data,
+                                                static_cast<std::size_t>(from.stride) * sizeof(T),
+                                                static_cast<std::size_t>(from.columns) * sizeof(T),
+                                                static_cast<std::size_t>(from.rows), cudaMemcpyDeviceToDevice,
+                                                target_.stream),
+                              "copy");
+    }
+    /// to += from
+    template <class T> void add(matrix_view<T const> from, matrix_view<T> to) {
+        espalier::cuda::launch_combine<true>(target_, from, to);
+    }
+    /// sums[c] = sum of column c
+    template <class T> void column_sums(matrix_view<T const> m, master_of<T>* sums) {
+        scratch_cursor space(scratch);
+        espalier::cuda::launch_column_sums(
+            target_, m, sums, space.template take<master_of<T>>(espalier::kernels::partial_size(m.rows, m.columns)));
+    }
+
+    /// Where kernels find the numbers of an op; see the class.
+    template <class Op> espalier::kernels::numbers<Op> locate(Op const& op) const {
+        static_assert(std::is_trivially_copyable_v<Op>,
+                      "espalier: the op of a policy must be trivially copyable: it is passed to kernels by value");
+        espalier::kernels::numbers<Op> found{nullptr, op};
+        auto const address = reinterpret_cast<std::uintptr_t>(&op), first = reinterpret_cast<std::uintptr_t>(host_);
+        if (host_ && address >= first && address + sizeof(Op) <= first + host_bytes_)
+            found.device = reinterpret_cast<Op const*>(mirror_.data() + lead_ + (address - first));
+        return found;
+    }
+    espalier::kernels::site_numbers locate(random_site const& site) const { return {site, step_word()}; }
+
+private:
+    /// Deals out scratch in pieces of 256 bytes; throws before anything is launched.
+    class scratch_cursor {
+    public:
+        explicit scratch_cursor(scratch_view all) : left_(all) {}
+        template <class U> U* take(index_t count) {
+            std::size_t const bytes = (static_cast<std::size_t>(count) * sizeof(U) + 255) / 256 * 256;
+            if (bytes > left_.size)
+                throw shape_error("device::cuda: a piece of " + std::to_string(bytes) + " bytes is needed, " +
+                                  std::to_string(left_.size) +
+                                  " bytes of scratch are left; product_scratch says how "
+                                  "much a layer needs");
+            U* const piece = reinterpret_cast<U*>(left_.data);
+            left_.data += bytes;
+            left_.size -= bytes;
+            return piece;
+        }
+        scratch_view rest() const { return left_; }
+
+    private:
+        scratch_view left_;
+    };
+
+    void set_up() {
+        int gpu = 0, multiprocessors = 0;
+        espalier::cuda::check(cudaGetDevice(&gpu), "cudaGetDevice");
+        espalier::cuda::check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, gpu),
+                              "cudaDeviceGetAttribute");
+        // Eight blocks of 256 threads are what a multiprocessor holds at once.
+        target_.most_blocks = static_cast<index_t>(multiprocessors) * 8;
+        errors_ = buffer<espalier::kernels::error_word>(1);
+        espalier::kernels::error_word const none{};
+        errors_.copy_from_host(&none, 1);
+        number_ = buffer<double>(1);
+    }
+    std::uint32_t const* step_word() const {
+        return host_ ? reinterpret_cast<std::uint32_t const*>(mirror_.data()) : nullptr;
+    }
+    void send(void const* from, std::size_t bytes, std::size_t to) {
+        for (std::size_t at = 0; at < bytes; at += espalier::cuda::step_payload::capacity) {
+            espalier::cuda::step_payload payload;
+            std::size_t const n = bytes - at < espalier::cuda::step_payload::capacity
+                                      ? bytes - at
+                                      : espalier::cuda::step_payload::capacity;
+            std::memcpy(payload.bytes, static_cast<unsigned char const*>(from) + at, n);
+            espalier::cuda::store_bytes_kernel<<<1, espalier::cuda::block_threads, 0, target_.stream>>>(
+                payload, mirror_.data() + to + at, static_cast<unsigned>(n));
+            espalier::cuda::check_launch("store_bytes");
+        }
+    }
+
+    espalier::cuda::launch_target target_;
+    bool owns_stream_ = false;
+    espalier::cuda::cublaslt_plans plans_;
+    buffer<espalier::kernels::error_word> errors_;
+    buffer<double> number_;
+    buffer<unsigned char> mirror_;
+    unsigned char const* host_ = nullptr;
+    std::size_t host_bytes_ = 0;
+    std::size_t lead_ = 0; // of the mirror: the step, then the block at the host's place within 256 bytes
+};
+
+/// A GPU with the default products.
+using cuda = basic_cuda<>;
+
+} // namespace espalier::device

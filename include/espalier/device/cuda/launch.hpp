@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels, one for each body, and the functions that launch them. A launch function decides the number of blocks,
+// checks the status and never waits. Include it from .cu files.
+#pragma once
+
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/layout.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/rows.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/device/cuda/check.hpp>
+#include <espalier/device/cuda/group.hpp>
+#include <espalier/kernels/access.hpp>
+#include <espalier/kernels/epilogue.hpp>
+#include <espalier/kernels/norms.hpp>
+#include <espalier/kernels/row_gate.hpp>
+#include <espalier/kernels/row_loss.hpp>
+#include <espalier/kernels/row_map.hpp>
+#include <espalier/kernels/sums.hpp>
+#include <espalier/kernels/update.hpp>
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace espalier::cuda {
+
+/// Threads of a block. Part of no result: bodies give the same bits for every block size (rows wider than
+/// kernels::widest_tile_row excepted, which one block adds up).
+inline constexpr unsigned block_threads = 256;
+using block = block_group<block_threads>;
+
+/// Where kernels go, and the most blocks of one launch.
+struct launch_target {
+    cudaStream_t stream = nullptr;
+    index_t most_blocks = 1024;
+
+    /// Blocks for so many threads' worth of work: enough, but no more than run at once; the bodies loop over the rest.
+    unsigned blocks(index_t threads) const {
+        index_t const needed = (threads + block_threads - 1) / block_threads;
+        return static_cast<unsigned>(needed < 1 ? 1 : needed < most_blocks ? needed : most_blocks);
+    }
+};
+
+// ---- kernels
+
+template <class Op, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    epilogue_forward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
+                            kernels::site_numbers site, rows batch) {
+    kernels::epilogue_forward(block{}, op.get(), z, y, site.get(), batch);
+}
+
+template <class Op, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    epilogue_forward_strips_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
+                                   kernels::site_numbers site, rows batch,
+                                   kernels::epilogue_scratch<master_of<T>> scratch) {
+    kernels::epilogue_forward_strips(block{}, op.get(), z, y, site.get(), batch, scratch);
+}
+
+template <class Op, class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    epilogue_finish_kernel(kernels::numbers<Op> op, index_t row_count, index_t columns,
+                           kernels::epilogue_scratch<W> scratch, epilogue_statistics<W> statistics) {
+    kernels::epilogue_finish(block{}, op.get(), row_count, columns, scratch, statistics);
+}
+
+template <class Op, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads, 3)
+    epilogue_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T const> dy,
+                             matrix_view<T> dz, kernels::site_numbers site, rows batch,
+                             epilogue_statistics<master_of<T>> statistics, master_of<T>* partial) {
+    kernels::epilogue_backward(block{}, op.get(), z, dy, dz, site.get(), batch, statistics, partial);
+}
+
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    add_partial_rows_kernel(W const* partial, index_t count, index_t stride, index_t columns, W* out, bool accumulate,
+                            kernels::error_word const* error) {
+    kernels::add_partial_rows(block{}, partial, count, stride, columns, out, accumulate, error);
+}
+
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    column_partials_kernel(matrix_view<T const> m, master_of<T>* partial) {
+    kernels::column_partials(block{}, m, partial);
+}
+
+template <class Optimizer, class Rule, class Wide, class Narrow>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    update_kernel(kernels::numbers<Optimizer> optimizer, kernels::numbers<Rule> rule,
+                  update_segment<Wide, Narrow> segment, kernels::update_context context, double* partial) {
+    kernels::update_tensor(block{}, optimizer.get(), rule.get(), segment, context, partial);
+}
+
+template <class Optimizer, class Rule, class Wide, class Narrow>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    update_list_kernel(kernels::numbers<Optimizer> optimizer,
+                       array_view<kernels::update_item<Wide, Narrow, Rule> const> items, index_t chunks,
+                       kernels::update_context context, double* partial) {
+    kernels::update_list(block{}, optimizer.get(), items, chunks, context, partial);
+}
+
+template <class Optimizer, class Rule, class Wide, class Narrow>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    update_grouped_kernel(kernels::numbers<Optimizer> optimizer, kernels::numbers<Rule> rule,
+                          update_segment<Wide, Narrow> segment, kernels::update_context context,
+                          kernels::group_scratch<Wide> scratch) {
+    kernels::update_grouped(block{}, optimizer.get(), rule.get(), segment, context, scratch);
+}
+
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    add_row_sums_kernel(W const* partial, index_t row_count, index_t columns, W* out,
+                        kernels::error_word const* error) {
+    kernels::add_row_sums(block{}, partial, row_count, columns, out, error);
+}
+
+template <int N, class Op, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads) row_forward_kernel(kernels::numbers<Op> op, matrix_view<T> y) {
+    kernels::row_map_forward<N>(block{}, op.get(), y);
+}
+template <int N, class Op, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    row_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> y, matrix_view<T> dy) {
+    kernels::row_map_backward<N>(block{}, op.get(), y, dy);
+}
+
+template <class Loss>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    count_rows_kernel(rows batch, int columns, bool remembers, index_t samples, double denominator,
+                      kernels::row_loss_result* result, kernels::error_word* error) {
+    kernels::count_rows<Loss>(block{}, batch, columns, remembers, samples, denominator, result, error);
+}
+template <int N, class Loss, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    row_loss_kernel(kernels::numbers<Loss> loss, kernels::row_loss_arguments<T> arguments,
+                    kernels::row_loss_result const* result, double* weighted, kernels::error_word* error) {
+    kernels::row_loss<N>(block{}, loss.get(), arguments, result, weighted, error);
+}
+
+template <class Gate, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    row_gate_forward_kernel(kernels::numbers<Gate> gate, matrix_view<T const> logits, std::int32_t* expert,
+                            master_of<T>* weight) {
+    kernels::row_gate_forward(block{}, gate.get(), logits, expert, weight);
+}
+template <class Gate, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    row_gate_backward_kernel(kernels::numbers<Gate> gate, matrix_view<T const> logits, std::int32_t const* expert,
+                             master_of<T> const* weight, master_of<T> const* dweight, matrix_view<T> dlogits) {
+    kernels::row_gate_backward(block{}, gate.get(), logits, expert, weight, dweight, dlogits);
+}
+
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads) square_partials_kernel(T const* x, index_t n, double* partial) {
+    kernels::square_partials(block{}, x, n, partial);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    row_square_sums_kernel(matrix_view<T const> m, master_of<T>* norms) {
+    kernels::row_square_sums(block{}, m, norms);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    column_square_partials_kernel(matrix_view<T const> m, master_of<T>* partial) {
+    kernels::column_square_partials(block{}, m, partial);
+}
+
+/// to = from + to or = from, element by element; a row of `from` stands for all when its stride is 0.
+template <bool Add, class From, class To>
+ESPALIER_KERNEL void __launch_bounds__(block_threads) combine_kernel(matrix_view<From const> from, matrix_view<To> to) {
+    using W = master_of<To>;
+    bool const vector = kernels::aligned16(from) && kernels::aligned16(to);
+    block const group;
+    for (kernels::pair_walk at(kernels::grid_lane(group), kernels::grid_lanes(group), kernels::octets_of(to.columns));
+         at.line < to.rows; at.advance()) {
+        index_t const c = at.place * kernels::octet;
+        int const count = kernels::count8(c, to.columns);
+        W a[kernels::octet];
+        kernels::load8(from.row(at.line) + c, count, vector, a);
+        if constexpr (Add) {
+            W b[kernels::octet];
+            kernels::load8(to.row(at.line) + c, count, vector, b);
+            ESPALIER_KERNEL_UNROLL
+            for (int j = 0; j < kernels::octet; ++j)
+                a[j] += b[j];
+        }
+        kernels::store8(to.row(at.line) + c, count, vector, a);
+    }
+}
+
+// Templates although one type fits: then a .cu that includes this header without using them has no copy of its own.
+
+/// Sums of `count` numbers for each of `sums` results, one block each in turn; see kernels::add_penalty_values.
+template <class Number>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    add_sums_kernel(Number const* partial, int sums, index_t count, index_t stride, Number* results, bool accumulate,
+                    kernels::error_word const* error) {
+    if (kernels::failed(error)) return;
+    for (int k = 0; k < sums; ++k)
+        kernels::sum_numbers(block{}, partial + k * stride, count, results + k, accumulate);
+}
+
+template <class Number>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    finish_loss_kernel(Number const* weighted, index_t row_count, kernels::row_loss_result* result) {
+    kernels::finish_loss(block{}, weighted, row_count, result);
+}
+
+/// Bytes that travel as a kernel argument: copied when the launch is made, so the host may change its own copy at once,
+/// and nobody waits.
+struct step_payload {
+    static constexpr unsigned capacity = 2048;
+    unsigned char bytes[capacity];
+};
+template <class Payload>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    store_bytes_kernel(Payload const __grid_constant__ payload, unsigned char* to, unsigned count) {
+    for (unsigned i = threadIdx.x; i < count; i += block_threads)
+        to[i] = payload.bytes[i];
+}
+
+// ---- launches
+
+template <class W>
+void launch_add_partial_rows(launch_target const& target, W const* partial, index_t count, index_t stride,
+                             index_t columns, W* out, bool accumulate, kernels::error_word const* error) {
+    if (columns == 0) return;
+    add_partial_rows_kernel<<<target.blocks(columns), block_threads, 0, target.stream>>>(
+        partial, count, stride, columns, out, accumulate, error);
+    check_launch("add_partial_rows");
+}
+
+inline void launch_add_sums(launch_target const& target, double const* partial, int sums, index_t count, index_t stride,
+                            double* results, bool accumulate, kernels::error_word const* error) {
+    if (sums == 0) return;
+    add_sums_kernel<<<1, block_threads, 0, target.stream>>>(partial, sums, count, stride, results, accumulate, error);
+    check_launch("add_sums");
+}
+
+template <class Op, class T>
+void launch_epilogue_forward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> z,
+                             matrix_view<T> y, kernels::site_numbers const& site, rows const& batch) {
+    index_t const octets = kernels::octets_of(z.columns);
+    if (z.rows * octets == 0) return;
+    epilogue_forward_kernel<<<target.blocks((z.rows * octets + 1) / 2), block_threads, 0, target.stream>>>(op, z, y,
+                                                                                                           site, batch);
+    check_launch("epilogue_forward");
+}
+
+/// Also the column sums and the terms of the penalties.
+template <class Op, class T>
+void launch_epilogue_forward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> z,
+                             matrix_view<T> y, kernels::site_numbers const& site, rows const& batch,
+                             epilogue_statistics<master_of<T>> const& statistics,
+                             kernels::epilogue_scratch<master_of<T>> const& scratch) {
+    kernels::strips const cut = kernels::strips_of(z.rows);
+    index_t const octets = kernels::octets_of(z.columns), stride = octets * kernels::octet;
+    if (cut.count * octets > 0) {
+        epilogue_forward_strips_kernel<<<target.blocks(cut.count * octets), block_threads, 0, target.stream>>>(
+            op, z, y, site, batch, scratch);
+        check_launch("epilogue_forward_strips");
+    }
+    for (int i = 0; i < Op::column_penalties; ++i)
+        launch_add_partial_rows(target, static_cast<master_of<T> const*>(scratch.columns + i * cut.count * stride),
+                                cut.count, stride, z.columns, statistics.column_sums + i * statistics.column_stride,
+                                false, nullptr);
+    if (statistics.value) {
+        epilogue_finish_kernel<<<1, block_threads, 0, target.stream>>>(op, z.rows, z.columns, scratch, statistics);
+        check_launch("epilogue_finish");
+    }
+}
+
+/// `partial`: room for kernels::partial_size(rows, columns) numbers when there is a bias gradient.
+template <class Op, class T>
+void launch_epilogue_backward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> z,
+                              matrix_view<T const> dy, matrix_view<T> dz, kernels::site_numbers const& site,
+                              rows const& batch, epilogue_statistics<master_of<T>> const& statistics,
+                              master_of<T>* bias_gradient, master_of<T>* partial) {
+    index_t const octets = kernels::octets_of(z.columns), count = kernels::strips_of(z.rows).count;
+    index_t const lines = bias_gradient ? count : z.rows;
+    if (lines * octets > 0) {
+        epilogue_backward_kernel<<<target.blocks(lines * octets), block_threads, 0, target.stream>>>(
+            op, z, dy, dz, site, batch, statistics, bias_gradient ? partial : nullptr);
+        check_launch("epilogue_backward");
+    }
+    if (bias_gradient)
+        launch_add_partial_rows(target, static_cast<master_of<T> const*>(partial), count, octets * kernels::octet,
+                                z.columns, bias_gradient, false, nullptr);
+}
+
+template <class T>
+void launch_column_sums(launch_target const& target, matrix_view<T const> m, master_of<T>* sums,
+                        master_of<T>* partial) {
+    index_t const octets = kernels::octets_of(m.columns), count = kernels::strips_of(m.rows).count;
+    if (count * octets > 0) {
+        column_partials_kernel<<<target.blocks(count * octets), block_threads, 0, target.stream>>>(m, partial);
+        check_launch("column_partials");
+    }
+    launch_add_partial_rows(target, static_cast<master_of<T> const*>(partial), count, octets * kernels::octet,
+                            m.columns, sums, false, nullptr);
+}
+
+/// `partial`: [penalties][chunks], needed when the segment has values.
+template <class Optimizer, class Rule, class Wide, class Narrow>
+void launch_update(launch_target const& target, kernels::numbers<Optimizer> const& optimizer,
+                   kernels::numbers<Rule> const& rule, update_segment<Wide, Narrow> const& segment,
+                   kernels::update_context const& context, double* partial) {
+    index_t const chunks = kernels::update_chunks(segment.rows * segment.columns);
+    if (chunks == 0) return;
+    double* const values = segment.values ? partial : nullptr;
+    update_kernel<<<target.blocks(chunks * 32), block_threads, 0, target.stream>>>(optimizer, rule, segment, context,
+                                                                                   values);
+    check_launch("update");
+    if (values)
+        launch_add_sums(target, values, Rule::penalty_count, chunks, chunks, segment.values, true, context.error);
+}
+
+/// Many tensors with one composition of ops: `items` and `host_items` are the same list in device and host memory.
+template <class Optimizer, class Rule, class Wide, class Narrow>
+void launch_update_list(launch_target const& target, kernels::numbers<Optimizer> const& optimizer,
+                        array_view<kernels::update_item<Wide, Narrow, Rule> const> items,
+                        array_view<kernels::update_item<Wide, Narrow, Rule> const> host_items,
+                        kernels::update_context const& context, double* partial) {
+    if (items.size == 0) return;
+    auto const chunks_of = [&](index_t i) {
+        return kernels::update_chunks(host_items[i].segment.rows * host_items[i].segment.columns);
+    };
+    index_t const chunks = host_items[items.size - 1].first_chunk + chunks_of(items.size - 1);
+    if (chunks == 0) return;
+    update_list_kernel<<<target.blocks(chunks * 32), block_threads, 0, target.stream>>>(optimizer, items, chunks,
+                                                                                        context, partial);
+    check_launch("update_list");
+    if (!partial) return;
+    for (index_t i = 0; i < items.size; ++i)
+        if (host_items[i].segment.values)
+            launch_add_sums(target, partial + host_items[i].first_chunk, Rule::penalty_count, chunks_of(i), chunks,
+                            host_items[i].segment.values, true, context.error);
+}
+
+/// A rule with grouped penalties: the update, the next norms, the values.
+template <class Optimizer, class Rule, class Wide, class Narrow>
+void launch_update_grouped(launch_target const& target, kernels::numbers<Optimizer> const& optimizer,
+                           kernels::numbers<Rule> const& rule, update_segment<Wide, Narrow> const& segment,
+                           kernels::update_context const& context, kernels::group_scratch<Wide> scratch) {
+    index_t const octets = kernels::octets_of(segment.columns), count = kernels::strips_of(segment.rows).count;
+    if (count * octets == 0) return;
+    if (!segment.values) scratch.values = nullptr;
+    update_grouped_kernel<<<target.blocks(count * octets), block_threads, 0, target.stream>>>(optimizer, rule, segment,
+                                                                                              context, scratch);
+    check_launch("update_grouped");
+    using groups = kernels::detail::rule_groups<Rule>;
+    for (int g = 0; g < Rule::group_sets; ++g) {
+        if (groups::scope(g) == group_scope::columns) {
+            launch_add_partial_rows(target, static_cast<Wide const*>(scratch.columns), count, octets * kernels::octet,
+                                    segment.columns, segment.next_norms[g], true, context.error);
+        } else {
+            add_row_sums_kernel<<<target.blocks(segment.rows * 32), block_threads, 0, target.stream>>>(
+                static_cast<Wide const*>(scratch.rows), segment.rows, octets, segment.next_norms[g], context.error);
+            check_launch("add_row_sums");
+        }
+    }
+    if (scratch.values)
+        launch_add_sums(target, scratch.values, Rule::penalty_count, count * octets, count * octets, segment.values,
+                        true, context.error);
+}
+
+/// Threads that rows of N columns keep busy.
+template <int N> constexpr index_t row_threads(index_t row_count) {
+    if constexpr (N > kernels::widest_tile_row)
+        return row_count * block_threads;
+    else
+        return row_count * kernels::row_lanes<N>();
+}
+
+template <int N, class Op, class T>
+void launch_row_forward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T> y) {
+    if (y.rows == 0) return;
+    row_forward_kernel<N><<<target.blocks(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y);
+    check_launch("row_forward");
+}
+template <int N, class Op, class T>
+void launch_row_backward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> y,
+                         matrix_view<T> dy) {
+    if (y.rows == 0) return;
+    row_backward_kernel<N><<<target.blocks(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, dy);
+    check_launch("row_backward");
+}
+
+/// `weighted`: room for one number a row.
+template <int N, class Loss, class T>
+void launch_row_loss(launch_target const& target, kernels::numbers<Loss> const& loss,
+                     kernels::row_loss_arguments<T> const& arguments, kernels::row_loss_result* result,
+                     double* weighted, kernels::error_word* error) {
+    bool const remembers = loss::per_sample_state<Loss> && arguments.state.data != nullptr;
+    count_rows_kernel<Loss><<<1, block_threads, 0, target.stream>>>(arguments.batch, N, remembers, arguments.state.rows,
+                                                                    arguments.denominator, result, error);
+    check_launch("count_rows");
+    index_t const row_count = arguments.z.rows;
+    if (row_count > 0) {
+        row_loss_kernel<N><<<target.blocks(row_threads<N>(row_count)), block_threads, 0, target.stream>>>(
+            loss, arguments, static_cast<kernels::row_loss_result const*>(result), weighted, error);
+        check_launch("row_loss");
+    }
+    finish_loss_kernel<<<1, block_threads, 0, target.stream>>>(static_cast<double const*>(weighted), row_count, result);
+    check_launch("finish_loss");
+}
+
+template <class Gate, class T>
+void launch_row_gate_forward(launch_target const& target, kernels::numbers<Gate> const& gate,
+                             matrix_view<T const> logits, std::int32_t* expert, master_of<T>* weight) {
+    if (logits.rows == 0) return;
+    row_gate_forward_kernel<<<target.blocks(row_threads<Gate::experts>(logits.rows)), block_threads, 0,
+                              target.stream>>>(gate, logits, expert, weight);
+    check_launch("row_gate_forward");
+}
+template <class Gate, class T>
+void launch_row_gate_backward(launch_target const& target, kernels::numbers<Gate> const& gate,
+                              matrix_view<T const> logits, std::int32_t const* expert, master_of<T> const* weight,
+                              master_of<T> const* dweight, matrix_view<T> dlogits) {
+    if (logits.rows == 0) return;
+    row_gate_backward_kernel<<<target.blocks(row_threads<Gate::experts>(logits.rows)), block_threads, 0,
+                               target.stream>>>(gate, logits, expert, weight, dweight, dlogits);
+    check_launch("row_gate_backward");
+}
+
+/// result = (or +=) sum of squares. `partial`: room for kernels::norm_chunks(n) numbers.
+template <class T>
+void launch_sum_of_squares(launch_target const& target, T const* x, index_t n, double* result, bool accumulate,
+                           double* partial) {
+    index_t const chunks = kernels::norm_chunks(n);
+    if (chunks > 0) {
+        square_partials_kernel<<<target.blocks(chunks * 32), block_threads, 0, target.stream>>>(x, n, partial);
+        check_launch("square_partials");
+    }
+    launch_add_sums(target, partial, 1, chunks, chunks, result, accumulate, nullptr);
+}
+
+template <bool Add, class From, class To>
+void launch_combine(launch_target const& target, matrix_view<From const> from, matrix_view<To> to) {
+    index_t const pairs = to.rows * kernels::octets_of(to.columns);
+    if (pairs == 0) return;
+    combine_kernel<Add><<<target.blocks(pairs), block_threads, 0, target.stream>>>(from, to);
+    check_launch("combine");
+}
+
+} // namespace espalier::cuda

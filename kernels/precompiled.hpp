@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Explicit instantiations of the launch functions in instances.inc. A .cu of espalier::kernels defines them; a program
+// that links the library may include this header first and then compiles none of these kernels itself. Launch functions,
+// not kernels: since CUDA 13 the host half of a kernel template is local to the .cu that instantiates it.
+#pragma once
+
+#include <espalier/activation/gelu.hpp>
+#include <espalier/activation/relu.hpp>
+#include <espalier/activation/softmax.hpp>
+#include <espalier/device/cuda/bfloat16.hpp>
+#include <espalier/device/cuda/launch.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/dropout/none.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/mean_squared_error.hpp>
+#include <espalier/optimizer/adam.hpp>
+#include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/l1.hpp>
+#include <espalier/penalty/l2.hpp>
+#include <espalier/weight/fixed_mask.hpp>
+#include <espalier/weight/identity.hpp>
+
+#include <cstdint>
+
+#define ESPALIER_INSTANCE_EPILOGUE(prefix, T, A, D)                                                                    \
+    prefix template void launch_epilogue_forward(                                                                      \
+        launch_target const&, kernels::numbers<epilogue_op<activation::A, dropout::D>> const&, matrix_view<T const>,   \
+        matrix_view<T>, kernels::site_numbers const&, rows const&);                                                    \
+    prefix template void launch_epilogue_backward(                                                                     \
+        launch_target const&, kernels::numbers<epilogue_op<activation::A, dropout::D>> const&, matrix_view<T const>,   \
+        matrix_view<T const>, matrix_view<T>, kernels::site_numbers const&, rows const&,                               \
+        epilogue_statistics<master_of<T>> const&, master_of<T>*, master_of<T>*);
+
+#define ESPALIER_INSTANCE_UPDATE(prefix, W, N, O, M, ...)                                                              \
+    prefix template void launch_update(                                                                                \
+        launch_target const&, kernels::numbers<O> const&,                                                              \
+        kernels::numbers<tensor_rule<weight::M, flat_tuple<__VA_ARGS__>, flat_tuple<>>> const&,                        \
+        update_segment<W, N> const&, kernels::update_context const&, double*);
+
+#define ESPALIER_INSTANCE_SOFTMAX(prefix, T, C)                                                                        \
+    prefix template void launch_row_forward<C>(launch_target const&, kernels::numbers<activation::softmax> const&,     \
+                                               matrix_view<T>);                                                        \
+    prefix template void launch_row_backward<C>(launch_target const&, kernels::numbers<activation::softmax> const&,    \
+                                                matrix_view<T const>, matrix_view<T>);
+
+#define ESPALIER_INSTANCE_LOSS(prefix, T, C, L)                                                                        \
+    prefix template void launch_row_loss<C>(launch_target const&, kernels::numbers<loss::L> const&,                    \
+                                            kernels::row_loss_arguments<T> const&, kernels::row_loss_result*, double*, \
+                                            kernels::error_word*);
+
+#define ESPALIER_INSTANCE_GATE(prefix, T, E, K)                                                                        \
+    prefix template void launch_row_gate_forward(launch_target const&,                                                 \
+                                                 kernels::numbers<kernels::top_k_gate_op<E, K>> const&,                \
+                                                 matrix_view<T const>, std::int32_t*, master_of<T>*);                  \
+    prefix template void launch_row_gate_backward(                                                                     \
+        launch_target const&, kernels::numbers<kernels::top_k_gate_op<E, K>> const&, matrix_view<T const>,             \
+        std::int32_t const*, master_of<T> const*, master_of<T> const*, matrix_view<T>);
+
+namespace espalier::cuda {
+
+using activation::gelu, activation::relu;
+using dropout::bernoulli_op;
+using loss::cross_entropy, loss::mean_squared_error;
+using optimizer::adam_op, optimizer::adamw_op, optimizer::momentum_kind, optimizer::sgd_op;
+using penalty::l1_op, penalty::l2_op;
+
+// Definitions further down in the defining .cu follow these declarations.
+#define EPILOGUE(...) ESPALIER_INSTANCE_EPILOGUE(extern, __VA_ARGS__)
+#define UPDATE(...) ESPALIER_INSTANCE_UPDATE(extern, __VA_ARGS__)
+#define SOFTMAX(...) ESPALIER_INSTANCE_SOFTMAX(extern, __VA_ARGS__)
+#define LOSS(...) ESPALIER_INSTANCE_LOSS(extern, __VA_ARGS__)
+#define GATE(...) ESPALIER_INSTANCE_GATE(extern, __VA_ARGS__)
+#include "instances.inc"
+
+} // namespace espalier::cuda

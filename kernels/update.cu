@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Precompiled kernels of the update pass; which ones, instances.inc says.
+#include "precompiled.hpp"
+
+namespace espalier::cuda {
+
+#define UPDATE(...) ESPALIER_INSTANCE_UPDATE(, __VA_ARGS__)
+#include "instances.inc"
+
+} // namespace espalier::cuda
