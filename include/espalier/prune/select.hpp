@@ -29,6 +29,8 @@ namespace detail {
 
 /// Keys are split into digits of at most 11 bits, highest first.
 inline constexpr int digit_bits = 11;
+/// Weights that are looked at together.
+inline constexpr index_t strip = 512;
 
 /// The smallest key that is kept, and how many keys equal to it are.
 template <class Key> struct key_threshold {
@@ -48,10 +50,23 @@ template <class Criterion, class Pieces> auto find_threshold(Pieces const& piece
         key_type const digit_mask = (key_type(1) << width) - 1;
         std::uint64_t histogram[1 << digit_bits] = {};
         for (auto const& part : pieces)
-            for (index_t i = 0; i < part.size; ++i) {
-                key_type const key = Criterion::key(part.weights[i]);
-                // two shifts: one by all bits is undefined
-                if ((key >> (shift - 1) >> 1) == prefix) ++histogram[(key >> next_shift) & digit_mask];
+            for (index_t first = 0; first < part.size; first += strip) {
+                index_t const end = part.size - first < strip ? part.size : first + strip;
+                if (shift == bits) {
+                    for (index_t i = first; i < end; ++i)
+                        ++histogram[Criterion::key(part.weights[i]) >> next_shift];
+                    continue;
+                }
+                // Keys with the right prefix are gathered without a branch: whether a key has it is unpredictable.
+                key_type candidate[strip];
+                index_t count = 0;
+                for (index_t i = first; i < end; ++i) {
+                    key_type const key = Criterion::key(part.weights[i]);
+                    candidate[count] = key;
+                    count += (key >> shift) == prefix;
+                }
+                for (index_t i = 0; i < count; ++i)
+                    ++histogram[(candidate[i] >> next_shift) & digit_mask];
             }
         key_type digit = digit_mask;
         while (above + static_cast<index_t>(histogram[digit]) < keep)
@@ -100,7 +115,7 @@ inline void fill_bits(std::uint32_t* mask, index_t n, bool kept) {
 /// Keeps exactly the `keep` weights of largest key over all pieces together; of equal ones those of earlier pieces,
 /// then of lower index. `pieces` is an array of objects with members like those of `piece`. Reads the weights twice to
 /// a few times (once for each digit of 11 bits until the threshold is certain, then once to write the masks) and needs
-/// 16 KiB of stack. Bits behind the last weight of a piece become 0. keep is clamped to [0, number of weights].
+/// 20 KiB of stack. Bits behind the last weight of a piece become 0. keep is clamped to [0, number of weights].
 template <class Criterion, class Pieces> void select_largest(Pieces const& pieces, index_t keep) {
     index_t n = 0;
     for (auto const& part : pieces)
@@ -151,7 +166,7 @@ template <class Criterion, int N, int M, class T> void select_n_m(matrix_view<T 
         int const group = static_cast<int>(w.rows - r < M ? w.rows - r : M);
         for (index_t c = 0; c < w.columns; c += tile) {
             int const columns = static_cast<int>(w.columns - c < tile ? w.columns - c : tile);
-            key_type key[M][tile];
+            key_type key[M][tile] = {}; // whole tiles are counted: -O2 vectorises loops of constant length only
             for (int i = 0; i < group; ++i)
                 for (int k = 0; k < columns; ++k)
                     key[i][k] = Criterion::key(w(r + i, c + k));
@@ -159,13 +174,13 @@ template <class Criterion, int N, int M, class T> void select_n_m(matrix_view<T 
                 // how many of the group go before row i
                 key_type before[tile] = {};
                 for (int j = 0; j < i; ++j)
-                    for (int k = 0; k < columns; ++k)
+                    for (index_t k = 0; k < tile; ++k)
                         before[k] += static_cast<key_type>(key[j][k] >= key[i][k]);
                 for (int j = i + 1; j < group; ++j)
-                    for (int k = 0; k < columns; ++k)
+                    for (index_t k = 0; k < tile; ++k)
                         before[k] += static_cast<key_type>(key[j][k] > key[i][k]);
                 std::uint64_t bits = 0;
-                for (int k = 0; k < columns; ++k)
+                for (index_t k = 0; k < tile; ++k)
                     bits |= static_cast<std::uint64_t>(before[k] < key_type(N)) << k;
                 detail::put_bits(mask, (r + i) * w.columns + c, bits, columns);
             }
