@@ -26,13 +26,13 @@
 
 namespace espalier::initial {
 
-template <class I, class T>
+template <class Initial, class T>
 concept has_fill = requires(matrix_view<T> w, index_t n, random_site const& site) {
-    I::fill(w, n, n, site);
+    Initial::fill(w, n, n, site);
 };
 
-template <class I>
-concept initialiser = policy_on<I, axis::initial> && has_fill<I, float> && has_fill<I, double>;
+template <class Initial>
+concept initialiser = policy_on<Initial, axis::initial> && has_fill<Initial, float> && has_fill<Initial, double>;
 
 namespace detail {
 
