@@ -29,6 +29,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     using scale = tensor_part<role::scale, 1, width, initial::constant<1.0>, Ps...>;
     using shift = tensor_part<role::shift, 1, width, initial::zeros, Ps...>;
     static constexpr bool needs_global_norm = scale::rule::needs_global_norm || shift::rule::needs_global_norm;
+    static constexpr bool needs_reference = scale::rule::needs_reference || shift::rule::needs_reference;
     static constexpr bool prunes = false;
 
     struct numbers {

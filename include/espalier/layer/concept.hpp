@@ -21,6 +21,7 @@
 //         static constexpr int growth;              // rows out for one row in while training
 //         static constexpr bool reads_output;       // backward reads y: whoever owns y must keep it
 //         static constexpr bool needs_global_norm;  // a transform reads the norm of all gradients
+//         static constexpr bool needs_reference;    // a transform reads the gradients of a second stream
 //         static constexpr bool prunes;             // masks are selected anew on a schedule
 //         struct numbers;                           // ops with the numbers of one step: this layer's part of the step
 //         block static numbers at(clock const&); template <class T> static constexpr footprint size(); template <class
@@ -89,6 +90,16 @@ struct group_set_info {
     index_t groups = 0;
 };
 
+/// A layer whose product is an operator: how to make the matrix it stands for from its tensors.
+struct operator_info {
+    std::string layer; ///< path
+    index_t rows = 0;
+    index_t columns = 0;
+    index_t offset = 0; ///< of its first tensor in the parameter arena
+    void (*bake_float)(float const* parameters, clock const& now, matrix_view<float> kernel) = nullptr;
+    void (*bake_double)(double const* parameters, clock const& now, matrix_view<double> kernel) = nullptr;
+};
+
 /// A line of `describe`.
 struct layer_info {
     std::string path;
@@ -107,6 +118,7 @@ struct layer_report {
     std::vector<term_info> terms;
     std::vector<group_set_info> group_sets;
     std::vector<layer_info> layers;
+    std::vector<operator_info> operators;
     footprint at{};
     int top_layer = 0;
     int depth = 0;
@@ -139,6 +151,7 @@ template <shape In, shape Out> struct invalid_layer {
     static constexpr int growth = 1;
     static constexpr bool reads_output = false;
     static constexpr bool needs_global_norm = false;
+    static constexpr bool needs_reference = false;
     static constexpr bool prunes = false;
     struct numbers {};
     static constexpr numbers at(clock const&) { return {}; }

@@ -32,42 +32,39 @@ template <shape In, int Out, class... Ps> struct bound_dense {
     static constexpr index_t in = In.size();
     static constexpr bool has_bias = pick<axis::bias, with_bias, Ps...>::present;
 
-    using kernel = tensor_part<role::kernel, in, Out, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
+    using kernel = typename decltype(choose_kernel<in, Out, Ps...>())::type;
     using bias = tensor_part<role::bias, 1, Out, initial::zeros, Ps...>;
     using epilogue = epilogue_part<Out, Ps...>;
 
     static constexpr bool reads_output = epilogue::row_form;
-    static constexpr bool needs_global_norm =
-        kernel::rule::needs_global_norm || (has_bias && bias::rule::needs_global_norm);
-    static constexpr bool prunes = !std::is_void_v<typename kernel::prune_policy>;
+    static constexpr bool needs_global_norm = kernel::needs_global_norm || (has_bias && bias::rule::needs_global_norm);
+    static constexpr bool needs_reference = kernel::needs_reference || (has_bias && bias::rule::needs_reference);
+    static constexpr bool prunes = kernel::prunes;
 
     struct numbers {
-        typename kernel::rule kernel_rule;
+        typename kernel::numbers kernel_numbers;
         typename bias::rule bias_rule;
         typename epilogue::train_op epilogue_op;
     };
     static numbers at(clock const& now) { return {kernel::at(now), bias::at(now), epilogue::at(now)}; }
 
+    template <class T> static constexpr footprint kernel_size() { return kernel::template size<T>(); }
     template <class T> static constexpr footprint size() {
-        footprint f = kernel::size() + epilogue::template size<T>();
+        footprint f = kernel_size<T>() + epilogue::template size<T>();
         if (has_bias) f = f + bias::size();
         return f;
     }
-    template <class T> static constexpr extent work() { return {}; }
+    template <class T> static constexpr extent work() { return kernel::template work<T>(); }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        return Device::template product_scratch<T, pick<axis::product, void, Ps...>>(capacity, in, Out);
+        return kernel::template scratch<Device, T>(capacity);
     }
 
     // kernel, bias, epilogue: in this order in every arena
     template <class T> static layer_memory<T> bias_memory(layer_memory<T> const& m) {
-        return m.child(kernel::size(), {});
+        return m.child(kernel_size<T>(), {});
     }
     template <class T> static layer_memory<T> epilogue_memory(layer_memory<T> const& m) {
-        return m.child(has_bias ? kernel::size() + bias::size() : kernel::size(), {});
-    }
-
-    template <class T> static matrix_view<T const> weights(layer_memory<T> const& m) {
-        return {kernel::operand(m), in, Out, Out};
+        return m.child(has_bias ? kernel_size<T>() + bias::size() : kernel_size<T>(), {});
     }
 
     template <class Context, class T>
@@ -76,31 +73,27 @@ template <shape In, int Out, class... Ps> struct bound_dense {
         auto const em = epilogue_memory(m);
         matrix_view<T> const z = epilogue::template before<Context::behaviour>(em, y);
         master_of<T> const* const offset = has_bias ? bias_memory(m).parameters : nullptr;
-        context.device.template product_forward<pick<axis::product, void, Ps...>>(x, weights(m), offset, z);
+        kernel::forward(context, n.kernel_numbers, m, x, offset, z);
         epilogue::forward(context, n.epilogue_op, em, batch, matrix_view<T const>(z), y);
     }
 
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
-        using product = pick<axis::product, void, Ps...>;
         master_of<T>* const bias_gradient = has_bias && Want.parameters ? bias_memory(m).gradients : nullptr;
         auto const em = epilogue_memory(m);
         epilogue::backward(context, n.epilogue_op, em, batch,
                            matrix_view<T const>(epilogue::template before<Context::behaviour>(em, dy)), y, dy,
                            bias_gradient);
-        matrix_view<T const> const dz = dy;
-        if constexpr (Want.parameters)
-            context.device.template product_weight_gradient<product>(
-                x, dz, matrix_view<master_of<T>>{m.gradients, in, Out, Out});
-        if constexpr (Want.inputs) context.device.template product_input_gradient<product>(dz, weights(m), dx);
+        kernel::template backward<Want>(context, n.kernel_numbers, m, x, matrix_view<T const>(dy), dx);
     }
 
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
-        kernel::update(context, optimizer, n.kernel_rule, m, given);
-        if constexpr (has_bias) bias::update(context, optimizer, n.bias_rule, bias_memory(m), given.after(1));
+        kernel::update(context, optimizer, n.kernel_numbers, m, given);
+        if constexpr (has_bias)
+            bias::update(context, optimizer, n.bias_rule, bias_memory(m), given.after(kernel_size<T>().tensors));
     }
 
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
@@ -119,13 +112,13 @@ template <shape In, int Out, class... Ps> struct bound_dense {
         line.kind = "dense";
         line.input = In;
         line.output = output;
-        line.parameters = in * Out + (has_bias ? Out : 0);
-        line.flops = 2.0 * static_cast<double>(in) * Out;
+        line.parameters = kernel::parameters + (has_bias ? Out : 0);
+        line.flops = kernel::flops;
         line.depth = report.depth;
         epilogue::list(line.policies);
         (list_parameter_policy<Ps>(line.policies), ...);
         report.layers.push_back(line);
-        kernel::describe(report, path, "kernel");
+        kernel::describe(report, path);
         if constexpr (has_bias) bias::describe(report, path, "bias");
         epilogue::describe(report, path);
     }
@@ -145,6 +138,29 @@ struct bind_dense<In, Out, type_list<Inherited...>, Ps...> {
     using type = bound_dense<In, Out, Ps..., Inherited...>;
 };
 
+/// One policy decides what the product reads: a prune policy beside an operator or a mask cannot be meant.
+template <class Where, class Layer, class Inherited, class... Ps> struct dense_weight_check;
+template <class Where, class Layer, class... Inherited, class... Ps>
+struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
+    static consteval bool run() {
+        using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
+        constexpr bool prunes = count_on<axis::prune, Ps...>() > 0;
+        constexpr bool ok = !prunes || !weight::weight_operator<weight_policy>;
+        static_assert(diagnostic::holds<ok, Where, diagnostic::in_layer<Layer>,
+                                        diagnostic::from_policy<pick<axis::prune, void, Ps...>>,
+                                        diagnostic::from_policy<weight_policy>>,
+                      "espalier: a layer whose product is a weight operator has no kernel to prune; the next lines "
+                      "name the layer's index, the prune policy and the operator; keep one of them");
+        constexpr bool masked = prunes && count_on<axis::weight, Ps...>() > 0;
+        static_assert(diagnostic::holds<(!ok || !masked), Where, diagnostic::in_layer<Layer>,
+                                        diagnostic::from_policy<pick<axis::prune, void, Ps...>>,
+                                        diagnostic::from_policy<weight_policy>>,
+                      "espalier: a prune policy and a weight policy both decide what the product of a layer reads; the "
+                      "next lines name the layer's index and the two policies; keep one of them");
+        return ok && !masked;
+    }
+};
+
 } // namespace detail
 
 /// y = factor * activation(x W + b).
@@ -162,8 +178,10 @@ template <int Out, class... Ps> struct dense {
     template <class Where, shape In, class Inherited> static consteval bool check() {
         if constexpr (!detail::check_has_input<Where, dense, In>())
             return false;
+        else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
+            return false;
         else
-            return detail::policy_checks<Where, dense, axes, Ps...>::run();
+            return detail::dense_weight_check<Where, dense, Inherited, Ps...>::run();
     }
 
     template <shape In, class Inherited> using bind = typename detail::bind_dense<In, Out, Inherited, Ps...>::type;

@@ -11,6 +11,7 @@
 #include <espalier/initial/he_normal.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/weight/identity.hpp>
+#include <espalier/weight/operator.hpp>
 
 #include <string>
 #include <type_traits>
@@ -33,7 +34,7 @@ inline constexpr bool penalised_by_default =
 
 template <class... Ps> struct map_of {
     using prune = pick<axis::prune, void, Ps...>;
-    using weight = pick<axis::weight, weight::identity, Ps...>;
+    using weight = pick<axis::weight, espalier::weight::identity, Ps...>;
     using policy = std::conditional_t<std::is_void_v<prune>, weight, prune>;
 };
 
@@ -154,7 +155,7 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
         t.rows = Rows;
         t.columns = Columns;
         t.offset = report.at.parameters;
-        t.vector = Rows == 1 && Role != role::kernel;
+        t.vector = Rows == 1 && Role != role::kernel && Role != role::factor;
         if (rule::uses_mask) t.mask_offset = report.at.mask_words;
         t.passes = 1 + extra_passes<rule>();
         report.tensors.push_back(t);
@@ -177,6 +178,74 @@ private:
         }
     }
 };
+
+/// What stands in front of a dense layer's epilogue when no operator does: one matrix and its products.
+template <index_t In, index_t Out, class... Ps> struct matrix_kernel {
+    using part = tensor_part<role::kernel, In, Out, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
+    using product = pick<axis::product, void, Ps...>;
+    using numbers = typename part::rule;
+    static constexpr bool needs_global_norm = part::rule::needs_global_norm;
+    static constexpr bool needs_reference = part::rule::needs_reference;
+    static constexpr bool prunes = !std::is_void_v<typename part::prune_policy>;
+    static constexpr index_t parameters = In * Out;
+    static constexpr double flops = 2.0 * static_cast<double>(In * Out);
+
+    static numbers at(clock const& now) { return part::at(now); }
+    template <class T> static constexpr footprint size() { return part::size(); }
+    template <class T> static constexpr extent work() { return {}; }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        return Device::template product_scratch<T, product>(capacity, In, Out);
+    }
+    template <class T> static matrix_view<T const> weights(layer_memory<T> const& m) {
+        return {part::operand(m), In, Out, Out};
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const&, layer_memory<T> const& m, matrix_view<T const> x,
+                        master_of<T> const* offset, matrix_view<T> z) {
+        context.device.template product_forward<product>(x, weights(m), offset, z);
+    }
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const&, layer_memory<T> const& m, matrix_view<T const> x,
+                         matrix_view<T const> dz, matrix_view<T> dx) {
+        if constexpr (Want.parameters)
+            context.device.template product_weight_gradient<product>(
+                x, dz, matrix_view<master_of<T>>{m.gradients, In, Out, Out});
+        if constexpr (Want.inputs) context.device.template product_input_gradient<product>(dz, weights(m), dx);
+    }
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        part::update(context, optimizer, n, m, given);
+    }
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        part::initialise(context, m);
+    }
+    template <class Context, class T>
+    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
+        part::prune(context, walk, m);
+    }
+    static void describe(layer_report& report, std::string const& path) { part::describe(report, path, "kernel"); }
+};
+
+/// The same for a weight operator, which brings everything but what a dense layer need not know about it.
+template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
+    static constexpr bool prunes = false;
+    template <class... Arguments> static void prune(Arguments&&...) {}
+    static void describe(layer_report& report, std::string const& path) {
+        report.operators.push_back(
+            {path, In, Out, report.at.parameters, &Bound::template bake<float>, &Bound::template bake<double>});
+        Bound::describe(report, path);
+    }
+};
+
+template <index_t In, index_t Out, class... Ps> consteval auto choose_kernel() {
+    using weight_policy = pick<axis::weight, weight::identity, Ps...>;
+    if constexpr (weight::weight_operator<weight_policy>)
+        return std::type_identity<operator_kernel<In, Out, typename weight_policy::template bind<In, Out, Ps...>>>{};
+    else
+        return std::type_identity<matrix_kernel<In, Out, Ps...>>{};
+}
 
 /// What follows a layer's product: activation, dropout, activation penalties.
 template <index_t Width, class... Ps> struct epilogue_part {

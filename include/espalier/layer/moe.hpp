@@ -23,7 +23,6 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
     static constexpr bool passes_through = false;
     static constexpr int growth = 1;
     static constexpr bool reads_output = false;
-    static constexpr bool needs_global_norm = Expert::needs_global_norm;
     static constexpr bool prunes = Expert::prunes;
 
     static constexpr index_t in = In.size();
@@ -36,6 +35,10 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
     using kernel =
         tensor_part<role::gate, in, Gate::logits, pick<axis::initial, initial::xavier_uniform, Ps...>, Ps...>;
     using bias = tensor_part<role::bias, 1, Gate::logits, initial::zeros, Ps...>;
+    static constexpr bool needs_global_norm =
+        Expert::needs_global_norm || kernel::rule::needs_global_norm || bias::rule::needs_global_norm;
+    static constexpr bool needs_reference =
+        Expert::needs_reference || kernel::rule::needs_reference || bias::rule::needs_reference;
 
     struct numbers {
         op_of<Gate> gate;

@@ -17,6 +17,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
     static constexpr int growth = Samples;
     static constexpr bool reads_output = Tail::reads_output;
     static constexpr bool needs_global_norm = Tail::needs_global_norm;
+    static constexpr bool needs_reference = Tail::needs_reference;
     static constexpr bool prunes = Tail::prunes;
 
     using numbers = typename Tail::numbers;

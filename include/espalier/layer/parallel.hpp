@@ -45,6 +45,7 @@ struct bound_parallel<In, Merge, std::index_sequence<I...>, Branches...> {
     static constexpr bool passes_through = false;
     static constexpr int growth = 1;
     static constexpr bool needs_global_norm = any_of({Branches::needs_global_norm...});
+    static constexpr bool needs_reference = any_of({Branches::needs_reference...});
     static constexpr bool prunes = any_of({Branches::prunes...});
     /// Added branches that read their own outputs in backward keep them in the tape.
     static constexpr bool keeps_outputs = adds && any_of({Branches::reads_output...});

@@ -17,6 +17,7 @@ template <shape In, class Inner> struct bound_residual {
     static constexpr int growth = 1;
     static constexpr bool reads_output = false;
     static constexpr bool needs_global_norm = Inner::needs_global_norm;
+    static constexpr bool needs_reference = Inner::needs_reference;
     static constexpr bool prunes = Inner::prunes;
     static constexpr index_t width = In.size();
 

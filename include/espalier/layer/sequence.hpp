@@ -78,6 +78,7 @@ template <std::size_t... I, class... Layers> struct bound_sequence<std::index_se
         return last >= 0 && each[last < 0 ? 0 : last];
     }();
     static constexpr bool needs_global_norm = any_of({Layers::needs_global_norm...});
+    static constexpr bool needs_reference = any_of({Layers::needs_reference...});
     static constexpr bool prunes = any_of({Layers::prunes...});
 
     using numbers = flat_tuple<typename Layers::numbers...>;

@@ -4,6 +4,7 @@
 
 #include <espalier/core/context.hpp>
 #include <espalier/core/error.hpp>
+#include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/network/parameters.hpp>
 
 #include <algorithm>
@@ -107,11 +108,13 @@ public:
     }
 
     /// Makes operand copies, masks and group norms agree with the weights. Call it after weights were set by hand.
-    void refresh(clock const& now = {}) {
+    void refresh(clock const& now = {}) { refresh(values_, now); }
+    /// The same for other parameters of this type: those of a teacher, say.
+    void refresh(parameters_type& values, clock const& now = {}) {
         auto context = run_.template make_context<mode::train>(seed_, 0);
-        values_.start_norms();
-        layer::update(context, no_step{}, layer::at(now), run_.memory(values_), update_numbers{});
-        values_.finish_norms();
+        values.start_norms();
+        layer::update(context, no_step{}, layer::at(now), run_.memory(values), update_numbers{});
+        values.finish_norms();
     }
 
     static std::vector<tensor_info> const& tensors() { return parameters_type::tensors(); }
@@ -137,27 +140,29 @@ public:
             throw shape_error("network: the output has " + std::to_string(y.rows) + " x " + std::to_string(y.columns) +
                               " elements, needed are " + std::to_string(x.rows * grown) + " x " +
                               std::to_string(output_width));
-        auto context = run_.template make_context<Mode>(seed_, step, pass);
-        layer_memory<T> memory = run_.memory(values_);
-        memory.terms = terms;
-        layer::forward(context, numbers, memory, batch, x, y);
+        traverse<Mode>(values_, numbers, batch, x, y, step, pass, terms);
     }
 
     /// Outputs of the network as it is used: no dropout, running statistics. Any number of rows; larger batches than
-    /// the capacity go through in parts.
-    void predict(matrix_view<T const> x, matrix_view<T> y) {
+    /// the capacity go through in parts. `now` is what weight policies with a schedule see (the rank of
+    /// weight::low_rank): `training::time()` after training. Denormal numbers count as 0 on the way.
+    void predict(matrix_view<T const> x, matrix_view<T> y, clock const& now = {}) { predict_with(values_, x, y, now); }
+
+    /// The same with other parameters of this type, which must have been refreshed since they were changed.
+    void predict_with(parameters_type& values, matrix_view<T const> x, matrix_view<T> y, clock const& now = {}) {
+        espalier::cpu::flush_denormals const scope;
         if (x.columns != input_width || y.columns != output_width || x.rows != y.rows)
             throw shape_error("predict: inputs are " + std::to_string(x.rows) + " x " + std::to_string(x.columns) +
                               " and outputs " + std::to_string(y.rows) + " x " + std::to_string(y.columns) +
                               "; needed are n x " + std::to_string(input_width) + " and n x " +
                               std::to_string(output_width));
-        auto const numbers = layer::at(clock{});
+        auto const numbers = layer::at(now);
         for (index_t r = 0; r < x.rows; r += capacity()) {
             index_t const n = std::min(capacity(), x.rows - r);
             rows batch;
             batch.count = n;
             batch.first = static_cast<std::uint32_t>(r);
-            forward<mode::evaluate>(numbers, batch, x.middle_rows(r, n), y.middle_rows(r, n));
+            traverse<mode::evaluate>(values, numbers, batch, x.middle_rows(r, n), y.middle_rows(r, n), 0, 0, nullptr);
         }
     }
 
@@ -174,6 +179,15 @@ public:
     }
 
 private:
+    template <mode Mode>
+    void traverse(parameters_type& values, typename layer::numbers const& numbers, rows const& batch,
+                  matrix_view<T const> x, matrix_view<T> y, std::uint64_t step, std::uint32_t pass, double* terms) {
+        auto context = run_.template make_context<Mode>(seed_, step, pass);
+        layer_memory<T> memory = run_.memory(values);
+        memory.terms = terms;
+        layer::forward(context, numbers, memory, batch, x, y);
+    }
+
     seed seed_;
     parameters_type values_;
     executor_type run_;

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. The dense kernel that an operator stands for, for inference and export.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/network/parameters.hpp>
+
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace espalier::weight {
+
+/// Writes the matrix W with operator(x) = x W of the layer at that path ("1", "2.0") into `kernel`, in x out, as it is
+/// at the time `now`: U_r V_r for `low_rank`, summed in double. The result fits the tensor "<path>.kernel" of the same
+/// stack without the operator. For parameters in host memory. Throws data_error when no layer of that path has an
+/// operator, shape_error when `kernel` has other extents.
+template <class Stack, class Device, class T>
+void bake(parameters<Stack, Device, T> const& values, std::string_view layer, matrix_view<master_of<T>> kernel,
+          clock const& now = {}) {
+    std::string known;
+    for (operator_info const& o : report_of<Stack>().operators) {
+        if (o.layer != layer) {
+            known += (known.empty() ? "" : ", ") + o.layer;
+            continue;
+        }
+        if (kernel.rows != o.rows || kernel.columns != o.columns)
+            throw shape_error("bake: layer " + o.layer + " has a kernel of " + std::to_string(o.rows) + " x " +
+                              std::to_string(o.columns) + ", given are " + std::to_string(kernel.rows) + " x " +
+                              std::to_string(kernel.columns));
+        if constexpr (std::is_same_v<master_of<T>, double>)
+            o.bake_double(values.weights().data() + o.offset, now, kernel);
+        else
+            o.bake_float(values.weights().data() + o.offset, now, kernel);
+        return;
+    }
+    throw data_error("bake: layer \"" + std::string(layer) +
+                     "\" has no weight operator; layers with one: " + (known.empty() ? "none" : known));
+}
+
+/// The same for a network: `bake(model, "1", kernel)`.
+template <class Network>
+requires requires(Network& net) {
+    net.values().weights();
+}
+void bake(Network const& net, std::string_view layer, matrix_view<typename Network::wide> kernel,
+          clock const& now = {}) {
+    bake(net.values(), layer, kernel, now);
+}
+
+} // namespace espalier::weight

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. A kernel that is the product of two thin matrices, with a rank that may change at every step.
+#pragma once
+
+#include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
+#include <espalier/core/context.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/core/layout.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/initial/concept.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/layer/detail.hpp>
+#include <espalier/schedule/concept.hpp>
+#include <espalier/weight/operator.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace espalier::weight {
+
+namespace detail {
+
+/// N(0, Gain / fan_in).
+template <int Gain> struct factor_initial {
+    using axis = espalier::axis::initial;
+    static constexpr std::string_view name = "factor";
+    template <class T> static void fill(matrix_view<T> w, index_t fan_in, index_t, random_site const& site) {
+        initial::detail::require_fan(fan_in, "fan_in", name);
+        initial::detail::normal_numbers(w, std::sqrt(double(Gain) / static_cast<double>(fan_in)), site);
+    }
+};
+
+template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> struct bound_low_rank {
+    // Without an initialiser in the list: x U has the variance of x, and U V that of initial::he_normal.
+    using first =
+        espalier::detail::tensor_part<role::factor, In, MaxRank, pick<axis::initial, factor_initial<1>, Ps...>, Ps...>;
+    using second =
+        espalier::detail::tensor_part<role::factor, MaxRank, Out, pick<axis::initial, factor_initial<2>, Ps...>, Ps...>;
+    using product = pick<axis::product, void, Ps...>;
+
+    static constexpr bool needs_global_norm = first::rule::needs_global_norm;
+    static constexpr bool needs_reference = first::rule::needs_reference;
+    static constexpr index_t parameters = (In + Out) * MaxRank;
+    static constexpr double flops = 2.0 * static_cast<double>(parameters); // at the full rank
+
+    struct numbers {
+        index_t rank;
+        typename first::rule first_rule;
+        typename second::rule second_rule;
+    };
+    static numbers at(clock const& now) { return {Policy::rank_at(now), first::at(now), second::at(now)}; }
+
+    // Tape: x U_r, rows of MaxRank elements of which the first r are used.
+    template <class T> static constexpr footprint size() {
+        footprint f = first::size() + second::size();
+        f.tape = row_block<T>(MaxRank);
+        return f;
+    }
+    template <class T> static constexpr extent work() { return row_block<T>(MaxRank); }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        // Packing space is not monotone in the extents, so every rank is asked for.
+        std::size_t most = 0;
+        for (index_t r = 1; r <= MaxRank; ++r)
+            for (std::size_t const need : {Device::template product_scratch<T, product>(capacity, In, r),
+                                           Device::template product_scratch<T, product>(capacity, r, Out)})
+                most = need > most ? need : most;
+        return most;
+    }
+
+    template <class T> static layer_memory<T> second_memory(layer_memory<T> const& m) {
+        return m.child(first::size(), {});
+    }
+    template <class T> static matrix_view<T const> left(layer_memory<T> const& m, index_t rank) {
+        return {first::operand(m), In, rank, MaxRank};
+    }
+    template <class T> static matrix_view<T const> right(layer_memory<T> const& m, index_t rank) {
+        return {second::operand(second_memory(m)), rank, Out, Out};
+    }
+    template <class T> static matrix_view<T> inner(layer_memory<T> const& m, index_t row_count, index_t rank) {
+        return {m.template tape_block<T>({}), row_count, rank, MaxRank};
+    }
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const& n, layer_memory<T> const& m, matrix_view<T const> x,
+                        master_of<T> const* offset, matrix_view<T> z) {
+        matrix_view<T> const h = inner(m, x.rows, n.rank);
+        context.device.template product_forward<product>(x, left(m, n.rank), static_cast<master_of<T> const*>(nullptr),
+                                                         h);
+        context.device.template product_forward<product>(matrix_view<T const>(h), right(m, n.rank), offset, z);
+    }
+
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const& n, layer_memory<T> const& m, matrix_view<T const> x,
+                         matrix_view<T const> dz, matrix_view<T> dx) {
+        matrix_view<T const> const h = inner(m, x.rows, n.rank);
+        matrix_view<T> const dh{m.template work_block<T>({}), x.rows, n.rank, MaxRank};
+        context.device.template product_input_gradient<product>(dz, right(m, n.rank), dh);
+        if constexpr (Want.parameters) {
+            using W = master_of<T>;
+            matrix_view<W> const du{m.gradients, In, MaxRank, MaxRank};
+            matrix_view<W> const dv{second_memory(m).gradients, MaxRank, Out, Out};
+            context.device.template product_weight_gradient<product>(x, matrix_view<T const>(dh),
+                                                                     du.middle_columns(0, n.rank));
+            context.device.template product_weight_gradient<product>(h, dz, dv.middle_rows(0, n.rank));
+            if (n.rank < MaxRank) {
+                context.device.clear(du.middle_columns(n.rank, MaxRank - n.rank));
+                context.device.clear(dv.middle_rows(n.rank, MaxRank - n.rank));
+            }
+        }
+        if constexpr (Want.inputs)
+            context.device.template product_input_gradient<product>(matrix_view<T const>(dh), left(m, n.rank), dx);
+    }
+
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        first::update(context, optimizer, n.first_rule, m, given);
+        second::update(context, optimizer, n.second_rule, second_memory(m), given.after(1));
+    }
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        first::initialise(context, m);
+        second::initialise(context, second_memory(m));
+    }
+    static void describe(layer_report& report, std::string const& path) {
+        first::describe(report, path, "factor_in");
+        second::describe(report, path, "factor_out");
+    }
+
+    template <class W> static void bake(W const* at, clock const& now, matrix_view<W> kernel) {
+        index_t const rank = Policy::rank_at(now);
+        W const* const u = at;
+        W const* const v = at + first::size().parameters;
+        for (index_t i = 0; i < In; ++i)
+            for (index_t o = 0; o < Out; ++o) {
+                double sum = 0.0;
+                for (index_t r = 0; r < rank; ++r)
+                    sum += static_cast<double>(u[i * MaxRank + r]) * static_cast<double>(v[r * Out + o]);
+                kernel(i, o) = static_cast<W>(sum);
+            }
+    }
+};
+
+/// Whether `x` may give ranks as far as that is known while compiling.
+template <schedule::number_or_schedule X> consteval bool is_rank(X const& x, double most) {
+    if (schedule::problem(x)) return false;
+    schedule::bounds const range = schedule::range_of(x);
+    return (!schedule::finite(range.low) || range.low >= 1.0) && (!schedule::finite(range.high) || range.high <= most);
+}
+
+} // namespace detail
+
+/// y = act(x U_r V_r + b): the kernel is U (in x MaxRank, tensor "factor_in") times V (MaxRank x out, "factor_out"),
+/// both role::factor, of which the first r columns and rows take part. r is Rank rounded to the nearest integer: a
+/// number or a schedule with values in [1, MaxRank], evaluated once a step, so `schedule::runtime` changes it while
+/// training; nothing is allocated. What does not take part has gradients of exactly 0; penalties, decay and momentum
+/// still act on it. Training keeps x U_r.
+///
+/// First values: U ~ N(0, 1 / in), V ~ N(0, 2 / MaxRank), so that x U has the variance of x and U V at the full rank
+/// that of initial::he_normal, 2 / in (r / MaxRank of it at rank r). An initialiser in the layer's list fills each
+/// factor as a matrix of its own instead. Cost: 2 rows (in + out) r operations forward, twice that backward.
+/// A layer with it has no kernel: prune policies and masks are refused where they are written, and ignored where they
+/// are inherited. `predict` and `bake` take a clock to know the rank. At run time: data_error for a rank outside
+/// [1, MaxRank], before anything is changed.
+template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> struct low_rank {
+    static_assert(diagnostic::holds<(MaxRank >= 1), diagnostic::given<MaxRank>, diagnostic::needed<1>>,
+                  "espalier: the largest rank of weight::low_rank must be at least 1");
+    static_assert(diagnostic::holds<detail::is_rank(Rank, double(MaxRank)), diagnostic::from_policy<low_rank>,
+                                    diagnostic::given<Rank>>,
+                  "espalier: the rank of weight::low_rank must lie between 1 and its largest rank");
+    using axis = espalier::axis::weight;
+    static constexpr std::string_view name = "low_rank";
+
+    template <index_t In, index_t Out, class... Ps>
+    using bind = detail::bound_low_rank<In, Out, MaxRank, low_rank, Ps...>;
+
+    static index_t rank_at(clock const& now) {
+        double const value = schedule::value_at(Rank, now);
+        if (!(value >= 1.0 && value <= static_cast<double>(MaxRank)))
+            throw data_error("weight low_rank: its rank is " + std::to_string(value) + " at step " +
+                             std::to_string(now.step) + ", needed is a number between 1 and " +
+                             std::to_string(MaxRank));
+        return static_cast<index_t>(value + 0.5);
+    }
+};
+
+} // namespace espalier::weight

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Low rank kernels: gradients at several ranks, equality with the dense kernel U V, a rank that changes while training.
+#include <espalier/activation/tanh.hpp>
+#include <espalier/device/cpu/cpu.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/everywhere.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/network/network.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/schedule/linear.hpp>
+#include <espalier/schedule/runtime.hpp>
+#include <espalier/train/check_gradients.hpp>
+#include <espalier/train/training.hpp>
+#include <espalier/weight/bake.hpp>
+#include <espalier/weight/low_rank.hpp>
+
+#include <support/catch.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+using namespace espalier;
+using namespace espalier::literals;
+
+namespace {
+
+static_assert(weight::weight_operator<weight::low_rank<3>>);
+static_assert(!weight::weight_operator<weight::identity>);
+
+template <class T> std::vector<T> numbers_like_normal(index_t n, std::uint32_t stream) {
+    std::vector<T> v(static_cast<std::size_t>(n));
+    fill_normal(make_site(5, stream), 0.0, 1.0, array_view<T>{v.data(), n});
+    return v;
+}
+
+constexpr schedule::runtime chosen{.name = "rank"_name, .initial = 6.0};
+using run_time_stack =
+    sequence<input<9>, dense<12, weight::low_rank<6, chosen>, activation::tanh>, dense<4, weight::low_rank<2>>>;
+using dense_stack = sequence<input<9>, dense<12, activation::tanh>, dense<4>>;
+
+template <class Stack> void check_stack() {
+    auto const report = check_gradients_of<Stack, device::cpu>(loss::cross_entropy{}, seed{11}, 7);
+    INFO(report.text());
+    CHECK(report.ok(1e-6));
+}
+
+} // namespace
+
+TEST_CASE("low_rank: gradients at rank 1, in between and full", "[weight][low_rank]") {
+    check_stack<sequence<input<7>, dense<9, weight::low_rank<5, 1>, activation::tanh>, dense<4>>>();
+    check_stack<sequence<input<7>, dense<9, weight::low_rank<5, 3>, activation::tanh>, dense<4>>>();
+    check_stack<
+        sequence<input<7>, dense<9, weight::low_rank<5>, activation::tanh>, dense<4, weight::low_rank<1>, no_bias>>>();
+}
+
+TEST_CASE("low_rank: at every rank it is the dense layer with W = U V", "[weight][low_rank]") {
+    network<run_time_stack, device::cpu, double> thin{seed{3}, 16};
+    network<dense_stack, device::cpu, double> wide{seed{4}, 16};
+    auto const x = numbers_like_normal<double>(16 * 9, 1);
+    std::vector<double> a(16 * 4), b(16 * 4);
+    auto const inputs = contiguous_view(x.data(), 16, 9);
+    for (double const rank : {1.0, 2.0, 4.0, 6.0}) {
+        named_value const value{"rank"_name, rank};
+        espalier::clock now;
+        now.values = {&value, 1};
+        thin.predict(inputs, contiguous_view(a.data(), 16, 4), now);
+        weight::bake(thin, "1", wide.tensor("1.kernel"), now);
+        weight::bake(thin, "2", wide.tensor("2.kernel"), now);
+        wide.refresh();
+        wide.predict(inputs, contiguous_view(b.data(), 16, 4));
+        double most = 0.0, size = 0.0;
+        for (std::size_t i = 0; i < a.size(); ++i) {
+            most = std::max(most, std::fabs(a[i] - b[i]));
+            size = std::max(size, std::fabs(a[i]));
+        }
+        INFO("rank " << rank);
+        CHECK(size > 0.1);
+        CHECK(most < 1e-13);
+    }
+    CHECK_THROWS_AS(weight::bake(thin, "3", wide.tensor("1.kernel")), data_error);
+    CHECK_THROWS_AS(weight::bake(thin, "2", wide.tensor("1.kernel")), shape_error);
+}
+
+TEST_CASE("low_rank: the gradients of what does not take part are exactly zero", "[weight][low_rank]") {
+    network<run_time_stack, device::cpu, float> net{seed{3}, 16};
+    training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
+    auto const x = numbers_like_normal<float>(16 * 9, 1);
+    std::vector<std::int32_t> labels(16);
+    for (std::size_t i = 0; i < 16; ++i)
+        labels[i] = static_cast<std::int32_t>(i % 4);
+    batch_view<float> batch;
+    batch.inputs = contiguous_view(x.data(), 16, 9);
+    batch.tags.count = 16;
+    batch.tags.label = labels.data();
+    named_value value{"rank"_name, 6.0};
+    run.time().values = {&value, 1};
+    auto const& in = net.values().find("1.factor_in");
+    auto const& out = net.values().find("1.factor_out");
+    REQUIRE(in.tensor_role == role::factor);
+    REQUIRE(in.rows == 9);
+    REQUIRE(out.columns == 12);
+    for (double const rank : {6.0, 2.0, 5.0, 1.0}) {
+        value.value = rank;
+        auto const u = net.tensor("1.factor_in"), v = net.tensor("1.factor_out");
+        std::vector<float> const before_u(u.data, u.data + 54), before_v(v.data, v.data + 72);
+        run.step(batch);
+        auto const r = static_cast<index_t>(rank);
+        auto const* const du = run.gradients().data() + in.offset;
+        auto const* const dv = run.gradients().data() + out.offset;
+        for (index_t i = 0; i < 9; ++i)
+            for (index_t c = 0; c < 6; ++c) {
+                INFO("rank " << rank << " U(" << i << ", " << c << ")");
+                CHECK((c < r) == (du[i * 6 + c] != 0.0f));
+                CHECK((c < r) == (u(i, c) != before_u[static_cast<std::size_t>(i * 6 + c)]));
+            }
+        for (index_t c = 0; c < 6; ++c)
+            for (index_t o = 0; o < 12; ++o) {
+                INFO("rank " << rank << " V(" << c << ", " << o << ")");
+                CHECK((c < r) == (dv[c * 12 + o] != 0.0f));
+                CHECK((c < r) == (v(c, o) != before_v[static_cast<std::size_t>(c * 12 + o)]));
+            }
+    }
+    double const loss = run.objective(batch);
+    std::vector<float> const before(net.values().weights().data(),
+                                    net.values().weights().data() + net.values().weights().size());
+    for (double const wrong : {0.0, 7.0, std::nan("")}) {
+        value.value = wrong;
+        CHECK_THROWS_AS(run.step(batch), data_error);
+    }
+    CHECK(std::vector<float>(net.values().weights().data(),
+                             net.values().weights().data() + net.values().weights().size()) == before);
+    value.value = 1.0;
+    CHECK(run.objective(batch) == loss);
+}
+
+TEST_CASE("low_rank: first values keep the variance of he_normal at the full rank", "[weight][low_rank]") {
+    network<sequence<input<200>, dense<150, weight::low_rank<40>>>, device::cpu, double> net{seed{8}, 16};
+    std::vector<double> kernel(200 * 150);
+    weight::bake(net, "1", contiguous_view(kernel.data(), 200, 150));
+    double sum = 0.0;
+    for (double const w : kernel)
+        sum += w * w;
+    CHECK(sum / (200.0 * 150.0) == Approx(2.0 / 200.0).epsilon(0.05));
+}
+
+TEST_CASE("low_rank: inherited, described, and a rank schedule rounded to the nearest", "[weight][low_rank]") {
+    using stack = everywhere<sequence<input<9>, dense<12, activation::tanh>, dense<4>>,
+                             weight::low_rank<3, schedule::linear{.from = 1.0, .to = 3.0, .steps = 4}>>;
+    network<stack, device::cpu, float> net;
+    CHECK(net.parameter_count() == (9 + 12) * 3 + 12 + (12 + 4) * 3 + 4);
+    using growing = weight::low_rank<3, schedule::linear{.from = 1.0, .to = 3.0, .steps = 4}>;
+    index_t const expected[] = {1, 2, 2, 3, 3, 3};
+    for (std::uint64_t step = 0; step < 6; ++step) {
+        espalier::clock now;
+        now.step = step;
+        CHECK(growing::rank_at(now) == expected[step]);
+    }
+    auto const& layers = report_of<stack>().layers;
+    bool listed = false;
+    for (auto const& line : layers)
+        for (auto const& text : line.policies)
+            listed = listed || text == "weight low_rank";
+    CHECK(listed);
+}
