@@ -50,7 +50,11 @@ public:
         cublasLtMatmulAlgo_t algorithm{};
     };
 
-    cublaslt_plans() { check(cublasLtCreate(&handle_), "cublasLtCreate"); }
+    cublaslt_plans() {
+        int gpus = 0;
+        check(cudaGetDeviceCount(&gpus), "looking for a GPU");
+        check(cublasLtCreate(&handle_), "cublasLtCreate");
+    }
     cublaslt_plans(cublaslt_plans const&) = delete;
     cublaslt_plans& operator=(cublaslt_plans const&) = delete;
     ~cublaslt_plans() {

@@ -51,8 +51,8 @@ public:
 
     /// On the current GPU, with a stream of its own.
     basic_cuda() {
-        espalier::cuda::check(cudaStreamCreate(&target_.stream), "cudaStreamCreate");
-        owns_stream_ = true;
+        espalier::cuda::check(cudaStreamCreate(&own_.stream), "cudaStreamCreate");
+        target_.stream = own_.stream;
         set_up();
     }
     /// On a stream of the caller's, which must outlive this object.
@@ -62,9 +62,6 @@ public:
     }
     basic_cuda(basic_cuda const&) = delete;
     basic_cuda& operator=(basic_cuda const&) = delete;
-    ~basic_cuda() {
-        if (owns_stream_) static_cast<void>(cudaStreamDestroy(target_.stream));
-    }
 
     cudaStream_t stream() const { return target_.stream; }
     /// Most blocks of one launch; it changes no result. For tests and tuning.
@@ -386,9 +383,16 @@ private:
         }
     }
 
+    struct owned_stream {
+        cudaStream_t stream = nullptr;
+        ~owned_stream() {
+            if (stream) static_cast<void>(cudaStreamDestroy(stream));
+        }
+    };
+
+    espalier::cuda::cublaslt_plans plans_; // first: it reports that there is no GPU
+    owned_stream own_;
     espalier::cuda::launch_target target_;
-    bool owns_stream_ = false;
-    espalier::cuda::cublaslt_plans plans_;
     buffer<espalier::kernels::error_word> errors_;
     buffer<double> number_;
     buffer<unsigned char> mirror_;

@@ -45,6 +45,13 @@ struct launch_target {
 };
 
 // ---- kernels
+//
+// The second launch bound is the number of blocks a multiprocessor shall hold at once. Left to itself, ptxas takes 64
+// registers for some of these kernels and spills a few bytes.
+
+/// Sums of several columns at once need registers, double twice as many.
+template <class Op, class T>
+inline constexpr unsigned backward_blocks = sizeof(T) > 4 || Op::column_penalties > 0 ? 2 : 3;
 
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
@@ -69,7 +76,7 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 }
 
 template <class Op, class T>
-ESPALIER_KERNEL void __launch_bounds__(block_threads, 3)
+ESPALIER_KERNEL void __launch_bounds__(block_threads, backward_blocks<Op, T>)
     epilogue_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T const> dy,
                              matrix_view<T> dz, kernels::site_numbers site, rows batch,
                              epilogue_statistics<master_of<T>> statistics, master_of<T>* partial) {
@@ -136,7 +143,7 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
     kernels::count_rows<Loss>(block{}, batch, columns, remembers, samples, denominator, result, error);
 }
 template <int N, class Loss, class T>
-ESPALIER_KERNEL void __launch_bounds__(block_threads)
+ESPALIER_KERNEL void __launch_bounds__(block_threads, 2)
     row_loss_kernel(kernels::numbers<Loss> loss, kernels::row_loss_arguments<T> arguments,
                     kernels::row_loss_result const* result, double* weighted, kernels::error_word* error) {
     kernels::row_loss<N>(block{}, loss.get(), arguments, result, weighted, error);

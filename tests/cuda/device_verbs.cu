@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compiles every verb of the CUDA device in float, double and bf16, with compositions that no shipped kernel has.
+#include <espalier/activation/gelu.hpp>
+#include <espalier/activation/identity.hpp>
+#include <espalier/activation/relu.hpp>
+#include <espalier/activation/softmax.hpp>
+#include <espalier/activation/tanh.hpp>
+#include <espalier/activation_penalty/flops.hpp>
+#include <espalier/activation_penalty/l1.hpp>
+#include <espalier/device/cuda/cuda.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/none.hpp>
+#include <espalier/kernels/row_gate.hpp>
+#include <espalier/loss/binary_cross_entropy.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/early_learning.hpp>
+#include <espalier/loss/mean_squared_error.hpp>
+#include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/elastic_net.hpp>
+#include <espalier/penalty/group_lasso.hpp>
+#include <espalier/penalty/l1.hpp>
+#include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/proximal.hpp>
+#include <espalier/transform/agreement.hpp>
+#include <espalier/transform/clip_global_norm.hpp>
+#include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/fixed_mask.hpp>
+#include <espalier/weight/identity.hpp>
+
+#include <cstdint>
+
+namespace device_verbs {
+
+using namespace espalier;
+
+template <class Op, class T>
+void epilogue(device::cuda& device, Op const& op, matrix_view<T> z, matrix_view<T> y, master_of<T>* bias) {
+    random_site const site{};
+    rows const batch{};
+    epilogue_statistics<master_of<T>> const statistics{};
+    matrix_view<T const> const in = z, out = y;
+    device.epilogue_forward(op, in, y, site, batch, statistics);
+    device.epilogue_backward(op, in, out, y, bias, site, batch, statistics);
+}
+
+template <class T> void epilogues(device::cuda& device, matrix_view<T> z, matrix_view<T> y, master_of<T>* bias) {
+    using ap_l1 = activation_penalty::l1_op;
+    using ap_flops = activation_penalty::flops_op;
+    epilogue(device, epilogue_op<activation::tanh, dropout::drop_path_op>{}, z, y, bias);
+    epilogue(device, epilogue_op<activation::gelu, dropout::bernoulli_op, ap_flops, ap_l1>{}, z, y, bias);
+    epilogue(device, epilogue_op<activation::identity, dropout::none, ap_flops, ap_flops>{}, z, y, bias);
+    epilogue(device, epilogue_op<activation::relu, dropout::none, ap_l1>{}, z, y, bias);
+}
+
+template <class W, class N> void updates(device::cuda& device, update_segment<W, N> const& segment, double* norm) {
+    optimizer::adamw_op const adamw{};
+    optimizer::sgd_op<optimizer::momentum_kind::nesterov> const sgd{};
+    tensor_rule<weight::fixed_mask,
+                flat_tuple<penalty::l1_op, penalty::l2_op, penalty::proximal_op<penalty::elastic_net_op>>,
+                flat_tuple<transform::gradient_dropout_op, transform::clip_global_norm_op>> const all{};
+    tensor_rule<weight::identity,
+                flat_tuple<penalty::group_lasso_op<group_scope::rows>, penalty::l2_op,
+                           penalty::group_lasso_op<group_scope::columns>>,
+                flat_tuple<transform::gradient_dropout_op>> const grouped{};
+    tensor_rule<weight::identity, flat_tuple<>, flat_tuple<>> const plain{};
+    device.update(adamw, all, segment, norm);
+    device.update(adamw, grouped, segment);
+    device.update(sgd, plain, segment);
+}
+
+template <class T> void rows_of(device::cuda& device, matrix_view<T> y, master_of<T>* weight, std::int32_t* expert) {
+    matrix_view<T const> const in = y;
+    device.template row_forward<activation::softmax, 10>(activation::softmax{}, y);
+    device.template row_backward<activation::softmax, 10>(activation::softmax{}, in, y);
+    device.template row_forward<activation::softmax, 1500>(activation::softmax{}, y);
+    kernels::row_loss_arguments<T> a;
+    kernels::row_loss_result* const result = nullptr;
+    device.template row_loss<10>(loss::cross_entropy{}, a, result);
+    device.template row_loss<33>(loss::early_learning{}, a, result);
+    device.template row_loss<3>(loss::binary_cross_entropy{}, a, result);
+    device.template row_loss<100>(loss::soft_cross_entropy{}, a, result);
+    device.template row_loss<1>(loss::mean_squared_error{}, a, result);
+    kernels::top_k_gate_op<33, 3, kernels::gate_normaliser::all> const gate{};
+    device.row_gate_forward(gate, in, expert, weight);
+    device.row_gate_backward(gate, in, expert, weight, weight, y);
+}
+
+template <class T> void memory(device::cuda& device, matrix_view<T> a, matrix_view<T> b, master_of<T>* sums) {
+    using W = master_of<T>;
+    matrix_view<T const> const from = a, x = b;
+    device.scratch = {nullptr, device::cuda::product_scratch<T, void>(32, 64, 10)};
+    device.template product_forward<void>(x, from, static_cast<W const*>(sums), b);
+    device.template product_input_gradient<void>(x, from, b);
+    device.template product_weight_gradient<void>(x, from, matrix_view<W>{sums, 1, 1, 1});
+    device.template product_forward<product::cublaslt_tf32>(x, from, static_cast<W const*>(nullptr), b);
+    device.copy(from, b);
+    device.add(from, b);
+    device.column_sums(from, sums);
+    device.fill_mask(nullptr, 0);
+    device.initialise([](matrix_view<W>, random_site const&) {}, matrix_view<W>{sums, 1, 1, 1}, random_site{});
+    static_cast<void>(device.sum_of_squares(sums, 1));
+}
+
+} // namespace device_verbs
+
+void all_device_verbs(espalier::device::cuda& device) {
+    using namespace device_verbs;
+    auto const each = [&]<class T>(T*) {
+        matrix_view<T> const m{};
+        epilogues<T>(device, m, m, nullptr);
+        updates(device, update_segment<master_of<T>, T>{}, nullptr);
+        rows_of<T>(device, m, nullptr, nullptr);
+        memory<T>(device, m, m, nullptr);
+    };
+    each(static_cast<float*>(nullptr));
+    each(static_cast<double*>(nullptr));
+    each(static_cast<bfloat16*>(nullptr));
+    device.use_step_block(nullptr, 0);
+    device.upload_step(0);
+    device.throw_on_error();
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stack that trains on the CPU compiles to CUDA as it stands: forward, backward and update of its bound layer, in
+// float and with bf16 storage.
+#include <espalier/activation/relu.hpp>
+#include <espalier/core/context.hpp>
+#include <espalier/device/cuda/cuda.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/optimizer/adamw.hpp>
+#include <espalier/penalty/elastic_net.hpp>
+#include <espalier/schedule/linear.hpp>
+
+namespace stack_compile {
+
+using namespace espalier;
+
+struct small_net
+    : sequence<input<64>,
+               dense<256, activation::relu, dropout::bernoulli<schedule::linear{.from = 0.0, .to = 0.3, .steps = 2000}>,
+                     penalty::elastic_net<1e-5, 1e-4>>,
+               dense<10>> {};
+
+template <class T> void step(device::cuda& device, layer_memory<T> const& memory, matrix_view<T> x, matrix_view<T> y) {
+    using layer = typename small_net::template bind<shape{}, type_list<>>;
+    context<device::cuda, T, mode::train> training{device};
+    context<device::cuda, T, mode::evaluate> evaluation{device};
+    auto const numbers = layer::at(espalier::clock{});
+    rows const batch{};
+    matrix_view<T const> const in = x, out = y;
+    layer::forward(training, numbers, memory, batch, in, y);
+    layer::template backward<differentiate{true, true}>(training, numbers, memory, batch, in, out, y, x);
+    layer::update(training, optimizer::adamw_op{}, numbers, memory, update_numbers{});
+    layer::initialise(training, memory);
+    layer::forward(evaluation, numbers, memory, batch, in, y);
+}
+
+} // namespace stack_compile
+
+void train_on_cuda(espalier::device::cuda& device) {
+    using namespace stack_compile;
+    step<float>(device, {}, {}, {});
+    step<bfloat16>(device, {}, {}, {});
+}

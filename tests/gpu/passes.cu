@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: Apache-2.0
+// Epilogue, update, losses and gates on a GPU against the loops of the CPU, dropout masks bit for bit, and the same
+// bits for every number of blocks.
+#include "verify.hpp"
+
+#include <espalier/activation/gelu.hpp>
+#include <espalier/activation/identity.hpp>
+#include <espalier/activation/relu.hpp>
+#include <espalier/activation/softmax.hpp>
+#include <espalier/activation_penalty/flops.hpp>
+#include <espalier/activation_penalty/l1.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/dropout/drop_path.hpp>
+#include <espalier/kernels/row_gate.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/early_learning.hpp>
+#include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/group_lasso.hpp>
+#include <espalier/penalty/l1.hpp>
+#include <espalier/penalty/l2.hpp>
+#include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/fixed_mask.hpp>
+#include <espalier/weight/identity.hpp>
+
+namespace {
+
+using namespace espalier;
+using namespace gpu_tests;
+
+constexpr dropout::bernoulli_op third{21845, 65536.0 / (65536.0 - 21845.0)};
+constexpr dropout::drop_path_op half{32768, 2.0};
+random_site const site = make_site(7, 3, 11, 1);
+
+// The bodies on one lane of the host.
+template <class Op>
+void run_epilogue(Op const& op, matrix_view<float const> z, matrix_view<float> y, matrix_view<float> dy, float* bias,
+                  rows const& batch, epilogue_statistics<float> const& statistics) {
+    serial_group const lane;
+    index_t const strips = kernels::strips_of(z.rows).count, octets = kernels::octets_of(z.columns),
+                  stride = octets * 8;
+    std::vector<float> partial(static_cast<std::size_t>((Op::column_penalties + 1) * strips * stride));
+    std::vector<double> elements(static_cast<std::size_t>((Op::penalty_count + 1) * strips * octets));
+    if constexpr (Op::has_penalties) {
+        kernels::epilogue_scratch<float> const scratch{elements.data(), partial.data()};
+        kernels::epilogue_forward_strips(lane, op, z, y, site, batch, scratch);
+        for (int i = 0; i < Op::column_penalties; ++i)
+            kernels::add_partial_rows(lane, partial.data() + i * strips * stride, strips, stride, z.columns,
+                                      statistics.column_sums + i * statistics.column_stride, false);
+        kernels::epilogue_finish(lane, op, z.rows, z.columns, scratch, statistics);
+    } else {
+        kernels::epilogue_forward(lane, op, z, y, site, batch);
+    }
+    kernels::epilogue_backward(lane, op, z, matrix_view<float const>(dy), dy, site, batch, statistics, partial.data());
+    kernels::add_partial_rows(lane, partial.data(), strips, stride, z.columns, bias, false);
+}
+
+template <class Optimizer, class Rule>
+void run_update(Optimizer const& optimizer, Rule const& rule, update_segment<float> const& s) {
+    serial_group const lane;
+    kernels::update_context const context;
+    index_t const strips = kernels::strips_of(s.rows).count, octets = kernels::octets_of(s.columns);
+    index_t count = 0;
+    std::vector<double> values;
+    if constexpr (Rule::grouped) {
+        count = strips * octets;
+        std::vector<float> columns(static_cast<std::size_t>(count * 8)),
+            row_sums(static_cast<std::size_t>(s.rows * octets));
+        values.resize(static_cast<std::size_t>(Rule::penalty_count * count));
+        kernels::update_grouped(lane, optimizer, rule, s, context,
+                                kernels::group_scratch<float>{columns.data(), row_sums.data(), values.data()});
+        kernels::add_row_sums(lane, row_sums.data(), s.rows, octets, s.next_norms[0], nullptr);
+        kernels::add_partial_rows(lane, columns.data(), strips, octets * 8, s.columns, s.next_norms[1], true);
+    } else {
+        count = kernels::update_chunks(s.rows * s.columns);
+        values.resize(static_cast<std::size_t>(Rule::penalty_count * count));
+        kernels::update_tensor(lane, optimizer, rule, s, context, values.data());
+    }
+    kernels::add_penalty_values(lane, values.data(), Rule::penalty_count, count, count, s.values, nullptr);
+}
+
+template <class T, class Op>
+void check_epilogue(test_device& device, char const* name, Op const& op, index_t row_count, index_t columns,
+                    double tolerance) {
+    using W = master_of<T>;
+    std::string const what =
+        std::string(name) + " " + std::to_string(row_count) + " x " + std::to_string(columns) + ": ";
+    auto const n = row_count * columns;
+    auto const z = as<T>(numbers(n, 1)), dy = as<T>(numbers(n, 2));
+    rows batch;
+    batch.count = row_count;
+    batch.first = 40;
+    index_t const sums_size = Op::column_penalties * columns;
+
+    std::vector<T> first_y, first_dz;
+    std::vector<W> first_bias;
+    std::vector<double> first_terms;
+    for (index_t blocks : block_counts) {
+        device.set_most_blocks(blocks);
+        on_device<T> in(z), out(std::vector<T>(z.size())), gradient(dy);
+        on_device<W> bias(std::vector<W>(static_cast<std::size_t>(columns), W(-7))),
+            sums(std::vector<W>(static_cast<std::size_t>(sums_size)));
+        on_device<double> terms(std::vector<double>(Op::penalty_count + 1, 0.0));
+        epilogue_statistics<W> const statistics{terms.data(), sums.data(), columns};
+        matrix_view<T const> const zv{in.data(), row_count, columns, columns};
+        matrix_view<T> const dv{gradient.data(), row_count, columns, columns};
+        device.epilogue_forward(op, zv, matrix_view<T>{out.data(), row_count, columns, columns}, site, batch,
+                                statistics);
+        device.epilogue_backward(op, zv, matrix_view<T const>(dv), dv, bias.data(), site, batch, statistics);
+        device.wait();
+        if (first_y.empty()) {
+            first_y = out.back();
+            first_dz = gradient.back();
+            first_bias = bias.back();
+            first_terms = terms.back();
+        }
+        std::string const shape = what + std::to_string(blocks) + " blocks change ";
+        expect(same_bits(out.back(), first_y), shape + "y");
+        expect(same_bits(gradient.back(), first_dz), shape + "dz");
+        expect(same_bits(bias.back(), first_bias), shape + "the bias gradient");
+        expect(same_bits(terms.back(), first_terms), shape + "the terms");
+    }
+
+    // The same numbers through the loops of the CPU, in float.
+    std::vector<float> const z32 = as<float>(std::vector<float>(z.begin(), z.end()));
+    std::vector<float> y32(z32.size()), dz32(dy.begin(), dy.end()), bias32(static_cast<std::size_t>(columns)),
+        sums32(static_cast<std::size_t>(sums_size) + 1);
+    std::vector<double> terms(Op::penalty_count + 1, 0.0);
+    epilogue_statistics<float> const statistics{terms.data(), sums32.data(), columns};
+    matrix_view<float const> const zv{z32.data(), row_count, columns, columns};
+    matrix_view<float> const dv{dz32.data(), row_count, columns, columns};
+    run_epilogue(op, zv, matrix_view<float>{y32.data(), row_count, columns, columns}, dv, bias32.data(), batch,
+                 statistics);
+    bool mask = true;
+    for (std::size_t i = 0; i < y32.size(); ++i)
+        mask &= (static_cast<float>(first_y[i]) == 0.0f) == (y32[i] == 0.0f);
+    expect(mask, what + "another dropout mask than the host");
+    expect(distance(first_y, y32) < tolerance, what + "y");
+    expect(distance(first_dz, dz32) < 4 * tolerance, what + "dz");
+    expect(distance(first_bias, bias32) < 40 * tolerance, what + "the bias gradient");
+    if (row_count > 0) expect(distance(first_terms, terms) < 10 * tolerance, what + "the terms");
+}
+
+template <class Rule> void check_update(test_device& device, char const* name, Rule const& rule, index_t r, index_t c) {
+    std::string const what = std::string(name) + " " + std::to_string(r) + " x " + std::to_string(c) + ": ";
+    optimizer::adamw_op const adamw{1e-2, 0.9, 0.99, 1e-6, 1e-2, 1.7, 1.3};
+    index_t const n = r * c, stride = padded(n);
+    auto const weights = numbers(n, 1), gradients = numbers(n, 2);
+    auto moments = numbers(2 * stride, 3), row_norms = numbers(r, 4), column_norms = numbers(c, 5);
+    for (auto* v : {&moments, &row_norms, &column_norms})
+        for (float& x : *v)
+            x = x * x;
+    std::vector<std::uint32_t> mask;
+    for (index_t i = 0; i < (n + 31) / 32 + 1; ++i)
+        mask.push_back(2654435761u * static_cast<std::uint32_t>(i + 3));
+    auto const fill = [&](update_segment<float>& s) {
+        s.rows = r;
+        s.columns = c;
+        s.moment_stride = stride;
+        s.site = site;
+        s.rates = {0.8, 0.9, false};
+    };
+
+    auto w = weights, m = moments;
+    std::vector<float> next_rows(row_norms.size()), next_columns(column_norms.size());
+    std::vector<double> values(4, 0.25);
+    update_segment<float> host;
+    fill(host);
+    host.weights = w.data();
+    host.gradients = gradients.data();
+    host.moments = m.data();
+    host.mask = mask.data();
+    host.norms[0] = row_norms.data();
+    host.norms[1] = column_norms.data();
+    host.next_norms[0] = next_rows.data();
+    host.next_norms[1] = next_columns.data();
+    host.values = values.data();
+    run_update(adamw, rule, host);
+
+    std::vector<float> first;
+    std::vector<double> first_values;
+    for (index_t blocks : block_counts) {
+        device.set_most_blocks(blocks);
+        on_device<float> dw(weights), dg(gradients), dm(moments), dr(row_norms), dc(column_norms),
+            nr(std::vector<float>(row_norms.size())), nc(std::vector<float>(column_norms.size()));
+        on_device<std::uint32_t> dmask(mask);
+        on_device<double> dvalues(std::vector<double>(4, 0.25));
+        update_segment<float> s;
+        fill(s);
+        s.weights = dw.data();
+        s.gradients = dg.data();
+        s.moments = dm.data();
+        s.mask = dmask.data();
+        s.norms[0] = dr.data();
+        s.norms[1] = dc.data();
+        s.next_norms[0] = nr.data();
+        s.next_norms[1] = nc.data();
+        s.values = dvalues.data();
+        device.update(adamw, rule, s);
+        device.wait();
+        if (first.empty()) {
+            first = dw.back();
+            first_values = dvalues.back();
+        }
+        expect(same_bits(dw.back(), first) && same_bits(dvalues.back(), first_values),
+               what + std::to_string(blocks) + " blocks change the result");
+        expect(distance(dw.back(), w) < 5e-6, what + "weights");
+        expect(distance(dm.back(), m) < 5e-6, what + "moments");
+        expect(distance(dvalues.back(), values) < 1e-4, what + "penalty values");
+        expect(distance(nr.back(), next_rows) < 1e-4 && distance(nc.back(), next_columns) < 1e-4, what + "norms");
+    }
+}
+
+template <int N, class Loss>
+void check_loss(test_device& device, Loss const& loss, index_t row_count, bool with_state) {
+    std::string const what = std::string(Loss::name) + " " + std::to_string(row_count) + ": ";
+    auto const z = numbers(row_count * N, 6);
+    index_t const samples = row_count + 3;
+    auto state = numbers(samples * N, 7);
+    for (float& x : state)
+        x = std::fabs(x) / (2 * N);
+    std::vector<std::int32_t> label;
+    std::vector<std::int64_t> sample;
+    for (index_t i = 0; i < row_count; ++i) {
+        label.push_back(i % 5 == 3 ? -1 : static_cast<std::int32_t>(i * 7 % N));
+        sample.push_back(i * i % 7 * (with_state ? 1 : 0));
+    }
+    rows batch;
+    batch.count = row_count;
+    batch.label = label.data();
+    batch.sample = sample.data();
+    std::vector<float> gradient(z.size()), host_state = state;
+    kernels::row_loss_arguments<float> one_lane;
+    one_lane.z = {z.data(), row_count, N, N};
+    one_lane.batch = batch;
+    one_lane.gradient = {gradient.data(), row_count, N, N};
+    if (with_state) one_lane.state = {host_state.data(), samples, N, N};
+    kernels::row_loss_result expected;
+    kernels::error_word no_error;
+    std::vector<double> weighted(static_cast<std::size_t>(row_count));
+    kernels::count_rows<Loss>(serial_group{}, batch, N, with_state, samples, 0.0, &expected, &no_error);
+    kernels::row_loss<N>(serial_group{}, loss, one_lane, &expected, weighted.data(), &no_error);
+    kernels::finish_loss(serial_group{}, weighted.data(), row_count, &expected);
+
+    double first = 0;
+    for (index_t blocks : block_counts) {
+        device.set_most_blocks(blocks);
+        on_device<float> dz(z), dg(std::vector<float>(z.size())), ds(state);
+        on_device<std::int32_t> dl(label);
+        on_device<std::int64_t> did(sample);
+        on_device<kernels::row_loss_result> result(std::vector<kernels::row_loss_result>(1));
+        kernels::row_loss_arguments<float> a;
+        a.z = {dz.data(), row_count, N, N};
+        a.batch.count = row_count;
+        a.batch.label = dl.data();
+        a.batch.sample = did.data();
+        a.gradient = {dg.data(), row_count, N, N};
+        if (with_state) a.state = {ds.data(), samples, N, N};
+        device.template row_loss<N>(loss, a, result.data());
+        device.throw_on_error();
+        double const value = result.back()[0].value;
+        if (blocks == block_counts[0]) first = value;
+        expect(std::memcmp(&value, &first, sizeof value) == 0, what + "another value for another number of blocks");
+        expect(std::fabs(value - expected.value) < 1e-5 && result.back()[0].counted == expected.counted,
+               what + "value");
+        expect(distance(dg.back(), gradient) < 2e-5, what + "gradient");
+        expect(distance(ds.back(), host_state) < 2e-5, what + "state");
+    }
+}
+
+void check_errors(test_device& device) {
+    on_device<float> z(numbers(40, 1)), weights(numbers(64, 2)), gradients(numbers(64, 3));
+    on_device<std::int32_t> label(std::vector<std::int32_t>{1, 12, 3, 4});
+    on_device<kernels::row_loss_result> result(std::vector<kernels::row_loss_result>(1));
+    kernels::row_loss_arguments<float> a;
+    a.z = {z.data(), 4, 10, 10};
+    a.batch.count = 4;
+    a.batch.label = label.data();
+    device.row_loss<10>(loss::cross_entropy{}, a, result.data());
+    auto const before = weights.back();
+    update_segment<float> s;
+    s.rows = 1;
+    s.columns = 64;
+    s.weights = weights.data();
+    s.gradients = gradients.data();
+    optimizer::sgd_op<optimizer::momentum_kind::none> const sgd{0.1, 0.0, 0.0};
+    tensor_rule<weight::identity, flat_tuple<>, flat_tuple<>> const plain{};
+    device.update(sgd, plain, s);
+    bool thrown = false;
+    try {
+        device.throw_on_error();
+    } catch (data_error const& e) {
+        thrown = std::string(e.what()).find("row 1") != std::string::npos;
+    }
+    expect(thrown, "a label out of range is reported with its row");
+    expect(same_bits(weights.back(), before), "an update after an error changes nothing");
+    device.update(sgd, plain, s);
+    device.throw_on_error();
+    expect(!same_bits(weights.back(), before), "updates go on once the error was taken");
+}
+
+template <int E, int K> void check_gate(test_device& device) {
+    index_t const row_count = 1000;
+    auto logits = numbers(row_count * E, 9);
+    for (int c = 0; c < E; ++c)
+        logits[static_cast<std::size_t>(c)] = c % 3 == 1 ? NAN : 1.0f;
+    kernels::top_k_gate_op<E, K> const gate{};
+    matrix_view<float const> const host{logits.data(), row_count, E, E};
+    std::vector<std::int32_t> expert(static_cast<std::size_t>(row_count * K));
+    std::vector<float> weight(expert.size()), gradient(logits.size());
+    auto const dweight = numbers(row_count * K, 10);
+    // The same body with one lane.
+    kernels::row_gate_forward(serial_group{}, gate, host, expert.data(), weight.data());
+    kernels::row_gate_backward(serial_group{}, gate, host, expert.data(), weight.data(), dweight.data(),
+                               matrix_view<float>{gradient.data(), row_count, E, E});
+    on_device<float> dl(logits), dw(std::vector<float>(weight.size())), dd(dweight),
+        dg(std::vector<float>(logits.size()));
+    on_device<std::int32_t> de(std::vector<std::int32_t>(expert.size()));
+    matrix_view<float const> const view{dl.data(), row_count, E, E};
+    device.row_gate_forward(gate, view, de.data(), dw.data());
+    device.row_gate_backward(gate, view, de.data(), dw.data(), dd.data(),
+                             matrix_view<float>{dg.data(), row_count, E, E});
+    device.wait();
+    expect(same_bits(de.back(), expert), "gate: experts");
+    expect(distance(dw.back(), weight) < 1e-6, "gate: weights");
+    expect(distance(dg.back(), gradient) < 3e-6, "gate: gradient");
+}
+
+void tests() {
+    test_device device;
+    epilogue_op<activation::gelu, dropout::bernoulli_op> const gelu{{}, third, {}};
+    epilogue_op<activation::relu, dropout::drop_path_op> const path{{}, half, {}};
+    epilogue_op<activation::identity, dropout::bernoulli_op, activation_penalty::flops_op, activation_penalty::l1_op>
+        penalised{{}, third, {}};
+    get<0>(penalised.penalties) = {0.7};
+    get<1>(penalised.penalties) = {0.3};
+    for (index_t r : {index_t{0}, index_t{1}, index_t{33}, index_t{1000}})
+        for (index_t c : {index_t{1}, index_t{9}, index_t{64}, index_t{257}}) {
+            check_epilogue<float>(device, "gelu and dropout", gelu, r, c, 2e-6);
+            check_epilogue<float>(device, "relu and drop path", path, r, c, 2e-6);
+            check_epilogue<float>(device, "dropout and penalties", penalised, r, c, 4e-6);
+            check_epilogue<bfloat16>(device, "bf16 relu and drop path", path, r, c, 5e-3);
+        }
+
+    tensor_rule<weight::fixed_mask, flat_tuple<penalty::l1_op, penalty::l2_op>,
+                flat_tuple<transform::gradient_dropout_op>>
+        flat{};
+    get<0>(flat.penalties) = {0.01};
+    get<1>(flat.penalties) = {0.1};
+    get<0>(flat.transforms) = {20000, 65536.0 / (65536.0 - 20000.0)};
+    tensor_rule<weight::fixed_mask,
+                flat_tuple<penalty::group_lasso_op<group_scope::rows>, penalty::group_lasso_op<group_scope::columns>,
+                           penalty::l2_op>,
+                flat_tuple<transform::gradient_dropout_op>>
+        grouped{};
+    get<0>(grouped.penalties) = {0.3};
+    get<1>(grouped.penalties) = {0.2};
+    get<2>(grouped.penalties) = {0.1};
+    get<0>(grouped.transforms) = {20000, 65536.0 / (65536.0 - 20000.0)};
+    for (index_t r : {index_t{1}, index_t{33}, index_t{700}})
+        for (index_t c : {index_t{1}, index_t{9}, index_t{64}, index_t{257}}) {
+            check_update(device, "update", flat, r, c);
+            check_update(device, "grouped update", grouped, r, c);
+        }
+
+    for (index_t r : {index_t{0}, index_t{1}, index_t{33}, index_t{5000}}) {
+        check_loss<10>(device, loss::cross_entropy{0.1}, r, false);
+        check_loss<100>(device, loss::cross_entropy{}, r, false);
+        if (r <= 33) check_loss<9>(device, loss::early_learning{}, r, true);
+    }
+    check_errors(device);
+    check_gate<8, 2>(device);
+    check_gate<64, 2>(device);
+    check_gate<128, 8>(device);
+
+    auto const x = numbers(100001, 12);
+    double exact = 0;
+    for (float v : x)
+        exact += static_cast<double>(v) * static_cast<double>(v);
+    on_device<float> dx(x);
+    expect(std::fabs(device.sum_of_squares(dx.data(), 100001) / exact - 1) < 1e-6, "sum of squares");
+}
+
+} // namespace
+
+int main() {
+    return run(tests);
+}
