@@ -137,6 +137,7 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T wei
                              T learning_rate, T decay, Keep keep, transform_element<T, Bits> element, Norm const& norm,
                              Value const& value) {
     T g = rule.map.pull(gradient, weight, keep);
+    if constexpr (Rule::needs_reference) element.reference = rule.map.pull(element.reference, weight, keep);
     {
         int index = 0;
         int group = 0;

@@ -106,7 +106,7 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
         auto s = segment(m, given.rates ? given.rates[0] : tensor_rates{});
         s.site = context.site(m.stream, purpose::gradient);
         s.global_norm = given.global_norm;
-        if constexpr (std::is_same_v<Optimizer, no_step>) s.gradients = s.weights;
+        if constexpr (std::is_same_v<Optimizer, no_step>) s.gradients = s.reference = s.weights; // read, never used
         if (s.rates.frozen && !std::is_same_v<Optimizer, no_step>) return;
         context.device.update(optimizer, numbers, s);
     }

@@ -37,6 +37,8 @@ struct fit_options {
     bool progress = true;                ///< a progress bar on standard error, when that is a terminal
     /// Called after every epoch with the history so far; returning false ends the training.
     std::function<bool(history const&, std::vector<named_value>&)> on_epoch{};
+    /// Called after every step with the time of the next one: the place of an averaging teacher.
+    std::function<void(clock const&)> on_step{};
 };
 
 /// Mean loss and, where there are labels, the share of rows whose largest output is the label's.
@@ -257,6 +259,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
                 throw numerical_error(std::string(problem.what()) + " (epoch " + std::to_string(epoch) + ")" +
                                       (keeps ? "; the last good checkpoint is " + last_file.string() : ""));
             }
+            if (options.on_step) options.on_step(run.time());
             for (std::size_t i = 0; i < sums.size(); ++i)
                 sums[i] += run.terms()[i] * static_cast<double>(n);
             if (options.progress)

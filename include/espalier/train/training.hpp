@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/error.hpp>
+#include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/loss/concept.hpp>
 #include <espalier/network/network.hpp>
@@ -43,10 +44,11 @@ struct rate_rule {
 struct step_result {
     double loss = 0.0;
     double total = 0.0;
+    double reference = 0.0; ///< loss of the second stream, where there is one
 };
 
 /// Training of a network: gradients, optimizer state, clock. Holds a reference to the network. A step allocates
-/// nothing.
+/// nothing. Denormal numbers count as 0 while a member function runs (device/cpu/flush_denormals.hpp).
 template <class Network, class Loss, class Optimizer> class training {
 public:
     using network_type = Network;
@@ -63,10 +65,12 @@ public:
     training(Network& net, Loss loss, Optimizer optimizer, index_t samples = 0,
              std::vector<rate_rule> const& rates = {})
         : net_(&net), loss_(std::move(loss)), optimizer_(std::move(optimizer)), gradients_(size.parameters),
-          moments_(moments * size.parameters), outputs_(net.capacity() * layer::growth * Network::output_width),
+          reference_(layer::needs_reference ? size.parameters : 0), moments_(moments * size.parameters),
+          outputs_(net.capacity() * layer::growth * Network::output_width),
           output_gradients_(layer::reads_output ? outputs_.size() : 0),
           loss_state_(loss::per_sample_state<Loss> ? samples * Network::output_width : 0), samples_(samples),
-          tiles_(net.capacity(), layer::growth, loss::needs_dense_target<Loss> ? Network::output_width : 0),
+          tiles_(net.capacity(), layer::growth,
+                 loss::needs_dense_target<Loss> || layer::needs_reference ? Network::output_width : 0),
           terms_(static_cast<std::size_t>(size.terms) + 1), rates_(static_cast<std::size_t>(size.tensors)) {
         optimizer_.validate();
         set_rates(rates);
@@ -77,26 +81,45 @@ public:
     /// One step on a batch. Throws, with nothing changed: shape_error and data_error for a batch that does not fit,
     /// numerical_error when the loss or a term is not finite.
     step_result step(batch_view<scalar> const& batch) {
-        clock_.updates = clock_.step;
-        auto const numbers = layer::at(clock_);
-        prune_now();
-        double const loss = differentiate_loss<differentiate{true, false}>(numbers, batch, {});
-        update_numbers given{rates_.data(), 0.0};
-        if constexpr (needs_global_norm) given.global_norm = gradient_norm();
-        if (!std::isfinite(loss))
-            throw numerical_error("training: the loss is " + std::to_string(loss) + " at step " +
-                                  std::to_string(clock_.step) + "; the weights are those before this step");
-        update(numbers, given);
-        ++clock_.step;
-        double total = loss;
-        for (std::size_t i = 1; i < terms_.size(); ++i)
-            total += terms_[i];
-        return {loss, total};
+        static_assert(!layer::needs_reference,
+                      "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
+                      "a second stream; call training::step(batch, reference_batch, reference_loss)");
+        espalier::cpu::flush_denormals const scope;
+        return step_with(batch, [](auto const&) { return 0.0; });
+    }
+
+    /// One step on a batch with the gradients of a second stream at hand: those of `reference_loss` on `reference`, at
+    /// the same weights and with the same random factors (a row's depend on its place, so the same rows give the same
+    /// subnetwork), activation penalties included. Transforms that ask for a reference read them; nothing else does,
+    /// and penalties on parameters belong to the first stream. Costs a second forward and backward and room for one
+    /// more set of gradients, which exists only in stacks with such a transform. The reference loss has no per-sample
+    /// state. Throws as the other `step` does, for either stream.
+    template <class ReferenceLoss>
+    step_result step(batch_view<scalar> const& batch, batch_view<scalar> const& reference,
+                     ReferenceLoss const& reference_loss) {
+        static_assert(layer::needs_reference,
+                      "espalier: no transform of this stack reads the gradients of a second stream; call "
+                      "training::step(batch), or add transform::agreement");
+        static_assert(!loss::per_sample_state<ReferenceLoss>,
+                      "espalier: the loss of a second stream cannot remember samples: its memory would be that of the "
+                      "first stream's loss");
+        espalier::cpu::flush_denormals const scope;
+        net_->check_batch(reference.inputs, reference.tags);
+        return step_with(batch, [&](typename layer::numbers const& numbers) {
+            double const value = differentiate_loss<differentiate{true, false}>(reference_loss, numbers, reference, {},
+                                                                                reference_.data());
+            if (!std::isfinite(value))
+                throw numerical_error("training: the loss of the second stream is " + std::to_string(value) +
+                                      " at step " + std::to_string(clock_.step) +
+                                      "; the weights are those before this step");
+            return value;
+        });
     }
 
     /// Gradients of `objective` with respect to all parameters, left in `gradients()`; no update. Returns the loss.
     double gradients_of(batch_view<scalar> const& batch) {
-        return differentiate_loss<differentiate{true, false}>(layer::at(clock_), batch, {});
+        espalier::cpu::flush_denormals const scope;
+        return differentiate_loss<differentiate{true, false}>(loss_, layer::at(clock_), batch, {}, gradients_.data());
     }
 
     /// Gradients of `objective` with respect to the inputs of a batch: rows x input_width. Returns the loss.
@@ -105,13 +128,15 @@ public:
             throw shape_error("training: the input gradient has " + std::to_string(dx.rows) + " x " +
                               std::to_string(dx.columns) + " elements, needed are " +
                               std::to_string(batch.inputs.rows) + " x " + std::to_string(Network::input_width));
-        return differentiate_loss<differentiate{false, true}>(layer::at(clock_), batch, dx);
+        espalier::cpu::flush_denormals const scope;
+        return differentiate_loss<differentiate{false, true}>(loss_, layer::at(clock_), batch, dx, gradients_.data());
     }
 
     /// The value whose gradients those are: the loss plus the terms over activations, in training behaviour.
     double objective(batch_view<scalar> const& batch) {
+        espalier::cpu::flush_denormals const scope;
         matrix_view<scalar> const y = train_forward(layer::at(clock_), batch);
-        double value = loss_of(batch, y, {});
+        double value = loss_of(loss_, batch, y, {});
         for (std::size_t i = 1; i < terms_.size(); ++i)
             value += terms_[i];
         return value;
@@ -119,10 +144,11 @@ public:
 
     /// The loss and the accuracy on a batch without training; for evaluation of `fit`.
     double evaluate(batch_view<scalar> const& batch) {
+        espalier::cpu::flush_denormals const scope;
         auto const numbers = layer::at(clock_);
         matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
         net_->template forward<mode::evaluate>(numbers, batch.tags, batch.inputs, y, clock_.step);
-        return loss_of(batch, y, {});
+        return loss_of(loss_, batch, y, {});
     }
 
     /// Outputs of the last `step`, `evaluate` or `gradients_of`; after a step they hold gradients.
@@ -144,6 +170,8 @@ public:
     Network& net() { return *net_; }
     Loss const& loss() const { return loss_; }
     buffer<wide>& gradients() { return gradients_; }
+    /// Gradients of the second stream in the last step; empty in stacks where nothing reads them.
+    buffer<wide>& reference_gradients() { return reference_; }
     buffer<wide>& moment_values() { return moments_; }
     buffer<scalar>& loss_state() { return loss_state_; }
 
@@ -161,9 +189,33 @@ public:
 private:
     static constexpr bool needs_global_norm = layer::needs_global_norm;
 
+    /// `second_stream` leaves the gradients of the second stream and gives their loss.
+    template <class SecondStream>
+    step_result step_with(batch_view<scalar> const& batch, SecondStream const& second_stream) {
+        net_->check_batch(batch.inputs, batch.tags);
+        clock_.updates = clock_.step;
+        auto const numbers = layer::at(clock_);
+        prune_now();
+        double const reference = second_stream(numbers);
+        double const loss =
+            differentiate_loss<differentiate{true, false}>(loss_, numbers, batch, {}, gradients_.data());
+        update_numbers given{rates_.data(), 0.0};
+        if constexpr (needs_global_norm) given.global_norm = gradient_norm();
+        if (!std::isfinite(loss))
+            throw numerical_error("training: the loss is " + std::to_string(loss) + " at step " +
+                                  std::to_string(clock_.step) + "; the weights are those before this step");
+        update(numbers, given);
+        ++clock_.step;
+        double total = loss;
+        for (std::size_t i = 1; i < terms_.size(); ++i)
+            total += terms_[i];
+        return {loss, total, reference};
+    }
+
     layer_memory<scalar> memory() {
         layer_memory<scalar> m = net_->runner().memory(net_->values());
         m.gradients = gradients_.data();
+        m.reference = reference_.data();
         m.moments = moments_.data();
         m.moment_stride = size.parameters;
         m.terms = terms_.data() + 1;
@@ -180,30 +232,34 @@ private:
         return y;
     }
 
-    double loss_of(batch_view<scalar> const& batch, matrix_view<scalar const> y, matrix_view<scalar> gradient) {
+    template <class StreamLoss>
+    double loss_of(StreamLoss const& loss, batch_view<scalar> const& batch, matrix_view<scalar const> y,
+                   matrix_view<scalar> gradient) {
         cpu::loss_buffers<scalar> buffers;
         bool const grown = y.rows != batch.tags.count;
         buffers.dense_targets = grown ? tiles_.targets(batch.targets) : batch.targets;
         buffers.gradient = gradient;
-        if constexpr (loss::per_sample_state<Loss>)
+        if constexpr (espalier::loss::per_sample_state<StreamLoss>)
             if (gradient.data)
                 buffers.state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
         return cpu::row_loss<scalar, static_cast<int>(Network::output_width)>(
-                   loss_, y, grown ? tiles_.tags(batch.tags) : batch.tags, buffers)
+                   loss, y, grown ? tiles_.tags(batch.tags) : batch.tags, buffers)
             .value;
     }
 
-    template <differentiate Want>
-    double differentiate_loss(typename layer::numbers const& numbers, batch_view<scalar> const& batch,
-                              matrix_view<scalar> dx) {
+    template <differentiate Want, class StreamLoss>
+    double differentiate_loss(StreamLoss const& loss, typename layer::numbers const& numbers,
+                              batch_view<scalar> const& batch, matrix_view<scalar> dx, wide* gradients) {
         matrix_view<scalar> const y = train_forward(numbers, batch);
         matrix_view<scalar> const dy =
             layer::reads_output ? matrix_view<scalar>{output_gradients_.data(), y.rows, y.columns, y.stride} : y;
-        double const value = loss_of(batch, y, dy);
+        double const value = loss_of(loss, batch, y, dy);
         terms_[0] = value;
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
-        layer::template backward<Want>(context, numbers, memory(), batch.tags, batch.inputs,
-                                       matrix_view<scalar const>(y), dy, dx);
+        layer_memory<scalar> m = memory();
+        m.gradients = gradients;
+        layer::template backward<Want>(context, numbers, m, batch.tags, batch.inputs, matrix_view<scalar const>(y), dy,
+                                       dx);
         return value;
     }
 
@@ -238,6 +294,7 @@ private:
     Optimizer optimizer_;
     clock clock_{};
     buffer<wide> gradients_;
+    buffer<wide> reference_;
     buffer<wide> moments_;
     buffer<scalar> outputs_;
     buffer<scalar> output_gradients_; ///< empty when the gradient may overwrite the outputs
