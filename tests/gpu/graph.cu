@@ -125,6 +125,6 @@ void tests() {
 
 } // namespace
 
-int main() {
-    return run(tests);
+int main(int count, char** arguments) {
+    return run(tests, count, arguments);
 }

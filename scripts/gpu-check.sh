@@ -1,0 +1,281 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Everything that needs a GPU, in one command and a few minutes: builds the GPU tests and benchmarks, runs the tests
+# (results against the host, dropout masks bit for bit, the same bits for every number of blocks, a whole step as a
+# captured graph), runs a short subset under compute-sanitizer, runs the GPU benchmarks, and ends in a short table.
+#
+#   scripts/gpu-check.sh [--no-sanitizer] [--no-benchmarks] [--help]
+#
+# Needs the CUDA toolkit and a C++ compiler; no network, nothing is installed. With CMake, Ninja and the libraries of the
+# build it runs `ctest -L gpu`; without them nvcc compiles the same programs directly. Settings from the environment:
+#   ESPALIER_DEPS=DIR     a folder that carries libraries: DIR, DIR/include and DIR/include/eigen3 are searched
+#   EIGEN3_INCLUDE_DIR    where Eigen's headers are, BENCHMARK_INCLUDE_DIR and BENCHMARK_LIBRARY the same for
+#                         Google Benchmark
+#   ESPALIER_JOBS         compilers at once
+#   CUDAARCHS             architecture to compile for; that of the GPU when it is not given
+set -uo pipefail
+# shellcheck source=lib/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+
+sanitizer=yes
+benchmarks=yes
+for argument in "$@"; do
+  case $argument in
+    --no-sanitizer) sanitizer=no ;;
+    --no-benchmarks) benchmarks=no ;;
+    -h | --help)
+      sed -n '3,15s/^# \{0,1\}//p' "$0"
+      exit 0
+      ;;
+    *) stop "unknown argument '$argument' (see --help)" ;;
+  esac
+done
+
+table=()
+skipped=()
+bad=0
+row() { table+=("$(printf '%-34s %-8s %s' "$1" "$2" "$3")"); }
+# tool NAME: its path, from PATH or from the toolkit.
+tool() { command -v "$1" || { [[ -x /usr/local/cuda/bin/$1 ]] && echo "/usr/local/cuda/bin/$1"; }; }
+
+started=$SECONDS
+nvcc=$(tool nvcc) || stop "nvcc was not found: install the CUDA toolkit or put it on PATH"
+build=$root/build/gpu-check
+mkdir -p "$build/programs" "$build/logs"
+
+architecture=${CUDAARCHS-}
+gpu="no GPU that nvidia-smi knows"
+if smi=$(tool nvidia-smi); then
+  if found=$("$smi" --query-gpu=name,compute_cap,driver_version --format=csv,noheader 2>/dev/null | head -n 1) &&
+    [[ -n $found ]]; then
+    gpu=$found
+    if [[ -z $architecture ]]; then
+      architecture=$(cut -d, -f2 <<<"$found" | tr -dc 0-9)
+    fi
+  fi
+fi
+architecture=${architecture:-90}
+say "GPU: $gpu; compiling for sm_$architecture with $("$nvcc" --version | sed -n 's/^.*release \([0-9.]*\).*$/CUDA \1/p')"
+
+# ---- build
+
+includes=(-I"$root/include" -I"$root/kernels/include" -I"$root/tests")
+prefixes=()
+if [[ -n ${ESPALIER_DEPS-} ]]; then
+  [[ -d $ESPALIER_DEPS ]] || stop "ESPALIER_DEPS is '$ESPALIER_DEPS', which is no folder"
+  deps=$(cd -- "$ESPALIER_DEPS" && pwd)
+  prefixes+=("$deps")
+  for folder in "$deps" "$deps/include" "$deps/include/eigen3"; do
+    # The compiler knows this one, and its place in the order matters.
+    [[ -d $folder && $folder != /usr/include ]] && includes+=(-isystem "$folder")
+  done
+fi
+for folder in "${EIGEN3_INCLUDE_DIR-}" "${BENCHMARK_INCLUDE_DIR-}"; do
+  [[ -n $folder ]] && includes+=(-isystem "$folder")
+done
+
+with_cmake=no
+if command -v cmake >/dev/null && command -v ninja >/dev/null && command -v ctest >/dev/null; then
+  say "Configuring with CMake"
+  if (cd "$root" && PATH=$PATH:$(dirname "$nvcc") cmake -S . -B "$build/cmake" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+    -DESPALIER_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$architecture" -DESPALIER_EXAMPLES=OFF \
+    ${prefixes:+-DCMAKE_PREFIX_PATH="${prefixes[0]}"} \
+    ${EIGEN3_INCLUDE_DIR:+-DEIGEN3_INCLUDE_DIR="$EIGEN3_INCLUDE_DIR"}) >"$build/logs/configure.log" 2>&1; then
+    with_cmake=yes
+  else
+    skipped+=("CMake: it could not configure here ($(grep -m1 -E 'Could not find|not found|CMake Error' \
+      "$build/logs/configure.log" | cut -c1-90)); nvcc compiled the programs directly")
+  fi
+else
+  skipped+=("CMake: cmake, ctest or ninja is missing; nvcc compiled the programs directly")
+fi
+
+programs=()
+for source in "$root"/tests/gpu/*.cu; do
+  programs+=("gpu_$(basename "$source" .cu)")
+done
+bench_programs=()
+if [[ $benchmarks == yes ]]; then
+  for source in "$root"/benchmarks/*.cu; do
+    [[ -e $source ]] && bench_programs+=("bench_cuda_$(basename "$source" .cu)")
+  done
+  [[ ${#bench_programs[@]} -eq 0 ]] && skipped+=("benchmarks: there is no benchmarks/*.cu")
+fi
+
+# program NAME: its path.
+program() {
+  if [[ $with_cmake == yes ]]; then
+    find "$build/cmake" -type f -name "$1" -perm -u+x 2>/dev/null | head -n 1
+  elif [[ -x $build/programs/$1 ]]; then
+    echo "$build/programs/$1"
+  fi
+}
+
+before=$SECONDS
+if [[ $with_cmake == yes ]]; then
+  say "Building ${programs[*]} ${bench_programs[*]-} ($(jobs) at a time)"
+  cmake --build "$build/cmake" --parallel "$(jobs)" --target "${programs[@]}" -- -k 0 || bad=1
+  for name in "${bench_programs[@]+"${bench_programs[@]}"}"; do
+    cmake --build "$build/cmake" --parallel "$(jobs)" --target "$name" >"$build/logs/$name.log" 2>&1 ||
+      skipped+=("$name: it was not built (build/gpu-check/logs/$name.log)")
+  done
+else
+  say "Compiling ${programs[*]} ${bench_programs[*]-} with nvcc ($(jobs) at a time)"
+  flags=(-std=c++20 -O3 "-gencode=arch=compute_$architecture,code=sm_$architecture" "${includes[@]}")
+  compile() {
+    local name=$1 source=$2
+    shift 2
+    "$nvcc" "${flags[@]}" "$source" -o "$build/programs/$name" -lcublasLt "$@" >"$build/logs/$name.log" 2>&1
+  }
+  running=0
+  for name in "${programs[@]}"; do
+    compile "$name" "$root/tests/gpu/${name#gpu_}.cu" &
+    running=$((running + 1))
+    if ((running >= $(jobs))); then
+      wait -n
+      running=$((running - 1))
+    fi
+  done
+  for name in "${bench_programs[@]+"${bench_programs[@]}"}"; do
+    compile "$name" "$root/benchmarks/${name#bench_cuda_}.cu" "${BENCHMARK_LIBRARY:--lbenchmark}" -lpthread &
+    running=$((running + 1))
+    if ((running >= $(jobs))); then
+      wait -n
+      running=$((running - 1))
+    fi
+  done
+  wait
+  for name in "${programs[@]}"; do
+    if [[ ! -x $build/programs/$name ]]; then
+      bad=1
+      sed -n '1,20p' "$build/logs/$name.log"
+    fi
+  done
+  for name in "${bench_programs[@]+"${bench_programs[@]}"}"; do
+    [[ -x $build/programs/$name ]] ||
+      skipped+=("$name: it was not compiled ($(grep -m1 -iE 'error|cannot' "$build/logs/$name.log" | cut -c1-90))")
+  done
+fi
+row "build" "$([[ $bad -eq 0 ]] && echo ok || echo FAILED)" "$((SECONDS - before)) s"
+
+# ---- tests
+
+tests_skipped=0
+if [[ $with_cmake == yes ]]; then
+  say "ctest -L gpu"
+  (cd "$build/cmake" && ctest -L gpu --output-on-failure --no-tests=error) | tee "$build/logs/ctest.log" || bad=1
+  for name in "${programs[@]}"; do
+    line=$(grep -m1 -E "gpu\.${name#gpu_} " "$build/logs/ctest.log" || true)
+    case $line in
+      *Passed*) row "gpu.${name#gpu_}" ok "$(grep -oE '[0-9.]+ sec' <<<"$line")" ;;
+      *Skipped*)
+        row "gpu.${name#gpu_}" skipped "no GPU"
+        tests_skipped=$((tests_skipped + 1))
+        ;;
+      *)
+        row "gpu.${name#gpu_}" FAILED "see above"
+        bad=1
+        ;;
+    esac
+  done
+else
+  for name in "${programs[@]}"; do
+    say "$name"
+    before=$SECONDS
+    path=$(program "$name")
+    if [[ -z $path ]]; then
+      row "$name" FAILED "not built"
+      bad=1
+      continue
+    fi
+    timeout 120 "$path"
+    status=$?
+    case $status in
+      0) row "$name" ok "$((SECONDS - before)) s" ;;
+      77)
+        row "$name" skipped "no GPU"
+        tests_skipped=$((tests_skipped + 1))
+        ;;
+      *)
+        row "$name" FAILED "status $status"
+        bad=1
+        ;;
+    esac
+  done
+fi
+has_gpu=yes
+if [[ $tests_skipped -eq ${#programs[@]} ]]; then
+  has_gpu=no
+  skipped+=("all tests: there is no GPU")
+fi
+
+# ---- compute-sanitizer
+
+if [[ $sanitizer == no ]]; then
+  skipped+=("compute-sanitizer: left out as asked")
+elif [[ $has_gpu == no ]]; then
+  skipped+=("compute-sanitizer: there is no GPU")
+elif ! checker=$(tool compute-sanitizer); then
+  skipped+=("compute-sanitizer: it is not installed")
+else
+  for kind in memcheck racecheck initcheck synccheck; do
+    for name in "${programs[@]}"; do
+      # The kernels of products are the library's; only what they do with our memory is looked at.
+      if [[ $name != gpu_passes && $kind != memcheck ]]; then continue; fi
+      path=$(program "$name")
+      [[ -n $path ]] || continue
+      say "compute-sanitizer $kind $name"
+      before=$SECONDS
+      timeout 100 "$checker" --tool "$kind" --error-exitcode 9 "$path" --short >"$build/logs/$kind-$name.log" 2>&1
+      status=$?
+      tail -n 3 "$build/logs/$kind-$name.log"
+      case $status in
+        0) row "$kind $name" ok "$((SECONDS - before)) s" ;;
+        124)
+          row "$kind $name" "-" "stopped after 100 s"
+          skipped+=("$kind $name: it was stopped after 100 s")
+          ;;
+        *)
+          row "$kind $name" FAILED "status $status, build/gpu-check/logs/$kind-$name.log"
+          bad=1
+          ;;
+      esac
+    done
+  done
+fi
+
+# ---- benchmarks
+
+if [[ $benchmarks == no ]]; then
+  skipped+=("benchmarks: left out as asked")
+elif [[ $has_gpu == no ]]; then
+  skipped+=("benchmarks: there is no GPU")
+else
+  for name in "${bench_programs[@]+"${bench_programs[@]}"}"; do
+    path=$(program "$name")
+    [[ -n $path ]] || continue
+    say "$name"
+    before=$SECONDS
+    timeout 120 "$path" | tee "$build/logs/$name.txt"
+    status=${PIPESTATUS[0]}
+    if [[ $status -eq 0 ]]; then
+      row "$name" ok "$((SECONDS - before)) s"
+    else
+      row "$name" FAILED "status $status"
+      bad=1
+    fi
+  done
+fi
+
+say "Summary ($gpu, $((SECONDS - started)) s)"
+printf '%s\n' "${table[@]}"
+if [[ ${#skipped[@]} -ne 0 ]]; then
+  printf '\nleft out:\n'
+  printf '  %s\n' "${skipped[@]}"
+fi
+if [[ $bad -ne 0 ]]; then
+  printf '\nFAILED\n'
+  exit 1
+fi
+[[ $has_gpu == yes ]] && printf '\nall that ran is right\n'
+exit 0
