@@ -19,8 +19,11 @@ template <auto Width> struct needed_width;
 template <class Layer> struct in_layer;
 template <class Policy> struct from_policy;
 
+// A named atom: g++ spells the arguments of the expression that failed, and with them the facts.
+template <bool Condition, class... Facts> inline constexpr bool is_so = Condition;
+
 /// `Condition`, with the facts that make a failure readable.
 template <bool Condition, class... Facts>
-concept holds = Condition;
+concept holds = is_so<Condition, Facts...>;
 
 } // namespace espalier::diagnostic

@@ -14,26 +14,26 @@ template <class... Ts> struct type_list { static constexpr std::size_t size = si
 
 namespace detail {
 
-template <std::size_t I, class T> struct indexed_type { using type = T; };
+template <std::size_t At, class T> struct indexed_type { using type = T; };
 
 template <class Indices, class... Ts> struct indexed_types;
-template <std::size_t... I, class... Ts>
-struct indexed_types<std::index_sequence<I...>, Ts...> : indexed_type<I, Ts>... {};
+template <std::size_t... At, class... Ts>
+struct indexed_types<std::index_sequence<At...>, Ts...> : indexed_type<At, Ts>... {};
 
 // Overload resolution finds the one base with index I: constant depth for any length.
-template <std::size_t I, class T> indexed_type<I, T> find_indexed(indexed_type<I, T> const*);
+template <std::size_t At, class T> indexed_type<At, T> find_indexed(indexed_type<At, T> const*);
 
-template <std::size_t I, class T> struct tuple_leaf { [[no_unique_address]] T value; };
+template <std::size_t At, class T> struct tuple_leaf { [[no_unique_address]] T value; };
 
 template <class Indices, class... Ts> struct flat_tuple_base;
-template <std::size_t... I, class... Ts>
-struct flat_tuple_base<std::index_sequence<I...>, Ts...> : tuple_leaf<I, Ts>... {};
+template <std::size_t... At, class... Ts>
+struct flat_tuple_base<std::index_sequence<At...>, Ts...> : tuple_leaf<At, Ts>... {};
 
 } // namespace detail
 
 /// The I-th type of a pack.
-template <std::size_t I, class... Ts>
-using type_at = typename decltype(detail::find_indexed<I>(
+template <std::size_t At, class... Ts>
+using type_at = typename decltype(detail::find_indexed<At>(
     static_cast<detail::indexed_types<std::index_sequence_for<Ts...>, Ts...> const*>(nullptr)))::type;
 
 /// Values of any types, stored flat; trivially copyable when all of them are, an aggregate of its elements.
@@ -41,17 +41,17 @@ template <class... Ts> struct flat_tuple : detail::flat_tuple_base<std::index_se
     static constexpr std::size_t size = sizeof...(Ts);
 };
 
-template <std::size_t I, class T> ESPALIER_FN constexpr T& get(detail::tuple_leaf<I, T>& leaf) {
+template <std::size_t At, class T> ESPALIER_FN constexpr T& get(detail::tuple_leaf<At, T>& leaf) {
     return leaf.value;
 }
-template <std::size_t I, class T> ESPALIER_FN constexpr T const& get(detail::tuple_leaf<I, T> const& leaf) {
+template <std::size_t At, class T> ESPALIER_FN constexpr T const& get(detail::tuple_leaf<At, T> const& leaf) {
     return leaf.value;
 }
 
 /// Calls `f(element)` for every element in order.
 template <class F, class... Ts> ESPALIER_FN constexpr void for_each(flat_tuple<Ts...> const& tuple, F&& f) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-        (f(get<I>(tuple)), ...);
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+        (f(get<At>(tuple)), ...);
     }
     (std::index_sequence_for<Ts...>{});
 }

@@ -75,10 +75,10 @@ template <class To, class From> ESPALIER_FN To same_bits(From const& from) {
 
 /// N truth values, kept as integers of 0 or -1 of the width of the numbers compared. `I` is int32_t or int64_t, so
 /// packs of float, int32_t and uint32_t share one mask type.
-template <class I, int N> struct pack_mask {
-    using chunk = pack_impl::chunk<I, N>;
+template <class Integer, int N> struct pack_mask {
+    using chunk = pack_impl::chunk<Integer, N>;
     static constexpr int width = N;
-    static constexpr int lanes = pack_impl::chunk_lanes<I, N>;
+    static constexpr int lanes = pack_impl::chunk_lanes<Integer, N>;
     static constexpr int chunks = N / lanes;
 
     chunk v[chunks];
@@ -86,7 +86,7 @@ template <class I, int N> struct pack_mask {
     pack_mask() = default;
     /// All lanes `b`.
     ESPALIER_FN pack_mask(bool b) {
-        I const s = b ? I(-1) : I(0);
+        Integer const s = b ? Integer(-1) : Integer(0);
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < chunks; ++i)
             v[i] = chunk{} + s;
@@ -108,9 +108,9 @@ template <class I, int N> struct pack_mask {
     }
     ESPALIER_FN void set(int i, bool b) {
 #if ESPALIER_PACK_BYTES == 0
-        v[i] = b ? I(-1) : I(0);
+        v[i] = b ? Integer(-1) : Integer(0);
 #else
-        v[i / lanes][i % lanes] = b ? I(-1) : I(0);
+        v[i / lanes][i % lanes] = b ? Integer(-1) : Integer(0);
 #endif
     }
 
@@ -151,8 +151,8 @@ template <class I, int N> struct pack_mask {
 };
 
 /// True when at least one lane is.
-template <class I, int N> ESPALIER_FN bool any(pack_mask<I, N> const& m) {
-    constexpr int words = N * int(sizeof(I)) / 4;
+template <class Integer, int N> ESPALIER_FN bool any(pack_mask<Integer, N> const& m) {
+    constexpr int words = N * int(sizeof(Integer)) / 4;
     std::uint32_t w[words];
     std::memcpy(w, m.v, sizeof w);
     std::uint32_t r = 0;
@@ -162,7 +162,7 @@ template <class I, int N> ESPALIER_FN bool any(pack_mask<I, N> const& m) {
     return r != 0;
 }
 /// True when every lane is.
-template <class I, int N> ESPALIER_FN bool all(pack_mask<I, N> const& m) {
+template <class Integer, int N> ESPALIER_FN bool all(pack_mask<Integer, N> const& m) {
     return !any(!m);
 }
 ESPALIER_FN bool any(bool m) {

@@ -155,8 +155,8 @@ template <class... Ps> consteval auto canonical_order(std::array<bool, sizeof...
 }
 
 template <auto Order, class Indices, class... Ps> struct select_types;
-template <auto Order, std::size_t... I, class... Ps> struct select_types<Order, std::index_sequence<I...>, Ps...> {
-    using type = type_list<type_at<Order.index[I], Ps...>...>;
+template <auto Order, std::size_t... At, class... Ps> struct select_types<Order, std::index_sequence<At...>, Ps...> {
+    using type = type_list<type_at<Order.index[At], Ps...>...>;
 };
 
 template <class Axis, class... Ps> struct all_on_axis {

@@ -35,8 +35,8 @@ template <class Merge> constexpr int merged_width(int const* width, int count) {
 
 template <shape In, class Merge, class Indices, class... Branches> struct bound_parallel;
 
-template <shape In, class Merge, std::size_t... I, class... Branches>
-struct bound_parallel<In, Merge, std::index_sequence<I...>, Branches...> {
+template <shape In, class Merge, std::size_t... At, class... Branches>
+struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     static constexpr int count = sizeof...(Branches);
     static constexpr bool adds = std::is_same_v<Merge, merge::add>;
     static constexpr std::array<int, count> widths{static_cast<int>(Branches::output.size())...};
@@ -108,29 +108,31 @@ struct bound_parallel<In, Merge, std::index_sequence<I...>, Branches...> {
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
-        int const in_order[] = {(forward_branch<Branches>(context, get<I>(n), m, I, batch, x, y), 0)...};
+        int const in_order[] = {(forward_branch<Branches>(context, get<At>(n), m, At, batch, x, y), 0)...};
         static_cast<void>(in_order);
     }
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
-        int const in_order[] = {(backward_branch<Branches, Want>(context, get<I>(n), m, I, batch, x, y, dy, dx), 0)...};
+        int const in_order[] = {
+            (backward_branch<Branches, Want>(context, get<At>(n), m, At, batch, x, y, dy, dx), 0)...};
         static_cast<void>(in_order);
     }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
         int const in_order[] = {
-            (Branches::update(context, optimizer, get<I>(n), of_branch(I, m), given.after(table<T>[I].tensors)), 0)...};
+            (Branches::update(context, optimizer, get<At>(n), of_branch(At, m), given.after(table<T>[At].tensors)),
+             0)...};
         static_cast<void>(in_order);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        int const in_order[] = {(Branches::initialise(context, of_branch(I, m)), 0)...};
+        int const in_order[] = {(Branches::initialise(context, of_branch(At, m)), 0)...};
         static_cast<void>(in_order);
     }
     template <class Context, class T>
     static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
-        int const in_order[] = {(Branches::prune(context, walk, of_branch(I, m)), 0)...};
+        int const in_order[] = {(Branches::prune(context, walk, of_branch(At, m)), 0)...};
         static_cast<void>(in_order);
     }
     static void describe(layer_report& report, std::string const& path) {
@@ -143,7 +145,7 @@ struct bound_parallel<In, Merge, std::index_sequence<I...>, Branches...> {
         report.layers.push_back(line);
         report.at = report.at + table<float>[0];
         ++report.depth;
-        int const in_order[] = {(Branches::describe(report, path + "." + std::to_string(I)), 0)...};
+        int const in_order[] = {(Branches::describe(report, path + "." + std::to_string(At)), 0)...};
         static_cast<void>(in_order);
         --report.depth;
     }

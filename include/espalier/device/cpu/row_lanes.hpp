@@ -71,13 +71,13 @@ namespace detail {
 
 #if ESPALIER_PACK_BYTES > 0
 /// One round of a transposition of L vectors of L numbers: exchanges the off-diagonal blocks of every 2 D x 2 D square.
-template <int D, int L, class Chunk, std::size_t... I>
-ESPALIER_FN void exchange_blocks(Chunk (&v)[L], std::index_sequence<I...>) {
+template <int D, int L, class Chunk, std::size_t... At>
+ESPALIER_FN void exchange_blocks(Chunk (&v)[L], std::index_sequence<At...>) {
     for (int i = 0; i < L; ++i) {
         if (i & D) continue;
         Chunk const a = v[i], b = v[i + D];
-        v[i] = __builtin_shufflevector(a, b, (int(I) & D ? L + int(I) - D : int(I))...);
-        v[i + D] = __builtin_shufflevector(a, b, (int(I) & D ? L + int(I) : int(I) + D)...);
+        v[i] = __builtin_shufflevector(a, b, (int(At) & D ? L + int(At) - D : int(At))...);
+        v[i + D] = __builtin_shufflevector(a, b, (int(At) & D ? L + int(At) : int(At) + D)...);
     }
 }
 
