@@ -20,7 +20,7 @@ template <class Indices, class... Ts> struct indexed_types;
 template <std::size_t... At, class... Ts>
 struct indexed_types<std::index_sequence<At...>, Ts...> : indexed_type<At, Ts>... {};
 
-// Overload resolution finds the one base with index I: constant depth for any length.
+// Overload resolution finds the one base with index At: constant depth for any length.
 template <std::size_t At, class T> indexed_type<At, T> find_indexed(indexed_type<At, T> const*);
 
 template <std::size_t At, class T> struct tuple_leaf { [[no_unique_address]] T value; };
@@ -31,7 +31,7 @@ struct flat_tuple_base<std::index_sequence<At...>, Ts...> : tuple_leaf<At, Ts>..
 
 } // namespace detail
 
-/// The I-th type of a pack.
+/// The At-th type of a pack.
 template <std::size_t At, class... Ts>
 using type_at = typename decltype(detail::find_indexed<At>(
     static_cast<detail::indexed_types<std::index_sequence_for<Ts...>, Ts...> const*>(nullptr)))::type;

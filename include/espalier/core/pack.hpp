@@ -73,8 +73,8 @@ template <class To, class From> ESPALIER_FN To same_bits(From const& from) {
 
 } // namespace pack_impl
 
-/// N truth values, kept as integers of 0 or -1 of the width of the numbers compared. `I` is int32_t or int64_t, so
-/// packs of float, int32_t and uint32_t share one mask type.
+/// N truth values, kept as integers of 0 or -1 of the width of the numbers compared. `Integer` is int32_t or int64_t,
+/// so packs of float, int32_t and uint32_t share one mask type.
 template <class Integer, int N> struct pack_mask {
     using chunk = pack_impl::chunk<Integer, N>;
     static constexpr int width = N;
