@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Trains one stack for every seed of a task and collects what the table shows.
+#pragma once
+
+#include "stack.hpp"
+
+#include <espalier/core/error.hpp>
+#include <espalier/device/cpu/cpu.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/network/describe.hpp>
+#include <espalier/optimizer/adamw.hpp>
+#include <espalier/train/fit.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace demo {
+
+/// Values that products read: of a tensor with a mask the kept ones, of any other those that are not 0.
+template <class Network> long count_non_zeros(Network& net) {
+    long count = 0;
+    for (espalier::tensor_info const& t : Network::tensors()) {
+        if (!t.trained) continue;
+        auto const w = net.values().view(t);
+        std::uint32_t const* const mask = t.mask_offset < 0 ? nullptr : net.values().masks().data() + t.mask_offset;
+        for (espalier::index_t i = 0; i < t.size(); ++i)
+            count += w.data[i] != 0.0f && (!mask || (mask[i / 32] >> (i % 32) & 1u));
+    }
+    return count;
+}
+
+/// Median time of 60 training steps on the first batch, in microseconds. On a copy: the network stays as it is.
+template <class Network> double time_of_step(Network const& net, task const& what) {
+    namespace esp = espalier;
+    Network copy = net;
+    esp::training run{copy, esp::loss::cross_entropy{}, esp::optimizer::adamw{.learning_rate = 1e-4}};
+    esp::index_t const n = std::min(what.batch, what.train.count());
+    esp::rows tags;
+    tags.count = n;
+    tags.label = what.train.labels.data;
+    std::vector<double> times;
+    for (int i = 0; i < 60; ++i) {
+        auto const start = std::chrono::steady_clock::now();
+        run.step({what.train.features.middle_rows(0, n), tags, {}});
+        times.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
+    }
+    std::nth_element(times.begin(), times.begin() + 30, times.end());
+    return times[30];
+}
+
+/// What can be said of a stack without running it. `expert_share`: experts that a row goes to / all experts.
+template <class Stack> void tell(outcome& out, double expert_share) {
+    namespace esp = espalier;
+    esp::network_summary const facts = esp::summarise<Stack>();
+    for (esp::layer_info const& layer : esp::report_of<Stack>().layers) {
+        if (layer.kind == "input") continue;
+        ++out.layers;
+        for (std::string const& policy : layer.policies)
+            out.policies += policy != "activation identity";
+        bool const of_expert = layer.path.find(".expert.") != std::string::npos;
+        out.kflop += layer.flops / 1e3 * (of_expert ? expert_share : 1.0);
+    }
+    out.passes = facts.update_passes;
+    out.parameters = static_cast<long>(facts.parameters);
+    out.tape_bytes = static_cast<long>(facts.tape_bytes_per_row);
+    out.description = esp::describe<Stack>();
+    out.dot = esp::to_dot<Stack>(out.stack);
+}
+
+template <class Stack>
+outcome train_stack(std::string stack, std::string policy, task const& what, on_trained const& tell_about,
+                    double expert_share) {
+    namespace esp = espalier;
+    using model_type = esp::network<Stack, esp::device::cpu, float>;
+    outcome out;
+    out.stack = std::move(stack);
+    out.policy = std::move(policy);
+    tell<Stack>(out, expert_share);
+    for (std::uint64_t const seed : what.seeds) {
+        model_type model{esp::seed{seed}, what.batch};
+        auto const start = std::chrono::steady_clock::now();
+        esp::history const history = esp::fit(
+            model, esp::loss::cross_entropy{}, esp::optimizer::adamw{.learning_rate = what.learning_rate}, what.train,
+            {.epochs = what.epochs, .batch = what.batch, .validation = what.test, .progress = false});
+        trained run;
+        run.seed = seed;
+        run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        if (history.rows() > 0) {
+            run.loss = history.column("loss");
+            run.accuracy = history.column("validation_accuracy");
+        }
+        out.runs.push_back(std::move(run));
+        if (seed == what.seeds.back()) {
+            out.non_zeros = count_non_zeros(model);
+            out.step_us = time_of_step(model, what);
+        }
+        tell_about(out, out.runs.back());
+    }
+    return out;
+}
+
+/// Chooses the stack by the width of the data: widths are part of the type.
+template <template <int, int> class Stack>
+outcome train_for_width(char const* stack, char const* policy, task const& what, on_trained const& tell_about,
+                        double expert_share = 1.0) {
+    switch (what.train.width()) {
+    case 64:
+        return train_stack<Stack<64, 128>>(stack, policy, what, tell_about, expert_share);
+    case 784:
+        return train_stack<Stack<784, 256>>(stack, policy, what, tell_about, expert_share);
+    default:
+        throw espalier::shape_error(what.name + ": rows have " + std::to_string(what.train.width()) +
+                                    " features; the demo's stacks are compiled for 64 and 784");
+    }
+}
+
+} // namespace demo
