@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# Sets ESPALIER_HAS_CUDA. sm_90 is the default architecture; a caller's CMAKE_CUDA_ARCHITECTURES is respected.
+# Sets ESPALIER_HAS_CUDA. sm_90 is the default architecture; a caller's CMAKE_CUDA_ARCHITECTURES or CUDAARCHS is respected.
 set(ESPALIER_HAS_CUDA OFF)
 if(NOT ESPALIER_CUDA STREQUAL "OFF")
-  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
     set(CMAKE_CUDA_ARCHITECTURES 90)
   endif()
   include(CheckLanguage)
