@@ -153,17 +153,16 @@ std::vector<double> mean_of(std::vector<demo::trained> const& runs, std::vector<
 }
 
 void draw(fs::path const& folder, demo::task const& task, std::vector<demo::outcome> const& all) {
-    esp::line_chart errors{.title =
-                               fmt::format("{}: test error by epoch, mean of {} seeds", task.name, task.seeds.size()),
+    std::string const mean = task.seeds.size() == 1 ? "one seed" : fmt::format("mean of {} seeds", task.seeds.size());
+    esp::line_chart errors{.title = fmt::format("{}: test error by epoch, {}", task.name, mean),
                            .x_label = "epoch",
                            .y_label = "wrong test rows, %",
                            .series = {}};
-    esp::line_chart losses{
-        .title = fmt::format("{}: training loss by epoch, mean of {} seeds", task.name, task.seeds.size()),
-        .x_label = "epoch",
-        .y_label = "cross-entropy, penalties not included",
-        .series = {},
-        .log_y = true};
+    esp::line_chart losses{.title = fmt::format("{}: training loss by epoch, {}", task.name, mean),
+                           .x_label = "epoch",
+                           .y_label = "cross-entropy, penalties not included",
+                           .series = {},
+                           .log_y = true};
     esp::bar_chart bars{.title = fmt::format("{}: test accuracy after {} epochs", task.name, task.epochs),
                         .x_label = "test accuracy, mean of the seeds (the axis does not begin at 0)",
                         .categories = {},
