@@ -128,16 +128,17 @@ struct layer_report {
 /// gradients.
 struct update_numbers {
     tensor_rates const* rates = nullptr;
-    double global_norm = 0.0;
+    double const* squared_norm = nullptr; ///< of all gradients, in the device's memory
 
-    update_numbers after(int tensors) const { return {rates ? rates + tensors : nullptr, global_norm}; }
+    update_numbers after(int tensors) const { return {rates ? rates + tensors : nullptr, squared_norm}; }
 };
 
 /// A walk that selects masks anew where that is due. Selections within one tensor are made on the way; tensors whose
 /// selection spans the network are gathered, and selected afterwards by `select_global`.
 template <class T> struct prune_walk {
     clock now{};
-    bool due = false; ///< some mask was selected anew
+    bool due = false;      ///< some mask was selected anew
+    bool only_ask = false; ///< find out whether any is due, select none
     std::vector<prune::piece<T>> global;
     double sparsity = 0.0;
     void (*select_global)(std::vector<prune::piece<T>> const&, double sparsity) = nullptr;

@@ -105,10 +105,9 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
                       "espalier: a tensor carries at most four grouped penalties; merge some of them");
         auto s = segment(m, given.rates ? given.rates[0] : tensor_rates{});
         s.site = context.site(m.stream, purpose::gradient);
-        s.global_norm = given.global_norm;
         if constexpr (std::is_same_v<Optimizer, no_step>) s.gradients = s.reference = s.weights; // read, never used
         if (s.rates.frozen && !std::is_same_v<Optimizer, no_step>) return;
-        context.device.update(optimizer, numbers, s);
+        context.device.update(optimizer, numbers, s, rule::needs_global_norm ? given.squared_norm : nullptr);
     }
 
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
@@ -125,6 +124,7 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
         if constexpr (!std::is_void_v<prune_policy>) {
             if (!prune_policy::due(walk.now)) return;
             walk.due = true;
+            if (walk.only_ask) return;
             double const sparsity = prune_policy::sparsity(walk.now);
             if constexpr (prune_policy::selection::global)
                 gather(walk, m, sparsity);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -21,21 +22,15 @@ public:
     using layer = bound<Stack>;
     using parameters_type = parameters<Stack, Device, T>;
 
-    explicit executor(index_t capacity, Device device = {})
+    explicit executor(index_t capacity, std::unique_ptr<Device> device = std::make_unique<Device>())
         : capacity_(round_up(std::max<index_t>(capacity, 1), row_granule)), device_(std::move(device)),
           tape_(layer::template size<T>().tape.bytes(capacity_)), work_(layer::template work<T>().bytes(capacity_)),
           scratch_(static_cast<index_t>(layer::template scratch<Device, T>(capacity_))) {
-        device_.scratch = {scratch_.data(), static_cast<std::size_t>(scratch_.size())};
+        device_->scratch = {scratch_.data(), static_cast<std::size_t>(scratch_.size())};
     }
-    executor(executor const&) = delete;
-    executor& operator=(executor const&) = delete;
-    executor(executor&& other) noexcept
-        : capacity_(other.capacity_), device_(std::move(other.device_)), tape_(std::move(other.tape_)),
-          work_(std::move(other.work_)), scratch_(std::move(other.scratch_)) {}
-    executor& operator=(executor&&) noexcept = default;
 
     index_t capacity() const { return capacity_; }
-    Device& device() { return device_; }
+    Device& device() { return *device_; }
 
     /// The parameters' memory completed by this executor's.
     layer_memory<T> memory(parameters_type& p) {
@@ -47,12 +42,12 @@ public:
     }
 
     template <mode Mode> context<Device, T, Mode> make_context(seed s, std::uint64_t step, std::uint32_t pass = 0) {
-        return {device_, s.value, static_cast<std::uint32_t>(step), pass};
+        return {*device_, s.value, static_cast<std::uint32_t>(step), pass};
     }
 
 private:
     index_t capacity_;
-    Device device_;
+    std::unique_ptr<Device> device_; // a context and layers hold references to it
     typename Device::template buffer<std::byte> tape_;
     typename Device::template buffer<std::byte> work_;
     typename Device::template buffer<std::byte> scratch_;
@@ -76,7 +71,7 @@ public:
     static constexpr footprint size = layer::template size<T>();
 
     /// Weights drawn from the layers' initialisers; the same seed gives the same weights on every machine.
-    explicit network(seed s = {}, index_t capacity = 128, Device device = {})
+    explicit network(seed s = {}, index_t capacity = 128, std::unique_ptr<Device> device = std::make_unique<Device>())
         : seed_(s), run_(capacity, std::move(device)) {
         initialise();
     }
@@ -112,7 +107,7 @@ public:
     /// The same for other parameters of this type: those of a teacher, say.
     void refresh(parameters_type& values, clock const& now = {}) {
         auto context = run_.template make_context<mode::train>(seed_, 0);
-        values.start_norms();
+        values.start_norms(run_.device());
         layer::update(context, no_step{}, layer::at(now), run_.memory(values), update_numbers{});
         values.finish_norms();
     }

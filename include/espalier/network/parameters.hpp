@@ -97,7 +97,7 @@ public:
     }
 
     /// Begins the gathering of new group norms; `finish_norms` makes them the current ones.
-    void start_norms() { next_norms_.clear(); }
+    void start_norms(Device& device) { device.zero(next_norms_.data(), next_norms_.size()); }
     void finish_norms() { std::swap(norms_, next_norms_); }
 
     static std::vector<tensor_info> const& tensors() { return report_of<Stack>().tensors; }

@@ -4,7 +4,6 @@
 
 #include <espalier/core/error.hpp>
 #include <espalier/device/cpu/flush_denormals.hpp>
-#include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/loss/concept.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/prune/select.hpp>
@@ -71,12 +70,19 @@ public:
           loss_state_(loss::per_sample_state<Loss> ? samples * Network::output_width : 0), samples_(samples),
           tiles_(net.capacity(), layer::growth,
                  loss::needs_dense_target<Loss> || layer::needs_reference ? Network::output_width : 0),
-          terms_(static_cast<std::size_t>(size.terms) + 1), rates_(static_cast<std::size_t>(size.tensors)) {
+          terms_(size.terms + 1), squared_norm_(1), seen_terms_(static_cast<std::size_t>(size.terms) + 1),
+          rates_(static_cast<std::size_t>(size.tensors)) {
+        static_assert(layer::growth == 1 || device_type::host_memory,
+                      "espalier: multi_sample trains on the CPU only; use device::cpu or take it out of the stack");
         optimizer_.validate();
+        device().declare_step(&block_, sizeof block_);
         set_rates(rates);
         prune_.global.reserve(static_cast<std::size_t>(size.tensors));
         net.refresh(clock_);
     }
+
+    training(training const&) = delete;
+    training& operator=(training const&) = delete;
 
     /// One step on a batch. Throws, with nothing changed: shape_error and data_error for a batch that does not fit,
     /// numerical_error when the loss or a term is not finite.
@@ -85,7 +91,24 @@ public:
                       "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
                       "a second stream; call training::step(batch, reference_batch, reference_loss)");
         espalier::cpu::flush_denormals const scope;
-        return step_with(batch, [](auto const&) { return 0.0; });
+        return step_with(batch, [] { return 0.0; });
+    }
+
+    /// One step without waiting for it: on a GPU the work is put on the stream and the host goes on. What only the
+    /// device can find wrong (a label, a loss that is not finite) stops it from changing anything, and is thrown by the
+    /// next `result`.
+    void enqueue(batch_view<scalar> const& batch) {
+        static_assert(!layer::needs_reference, "espalier: enqueue has no second stream; call step(batch, reference, loss)");
+        espalier::cpu::flush_denormals const scope;
+        enqueue_with(batch, [] { return 0.0; });
+    }
+
+    /// Loss and terms of the last step that was enqueued. Waits for the device.
+    step_result result() {
+        double total = 0.0;
+        for (double term : read_terms())
+            total += term;
+        return {seen_terms_[0], total};
     }
 
     /// One step on a batch with the gradients of a second stream at hand: those of `reference_loss` on `reference`, at
@@ -105,9 +128,9 @@ public:
                       "first stream's loss");
         espalier::cpu::flush_denormals const scope;
         net_->check_batch(reference.inputs, reference.tags);
-        return step_with(batch, [&](typename layer::numbers const& numbers) {
-            double const value = differentiate_loss<differentiate{true, false}>(reference_loss, numbers, reference, {},
-                                                                                reference_.data());
+        return step_with(batch, [&] {
+            differentiate_loss<differentiate{true, false}>(reference_loss, reference, {}, reference_.data());
+            double const value = read_terms()[0];
             if (!std::isfinite(value))
                 throw numerical_error("training: the loss of the second stream is " + std::to_string(value) +
                                       " at step " + std::to_string(clock_.step) +
@@ -119,7 +142,9 @@ public:
     /// Gradients of `objective` with respect to all parameters, left in `gradients()`; no update. Returns the loss.
     double gradients_of(batch_view<scalar> const& batch) {
         espalier::cpu::flush_denormals const scope;
-        return differentiate_loss<differentiate{true, false}>(loss_, layer::at(clock_), batch, {}, gradients_.data());
+        begin_step();
+        differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data());
+        return read_terms()[0];
     }
 
     /// Gradients of `objective` with respect to the inputs of a batch: rows x input_width. Returns the loss.
@@ -129,26 +154,31 @@ public:
                               std::to_string(dx.columns) + " elements, needed are " +
                               std::to_string(batch.inputs.rows) + " x " + std::to_string(Network::input_width));
         espalier::cpu::flush_denormals const scope;
-        return differentiate_loss<differentiate{false, true}>(loss_, layer::at(clock_), batch, dx, gradients_.data());
+        begin_step();
+        differentiate_loss<differentiate{false, true}>(loss_, batch, dx, gradients_.data());
+        return read_terms()[0];
     }
 
     /// The value whose gradients those are: the loss plus the terms over activations, in training behaviour.
     double objective(batch_view<scalar> const& batch) {
         espalier::cpu::flush_denormals const scope;
-        matrix_view<scalar> const y = train_forward(layer::at(clock_), batch);
-        double value = loss_of(loss_, batch, y, {});
-        for (std::size_t i = 1; i < terms_.size(); ++i)
-            value += terms_[i];
+        begin_step();
+        matrix_view<scalar> const y = train_forward(batch);
+        loss_of(loss_, batch, y, {}, terms_.data());
+        double value = 0.0;
+        for (double term : read_terms())
+            value += term;
         return value;
     }
 
     /// The loss and the accuracy on a batch without training; for evaluation of `fit`.
     double evaluate(batch_view<scalar> const& batch) {
         espalier::cpu::flush_denormals const scope;
-        auto const numbers = layer::at(clock_);
+        begin_step();
         matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
-        net_->template forward<mode::evaluate>(numbers, batch.tags, batch.inputs, y, clock_.step);
-        return loss_of(loss_, batch, y, {});
+        net_->template forward<mode::evaluate>(block_.layers, batch.tags, batch.inputs, y, clock_.step);
+        loss_of(loss_, batch, y, {}, terms_.data());
+        return read_terms()[0];
     }
 
     /// Outputs of the last `step`, `evaluate` or `gradients_of`; after a step they hold gradients.
@@ -157,7 +187,7 @@ public:
     }
 
     /// Values added to the loss in the last step: index 0 is the loss itself, then in the order of `term_names`.
-    std::vector<double> const& terms() const { return terms_; }
+    std::vector<double> const& terms() const { return seen_terms_; }
     static std::vector<std::string> term_names() {
         std::vector<std::string> names{"loss"};
         for (term_info const& t : report_of<typename Network::stack>().terms)
@@ -173,7 +203,7 @@ public:
     /// Gradients of the second stream in the last step; empty in stacks where nothing reads them.
     buffer<wide>& reference_gradients() { return reference_; }
     buffer<wide>& moment_values() { return moments_; }
-    buffer<scalar>& loss_state() { return loss_state_; }
+    buffer<wide>& loss_state() { return loss_state_; }
 
     void set_rates(std::vector<rate_rule> const& rules) {
         std::size_t i = 0;
@@ -189,27 +219,52 @@ public:
 private:
     static constexpr bool needs_global_norm = layer::needs_global_norm;
 
+    /// The numbers of one step. It stays where it is: a device may keep a mirror of it.
+    struct step_block {
+        typename layer::numbers layers;
+        optimizer_op optimizer;
+    };
+
+    device_type& device() { return net_->runner().device(); }
+
+    /// Evaluates all schedules once and hands the numbers to the device.
+    void begin_step() {
+        clock_.updates = clock_.step;
+        block_ = {layer::at(clock_), optimizer_.at(clock_, clock_.step + 1)};
+        device().upload_step(static_cast<std::uint32_t>(clock_.step));
+    }
+
+    /// Waits for the device, and throws what it found wrong with the batch.
+    std::vector<double> const& read_terms() {
+        device().read(terms_.data(), seen_terms_.data(), terms_.size());
+        return seen_terms_;
+    }
+
     /// `second_stream` leaves the gradients of the second stream and gives their loss.
     template <class SecondStream>
     step_result step_with(batch_view<scalar> const& batch, SecondStream const& second_stream) {
+        double const reference = enqueue_with(batch, second_stream);
+        step_result r = result();
+        r.reference = reference;
+        return r;
+    }
+
+    template <class SecondStream>
+    double enqueue_with(batch_view<scalar> const& batch, SecondStream const& second_stream) {
         net_->check_batch(batch.inputs, batch.tags);
-        clock_.updates = clock_.step;
-        auto const numbers = layer::at(clock_);
         prune_now();
-        double const reference = second_stream(numbers);
-        double const loss =
-            differentiate_loss<differentiate{true, false}>(loss_, numbers, batch, {}, gradients_.data());
-        update_numbers given{rates_.data(), 0.0};
-        if constexpr (needs_global_norm) given.global_norm = gradient_norm();
-        if (!std::isfinite(loss))
-            throw numerical_error("training: the loss is " + std::to_string(loss) + " at step " +
-                                  std::to_string(clock_.step) + "; the weights are those before this step");
-        update(numbers, given);
+        begin_step();
+        double const reference = second_stream();
+        differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data());
+        if constexpr (device_type::host_memory)
+            if (!std::isfinite(terms_[0]))
+                throw numerical_error("training: the loss is " + std::to_string(terms_[0]) + " at step " +
+                                      std::to_string(clock_.step) + "; the weights are those before this step");
+        if constexpr (needs_global_norm)
+            device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
+        update({rates_.data(), squared_norm_.data()});
         ++clock_.step;
-        double total = loss;
-        for (std::size_t i = 1; i < terms_.size(); ++i)
-            total += terms_[i];
-        return {loss, total, reference};
+        return reference;
     }
 
     layer_memory<scalar> memory() {
@@ -222,69 +277,78 @@ private:
         return m;
     }
 
-    matrix_view<scalar> train_forward(typename layer::numbers const& numbers, batch_view<scalar> const& batch) {
+    matrix_view<scalar> train_forward(batch_view<scalar> const& batch) {
         net_->check_batch(batch.inputs, batch.tags);
-        for (double& t : terms_)
-            t = 0.0;
+        device().zero(terms_.data(), terms_.size());
         matrix_view<scalar> const y{outputs_.data(), batch.inputs.rows * layer::growth, Network::output_width,
                                     Network::output_width};
-        net_->template forward<mode::train>(numbers, batch.tags, batch.inputs, y, clock_.step, 0, terms_.data() + 1);
+        net_->template forward<mode::train>(block_.layers, batch.tags, batch.inputs, y, clock_.step, 0,
+                                             terms_.data() + 1);
         return y;
     }
 
+    /// The loss of outputs y to `value`, its gradient to `gradient` when that has memory.
     template <class StreamLoss>
-    double loss_of(StreamLoss const& loss, batch_view<scalar> const& batch, matrix_view<scalar const> y,
-                   matrix_view<scalar> gradient) {
-        cpu::loss_buffers<scalar> buffers;
+    void loss_of(StreamLoss const& loss, batch_view<scalar> const& batch, matrix_view<scalar const> y,
+                 matrix_view<scalar> gradient, double* value) {
         bool const grown = y.rows != batch.tags.count;
-        buffers.dense_targets = grown ? tiles_.targets(batch.targets) : batch.targets;
-        buffers.gradient = gradient;
+        matrix_view<wide> state{};
         if constexpr (espalier::loss::per_sample_state<StreamLoss>)
             if (gradient.data)
-                buffers.state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
-        return cpu::row_loss<scalar, static_cast<int>(Network::output_width)>(
-                   loss, y, grown ? tiles_.tags(batch.tags) : batch.tags, buffers)
-            .value;
+                state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
+        device().template loss<static_cast<int>(Network::output_width)>(
+            loss, y, grown ? tiles_.tags(batch.tags) : batch.tags,
+            grown ? tiles_.targets(batch.targets) : batch.targets, gradient, state, value);
     }
 
     template <differentiate Want, class StreamLoss>
-    double differentiate_loss(StreamLoss const& loss, typename layer::numbers const& numbers,
-                              batch_view<scalar> const& batch, matrix_view<scalar> dx, wide* gradients) {
-        matrix_view<scalar> const y = train_forward(numbers, batch);
+    void differentiate_loss(StreamLoss const& loss, batch_view<scalar> const& batch, matrix_view<scalar> dx,
+                            wide* gradients) {
+        matrix_view<scalar> const y = train_forward(batch);
         matrix_view<scalar> const dy =
             layer::reads_output ? matrix_view<scalar>{output_gradients_.data(), y.rows, y.columns, y.stride} : y;
-        double const value = loss_of(loss, batch, y, dy);
-        terms_[0] = value;
+        loss_of(loss, batch, y, dy, terms_.data());
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
         layer_memory<scalar> m = memory();
         m.gradients = gradients;
-        layer::template backward<Want>(context, numbers, m, batch.tags, batch.inputs, matrix_view<scalar const>(y), dy,
-                                       dx);
-        return value;
+        layer::template backward<Want>(context, block_.layers, m, batch.tags, batch.inputs,
+                                       matrix_view<scalar const>(y), dy, dx);
     }
 
-    double gradient_norm() {
-        double sum = 0.0;
-        for (tensor_info const& t : Network::tensors())
-            if (t.trained) sum += net_->runner().device().sum_of_squares(gradients_.data() + t.offset, t.size());
-        return std::sqrt(sum);
-    }
-
-    void update(typename layer::numbers const& numbers, update_numbers const& given) {
+    void update(update_numbers const& given) {
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
-        net_->values().start_norms();
-        layer::update(context, optimizer_.at(clock_, clock_.step + 1), numbers, memory(), given);
+        net_->values().start_norms(device());
+        layer::update(context, block_.optimizer, block_.layers, memory(), given);
         net_->values().finish_norms();
     }
 
+    /// Selects masks anew where that is due before this step. On a device with memory of its own the selection is made
+    /// on copies on the host.
     void prune_now() {
         if constexpr (layer::prunes) {
             prune_.now = clock_;
             prune_.due = false;
             prune_.global.clear();
             auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
-            layer::prune(context, prune_, memory());
+            layer_memory<scalar> m = memory();
+            std::vector<wide> weights;
+            std::vector<std::uint32_t> masks;
+            if constexpr (!device_type::host_memory) {
+                prune_.only_ask = true;
+                layer::prune(context, prune_, m);
+                prune_.only_ask = false;
+                if (!prune_.due) return;
+                weights.resize(static_cast<std::size_t>(size.parameters));
+                masks.resize(static_cast<std::size_t>(size.mask_words));
+                net_->values().weights().copy_to_host(weights.data(), size.parameters);
+                net_->values().masks().copy_to_host(masks.data(), size.mask_words);
+                m.parameters = weights.data();
+                m.masks = masks.data();
+            }
+            layer::prune(context, prune_, m);
             if (!prune_.global.empty()) prune_.select_global(prune_.global, prune_.sparsity);
+            if constexpr (!device_type::host_memory)
+                net_->values().masks().copy_from_host(masks.data(), size.mask_words);
             if (prune_.due) net_->refresh(clock_);
         }
     }
@@ -293,15 +357,18 @@ private:
     Loss loss_;
     Optimizer optimizer_;
     clock clock_{};
+    step_block block_{};
     buffer<wide> gradients_;
     buffer<wide> reference_;
     buffer<wide> moments_;
     buffer<scalar> outputs_;
     buffer<scalar> output_gradients_; ///< empty when the gradient may overwrite the outputs
-    buffer<scalar> loss_state_;
+    buffer<wide> loss_state_;
     index_t samples_ = 0;
     detail::tiled_rows tiles_;
-    std::vector<double> terms_;
+    buffer<double> terms_;
+    buffer<double> squared_norm_;
+    std::vector<double> seen_terms_; ///< of the last step, on the host
     std::vector<tensor_rates> rates_;
     prune_walk<wide> prune_;
 };

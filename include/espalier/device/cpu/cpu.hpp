@@ -18,6 +18,9 @@
 #include <espalier/product/concept.hpp>
 #include <espalier/product/eigen.hpp>
 
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <string_view>
 #include <type_traits>
@@ -27,6 +30,8 @@ namespace espalier::device {
 /// The CPU, with the products of `Product` where a layer names none itself.
 template <class Product = product::eigen> struct basic_cpu {
     static constexpr std::string_view name = "cpu";
+    /// The program may read and write the device's memory.
+    static constexpr bool host_memory = true;
     using product = Product;
     template <class T> using buffer = espalier::cpu::buffer<T>;
 
@@ -72,11 +77,36 @@ template <class Product = product::eigen> struct basic_cpu {
     }
 
     template <class T, class Optimizer, class Rule>
-    void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> const& segment) {
+    void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> segment, double const* squared_norm) {
+        if (squared_norm) segment.global_norm = std::sqrt(*squared_norm);
         espalier::cpu::update(optimizer, rule, segment);
     }
 
-    template <class T> double sum_of_squares(T const* p, index_t n) { return espalier::cpu::sum_of_squares(p, n); }
+    /// The step block needs no mirror here.
+    void declare_step(void const*, std::size_t) {}
+    void upload_step(std::uint32_t) {}
+    /// Copies results to the host, after everything before it is done.
+    void read(double const* from, double* to, index_t n) {
+        std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(double));
+    }
+    template <class T> void zero(T* p, index_t n) {
+        if (n > 0) std::memset(static_cast<void*>(p), 0, static_cast<std::size_t>(n) * sizeof(T));
+    }
+
+    /// The mean loss of the rows of z to `value`; its gradient and the samples' new state where those have memory.
+    template <int N, class Loss, class T>
+    void loss(Loss const& given, matrix_view<T const> z, rows const& batch, matrix_view<float const> targets,
+              matrix_view<T> gradient, matrix_view<T> state, double* value) {
+        espalier::cpu::loss_buffers<T> buffers;
+        buffers.dense_targets = targets;
+        buffers.gradient = gradient;
+        buffers.state = state;
+        *value = espalier::cpu::row_loss<T, N>(given, z, batch, buffers).value;
+    }
+
+    template <class T> void sum_of_squares_to(T const* p, index_t n, double* result) {
+        *result = espalier::cpu::sum_of_squares(p, n);
+    }
 
     /// Sets a tensor's first values by `fill(view, site)`.
     template <class Fill, class T> void initialise(Fill const& fill, matrix_view<T> w, random_site const& site) {
