@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// All products against sums in double: extents of 0 and 1, strides, and that nothing beside the result is written.
+#include <espalier/product/direct.hpp>
+#include <espalier/product/eigen.hpp>
+#include <espalier/product/onednn.hpp>
+
+#include <espalier/device/cpu/buffer.hpp>
+
+#include <support/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <cstdlib>
+
+// Every allocation of the program passes here, that of libraries included. Weak: another test may bring its own.
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#define ESPALIER_TEST_COUNTS_MALLOC
+namespace {
+thread_local std::size_t counted_allocations = 0;
+}
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+[[gnu::weak]] void* malloc(std::size_t size) {
+    ++counted_allocations;
+    return __libc_malloc(size);
+}
+[[gnu::weak]] void* aligned_alloc(std::size_t alignment, std::size_t size) {
+    ++counted_allocations;
+    return __libc_memalign(alignment, size);
+}
+[[gnu::weak]] int posix_memalign(void** to, std::size_t alignment, std::size_t size) {
+    ++counted_allocations;
+    *to = __libc_memalign(alignment, size);
+    return *to ? 0 : 12;
+}
+}
+#endif
+
+namespace {
+
+using espalier::index_t;
+using espalier::matrix_view;
+using espalier::scratch_view;
+namespace product = espalier::product;
+
+/// rows x columns numbers, `stride` apart, with a frame around them that nobody may touch.
+template <class T> struct framed {
+    index_t rows, columns, stride;
+    std::vector<T> memory;
+    static constexpr index_t margin = 40;
+
+    framed(index_t r, index_t c, index_t extra) : rows(r), columns(c), stride(c + extra) {
+        memory.assign(static_cast<std::size_t>(2 * margin + r * stride), T(-777));
+    }
+    T* data() { return memory.data() + margin; }
+    matrix_view<T> view() { return {data(), rows, columns, stride}; }
+    matrix_view<T const> read() { return {data(), rows, columns, stride}; }
+    bool inside(std::size_t i) const {
+        index_t const at = static_cast<index_t>(i) - margin;
+        return at >= 0 && at < rows * stride && at % stride < columns;
+    }
+    void fill(unsigned seed) {
+        std::mt19937 generator(seed);
+        std::normal_distribution<double> normal;
+        for (index_t r = 0; r < rows; ++r)
+            for (index_t c = 0; c < columns; ++c)
+                view()(r, c) = static_cast<T>(normal(generator));
+    }
+    bool frame_untouched() const {
+        for (std::size_t i = 0; i < memory.size(); ++i)
+            if (!inside(i) && memory[i] != T(-777)) return false;
+        return true;
+    }
+};
+
+/// The largest error of c against sum_p a(i, p) b(p, j) + bias(j), in units of the bound: (inner + 1) roundings, each
+/// of at most half an ulp, of a sum of the terms' magnitudes.
+template <class T, class A, class B>
+double worst_error(framed<T>& c, index_t inner, A const& a, B const& b, T const* bias) {
+    double worst = 0.0;
+    double const half_ulp = sizeof(T) == 4 ? 0x1p-24 : 0x1p-53;
+    for (index_t i = 0; i < c.rows; ++i)
+        for (index_t j = 0; j < c.columns; ++j) {
+            double sum = bias ? static_cast<double>(bias[j]) : 0.0;
+            double magnitude = std::abs(sum);
+            for (index_t p = 0; p < inner; ++p) {
+                double const term = static_cast<double>(a(i, p)) * static_cast<double>(b(p, j));
+                sum += term;
+                magnitude += std::abs(term);
+            }
+            double const error = std::abs(static_cast<double>(c.view()(i, j)) - sum);
+            // The reference rounds too when T is double.
+            double const bound =
+                (sizeof(T) == 4 ? 1.0 : 2.0) * (static_cast<double>(inner) + 1.0) * half_ulp * magnitude;
+            if (!(error <= bound))
+                worst = std::max(worst, bound > 0.0 ? error / bound : 1e300);
+            else if (bound > 0.0)
+                worst = std::max(worst, error / bound);
+        }
+    return worst;
+}
+
+struct extents {
+    index_t rows, in, out, extra;
+};
+std::vector<extents> const shapes = {{1, 1, 1, 0},      {0, 5, 7, 0},     {1, 64, 10, 0},    {2, 3, 5, 1},
+                                     {7, 17, 15, 0},    {8, 16, 16, 0},   {9, 33, 17, 3},    {31, 48, 49, 0},
+                                     {64, 64, 64, 0},   {37, 101, 53, 5}, {128, 256, 10, 0}, {100, 600, 47, 0},
+                                     {300, 20, 130, 2}, {5, 1, 200, 0},   {3, 530, 1, 0},    {520, 9, 3, 4}};
+
+template <class P, class T> void check_all() {
+    for (extents const& e : shapes) {
+        INFO(P::name << ", " << e.rows << " rows, " << e.in << " -> " << e.out << ", strides " << e.extra
+                     << " longer than the rows");
+        framed<T> x(e.rows, e.in, e.extra), w(e.in, e.out, e.extra), z(e.rows, e.out, e.extra),
+            dz(e.rows, e.out, e.extra), dx(e.rows, e.in, e.extra), dw(e.in, e.out, e.extra), bias(1, e.out, 0);
+        x.fill(1);
+        w.fill(2);
+        dz.fill(3);
+        bias.fill(4);
+        espalier::cpu::buffer<std::byte> memory(
+            static_cast<index_t>(P::template scratch<T>(std::max<index_t>(e.rows, 1), e.in, e.out)));
+        scratch_view const space{memory.data(), static_cast<std::size_t>(memory.size())};
+
+        for (T const* offset : {static_cast<T const*>(bias.data()), static_cast<T const*>(nullptr)}) {
+            P::template forward<T>(x.read(), w.read(), offset, z.view(), space);
+            CHECK(worst_error(
+                      z, e.in, [&](index_t i, index_t p) { return x.read()(i, p); },
+                      [&](index_t p, index_t j) { return w.read()(p, j); }, offset) <= 1.0);
+        }
+        P::template input_gradient<T>(dz.read(), w.read(), dx.view(), space);
+        CHECK(worst_error(
+                  dx, e.out, [&](index_t i, index_t p) { return dz.read()(i, p); },
+                  [&](index_t p, index_t j) { return w.read()(j, p); }, static_cast<T const*>(nullptr)) <= 1.0);
+        P::template weight_gradient<T>(x.read(), dz.read(), dw.view(), space);
+        CHECK(worst_error(
+                  dw, e.rows, [&](index_t i, index_t p) { return x.read()(p, i); },
+                  [&](index_t p, index_t j) { return dz.read()(p, j); }, static_cast<T const*>(nullptr)) <= 1.0);
+        CHECK(z.frame_untouched());
+        CHECK(dx.frame_untouched());
+        CHECK(dw.frame_untouched());
+    }
+}
+
+} // namespace
+
+TEST_CASE("product::eigen gives the products", "[product]") {
+    check_all<product::eigen, float>();
+    check_all<product::eigen, double>();
+}
+
+TEST_CASE("product::direct gives the products", "[product]") {
+    check_all<product::direct, float>();
+    check_all<product::direct, double>();
+}
+
+TEST_CASE("product::direct gives a row the same bits in every batch", "[product]") {
+    constexpr index_t rows = 75, in = 530, out = 70;
+    framed<float> x(rows, in, 0), w(in, out, 0), together(rows, out, 0), alone(rows, out, 0);
+    x.fill(1);
+    w.fill(2);
+    espalier::cpu::buffer<std::byte> memory(static_cast<index_t>(product::direct::scratch<float>(rows, in, out)));
+    scratch_view const space{memory.data(), static_cast<std::size_t>(memory.size())};
+    product::direct::forward<float>(x.read(), w.read(), nullptr, together.view(), space);
+    for (index_t r = 0; r < rows;) {
+        index_t const n = std::min<index_t>(1 + r % 11, rows - r);
+        product::direct::forward<float>(x.read().middle_rows(r, n), w.read(), nullptr, alone.view().middle_rows(r, n),
+                                        space);
+        r += n;
+    }
+    CHECK(together.memory == alone.memory);
+}
+
+TEST_CASE("products refuse too little packing space before they write", "[product]") {
+    framed<float> x(300, 300, 0), w(300, 300, 0), z(300, 300, 0);
+    std::vector<float> const before = z.memory;
+    std::byte little[64];
+    CHECK_THROWS_AS(product::direct::forward<float>(x.read(), w.read(), nullptr, z.view(), {little, sizeof little}),
+                    espalier::shape_error);
+    CHECK(z.memory == before);
+    CHECK_THROWS_AS(product::eigen::input_gradient<float>(x.read(), w.read(), z.view(), {little, sizeof little}),
+                    espalier::shape_error);
+}
+
+#if defined(ESPALIER_TEST_COUNTS_MALLOC)
+namespace {
+
+template <class P> std::size_t allocations() {
+    std::size_t count = 0;
+    for (index_t const rows : {256, 40, 256}) {
+        constexpr index_t in = 400, out = 300; // packing buffers of several hundred kilobytes
+        framed<float> x(rows, in, 0), w(in, out, 0), z(rows, out, 0), dx(rows, in, 0), dw(in, out, 0);
+        x.fill(1);
+        w.fill(2);
+        espalier::cpu::buffer<std::byte> memory(static_cast<index_t>(P::template scratch<float>(256, in, out)));
+        scratch_view const space{memory.data(), static_cast<std::size_t>(memory.size())};
+        std::size_t const before = counted_allocations;
+        P::template forward<float>(x.read(), w.read(), nullptr, z.view(), space);
+        P::template input_gradient<float>(z.read(), w.read(), dx.view(), space);
+        P::template weight_gradient<float>(x.read(), z.read(), dw.view(), space);
+        count += counted_allocations - before;
+    }
+    return count;
+}
+
+} // namespace
+
+TEST_CASE("products allocate nothing", "[product]") {
+    std::size_t const before = counted_allocations;
+    std::free(std::malloc(100000)); // the counter counts
+    void* volatile const block = ::operator new(64);
+    ::operator delete(block);
+    REQUIRE(counted_allocations - before >= 1);
+    CHECK(allocations<product::eigen>() == 0);
+    CHECK(allocations<product::direct>() == 0);
+}
+#endif
+
+#if __has_include(<oneapi/dnnl/dnnl.hpp>) && defined(ESPALIER_HAS_ONEDNN)
+TEST_CASE("product::onednn gives the products", "[product]") {
+    check_all<product::onednn, float>();
+}
+#endif
