@@ -206,6 +206,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
     if (options.epochs < 0 || options.batch < 1)
         throw data_error("fit: " + std::to_string(options.epochs) + " epochs with batches of " +
                          std::to_string(options.batch) + " rows; needed are at least 0 and 1");
+    if constexpr (requires { batch_policy.validate(); }) batch_policy.validate();
     net.reserve(options.batch);
 
     training<Network, Loss, Optimizer> run(net, loss, optimizer, data.count(), options.rates);
