@@ -52,7 +52,7 @@ template <schedule::number_or_schedule auto Coefficient> struct flops {
     using axis = espalier::axis::activation_penalty;
     static constexpr std::string_view name = "flops";
     using op = flops_op;
-    static op at(clock const& now) { return {detail::coefficient_at(Coefficient, now, name)}; }
+    static op at(clock const& now) { return op{detail::coefficient_at(Coefficient, now, name)}; }
 };
 
 } // namespace espalier::activation_penalty

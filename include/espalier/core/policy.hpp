@@ -137,7 +137,7 @@ template <class... Ps> consteval auto canonical_order(std::array<bool, sizeof...
     std::array<int, n + 1> const stage{policy_stage<Ps>()..., 0};
     std::array<std::string_view, n + 1> const name{policy_name<Ps>()..., std::string_view{}};
     order<n> result;
-    for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t i = 0; i != n; ++i) {
         if (!kept[i]) continue;
         std::size_t at = result.count++;
         // insertion from the right keeps equal and unnamed policies in the order they were written

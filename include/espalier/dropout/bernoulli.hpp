@@ -44,7 +44,7 @@ template <schedule::number_or_schedule auto Rate> struct bernoulli {
     using op = bernoulli_op;
     static op at(clock const& now) {
         keep_threshold const keep = quantise(detail::rate_at(Rate, now, name));
-        return {keep.threshold, keep.scale};
+        return op{keep.threshold, keep.scale};
     }
 };
 

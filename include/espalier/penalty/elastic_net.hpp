@@ -49,7 +49,7 @@ template <schedule::number_or_schedule auto L1, schedule::number_or_schedule aut
     static constexpr std::string_view name = "elastic_net";
     using op = elastic_net_op;
     static op at(clock const& now) {
-        return {detail::coefficient_at(L1, now, name), detail::coefficient_at(L2, now, name)};
+        return op{detail::coefficient_at(L1, now, name), detail::coefficient_at(L2, now, name)};
     }
 };
 

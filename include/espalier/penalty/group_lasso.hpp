@@ -55,7 +55,7 @@ struct group_lasso {
     static constexpr std::string_view name = "group_lasso";
     static constexpr short_name group_name = Group;
     using op = group_lasso_op<Over == over::rows ? group_scope::rows : group_scope::columns>;
-    static op at(clock const& now) { return {detail::coefficient_at(Coefficient, now, name)}; }
+    static op at(clock const& now) { return op{detail::coefficient_at(Coefficient, now, name)}; }
 };
 
 } // namespace espalier::penalty

@@ -44,7 +44,7 @@ template <schedule::number_or_schedule auto Coefficient> struct l1 {
     using axis = espalier::axis::penalty;
     static constexpr std::string_view name = "l1";
     using op = l1_op;
-    static op at(clock const& now) { return {detail::coefficient_at(Coefficient, now, name)}; }
+    static op at(clock const& now) { return op{detail::coefficient_at(Coefficient, now, name)}; }
 };
 
 } // namespace espalier::penalty

@@ -38,7 +38,7 @@ template <schedule::number_or_schedule auto Coefficient> struct l2 {
     using axis = espalier::axis::penalty;
     static constexpr std::string_view name = "l2";
     using op = l2_op;
-    static op at(clock const& now) { return {detail::coefficient_at(Coefficient, now, name)}; }
+    static op at(clock const& now) { return op{detail::coefficient_at(Coefficient, now, name)}; }
 };
 
 } // namespace espalier::penalty

@@ -43,7 +43,7 @@ template <class Penalty> struct proximal : Penalty {
     static constexpr std::string_view name{detail::proximal_text<Penalty>.text,
                                            sizeof(detail::proximal_text<Penalty>.text)};
     using op = proximal_op<op_of<Penalty>>;
-    static op at(clock const& now) { return {op_at<Penalty>(now)}; }
+    static op at(clock const& now) { return op{op_at<Penalty>(now)}; }
 };
 
 } // namespace espalier::penalty

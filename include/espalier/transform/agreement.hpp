@@ -68,7 +68,7 @@ struct agreement {
     static constexpr int stage = static_cast<int>(transform_stage::gate);
     using op = agreement_op;
     static op at(clock const& now) {
-        return {detail::value_within(Strength, now, 0.0, 1.0, name, "strength"),
+        return op{detail::value_within(Strength, now, 0.0, 1.0, name, "strength"),
                 detail::value_within(Epsilon, now, 1e-30, 1.0, name, "epsilon")};
     }
 };

@@ -43,7 +43,7 @@ template <schedule::number_or_schedule auto Maximum> struct clip_global_norm {
     static constexpr int stage = static_cast<int>(transform_stage::clip);
     using op = clip_global_norm_op;
     static op at(clock const& now) {
-        return {detail::value_within(Maximum, now, 0.0, detail::no_limit, name, "maximum")};
+        return op{detail::value_within(Maximum, now, 0.0, detail::no_limit, name, "maximum")};
     }
 };
 

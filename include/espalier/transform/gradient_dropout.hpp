@@ -44,7 +44,7 @@ template <schedule::number_or_schedule auto Rate> struct gradient_dropout {
     using op = gradient_dropout_op;
     static op at(clock const& now) {
         keep_threshold const keep = quantise(detail::value_within(Rate, now, 0.0, 1.0, name, "rate"));
-        return {keep.threshold, keep.scale};
+        return op{keep.threshold, keep.scale};
     }
 };
 

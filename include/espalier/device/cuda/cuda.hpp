@@ -44,6 +44,8 @@ namespace espalier::device {
 template <class Product = product::cublaslt> class basic_cuda {
 public:
     static constexpr std::string_view name = "cuda";
+    /// The program reads and writes the device's memory through copies only.
+    static constexpr bool host_memory = false;
     using product = Product;
     template <class T> using buffer = espalier::cuda::buffer<T>;
 
@@ -195,12 +197,12 @@ public:
     }
 
     /// A row-wise activation over y, in place; and its gradient over dy, in place.
-    template <class Op, index_t Width, class T> void row_forward(Op const& op, matrix_view<T> y) {
-        espalier::cuda::launch_row_forward<static_cast<int>(Width)>(target_, locate(op), y);
+    template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
+        espalier::cuda::launch_row_forward<static_cast<int>(Width)>(target_, locate(Activation{}), y);
     }
-    template <class Op, index_t Width, class T>
-    void row_backward(Op const& op, matrix_view<T const> y, matrix_view<T> dy) {
-        espalier::cuda::launch_row_backward<static_cast<int>(Width)>(target_, locate(op), y, dy);
+    template <class Activation, index_t Width, class T>
+    void row_backward(matrix_view<T const> y, matrix_view<T> dy) {
+        espalier::cuda::launch_row_backward<static_cast<int>(Width)>(target_, locate(Activation{}), y, dy);
     }
 
     /// `squared_norm`, when given, is device memory with the sum of squares of all gradients (sum_of_squares_to); it
@@ -226,26 +228,40 @@ public:
             espalier::cuda::launch_update(target_, locate(optimizer), locate(rule), segment, context, partial);
         }
     }
-    /// basic_cpu's spelling.
-    template <class T, class Optimizer, class Rule>
-    requires std::is_floating_point_v<T>
-    void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> const& segment) {
-        update<T, T, Optimizer, Rule>(optimizer, rule, segment, nullptr);
-    }
-
-    /// result (device memory) = or += sum of squares.
-    template <class T> void sum_of_squares_to(T const* p, index_t n, double* result, bool accumulate) {
+    /// result (device memory) = sum of squares.
+    template <class T> void sum_of_squares_to(T const* p, index_t n, double* result) {
         scratch_cursor space(scratch);
-        espalier::cuda::launch_sum_of_squares(target_, p, n, result, accumulate,
+        espalier::cuda::launch_sum_of_squares(target_, p, n, result, false,
                                               space.template take<double>(espalier::kernels::norm_chunks(n)));
     }
-    /// The same for the host. Waits: not for steps.
-    template <class T> double sum_of_squares(T const* p, index_t n) {
-        sum_of_squares_to(p, n, number_.data(), false);
-        wait();
-        double result = 0.0;
-        number_.copy_to_host(&result, 1);
-        return result;
+    template <class T> void zero(T* p, index_t n) {
+        if (n > 0)
+            espalier::cuda::check(cudaMemsetAsync(p, 0, static_cast<std::size_t>(n) * sizeof(T), target_.stream), "zero");
+    }
+    /// Copies results to the host. Waits, and throws what kernels have reported: not for steps.
+    void read(double const* from, double* to, index_t n) {
+        throw_on_error();
+        espalier::cuda::check(cudaMemcpy(to, from, static_cast<std::size_t>(n) * sizeof(double), cudaMemcpyDeviceToHost),
+                              "read");
+    }
+    /// basic_cpu's name for use_step_block.
+    void declare_step(void const* host, std::size_t bytes) { use_step_block(host, bytes); }
+
+    /// The mean loss of the rows of z to `value` (device memory); its gradient and the samples' new state where those
+    /// have memory.
+    template <int N, class Loss, class T>
+    void loss(Loss const& given, matrix_view<T const> z, rows const& batch, matrix_view<float const> targets,
+              matrix_view<T> gradient, matrix_view<master_of<T>> state, double* value) {
+        espalier::kernels::row_loss_arguments<T> arguments;
+        arguments.z = z;
+        arguments.batch = batch;
+        arguments.dense_targets = targets;
+        arguments.gradient = gradient;
+        arguments.state = state;
+        row_loss<N>(given, arguments, loss_.data());
+        static_assert(offsetof(espalier::kernels::row_loss_result, value) == 0);
+        espalier::cuda::check(
+            cudaMemcpyAsync(value, loss_.data(), sizeof(double), cudaMemcpyDeviceToDevice, target_.stream), "loss");
     }
 
     /// Losses of the rows of arguments.z; `result` is device memory. Errors of the batch go to the error word.
@@ -365,7 +381,7 @@ private:
         errors_ = buffer<espalier::kernels::error_word>(1);
         espalier::kernels::error_word const none{};
         errors_.copy_from_host(&none, 1);
-        number_ = buffer<double>(1);
+        loss_ = buffer<espalier::kernels::row_loss_result>(1);
     }
     std::uint32_t const* step_word() const {
         return host_ ? reinterpret_cast<std::uint32_t const*>(mirror_.data()) : nullptr;
@@ -394,7 +410,7 @@ private:
     owned_stream own_;
     espalier::cuda::launch_target target_;
     buffer<espalier::kernels::error_word> errors_;
-    buffer<double> number_;
+    buffer<espalier::kernels::row_loss_result> loss_;
     buffer<unsigned char> mirror_;
     unsigned char const* host_ = nullptr;
     std::size_t host_bytes_ = 0;
