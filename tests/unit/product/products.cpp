@@ -6,42 +6,17 @@
 
 #include <espalier/device/cpu/buffer.hpp>
 
+#include <support/allocations.hpp>
 #include <support/catch.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
-
-#include <cstdlib>
-
-// Every allocation of the program passes here, that of libraries included. Weak: another test may bring its own.
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-#define ESPALIER_TEST_COUNTS_MALLOC
-namespace {
-thread_local std::size_t counted_allocations = 0;
-}
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-[[gnu::weak]] void* malloc(std::size_t size) {
-    ++counted_allocations;
-    return __libc_malloc(size);
-}
-[[gnu::weak]] void* aligned_alloc(std::size_t alignment, std::size_t size) {
-    ++counted_allocations;
-    return __libc_memalign(alignment, size);
-}
-[[gnu::weak]] int posix_memalign(void** to, std::size_t alignment, std::size_t size) {
-    ++counted_allocations;
-    *to = __libc_memalign(alignment, size);
-    return *to ? 0 : 12;
-}
-}
-#endif
 
 namespace {
 

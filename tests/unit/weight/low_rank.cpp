@@ -16,10 +16,12 @@
 #include <espalier/weight/bake.hpp>
 #include <espalier/weight/low_rank.hpp>
 
+#include <support/allocations.hpp>
 #include <support/catch.hpp>
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 using namespace espalier;
@@ -102,6 +104,17 @@ TEST_CASE("low_rank: the gradients of what does not take part are exactly zero",
     REQUIRE(in.tensor_role == role::factor);
     REQUIRE(in.rows == 9);
     REQUIRE(out.columns == 12);
+#if defined(ESPALIER_TEST_COUNTS_MALLOC)
+    std::size_t const start = counted_allocations;
+    std::free(std::malloc(100000)); // the counter counts
+    REQUIRE(counted_allocations > start);
+    std::size_t const taken = counted_allocations;
+    for (double const rank : {6.0, 2.0, 1.0}) {
+        value.value = rank;
+        run.step(batch);
+    }
+    CHECK(counted_allocations == taken);
+#endif
     for (double const rank : {6.0, 2.0, 5.0, 1.0}) {
         value.value = rank;
         auto const u = net.tensor("1.factor_in"), v = net.tensor("1.factor_out");
