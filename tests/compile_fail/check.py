@@ -5,7 +5,9 @@
     check.py FILE.cpp -- COMPILER ARGUMENTS...
     check.py --self-test -- COMPILER ARGUMENTS...
 
-FILE holds one or more lines `// expect: REGEX` (Python regular expressions, matched anywhere in the compiler's output)
+FILE holds one or more lines `// expect: REGEX` (Python regular expressions, matched anywhere in the compiler's output;
+`// expect c++: REGEX` and `// expect nvcc: REGEX` are for one compiler, since nvcc names an assertion's arguments as
+`Axis=espalier::axis::dropout` where g++ prints the condition with its arguments filled in)
 and the same program without its mistake under `#ifdef ESPALIER_POSITIVE_TWIN`. It passes when
   - with -DESPALIER_POSITIVE_TWIN the compiler accepts it, without a warning;
   - without it the compiler refuses it, the first error line contains "espalier:", and every REGEX matches.
@@ -20,6 +22,10 @@ import tempfile
 
 # "file:3:5: error: ...", "file(3): error: ...", "error #20-D: ...", but not a path that contains the word.
 ERROR_LINE = re.compile(r"(?:^|[\s:])error(?: #[\w-]+)?: ")
+
+
+def is_nvcc(command):
+    return os.path.basename(command[0]).startswith("nvcc")
 
 
 def compile_file(command, source, twin):
@@ -39,9 +45,11 @@ def check(source, command):
     """Returns None when the file behaves as promised, otherwise (short reason, details)."""
     with open(source, encoding="utf-8") as file:
         text = file.read()
-    expected = re.findall(r"^// expect: (.+?)\s*$", text, re.MULTILINE)
+    compiler = "nvcc" if is_nvcc(command) else "c++"
+    lines = re.findall(r"^// expect(?: (c\+\+|nvcc))?: (.+?)\s*$", text, re.MULTILINE)
+    expected = [regex for only, regex in lines if only in ("", compiler)]
     if not expected:
-        return "no expectation", "the file has no line `// expect: REGEX`"
+        return "no expectation", f"the file has no line `// expect: REGEX` that counts for {compiler}"
     if "ESPALIER_POSITIVE_TWIN" not in text:
         return "no twin", "the file does not mention ESPALIER_POSITIVE_TWIN, so it has no positive twin"
 
@@ -107,6 +115,18 @@ static_assert(false, "espalier: rate 2 is not below 1");
 static_assert(false, "espalier: rate 2 is not below 1");
 #endif
 """),
+    (None, """// expect: rate 2 is not below 1
+// expect nvcc: never printed by another compiler
+#ifndef ESPALIER_POSITIVE_TWIN
+static_assert(false, "espalier: rate 2 is not below 1");
+#endif
+"""),
+    ("sentence missing", """// expect: rate 2 is not below 1
+// expect c++: rate 3 is not below 1
+#ifndef ESPALIER_POSITIVE_TWIN
+static_assert(false, "espalier: rate 2 is not below 1");
+#endif
+"""),
     ("no twin", """// expect: rate 2 is not below 1
 static_assert(false, "espalier: rate 2 is not below 1");
 """),
@@ -136,7 +156,7 @@ def main():
     source, command = arguments[0], arguments[2:]
     if source == "--self-test":
         return self_test(command)
-    if os.path.basename(command[0]).startswith("nvcc"):
+    if is_nvcc(command):
         with open(source, encoding="utf-8") as file:
             skip = re.search(r"^// nvcc: skip (.+)$", file.read(), re.MULTILINE)
         if skip:
