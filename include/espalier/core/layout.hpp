@@ -90,6 +90,7 @@ template <class T> struct layer_memory {
     wide* state = nullptr;
     std::uint32_t* masks = nullptr;
     index_t const* group_offset = nullptr; ///< of each grouped penalty, into `norms` and `next_norms`
+    bool const* group_first = nullptr;     ///< of each grouped penalty: no other one before it shares its groups
     wide const* norms = nullptr;           ///< squared norms of the groups before this update
     wide* next_norms = nullptr;            ///< accumulated by this update for the next one
     std::byte* tape = nullptr;
@@ -109,6 +110,7 @@ template <class T> struct layer_memory {
         m.state = state ? state + at.state : nullptr;
         m.masks = masks ? masks + at.mask_words : nullptr;
         m.group_offset = group_offset ? group_offset + at.group_sets : nullptr;
+        m.group_first = group_first ? group_first + at.group_sets : nullptr;
         m.tape = tape ? tape + at.tape.bytes(capacity) : nullptr;
         m.work = work ? work + child_work.bytes(capacity) : nullptr;
         m.terms = terms ? terms + at.terms : nullptr;

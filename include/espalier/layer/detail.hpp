@@ -107,7 +107,25 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
         s.site = context.site(m.stream, purpose::gradient);
         if constexpr (std::is_same_v<Optimizer, no_step>) s.gradients = s.reference = s.weights; // read, never used
         if (s.rates.frozen && !std::is_same_v<Optimizer, no_step>) return;
+        if constexpr (rule::grouped && !std::is_same_v<Optimizer, no_step>) group_terms(context, numbers, m);
         context.device.update(optimizer, numbers, s, rule::needs_global_norm ? given.squared_norm : nullptr);
+    }
+
+    /// Terms of penalties over groups, from the norms before the step. Groups that several tensors share count once.
+    template <class Context, class T>
+    static void group_terms(Context& context, rule const& numbers, layer_memory<T> const& m) {
+        int index = 0;
+        int group = 0;
+        for_each(numbers.penalties, [&](auto const& penalty) {
+            constexpr group_scope scope = penalty_groups<std::remove_cvref_t<decltype(penalty)>>();
+            if constexpr (scope != group_scope::element) {
+                if (m.group_first[group] && m.terms)
+                    context.device.group_value(penalty, m.norms + m.group_offset[group],
+                                               scope == group_scope::rows ? Rows : Columns, m.terms + index);
+                ++group;
+            }
+            ++index;
+        });
     }
 
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {

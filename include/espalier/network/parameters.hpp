@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,11 +40,13 @@ namespace detail {
 /// Offsets into the norms arena: sets of groups with the same name share theirs.
 struct group_layout {
     std::vector<index_t> offset;
+    std::unique_ptr<bool[]> first; ///< whether a set is the first of its name
     index_t size = 0;
 };
 
 inline group_layout layout_groups(std::vector<group_set_info> const& sets) {
     group_layout l;
+    l.first = std::make_unique<bool[]>(sets.size());
     for (std::size_t i = 0; i < sets.size(); ++i) {
         std::size_t same = i;
         for (std::size_t j = 0; j < i; ++j)
@@ -53,8 +56,10 @@ inline group_layout layout_groups(std::vector<group_set_info> const& sets) {
                 throw shape_error("the groups \"" + sets[i].name + "\" are " + std::to_string(sets[same].groups) +
                                   " in one tensor and " + std::to_string(sets[i].groups) + " in another");
             l.offset.push_back(l.offset[same]);
+            l.first[i] = false;
         } else {
             l.offset.push_back(l.size);
+            l.first[i] = true;
             l.size += padded(sets[i].groups);
         }
     }
@@ -73,8 +78,8 @@ public:
     static constexpr footprint size = layer::template size<T>();
 
     parameters()
-        : groups_(detail::layout_groups(report_of<Stack>().group_sets)), weights_(size.parameters), state_(size.state),
-          masks_(size.mask_words), operands_(size.parameters), norms_(groups_.size), next_norms_(groups_.size) {}
+        : weights_(size.parameters), state_(size.state), masks_(size.mask_words), operands_(size.parameters),
+          norms_(groups().size), next_norms_(groups().size) {}
 
     buffer<wide>& weights() { return weights_; }
     buffer<wide> const& weights() const { return weights_; }
@@ -90,7 +95,8 @@ public:
         m.operands = operands_.data();
         m.state = state_.data();
         m.masks = masks_.data();
-        m.group_offset = groups_.offset.data();
+        m.group_offset = groups().offset.data();
+        m.group_first = groups().first.get();
         m.norms = norms_.data();
         m.next_norms = next_norms_.data();
         return m;
@@ -128,6 +134,11 @@ public:
     }
 
 private:
+    static detail::group_layout const& groups() {
+        static detail::group_layout const layout = detail::layout_groups(report_of<Stack>().group_sets);
+        return layout;
+    }
+
     static void blend(buffer<wide>& mine, buffer<wide> const& other, double keep) {
         wide const a = static_cast<wide>(keep);
         wide const b = static_cast<wide>(1.0 - keep);
@@ -135,7 +146,6 @@ private:
             mine.data()[i] = a * mine.data()[i] + b * other.data()[i];
     }
 
-    detail::group_layout groups_;
     buffer<wide> weights_;
     buffer<wide> state_;
     buffer<std::uint32_t> masks_;

@@ -82,6 +82,14 @@ template <class Product = product::eigen> struct basic_cpu {
         espalier::cpu::update(optimizer, rule, segment);
     }
 
+    /// value = the term of a penalty over groups.
+    template <class Op, class T>
+    void group_value(Op const& op, T const* squared_norms, index_t groups, double* value) {
+        *value = 0.0;
+        for (index_t g = 0; g < groups; ++g)
+            *value += static_cast<double>(op.group_value(squared_norms[g]));
+    }
+
     /// The step block needs no mirror here.
     void declare_step(void const*, std::size_t) {}
     void upload_step(std::uint32_t) {}

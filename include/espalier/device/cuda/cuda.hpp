@@ -200,8 +200,7 @@ public:
     template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
         espalier::cuda::launch_row_forward<static_cast<int>(Width)>(target_, locate(Activation{}), y);
     }
-    template <class Activation, index_t Width, class T>
-    void row_backward(matrix_view<T const> y, matrix_view<T> dy) {
+    template <class Activation, index_t Width, class T> void row_backward(matrix_view<T const> y, matrix_view<T> dy) {
         espalier::cuda::launch_row_backward<static_cast<int>(Width)>(target_, locate(Activation{}), y, dy);
     }
 
@@ -228,6 +227,10 @@ public:
             espalier::cuda::launch_update(target_, locate(optimizer), locate(rule), segment, context, partial);
         }
     }
+    /// value (device memory) = the term of a penalty over groups.
+    template <class Op, class W> void group_value(Op const& op, W const* squared_norms, index_t groups, double* value) {
+        espalier::cuda::launch_group_value(target_, locate(op), squared_norms, groups, value, errors_.data());
+    }
     /// result (device memory) = sum of squares.
     template <class T> void sum_of_squares_to(T const* p, index_t n, double* result) {
         scratch_cursor space(scratch);
@@ -236,13 +239,14 @@ public:
     }
     template <class T> void zero(T* p, index_t n) {
         if (n > 0)
-            espalier::cuda::check(cudaMemsetAsync(p, 0, static_cast<std::size_t>(n) * sizeof(T), target_.stream), "zero");
+            espalier::cuda::check(cudaMemsetAsync(p, 0, static_cast<std::size_t>(n) * sizeof(T), target_.stream),
+                                  "zero");
     }
     /// Copies results to the host. Waits, and throws what kernels have reported: not for steps.
     void read(double const* from, double* to, index_t n) {
         throw_on_error();
-        espalier::cuda::check(cudaMemcpy(to, from, static_cast<std::size_t>(n) * sizeof(double), cudaMemcpyDeviceToHost),
-                              "read");
+        espalier::cuda::check(
+            cudaMemcpy(to, from, static_cast<std::size_t>(n) * sizeof(double), cudaMemcpyDeviceToHost), "read");
     }
     /// basic_cpu's name for use_step_block.
     void declare_step(void const* host, std::size_t bytes) { use_step_block(host, bytes); }

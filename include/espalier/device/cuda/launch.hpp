@@ -13,6 +13,7 @@
 #include <espalier/device/cuda/group.hpp>
 #include <espalier/kernels/access.hpp>
 #include <espalier/kernels/epilogue.hpp>
+#include <espalier/kernels/group_value.hpp>
 #include <espalier/kernels/norms.hpp>
 #include <espalier/kernels/row_gate.hpp>
 #include <espalier/kernels/row_loss.hpp>
@@ -218,6 +219,14 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
     kernels::finish_loss(block{}, weighted, row_count, result);
 }
 
+template <class Op, class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    group_value_kernel(kernels::numbers<Op> op, W const* squared_norms, index_t groups, double* result,
+                       kernels::error_word const* error) {
+    if (kernels::failed(error)) return;
+    kernels::group_value(block{}, op.get(), squared_norms, groups, result);
+}
+
 /// Bytes that travel as a kernel argument: copied when the launch is made, so the host may change its own copy at once,
 /// and nobody waits.
 struct step_payload {
@@ -247,6 +256,13 @@ inline void launch_add_sums(launch_target const& target, double const* partial, 
     if (sums == 0) return;
     add_sums_kernel<<<1, block_threads, 0, target.stream>>>(partial, sums, count, stride, results, accumulate, error);
     check_launch("add_sums");
+}
+
+template <class Op, class W>
+void launch_group_value(launch_target const& target, kernels::numbers<Op> const& op, W const* squared_norms,
+                        index_t groups, double* result, kernels::error_word const* error) {
+    group_value_kernel<<<1, block_threads, 0, target.stream>>>(op, squared_norms, groups, result, error);
+    check_launch("group_value");
 }
 
 template <class Op, class T>
