@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the peers share: a process that holds compiled cases and times one of them whenever a line on standard input
+names it, so that a driver can alternate it with other programs.
+
+In:  CASE                 Out: {"case": CASE, "peer": NAME, "ns": median, "min_ns": least} or {"case": CASE, "error": TEXT}
+In:  end of file          the process ends
+The first line out is {"peer": NAME, "version": TEXT, "cases": [...]}.
+Times are CPU time of the process, which is held to one core: JAX computes in a thread of its own.
+"""
+
+import json
+import sys
+import time
+
+
+def measure(call, seconds=0.4):
+    """Median and least ns of one call: batches of calls long enough for the clock."""
+    call()
+    call()
+    start = time.process_time()
+    call()
+    once = max(time.process_time() - start, 1e-7)
+    batch = max(1, int(1e-3 / once))
+    times = []
+    begin = time.process_time()
+    while len(times) < 15 or time.process_time() - begin < seconds:
+        start = time.process_time()
+        for _ in range(batch):
+            call()
+        times.append((time.process_time() - start) / batch)
+        if len(times) >= 400:
+            break
+    times.sort()
+    return 1e9 * times[len(times) // 2], 1e9 * times[0]
+
+
+def serve(name, version, variants):
+    """variants: {"family/case": {"variant": function that makes the call, or the call's maker}}; the fastest variant of
+    a case is what counts, so a peer is never represented by its weaker form."""
+    print(json.dumps({"peer": name, "version": version, "cases": sorted(variants)}), flush=True)
+    calls = {}
+    for line in sys.stdin:
+        case = line.strip()
+        if not case:
+            continue
+        try:
+            if case not in calls:
+                calls[case] = {variant: make() for variant, make in variants[case].items()}
+            best = None
+            for variant, call in calls[case].items():
+                median, least = measure(call)
+                if best is None or median < best[0]:
+                    best = (median, least, variant)
+            print(json.dumps({"case": case, "peer": name, "variant": best[2], "ns": best[0], "min_ns": best[1]}), flush=True)
+        except Exception as error:  # a peer that cannot do a case says so and goes on with the others
+            print(json.dumps({"case": case, "peer": name, "error": repr(error)[:300]}), flush=True)
