@@ -1,15 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 
+#include <string_view>
+#include <type_traits>
+
 namespace espalier {
+
+template <class Inner, class... Ps> struct everywhere;
 
 namespace detail {
 template <class Inner, shape In, class Inherited, class... Ps> struct bind_everywhere;
 template <class Inner, shape In, class... Inherited, class... Ps>
 struct bind_everywhere<Inner, In, type_list<Inherited...>, Ps...> {
-    using type = typename Inner::template bind<In, type_list<Ps..., Inherited...>>;
+    // As a whole stack it has no place in a sequence that would have checked it.
+    static constexpr bool valid = check_inherited<diagnostic::alone, everywhere<Inner, Ps...>, Ps...>();
+    template <bool Valid> static auto choose() {
+        if constexpr (Valid)
+            return std::type_identity<typename Inner::template bind<In, type_list<Ps..., Inherited...>>>{};
+        else
+            return std::type_identity<invalid_layer<In, Inner::output(In)>>{};
+    }
+    using type = typename decltype(choose<valid>())::type;
 };
 } // namespace detail
 

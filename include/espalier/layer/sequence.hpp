@@ -241,6 +241,20 @@ private:
     }
 };
 
+constexpr bool all_of(std::initializer_list<bool> all) {
+    for (bool one : all)
+        if (!one) return false;
+    return true;
+}
+
+/// The shape that a layer gives; what is no layer gives what it receives, and is reported where it is bound.
+template <class Layer> constexpr shape output_of(shape in) {
+    if constexpr (layer_configuration<Layer>)
+        return Layer::output(in);
+    else
+        return in;
+}
+
 template <class Where, shape In, class Inherited, class Indices, class... Layers> struct sequence_binding;
 
 template <class Where, shape In, class Inherited, std::size_t... I, class... Layers>
@@ -248,16 +262,28 @@ struct sequence_binding<Where, In, Inherited, std::index_sequence<I...>, Layers.
     static constexpr int count = sizeof...(Layers);
     static constexpr std::array<shape, count + 1> shapes = [] {
         std::array<shape, count + 1> s{In};
-        int const in_order[] = {(s[I + 1] = Layers::output(s[I]), 0)...};
+        int const in_order[] = {(s[I + 1] = output_of<Layers>(s[I]), 0)...};
         static_cast<void>(in_order);
         return s;
     }();
-    static consteval bool check() {
-        bool const each[] = {
-            Layers::template check<diagnostic::at_layer<static_cast<int>(I)>, shapes[I], Inherited>()...};
-        for (bool ok : each)
-            if (!ok) return false;
-        return true;
+    template <std::size_t At, class Layer> static constexpr bool check_is_layer() {
+        static_assert(diagnostic::holds<layer_configuration<Layer>, diagnostic::at_layer<static_cast<int>(At)>,
+                                        diagnostic::in_layer<Layer>>,
+                      "espalier: something in a sequence is not a layer: it has no `name` and no `output(shape)`; the "
+                      "next lines name its index and the type; a policy goes into the list of a layer, as in "
+                      "dense<64, activation::relu>");
+        return layer_configuration<Layer>;
+    }
+    // One function a layer: GCC 12 gives up on the others of a pack when one of them reports an error.
+    template <std::size_t At, class Layer> static constexpr bool check_layer() {
+        return Layer::template check<diagnostic::at_layer<static_cast<int>(At)>, shapes[At], Inherited>();
+    }
+    static constexpr bool check() {
+        constexpr bool layers = all_of({check_is_layer<I, Layers>()...});
+        if constexpr (layers)
+            return all_of({check_layer<I, Layers>()...});
+        else
+            return false;
     }
     template <bool Valid> struct bound {
         using type = bound_sequence<std::index_sequence<I...>, typename Layers::template bind<shapes[I], Inherited>...>;
@@ -283,7 +309,7 @@ template <class... Layers> struct sequence {
     static constexpr std::string_view name = "sequence";
 
     static constexpr shape output(shape in) {
-        int const in_order[] = {(in = Layers::output(in), 0)...};
+        int const in_order[] = {(in = detail::output_of<Layers>(in), 0)...};
         static_cast<void>(in_order);
         return in;
     }

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: an activation needs .*backward
+// expect: at_layer<1>
+// expect c++: from_policy<.*cube>
+// expect nvcc: P=cube
+// An activation that cannot be differentiated.
+#include <espalier/core/macros.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+using namespace espalier;
+struct cube {
+    using axis = espalier::axis::activation;
+    template <class T> ESPALIER_FN static T forward(T x) { return x * x * x; }
+#ifdef ESPALIER_POSITIVE_TWIN
+    template <class T> ESPALIER_FN static T backward(T x, T, T dy) {
+        return dy * T(3) * x * x;
+    }
+#endif
+};
+using stack = sequence<input<16>, dense<8, cube>>;
+inline constexpr index_t width = stack::bind<shape{}, type_list<>>::output.size();

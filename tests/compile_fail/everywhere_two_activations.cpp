@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: two policies stand on an axis that has room for one
+// expect: at_layer<0>|alone
+// expect c++: on_axis<.*activation>
+// expect nvcc: Axis=espalier::axis::activation
+// Two activations for every layer.
+#include <espalier/activation/relu.hpp>
+#include <espalier/activation/tanh.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/everywhere.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+using namespace espalier;
+using inner = sequence<input<16>, dense<8>, dense<4>>;
+#ifdef ESPALIER_POSITIVE_TWIN
+using stack = everywhere<inner, activation::relu>;
+#else
+using stack = everywhere<inner, activation::relu, activation::tanh>;
+#endif
+inline constexpr index_t width = stack::bind<shape{}, type_list<>>::output.size();
