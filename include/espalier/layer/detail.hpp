@@ -116,8 +116,8 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
     static void group_terms(Context& context, rule const& numbers, layer_memory<T> const& m) {
         int index = 0;
         int group = 0;
-        for_each(numbers.penalties, [&](auto const& penalty) {
-            constexpr group_scope scope = penalty_groups<std::remove_cvref_t<decltype(penalty)>>();
+        auto const one = [&]<class Op>(Op const& penalty) {
+            constexpr group_scope scope = penalty_groups<Op>();
             if constexpr (scope != group_scope::element) {
                 if (m.group_first[group] && m.terms)
                     context.device.group_value(penalty, m.norms + m.group_offset[group],
@@ -125,7 +125,12 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
                 ++group;
             }
             ++index;
-        });
+        };
+        // not `for_each`: this is host code, and nvcc does not let a host and device function call it
+        [&]<std::size_t... At>(std::index_sequence<At...>) {
+            (one(get<At>(numbers.penalties)), ...);
+        }
+        (std::make_index_sequence<static_cast<std::size_t>(rule::penalty_count)>{});
     }
 
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
