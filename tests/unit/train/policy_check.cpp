@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// check_policy: every shipped policy passes, and wrong ones fail with the point where they are wrong.
+#include <espalier/activation/all.hpp>
+#include <espalier/activation_penalty/flops.hpp>
+#include <espalier/activation_penalty/l1.hpp>
+#include <espalier/core/math.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/none.hpp>
+#include <espalier/initial/he_normal.hpp>
+#include <espalier/penalty/elastic_net.hpp>
+#include <espalier/penalty/group_lasso.hpp>
+#include <espalier/penalty/l1.hpp>
+#include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/proximal.hpp>
+#include <espalier/schedule/linear.hpp>
+#include <espalier/train/policy_check.hpp>
+#include <espalier/transform/agreement.hpp>
+#include <espalier/transform/clip_global_norm.hpp>
+#include <espalier/transform/clip_value.hpp>
+#include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/fixed_mask.hpp>
+#include <espalier/weight/identity.hpp>
+#include <espalier/weight/low_rank.hpp>
+
+#include <support/catch.hpp>
+
+#include <string>
+#include <string_view>
+
+using namespace espalier;
+
+namespace {
+
+template <class... Ps> void all_pass() {
+    (
+        [] {
+            auto const report = check_policy<Ps>();
+            INFO(report.text);
+            CHECK(report.ok());
+        }(),
+        ...);
+}
+
+template <class P> void fails(std::string_view line) {
+    auto const report = check_policy<P>();
+    INFO(report.text);
+    CHECK_FALSE(report.ok());
+    CHECK(report.text.find("FAIL  " + std::string(line)) != std::string::npos);
+}
+
+// ---- policies with a mistake
+
+struct half_of_derivative {
+    using axis = espalier::axis::activation;
+    static constexpr std::string_view name = "half_of_derivative";
+    template <class T> ESPALIER_FN static T forward(T x) { return x * x; }
+    template <class T> ESPALIER_FN static T backward(T x, T, T dy) { return dy * x; }
+};
+struct wrong_beyond_three {
+    using axis = espalier::axis::activation;
+    template <class T> ESPALIER_FN static T forward(T x) {
+        using espalier::max;
+        return max(x, T(scalar_of<T>(3)));
+    }
+    template <class T> ESPALIER_FN static T backward(T x, T, T dy) {
+        using espalier::select;
+        return select(x > T(scalar_of<T>(4)), dy, T(scalar_of<T>(0)));
+    }
+};
+struct outside_the_slopes {
+    using axis = espalier::axis::activation;
+    template <class T> ESPALIER_FN static T forward(T x) {
+        using espalier::abs;
+        return abs(x);
+    }
+    template <class T> ESPALIER_FN static T backward(T x, T, T dy) {
+        using espalier::select;
+        T const zero(scalar_of<T>(0));
+        return select(x > zero, dy, select(x < zero, -dy, dy + dy));
+    }
+};
+struct reads_more {
+    using axis = espalier::axis::activation;
+    static constexpr bool reads_input = false;
+    template <class T> ESPALIER_FN static T forward(T x) { return x * x; }
+    template <class T> ESPALIER_FN static T backward(T x, T, T dy) { return (x + x) * dy; }
+};
+struct wrong_row {
+    using axis = espalier::axis::activation;
+    static constexpr bool row_form = true;
+    template <class Group, class T, int N> static void forward(Group const& group, row<Group, T, N>& x) {
+        row_softmax(group, x);
+    }
+    template <class Group, class T, int N>
+    static void backward(Group const&, row<Group, T, N> const& y, row<Group, T, N>& dy) {
+        for (int i = 0; i < y.local; ++i)
+            dy.v[i] = y.v[i] * dy.v[i];
+    }
+};
+struct without_scale {
+    using axis = espalier::axis::dropout;
+    static constexpr bool draws = true;
+    static constexpr random_scope scope = random_scope::element;
+    template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
+        using espalier::select;
+        return select(bits >= Bits(16384), T(scalar_of<T>(1)), T(scalar_of<T>(0)));
+    }
+};
+struct wrong_penalty {
+    using axis = espalier::axis::penalty;
+    template <class T> ESPALIER_FN T value(T w) const { return w * w * T(scalar_of<T>(1e-4)); }
+    template <class T> ESPALIER_FN T gradient(T w) const { return w * T(scalar_of<T>(1e-4)); }
+};
+struct wrong_prox {
+    using axis = espalier::axis::penalty;
+    template <class T> ESPALIER_FN T value(T w) const { return w * w; }
+    template <class T> ESPALIER_FN T gradient(T w) const { return w + w; }
+    template <class T> ESPALIER_FN T prox(T w, T rate) const { return w / (T(scalar_of<T>(1)) + rate); }
+};
+struct wrong_group {
+    using axis = espalier::axis::penalty;
+    static constexpr group_scope groups = group_scope::rows;
+    template <class T> ESPALIER_FN T gradient(T w, T) const { return w; }
+    template <class T> ESPALIER_FN T group_value(T squared_norm) const { return squared_norm; }
+};
+struct forgets_the_rows {
+    using axis = espalier::axis::activation_penalty;
+    static constexpr penalty_scope scope = penalty_scope::element;
+    template <class T> ESPALIER_FN T contribution(T y) const { return y * y; }
+    ESPALIER_FN double finish(double sum, double row_count) const { return sum / row_count; }
+    template <class T> ESPALIER_FN T gradient(T y, T) const { return y + y; }
+};
+struct hidden_reference {
+    using axis = espalier::axis::transform;
+    static constexpr int stage = 0;
+    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
+        return g + about.reference;
+    }
+};
+struct wrong_pull {
+    using axis = espalier::axis::weight;
+    static constexpr bool uses_mask = false;
+    static constexpr bool needs_operand = true;
+    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) { return g; }
+    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
+    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw + raw; }
+};
+struct no_operand {
+    using axis = espalier::axis::weight;
+    static constexpr bool uses_mask = false;
+    static constexpr bool needs_operand = false;
+    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) { return g + g; }
+    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
+    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw + raw; }
+};
+
+} // namespace
+
+TEST_CASE("check_policy: every shipped activation passes", "[train][policy_check]") {
+    all_pass<activation::gelu, activation::gelu_tanh, activation::identity, activation::relu, activation::sigmoid,
+             activation::silu, activation::softmax, activation::tanh>();
+}
+
+TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]") {
+    all_pass<penalty::l1<1e-4>, penalty::l1<0.3>, penalty::l2<1e-4>, penalty::l2<2.0>, penalty::elastic_net<0.1, 0.2>,
+             penalty::group_lasso<1e-3, penalty::over::rows>, penalty::proximal<penalty::l1<0.01>>,
+             penalty::proximal<penalty::elastic_net<0.1, 0.2>>, on<role::bias, penalty::l2<0.5>>,
+             activation_penalty::l1<1e-3>, activation_penalty::flops<1e-3>>();
+}
+
+TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest pass", "[train][policy_check]") {
+    all_pass<dropout::none, dropout::bernoulli<0.3>, dropout::drop_path<0.1>, transform::agreement<0.5>,
+             transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
+             weight::identity, weight::fixed_mask, weight::low_rank<3>, initial::he_normal>();
+    // the numbers of another time
+    espalier::clock late;
+    late.step = 50;
+    CHECK(check_policy<dropout::bernoulli<schedule::linear{.from = 0.0, .to = 0.5, .steps = 100}>>(late).ok());
+}
+
+TEST_CASE("check_policy: the report names the policy, the check and the point", "[train][policy_check]") {
+    auto const report = check_policy<half_of_derivative>();
+    CHECK(report.failures == 1);
+    CHECK(report.text.starts_with("half_of_derivative on axis activation\n"));
+    // the first point is -5 + 10 * 0.371 / 64
+    CHECK(report.text.find("  FAIL  backward is the derivative of forward at x = -4.94203125: given -4.94203125, "
+                           "expected -9.8840625") != std::string::npos);
+    CHECK(report.text.find("  ok    backward is proportional to dy: 4 points") != std::string::npos);
+}
+
+TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][policy_check]") {
+    fails<wrong_beyond_three>("backward is the derivative of forward at x = 3.0");
+    fails<outside_the_slopes>("backward is the derivative of forward at x = 0: given 2");
+    fails<reads_more>("backward reads what it declares, no more at x = -2.3: given nan");
+    fails<wrong_row>("gradient of a row at column 0");
+    fails<without_scale>("the mean factor over all draws is 1 at all 65536 draws: given 0.75, expected 1");
+    fails<wrong_penalty>("gradient is the derivative of value at w = -4.94203125");
+    fails<wrong_prox>("prox minimises value(u) + (u - w)^2 / (2 rate) at w = -3.2, rate = 0.05");
+    fails<wrong_group>("gradient is the derivative of the group's value at w = -4.94203125");
+    fails<forgets_the_rows>("gradient is the derivative of the term at y = ");
+    fails<hidden_reference>("reads what it declares, no more at g = -3: the result depends on about.reference");
+    fails<wrong_pull>("pull is the derivative of effective at w = -4.94203125: given 1, expected 2");
+    fails<no_operand>("store keeps what it stored, and products may read it at w = -2");
+}
