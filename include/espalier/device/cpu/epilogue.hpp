@@ -74,12 +74,12 @@ void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
     detail::for_tiles(z.rows, z.columns, [&](index_t r0, index_t rn, index_t c0, index_t cn) {
         detail::draw_tile<Op>(site, batch, r0, rn, c0, cn, draws);
         index_t const draw_stride = (cn + 7) / 8 * 8;
+        P contribution[Op::penalty_count + 1]; // of the tile
+        for (auto& sum : contribution)
+            sum = P(T(0));
         for (index_t r = 0; r < rn; ++r) {
             T const* const from = z.row(r0 + r) + c0;
             T* const to = y.row(r0 + r) + c0;
-            P contribution[Op::penalty_count + 1];
-            for (auto& sum : contribution)
-                sum = P(T(0));
             auto const element = [&](index_t c, auto load_some, auto store_some, auto partial) {
                 P const value = op.forward(load_some(from + c), detail::tile_bits<P, Op>(draws, r, c, draw_stride));
                 store_some(to + c, value);
@@ -110,10 +110,10 @@ void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
                     c, [&](T const* p) { return P::load(p, rest); }, [&](T* p, P const& v) { v.store(p, rest); },
                     [&](P const& v) { return select(mask_of<P>::first(rest), v, P(T(0))); });
             }
-            if constexpr (Op::has_penalties)
-                for (int i = 0; i < Op::penalty_count; ++i)
-                    element_sum[i] += static_cast<double>(horizontal_sum(contribution[i]));
         }
+        if constexpr (Op::has_penalties)
+            for (int i = 0; i < Op::penalty_count; ++i)
+                element_sum[i] += static_cast<double>(horizontal_sum(contribution[i]));
     });
 
     if constexpr (Op::has_penalties) {
