@@ -4,7 +4,11 @@
 
 #if !defined(ESPALIER_DOCS_EMPTY_PRELUDE)
 
+#include <espalier/batch/cutmix.hpp>
+#include <espalier/batch/mixup.hpp>
 #include <espalier/espalier.hpp>
+#include <espalier/product/direct.hpp>
+#include <espalier/weight/low_rank.hpp>
 
 #include <cmath>
 #include <cstdint>
