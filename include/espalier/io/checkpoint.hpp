@@ -21,24 +21,67 @@ inline std::vector<index_t> saved_shape(tensor_info const& t) {
     return t.vector ? std::vector<index_t>{t.columns} : std::vector<index_t>{t.rows, t.columns};
 }
 
-/// Records of one arena-like array for every trained tensor: the tensors themselves, or a moment of the optimizer.
-template <class Network, class Wide>
-void add_records(std::vector<tensor_record>& out, std::string const& prefix, Wide const* trained, Wide const* state) {
-    for (tensor_info const& t : Network::tensors()) {
-        Wide const* const arena = t.trained ? trained : state;
-        if (arena)
-            out.push_back(
-                make_record(prefix + t.name, saved_shape(t), array_view<Wide const>{arena + t.offset, t.size()}));
-    }
+/// The name of an optimizer's moment of a tensor.
+inline std::string moment_name(int moment, tensor_info const& t) {
+    return "optimizer." + std::to_string(moment) + "." + t.name;
 }
 
-template <class Network> void add_mask_records(std::vector<tensor_record>& out, Network const& net) {
+/// An arena as the host sees it: itself, or a copy where the device has memory of its own.
+template <class Device, class U> class host_arena {
+    using buffer = typename Device::template buffer<U>;
+
+public:
+    explicit host_arena(buffer& arena) : arena_(&arena) {
+        if constexpr (!Device::host_memory) {
+            copy_.resize(static_cast<std::size_t>(arena.size()));
+            if (arena.size() > 0) arena.copy_to_host(copy_.data(), arena.size());
+        }
+    }
+    U* data() {
+        if constexpr (Device::host_memory)
+            return arena_->data();
+        else
+            return copy_.data();
+    }
+    index_t size() const { return arena_->size(); }
+    /// Makes the device see what was written.
+    void write_back() {
+        if constexpr (!Device::host_memory)
+            if (arena_->size() > 0) arena_->copy_from_host(copy_.data(), arena_->size());
+    }
+
+private:
+    buffer* arena_;
+    std::vector<U> copy_;
+};
+
+/// All arenas of a network's parameters.
+template <class Network> struct host_parameters {
+    using device = typename Network::device_type;
+    using wide = typename Network::wide;
+    host_arena<device, wide> weights;
+    host_arena<device, wide> state;
+    host_arena<device, std::uint32_t> masks;
+
+    explicit host_parameters(typename Network::parameters_type& p)
+        : weights(p.weights()), state(p.state()), masks(p.masks()) {}
+    wide* tensor(tensor_info const& t) { return (t.trained ? weights : state).data() + t.offset; }
+    void write_back() {
+        weights.write_back();
+        state.write_back();
+        masks.write_back();
+    }
+};
+
+template <class Network> void add_records(std::vector<tensor_record>& out, host_parameters<Network>& values) {
+    for (tensor_info const& t : Network::tensors())
+        out.push_back(
+            make_record(t.name, saved_shape(t), array_view<typename Network::wide const>{values.tensor(t), t.size()}));
     for (tensor_info const& t : Network::tensors())
         if (t.mask_offset >= 0) {
             index_t const words = (t.size() + 31) / 32;
-            out.push_back(
-                make_record("mask." + t.name, {words},
-                            array_view<std::uint32_t const>{net.values().masks().data() + t.mask_offset, words}));
+            out.push_back(make_record("mask." + t.name, {words},
+                                      array_view<std::uint32_t const>{values.masks.data() + t.mask_offset, words}));
         }
 }
 
@@ -91,12 +134,13 @@ struct load_plan {
     }
 };
 
-template <class Network> void plan_weights(load_plan& plan, safetensors_file const& file, Network& net) {
+template <class Network>
+void plan_weights(load_plan& plan, safetensors_file const& file, host_parameters<Network>& values) {
     for (tensor_info const& t : Network::tensors())
-        plan.add(file, t.name, saved_shape(t), net.values().view(t).data);
+        plan.add(file, t.name, saved_shape(t), values.tensor(t));
     for (tensor_info const& t : Network::tensors())
         if (t.mask_offset >= 0 && file.find("mask." + t.name))
-            plan.add(file, "mask." + t.name, {(t.size() + 31) / 32}, net.values().masks().data() + t.mask_offset);
+            plan.add(file, "mask." + t.name, {(t.size() + 31) / 32}, values.masks.data() + t.mask_offset);
 }
 
 inline std::uint64_t metadata_number(safetensors_file const& file, std::string const& key) {
@@ -118,9 +162,10 @@ inline std::uint64_t metadata_number(safetensors_file const& file, std::string c
 /// the type they are trained in, and the bit masks of pruned tensors. Atomic: the old file stays until the new one is
 /// complete. Throws file_error.
 template <class Network> void save(Network const& net, std::filesystem::path const& path) {
+    // Only read: the arenas' host side serves loading too.
+    detail::host_parameters<Network> values(const_cast<Network&>(net).values());
     std::vector<tensor_record> records;
-    detail::add_records<Network>(records, "", net.values().weights().data(), net.values().state().data());
-    detail::add_mask_records(records, net);
+    detail::add_records<Network>(records, values);
     write_safetensors(path, records, {{"format", "espalier"}});
 }
 
@@ -129,9 +174,11 @@ template <class Network> void save(Network const& net, std::filesystem::path con
 /// has one of another shape or kind; the network is unchanged then.
 template <class Network> void load(Network& net, std::filesystem::path const& path) {
     auto const file = read_safetensors(path);
+    detail::host_parameters<Network> values(net.values());
     detail::load_plan plan;
-    detail::plan_weights(plan, file, net);
+    detail::plan_weights(plan, file, values);
     plan.run();
+    values.write_back();
     net.refresh();
 }
 
@@ -141,18 +188,22 @@ template <class Training>
 void save_training(Training& training, std::filesystem::path const& path,
                    std::map<std::string, std::string> const& extra = {}) {
     using network_type = typename Training::network_type;
+    using device = typename network_type::device_type;
+    detail::host_parameters<network_type> values(training.net().values());
+    detail::host_arena<device, typename network_type::wide> moments(training.moment_values());
+    detail::host_arena<device, typename network_type::wide> memory(training.loss_state());
     std::vector<tensor_record> records;
-    auto const& values = training.net().values();
-    detail::add_records<network_type>(records, "", values.weights().data(), values.state().data());
-    detail::add_mask_records(records, training.net());
+    detail::add_records<network_type>(records, values);
     for (int m = 0; m < Training::moments; ++m)
-        detail::add_records<network_type, typename network_type::wide>(
-            records, "optimizer." + std::to_string(m) + ".",
-            training.moment_values().data() + m * network_type::size.parameters, nullptr);
-    if (training.loss_state().size() > 0)
-        records.push_back(make_record("loss.state", {training.loss_state().size()},
-                                      array_view<typename network_type::scalar const>{training.loss_state().data(),
-                                                                                      training.loss_state().size()}));
+        for (tensor_info const& t : network_type::tensors())
+            if (t.trained)
+                records.push_back(
+                    make_record(detail::moment_name(m, t), detail::saved_shape(t),
+                                array_view<typename network_type::wide const>{
+                                    moments.data() + m * network_type::size.parameters + t.offset, t.size()}));
+    if (memory.size() > 0)
+        records.push_back(make_record("loss.state", {memory.size()},
+                                      array_view<typename network_type::wide const>{memory.data(), memory.size()}));
     std::map<std::string, std::string> metadata = extra;
     metadata["format"] = "espalier";
     metadata["step"] = std::to_string(training.time().step);
@@ -168,15 +219,18 @@ template <class Training>
 std::map<std::string, std::string> load_training(Training& training, std::filesystem::path const& path) {
     using network_type = typename Training::network_type;
     auto const file = read_safetensors(path);
+    using device = typename network_type::device_type;
+    detail::host_parameters<network_type> values(training.net().values());
+    detail::host_arena<device, typename network_type::wide> moments(training.moment_values());
+    detail::host_arena<device, typename network_type::wide> memory(training.loss_state());
     detail::load_plan plan;
-    detail::plan_weights(plan, file, training.net());
+    detail::plan_weights(plan, file, values);
     for (int m = 0; m < Training::moments; ++m)
         for (tensor_info const& t : network_type::tensors())
             if (t.trained)
-                plan.add(file, "optimizer." + std::to_string(m) + "." + t.name, detail::saved_shape(t),
-                         training.moment_values().data() + m * network_type::size.parameters + t.offset);
-    if (training.loss_state().size() > 0)
-        plan.add(file, "loss.state", {training.loss_state().size()}, training.loss_state().data());
+                plan.add(file, detail::moment_name(m, t), detail::saved_shape(t),
+                         moments.data() + m * network_type::size.parameters + t.offset);
+    if (memory.size() > 0) plan.add(file, "loss.state", {memory.size()}, memory.data());
     clock now = training.time();
     now.step = detail::metadata_number(file, "step");
     now.epoch = detail::metadata_number(file, "epoch");
@@ -186,6 +240,9 @@ std::map<std::string, std::string> load_training(Training& training, std::filesy
         throw file_error(file.path() + ": the training had seed " + std::to_string(saved_seed) + ", this network has " +
                          std::to_string(training.net().random_seed().value) + "; it would not go on as it was");
     plan.run();
+    values.write_back();
+    moments.write_back();
+    memory.write_back();
     training.time() = now;
     training.net().refresh(now);
     return {file.metadata().begin(), file.metadata().end()};

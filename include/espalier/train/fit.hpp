@@ -10,6 +10,7 @@
 #include <espalier/io/checkpoint.hpp>
 #include <espalier/io/history.hpp>
 #include <espalier/io/progress.hpp>
+#include <espalier/train/device_batch.hpp>
 #include <espalier/train/training.hpp>
 
 #include <chrono>
@@ -141,8 +142,17 @@ template <class Network, class Loss> void check_fit_data(data_view const& data, 
     }
 }
 
+template <class Network>
+device_batch<typename Network::device_type, typename Network::scalar> make_transfer(Network& net, data_view const& data,
+                                                                                    bool mixes) {
+    return {net.capacity(),       Network::input_width, Network::output_width,
+            data.targets.columns, data.has_labels(),    mixes};
+}
+
 template <class Training>
-evaluation evaluate_in(Training& training, batch_storage<typename Training::scalar>& storage, data_view const& data) {
+evaluation evaluate_in(Training& training, batch_storage<typename Training::scalar>& storage,
+                       device_batch<typename Training::device_type, typename Training::scalar>& transfer,
+                       data_view const& data) {
     using T = typename Training::scalar;
     constexpr index_t width = Training::network_type::output_width;
     evaluation result;
@@ -158,14 +168,14 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
         batch.tags.mixing = nullptr;
         batch.tags.weight = nullptr;
         batch.tags.first = static_cast<std::uint32_t>(r);
-        result.loss += training.evaluate(batch) * static_cast<double>(n);
+        result.loss += training.evaluate(transfer.upload(batch)) * static_cast<double>(n);
         if (!data.has_labels()) continue;
-        auto const outputs = training.outputs(n);
+        auto const outputs = transfer.download(training.net().runner().device(), training.outputs(n));
         for (index_t i = 0; i < n; ++i) {
             T const* const row = outputs.row(i);
             index_t best = 0;
             for (index_t c = 1; c < width; ++c)
-                if (row[c] > row[best]) best = c;
+                if (static_cast<float>(row[c]) > static_cast<float>(row[best])) best = c;
             right += best == data.labels[r + i];
         }
     }
@@ -185,7 +195,8 @@ template <class Network, class Loss> evaluation evaluate(Network& net, Loss cons
     };
     training<Network, Loss, still> run(net, loss, still{});
     detail::batch_storage<typename Network::scalar> storage(net.capacity(), Network::input_width, data, false);
-    return detail::evaluate_in(run, storage, data);
+    auto transfer = detail::make_transfer(net, data, false);
+    return detail::evaluate_in(run, storage, transfer, data);
 }
 
 /// Trains a network. Returns one row an epoch: epoch, step, the mean of the loss and of every term by name, their
@@ -214,6 +225,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
     run.time().steps_per_epoch = steps_per_epoch;
     run.time().values = {options.values.data(), static_cast<index_t>(options.values.size())};
     detail::batch_storage<T> storage(net.capacity(), Network::input_width, data, mixes);
+    auto transfer = detail::make_transfer(net, data, mixes);
     std::vector<std::int64_t> order(static_cast<std::size_t>(data.count()));
     std::vector<std::string> const term_names = run.term_names();
 
@@ -255,7 +267,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
                 batch_policy.apply(memory, n, Network::layer::input, run.time(),
                                    make_site(net.random_seed().value, detail::batch_stream, run.time().step));
             try {
-                run.step(detail::batch_storage<T>::view(memory, n));
+                run.step(transfer.upload(detail::batch_storage<T>::view(memory, n)));
             } catch (numerical_error const& problem) {
                 throw numerical_error(std::string(problem.what()) + " (epoch " + std::to_string(epoch) + ")" +
                                       (keeps ? "; the last good checkpoint is " + last_file.string() : ""));
@@ -280,7 +292,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
         row.emplace_back("total", total);
         bool better = false;
         if (validates) {
-            evaluation const e = detail::evaluate_in(run, storage, options.validation);
+            evaluation const e = detail::evaluate_in(run, storage, transfer, options.validation);
             row.emplace_back("validation_loss", e.loss);
             if (options.validation.has_labels()) row.emplace_back("validation_accuracy", e.accuracy);
             better = e.loss < best;

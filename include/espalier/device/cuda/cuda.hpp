@@ -248,6 +248,12 @@ public:
         espalier::cuda::check(
             cudaMemcpy(to, from, static_cast<std::size_t>(n) * sizeof(double), cudaMemcpyDeviceToHost), "read");
     }
+    /// Copies n elements to the host after everything before is done. Waits: not for steps.
+    template <class T> void copy_to_host(T const* from, T* to, index_t n) {
+        wait();
+        espalier::cuda::check(cudaMemcpy(to, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyDeviceToHost),
+                              "copy to the host");
+    }
     /// basic_cpu's name for use_step_block.
     void declare_step(void const* host, std::size_t bytes) { use_step_block(host, bytes); }
 

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. Batches that were put together on the host, where the device can read them.
+#pragma once
+
+#include <espalier/core/rows.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/train/training.hpp>
+
+#include <cstdint>
+#include <vector>
+
+namespace espalier::detail {
+
+/// On a device whose memory the program shares, the batch itself; on another one a copy in memory allocated once.
+template <class Device, class T> class device_batch {
+    template <class U> using buffer = typename Device::template buffer<U>;
+
+public:
+    device_batch(index_t capacity, index_t width, index_t output_width, index_t target_width, bool labels, bool mixes) {
+        if constexpr (!Device::host_memory) {
+            inputs_ = buffer<T>(capacity * width);
+            targets_ = buffer<float>(capacity * target_width);
+            label_ = buffer<std::int32_t>(labels ? capacity : 0);
+            partner_ = buffer<std::int32_t>(labels && mixes ? capacity : 0);
+            mixing_ = buffer<float>(mixes ? capacity : 0);
+            weight_ = buffer<float>(mixes ? capacity : 0);
+            sample_ = buffer<std::int64_t>(capacity);
+            outputs_.resize(static_cast<std::size_t>(capacity * output_width));
+        }
+    }
+
+    batch_view<T> upload(batch_view<T> const& host) {
+        if constexpr (Device::host_memory) {
+            return host;
+        } else {
+            batch_view<T> b = host;
+            index_t const n = host.tags.count;
+            b.inputs.data = copy(inputs_, host.inputs.data, n * host.inputs.columns);
+            b.targets.data = copy(targets_, host.targets.data, n * host.targets.columns);
+            b.tags.label = copy(label_, host.tags.label, n);
+            b.tags.partner_label = copy(partner_, host.tags.partner_label, n);
+            b.tags.mixing = copy(mixing_, host.tags.mixing, n);
+            b.tags.weight = copy(weight_, host.tags.weight, n);
+            b.tags.sample = copy(sample_, host.tags.sample, n);
+            return b;
+        }
+    }
+
+    /// Outputs of the network, readable by the host.
+    matrix_view<T const> download(Device& device, matrix_view<T const> outputs) {
+        if constexpr (Device::host_memory) {
+            return outputs;
+        } else {
+            device.copy_to_host(outputs.data, outputs_.data(), outputs.rows * outputs.columns);
+            return {outputs_.data(), outputs.rows, outputs.columns, outputs.columns};
+        }
+    }
+
+private:
+    template <class U> static U const* copy(buffer<U>& to, U const* from, index_t n) {
+        if (!from || n == 0) return nullptr;
+        to.copy_from_host(from, n);
+        return to.data();
+    }
+
+    buffer<T> inputs_;
+    buffer<float> targets_;
+    buffer<std::int32_t> label_, partner_;
+    buffer<float> mixing_, weight_;
+    buffer<std::int64_t> sample_;
+    std::vector<T> outputs_;
+};
+
+} // namespace espalier::detail
