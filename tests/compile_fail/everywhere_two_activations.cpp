@@ -2,7 +2,7 @@
 // expect: two policies stand on an axis that has room for one
 // expect: at_layer<0>|alone
 // expect c++: on_axis<.*activation>
-// expect nvcc: Axis=espalier::axis::activation
+// expect nvcc: Axis=espalier::(axis::activation|activation::relu::axis)
 // Two activations for every layer.
 #include <espalier/activation/relu.hpp>
 #include <espalier/activation/tanh.hpp>

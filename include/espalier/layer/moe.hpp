@@ -12,6 +12,7 @@
 #include <espalier/layer/detail.hpp>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace espalier {
 
@@ -157,7 +158,7 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
         if (m.tape)
             child.tape =
                 m.template tape_block<std::byte>(layout<T>().expert_tape) + first * tape.per_row + e * tape.fixed;
-        child.capacity = round_up(row_count, row_granule);
+        child.capacity = gathers ? round_up(row_count, row_granule) : m.capacity;
         return child;
     }
 
@@ -219,7 +220,7 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
         T* const inputs = gathers ? m.template tape_block<T>(p.expert_inputs) : nullptr;
         T* const outputs = m.template tape_block<T>(p.expert_outputs);
         for_experts(m, x.rows, [&](int e, index_t first, index_t count) {
-            if (count == 0) return;
+            // Without rows too: what an expert keeps of a batch must not be that of another one.
             matrix_view<T const> from = x;
             rows expert_rows = batch;
             if constexpr (gathers) {
@@ -288,9 +289,16 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
                        update_numbers const& given) {
         kernel::update(context, optimizer, n.kernel_rule, m, given);
         bias::update(context, optimizer, n.bias_rule, bias_memory(m), given.after(1));
-        for (int e = 0; e < experts; ++e)
-            Expert::update(context, optimizer, n.expert, expert_memory(m, e, 0, 0),
-                           given.after(2 + e * expert_size<T>().tensors));
+        // A step finds what the experts kept of the batch; without one there may have been no batch yet.
+        if constexpr (std::is_same_v<Optimizer, no_step>)
+            for (int e = 0; e < experts; ++e)
+                Expert::update(context, optimizer, n.expert, expert_memory(m, e, 0, 0),
+                               given.after(2 + e * expert_size<T>().tensors));
+        else
+            for_experts(m, 0, [&](int e, index_t first, index_t count) {
+                Expert::update(context, optimizer, n.expert, expert_memory(m, e, first, count),
+                               given.after(2 + e * expert_size<T>().tensors));
+            });
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         kernel::initialise(context, m);

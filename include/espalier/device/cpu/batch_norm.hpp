@@ -91,10 +91,12 @@ void normalise_backward(matrix_view<T const> x, matrix_view<T const> dy, T const
     });
 }
 
-/// running <- (1 - momentum) running + momentum batch; the variance as an unbiased estimate.
+/// running <- (1 - momentum) running + momentum batch; the variance as an unbiased estimate. A batch without rows says
+/// nothing and changes nothing.
 template <class T>
 void running_moments(T const* mean, T const* variance, index_t columns, index_t row_count, double momentum,
                      T* running) {
+    if (row_count == 0) return;
     double const unbiased = row_count > 1 ? static_cast<double>(row_count) / static_cast<double>(row_count - 1) : 1.0;
     for (index_t c = 0; c < columns; ++c) {
         running[c] = static_cast<T>((1.0 - momentum) * running[c] + momentum * mean[c]);
