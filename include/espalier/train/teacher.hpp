@@ -35,6 +35,8 @@ enum class ema_start { warm, cold };
 /// contain the teacher; `values()` can be saved on its own.
 template <class Network, schedule::number_or_schedule Decay = double> class ema_teacher {
 public:
+    static_assert(Network::device_type::host_memory,
+                  "espalier: ema_teacher averages in host memory; train the student on device::cpu");
     using scalar = typename Network::scalar;
     using parameters_type = typename Network::parameters_type;
 

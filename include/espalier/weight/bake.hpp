@@ -21,6 +21,8 @@ namespace espalier::weight {
 template <class Stack, class Device, class T>
 void bake(parameters<Stack, Device, T> const& values, std::string_view layer, matrix_view<master_of<T>> kernel,
           clock const& now = {}) {
+    static_assert(Device::host_memory, "espalier: bake reads parameters in host memory; load them into a network on "
+                                       "device::cpu");
     std::string known;
     for (operator_info const& o : report_of<Stack>().operators) {
         if (o.layer != layer) {

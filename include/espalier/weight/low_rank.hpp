@@ -104,13 +104,13 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
             using W = master_of<T>;
             matrix_view<W> const du{m.gradients, In, MaxRank, MaxRank};
             matrix_view<W> const dv{second_memory(m).gradients, MaxRank, Out, Out};
+            if (n.rank < MaxRank) {
+                context.device.zero(du.data, In * MaxRank);
+                context.device.zero(dv.row(n.rank), (MaxRank - n.rank) * Out);
+            }
             context.device.template product_weight_gradient<product>(x, matrix_view<T const>(dh),
                                                                      du.middle_columns(0, n.rank));
             context.device.template product_weight_gradient<product>(h, dz, dv.middle_rows(0, n.rank));
-            if (n.rank < MaxRank) {
-                context.device.clear(du.middle_columns(n.rank, MaxRank - n.rank));
-                context.device.clear(dv.middle_rows(n.rank, MaxRank - n.rank));
-            }
         }
         if constexpr (Want.inputs)
             context.device.template product_input_gradient<product>(matrix_view<T const>(dh), left(m, n.rank), dx);
@@ -158,7 +158,8 @@ template <schedule::number_or_schedule X> consteval bool is_rank(X const& x, dou
 /// both role::factor, of which the first r columns and rows take part. r is Rank rounded to the nearest integer: a
 /// number or a schedule with values in [1, MaxRank], evaluated once a step, so `schedule::runtime` changes it while
 /// training; nothing is allocated. What does not take part has gradients of exactly 0; penalties, decay and momentum
-/// still act on it. Training keeps x U_r.
+/// still act on it. Training keeps x U_r. The rank decides extents of products, so a captured graph keeps the rank it
+/// was captured with.
 ///
 /// First values: U ~ N(0, 1 / in), V ~ N(0, 2 / MaxRank), so that x U has the variance of x and U V at the full rank
 /// that of initial::he_normal, 2 / in (r / MaxRank of it at rank r). An initialiser in the layer's list fills each

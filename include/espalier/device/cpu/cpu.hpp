@@ -201,11 +201,6 @@ template <class Product = product::eigen> struct basic_cpu {
         for (index_t r = 0; r < from.rows; ++r)
             std::memcpy(to.row(r), from.row(r), static_cast<std::size_t>(from.columns) * sizeof(T));
     }
-    /// to = 0
-    template <class T> void clear(matrix_view<T> to) {
-        for (index_t r = 0; r < to.rows; ++r)
-            std::memset(static_cast<void*>(to.row(r)), 0, static_cast<std::size_t>(to.columns) * sizeof(T));
-    }
     /// to += from
     template <class T> void add(matrix_view<T const> from, matrix_view<T> to) {
         for (index_t r = 0; r < from.rows; ++r) {
