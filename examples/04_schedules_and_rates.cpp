@@ -16,8 +16,8 @@
 #include <espalier/schedule/runtime.hpp>
 #include <espalier/schedule/warm_up.hpp>
 #include <espalier/train/fit.hpp>
+#include <espalier/train/teacher.hpp>
 
-#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -103,25 +103,21 @@ int run(bool quick) {
 
     // 3. A teacher: parameters are a value. With a high constant learning rate the student jitters, its average does
     // not.
-    model_type student = model, teacher = model;
-    esp::training loop{student, esp::loss::cross_entropy{}, esp::optimizer::adamw{.learning_rate = 1e-2}};
-    loop.time().values = {options.values.data(), static_cast<esp::index_t>(options.values.size())};
-    esp::data_view const rows = train;
-    for (esp::index_t epoch = 0; epoch < epochs; ++epoch)
-        for (esp::index_t r = 0; r + 64 <= rows.count(); r += 64) {
-            esp::rows tags;
-            tags.count = 64;
-            tags.label = rows.labels.data + r;
-            loop.step({rows.features.middle_rows(r, 64), tags, {}});
-            teacher.values().average(student.values(), 0.98);
-        }
-    teacher.refresh(); // weights were set by hand: what is derived from them (masks, operand copies) follows
+    model_type student = model;
+    esp::ema_teacher teacher{student, 0.98};
+    esp::fit_options following{.epochs = epochs, .batch = 64};
+    following.values = options.values;
+    following.on_step = teacher.follow(student); // or teacher.update(student, clock) in a loop of one's own
+    esp::fit(student, esp::loss::cross_entropy{}, esp::optimizer::adamw{.learning_rate = 1e-2}, train, following);
+    model_type averaged = student;
+    averaged.values() = teacher.values();
+    averaged.refresh(); // weights were set by hand: what is derived from them (masks, operand copies) follows
     double const of_student = esp::evaluate(student, esp::loss::cross_entropy{}, test).loss;
-    double const of_teacher = esp::evaluate(teacher, esp::loss::cross_entropy{}, test).loss;
+    double const of_teacher = esp::evaluate(averaged, esp::loss::cross_entropy{}, test).loss;
     std::printf("student: test loss %.4f, accuracy %.4f\nteacher: test loss %.4f, accuracy %.4f\n", of_student,
-                accuracy_of(student, test), of_teacher, accuracy_of(teacher, test));
+                accuracy_of(student, test), of_teacher, accuracy_of(averaged, test));
 
-    return frozen && moved && pretrained > 0.8 && accuracy_of(teacher, test) > 0.8 ? 0 : 1;
+    return frozen && moved && pretrained > 0.8 && accuracy_of(averaged, test) > 0.8 ? 0 : 1;
 }
 
 } // namespace

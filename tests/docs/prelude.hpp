@@ -8,6 +8,8 @@
 #include <espalier/batch/mixup.hpp>
 #include <espalier/espalier.hpp>
 #include <espalier/product/direct.hpp>
+#include <espalier/train/policy_check.hpp>
+#include <espalier/train/teacher.hpp>
 #include <espalier/weight/low_rank.hpp>
 
 #include <cmath>
