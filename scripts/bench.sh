@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds the benchmarks and runs them: our code, the same work written by hand, the floor that this machine's roofs
+# allow, and on request the same work by PyTorch and JAX, all in turns in one run.
+#
+#   scripts/bench.sh [--peers] [--json FILE] [--rounds N] [FAMILY...]
+#
+#   --peers      also runs PyTorch and JAX, from a virtual environment that is made in build/peers (a download of about
+#                300 MB; where only PyPI can be reached its PyTorch brings the CUDA libraries, several GB). An
+#                environment that exists already is taken from ESPALIER_PEERS=FOLDER instead.
+#   --json FILE  writes the rows, the roofs and the machine to FILE
+#   --rounds N   how often everything takes its turn (default 3)
+#   FAMILY       epilogue dropout update product step gate compile; without any, all that there are
+#
+# One thread, CPU time of the process. A machine that does other things at the same time disturbs what depends on memory
+# bandwidth; read ratios, not times. scripts/bench_chart.py draws FILE.
+set -euo pipefail
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+
+peers=no
+json=
+rounds=3
+families=()
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --peers) peers=yes ;;
+    --json)
+      [[ $# -gt 1 ]] || stop "--json needs a file"
+      json=$(realpath -m -- "$2")
+      shift
+      ;;
+    --rounds)
+      [[ $# -gt 1 ]] || stop "--rounds needs a number"
+      rounds=$2
+      shift
+      ;;
+    -h | --help)
+      sed -n '3,18s/^# \{0,1\}//p' "$0"
+      exit 0
+      ;;
+    epilogue | dropout | update | product | step | gate | compile) families+=("$1") ;;
+    *) stop "unknown argument '$1' (see --help)" ;;
+  esac
+  shift
+done
+if [[ ${#families[@]} -eq 0 ]]; then
+  families=(epilogue dropout update product step gate compile)
+fi
+
+install_missing "${packages[@]}"
+configure release
+
+targets=()
+for family in "${families[@]}"; do
+  program=$family
+  if [[ $family == dropout ]]; then program=epilogue; fi
+  if [[ -f $root/benchmarks/$program.cpp ]]; then targets+=("bench_$program"); fi
+done
+if [[ ${#targets[@]} -gt 0 ]]; then
+  mapfile -t targets < <(printf '%s\n' "${targets[@]}" | sort -u)
+  build release "${targets[@]}"
+fi
+
+arguments=(--build "$root/build/release" --rounds "$rounds")
+if [[ -n $json ]]; then arguments+=(--json "$json"); fi
+
+if [[ $peers == yes ]]; then
+  venv=${ESPALIER_PEERS:-$root/build/peers}
+  if [[ ! -x $venv/bin/python ]]; then
+    if [[ -n ${ESPALIER_PEERS-} ]]; then stop "ESPALIER_PEERS=$ESPALIER_PEERS is no virtual environment"; fi
+    install_missing python3-venv
+    say "Making a virtual environment with PyTorch and JAX in build/peers"
+    python3 -m venv "$venv.new"
+    "$venv.new/bin/pip" install --quiet jax numpy || stop "JAX could not be installed into build/peers"
+    "$venv.new/bin/pip" install --quiet torch --index-url https://download.pytorch.org/whl/cpu || {
+      say "PyTorch's own package index cannot be reached; taking the larger package from PyPI"
+      "$venv.new/bin/pip" install --quiet torch || stop "PyTorch could not be installed into build/peers"
+    }
+    # A virtual environment cannot be moved, but ours is only started by its path.
+    mv "$venv.new" "$venv"
+  fi
+  say "Peers: PyTorch and JAX from $venv"
+  arguments+=(--peers "$venv/bin/python")
+else
+  say "Without peers (PyTorch, JAX): --peers adds them"
+fi
+
+say "Measuring: ${families[*]} ($rounds rounds)"
+OMP_NUM_THREADS=1 python3 "$root/scripts/bench.py" "${arguments[@]}" "${families[@]}"
