@@ -8,6 +8,7 @@
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
+#include <espalier/layer/moe.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/network/describe.hpp>
@@ -16,7 +17,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <string>
+#include <typeindex>
+#include <typeinfo>
+#include <utility>
 #include <vector>
 
 namespace demo {
@@ -53,6 +58,28 @@ template <class Network> double time_of_step(Network const& net, task const& wha
     return times[30];
 }
 
+/// The compositions that loops are compiled for: one epilogue for each kind of layer, one update for each kind of
+/// tensor. Numbers are not part of these types, so layers that differ in numbers only share them.
+template <class Layer> void collect_loops(std::set<std::type_index>& seen) {
+    if constexpr (requires { typename Layer::epilogue::train_op; })
+        seen.insert(typeid(typename Layer::epilogue::train_op));
+    if constexpr (requires { typename Layer::kernel::rule; }) seen.insert(typeid(typename Layer::kernel::rule));
+    if constexpr (requires { typename Layer::bias::rule; }) seen.insert(typeid(typename Layer::bias::rule));
+}
+template <class Layer> struct loops_of {
+    static void collect(std::set<std::type_index>& seen) { collect_loops<Layer>(seen); }
+};
+template <class Indices, class... Layers> struct loops_of<espalier::detail::bound_sequence<Indices, Layers...>> {
+    static void collect(std::set<std::type_index>& seen) { (loops_of<Layers>::collect(seen), ...); }
+};
+template <espalier::shape In, class Gate, class Expert, class... Policies>
+struct loops_of<espalier::detail::bound_moe<In, Gate, Expert, Policies...>> {
+    static void collect(std::set<std::type_index>& seen) {
+        collect_loops<espalier::detail::bound_moe<In, Gate, Expert, Policies...>>(seen);
+        loops_of<Expert>::collect(seen);
+    }
+};
+
 /// What can be said of a stack without running it. `expert_share`: experts that a row goes to / all experts.
 template <class Stack> void tell(outcome& out, double expert_share) {
     namespace esp = espalier;
@@ -65,6 +92,9 @@ template <class Stack> void tell(outcome& out, double expert_share) {
         bool const of_expert = layer.path.find(".expert.") != std::string::npos;
         out.kflop += layer.flops / 1e3 * (of_expert ? expert_share : 1.0);
     }
+    std::set<std::type_index> loops;
+    loops_of<esp::bound<Stack>>::collect(loops);
+    out.loops = static_cast<int>(loops.size());
     out.passes = facts.update_passes;
     out.parameters = static_cast<long>(facts.parameters);
     out.tape_bytes = static_cast<long>(facts.tape_bytes_per_row);

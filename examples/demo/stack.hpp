@@ -37,6 +37,7 @@ struct outcome {
     std::string policy;      ///< what makes it different
     int layers = 0;          ///< that compute something
     int policies = 0;        ///< written in the stack
+    int loops = 0;           ///< distinct compositions of policies that code was made for
     long parameters = 0;     ///< trained values
     int passes = 0;          ///< over the weights in an update
     double kflop = 0.0;      ///< of one row, forward; of a mixture, what its chosen experts cost
