@@ -63,7 +63,10 @@ template <class Network> double time_of_step(Network const& net, task const& wha
 template <class Layer> void collect_loops(std::set<std::type_index>& seen) {
     if constexpr (requires { typename Layer::epilogue::train_op; })
         seen.insert(typeid(typename Layer::epilogue::train_op));
-    if constexpr (requires { typename Layer::kernel::rule; }) seen.insert(typeid(typename Layer::kernel::rule));
+    if constexpr (requires { typename Layer::kernel::numbers; })
+        seen.insert(typeid(typename Layer::kernel::numbers)); // a dense layer's rule
+    else if constexpr (requires { typename Layer::kernel::rule; })
+        seen.insert(typeid(typename Layer::kernel::rule)); // a gate's
     if constexpr (requires { typename Layer::bias::rule; }) seen.insert(typeid(typename Layer::bias::rule));
 }
 template <class Layer> struct loops_of {
