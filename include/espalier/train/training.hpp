@@ -70,8 +70,11 @@ public:
           loss_state_(loss::per_sample_state<Loss> ? samples * Network::output_width : 0), samples_(samples),
           tiles_(net.capacity(), layer::growth,
                  loss::needs_dense_target<Loss> || layer::needs_reference ? Network::output_width : 0),
-          terms_(size.terms + 1), squared_norm_(1), seen_terms_(static_cast<std::size_t>(size.terms) + 1),
-          rates_(static_cast<std::size_t>(size.tensors)) {
+          capacity_(net.capacity()),
+          kept_state_(loss::per_sample_state<Loss> && undoes ? capacity_ * Network::output_width : 0),
+          kept_weights_(layer::prunes && undoes ? size.parameters : 0),
+          kept_masks_(layer::prunes && undoes ? size.mask_words : 0), terms_(size.terms + 1), squared_norm_(1),
+          seen_terms_(static_cast<std::size_t>(size.terms) + 1), rates_(static_cast<std::size_t>(size.tensors)) {
         static_assert(layer::growth == 1 || device_type::host_memory,
                       "espalier: multi_sample trains on the CPU only; use device::cpu or take it out of the stack");
         optimizer_.validate();
@@ -98,7 +101,8 @@ public:
     /// device can find wrong (a label, a loss that is not finite) stops it from changing anything, and is thrown by the
     /// next `result`.
     void enqueue(batch_view<scalar> const& batch) {
-        static_assert(!layer::needs_reference, "espalier: enqueue has no second stream; call step(batch, reference, loss)");
+        static_assert(!layer::needs_reference,
+                      "espalier: enqueue has no second stream; call step(batch, reference, loss)");
         espalier::cpu::flush_denormals const scope;
         enqueue_with(batch, [] { return 0.0; });
     }
@@ -127,7 +131,7 @@ public:
                       "espalier: the loss of a second stream cannot remember samples: its memory would be that of the "
                       "first stream's loss");
         espalier::cpu::flush_denormals const scope;
-        net_->check_batch(reference.inputs, reference.tags);
+        check_room(reference);
         return step_with(batch, [&] {
             differentiate_loss<differentiate{true, false}>(reference_loss, reference, {}, reference_.data());
             double const value = read_terms()[0];
@@ -139,11 +143,15 @@ public:
         });
     }
 
-    /// Gradients of `objective` with respect to all parameters, left in `gradients()`; no update. Returns the loss.
+    /// Gradients of `objective` with respect to all parameters, left in `gradients()`; no update, and on the CPU a loss
+    /// that remembers samples forgets this visit. Returns the loss.
     double gradients_of(batch_view<scalar> const& batch) {
         espalier::cpu::flush_denormals const scope;
+        check_room(batch);
         begin_step();
+        keep_state(batch.tags);
         differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data());
+        restore_state(batch.tags);
         return read_terms()[0];
     }
 
@@ -154,14 +162,18 @@ public:
                               std::to_string(dx.columns) + " elements, needed are " +
                               std::to_string(batch.inputs.rows) + " x " + std::to_string(Network::input_width));
         espalier::cpu::flush_denormals const scope;
+        check_room(batch);
         begin_step();
+        keep_state(batch.tags);
         differentiate_loss<differentiate{false, true}>(loss_, batch, dx, gradients_.data());
+        restore_state(batch.tags);
         return read_terms()[0];
     }
 
     /// The value whose gradients those are: the loss plus the terms over activations, in training behaviour.
     double objective(batch_view<scalar> const& batch) {
         espalier::cpu::flush_denormals const scope;
+        check_room(batch);
         begin_step();
         matrix_view<scalar> const y = train_forward(batch);
         loss_of(loss_, batch, y, {}, terms_.data());
@@ -174,6 +186,7 @@ public:
     /// The loss and the accuracy on a batch without training; for evaluation of `fit`.
     double evaluate(batch_view<scalar> const& batch) {
         espalier::cpu::flush_denormals const scope;
+        check_room(batch);
         begin_step();
         matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
         net_->template forward<mode::evaluate>(block_.layers, batch.tags, batch.inputs, y, clock_.step);
@@ -251,20 +264,94 @@ private:
 
     template <class SecondStream>
     double enqueue_with(batch_view<scalar> const& batch, SecondStream const& second_stream) {
-        net_->check_batch(batch.inputs, batch.tags);
-        prune_now();
-        begin_step();
-        double const reference = second_stream();
-        differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data());
-        if constexpr (device_type::host_memory)
-            if (!std::isfinite(terms_[0]))
-                throw numerical_error("training: the loss is " + std::to_string(terms_[0]) + " at step " +
-                                      std::to_string(clock_.step) + "; the weights are those before this step");
+        check_room(batch);
+        double reference = 0.0;
+        keep_state(batch.tags);
+        if constexpr (layer::prunes) ask_prune();
+        try {
+            if constexpr (layer::prunes)
+                if (prune_.due) prune_now();
+            begin_step();
+            reference = second_stream();
+            differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data());
+            if constexpr (device_type::host_memory) check_terms(batch);
+        } catch (...) {
+            restore_state(batch.tags);
+            if constexpr (layer::prunes)
+                if (prune_.due) undo_prune();
+            throw;
+        }
         if constexpr (needs_global_norm)
             device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
         update({rates_.data(), squared_norm_.data()});
         ++clock_.step;
         return reference;
+    }
+
+    /// Throws unless the batch fits the network and this object's own memory, which does not grow with the network's.
+    void check_room(batch_view<scalar> const& batch) const {
+        net_->check_batch(batch.inputs, batch.tags);
+        if (batch.inputs.rows > capacity_)
+            throw shape_error("training: a batch of " + std::to_string(batch.inputs.rows) +
+                              " rows, and there was room " + "for " + std::to_string(capacity_) +
+                              " when training began; call reserve before it does");
+    }
+
+    /// Throws when the loss or a term over activations is not finite.
+    void check_terms(batch_view<scalar> const& batch) const {
+        for (index_t i = 0; i < terms_.size(); ++i) {
+            if (std::isfinite(terms_[i])) continue;
+            throw numerical_error("training: the " +
+                                  (i == 0 ? std::string("loss") : "term " + term_names()[static_cast<std::size_t>(i)]) +
+                                  " is " + std::to_string(terms_[i]) + " at step " + std::to_string(clock_.step) +
+                                  culprit(batch) + "; the weights are those before this step");
+        }
+    }
+
+    /// Where numbers that are not finite came from, as far as that can be seen: the inputs, or the first tensor.
+    std::string culprit(batch_view<scalar> const& batch) const {
+        for (index_t r = 0; r < batch.inputs.rows; ++r)
+            for (index_t c = 0; c < batch.inputs.columns; ++c)
+                if (!std::isfinite(static_cast<double>(batch.inputs(r, c))))
+                    return " (the inputs are not finite: row " + std::to_string(r) + ", column " + std::to_string(c) +
+                           ")";
+        for (tensor_info const& t : Network::tensors()) {
+            auto const v = static_cast<Network const*>(net_)->values().view(t);
+            for (index_t i = 0; i < t.size(); ++i)
+                if (!std::isfinite(static_cast<double>(v.data[i]))) return " (tensor " + t.name + " is not finite)";
+        }
+        return " (inputs and weights are finite: the activations grew too large)";
+    }
+
+    // What a failed step leaves as it was. A GPU decides about a step itself, after the host has gone on.
+    static constexpr bool undoes = device_type::host_memory;
+
+    bool known(std::int64_t sample) const { return sample >= 0 && sample < samples_; }
+    void keep_state([[maybe_unused]] rows const& tags) {
+        if constexpr (loss::per_sample_state<Loss> && undoes)
+            for (index_t i = 0; tags.sample && i < tags.count; ++i)
+                if (known(tags.sample[i])) copy_state(loss_state_, tags.sample[i], kept_state_, i);
+    }
+    void restore_state([[maybe_unused]] rows const& tags) {
+        if constexpr (loss::per_sample_state<Loss> && undoes)
+            for (index_t i = 0; tags.sample && i < tags.count; ++i)
+                if (known(tags.sample[i])) copy_state(kept_state_, i, loss_state_, tags.sample[i]);
+    }
+    static void copy_state(buffer<wide>& from, index_t from_row, buffer<wide>& to, index_t to_row) {
+        for (index_t c = 0; c < Network::output_width; ++c)
+            to[to_row * Network::output_width + c] = from[from_row * Network::output_width + c];
+    }
+
+    void undo_prune() {
+        if constexpr (layer::prunes && undoes) {
+            copy_all(kept_weights_, net_->values().weights());
+            copy_all(kept_masks_, net_->values().masks());
+            net_->refresh(clock_);
+        }
+    }
+    template <class U> static void copy_all(buffer<U> const& from, buffer<U>& to) {
+        for (index_t i = 0; i < from.size(); ++i)
+            to[i] = from[i];
     }
 
     layer_memory<scalar> memory() {
@@ -278,12 +365,12 @@ private:
     }
 
     matrix_view<scalar> train_forward(batch_view<scalar> const& batch) {
-        net_->check_batch(batch.inputs, batch.tags);
+        check_room(batch);
         device().zero(terms_.data(), terms_.size());
         matrix_view<scalar> const y{outputs_.data(), batch.inputs.rows * layer::growth, Network::output_width,
                                     Network::output_width};
         net_->template forward<mode::train>(block_.layers, batch.tags, batch.inputs, y, clock_.step, 0,
-                                             terms_.data() + 1);
+                                            terms_.data() + 1);
         return y;
     }
 
@@ -294,8 +381,7 @@ private:
         bool const grown = y.rows != batch.tags.count;
         matrix_view<wide> state{};
         if constexpr (espalier::loss::per_sample_state<StreamLoss>)
-            if (gradient.data)
-                state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
+            if (gradient.data) state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
         device().template loss<static_cast<int>(Network::output_width)>(
             loss, y, grown ? tiles_.tags(batch.tags) : batch.tags,
             grown ? tiles_.targets(batch.targets) : batch.targets, gradient, state, value);
@@ -322,35 +408,39 @@ private:
         net_->values().finish_norms();
     }
 
-    /// Selects masks anew where that is due before this step. On a device with memory of its own the selection is made
-    /// on copies on the host.
+    /// Finds out whether masks are selected anew before this step.
+    void ask_prune() {
+        prune_.now = clock_;
+        prune_.due = false;
+        prune_.only_ask = true;
+        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
+        layer::prune(context, prune_, memory());
+        prune_.only_ask = false;
+    }
+
+    /// Selects masks anew where that is due. On a device with memory of its own the selection is made on copies on the
+    /// host.
     void prune_now() {
-        if constexpr (layer::prunes) {
-            prune_.now = clock_;
-            prune_.due = false;
-            prune_.global.clear();
-            auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
-            layer_memory<scalar> m = memory();
-            std::vector<wide> weights;
-            std::vector<std::uint32_t> masks;
-            if constexpr (!device_type::host_memory) {
-                prune_.only_ask = true;
-                layer::prune(context, prune_, m);
-                prune_.only_ask = false;
-                if (!prune_.due) return;
-                weights.resize(static_cast<std::size_t>(size.parameters));
-                masks.resize(static_cast<std::size_t>(size.mask_words));
-                net_->values().weights().copy_to_host(weights.data(), size.parameters);
-                net_->values().masks().copy_to_host(masks.data(), size.mask_words);
-                m.parameters = weights.data();
-                m.masks = masks.data();
-            }
-            layer::prune(context, prune_, m);
-            if (!prune_.global.empty()) prune_.select_global(prune_.global, prune_.sparsity);
-            if constexpr (!device_type::host_memory)
-                net_->values().masks().copy_from_host(masks.data(), size.mask_words);
-            if (prune_.due) net_->refresh(clock_);
+        prune_.global.clear();
+        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
+        layer_memory<scalar> m = memory();
+        std::vector<wide> weights;
+        std::vector<std::uint32_t> masks;
+        if constexpr (!device_type::host_memory) {
+            weights.resize(static_cast<std::size_t>(size.parameters));
+            masks.resize(static_cast<std::size_t>(size.mask_words));
+            net_->values().weights().copy_to_host(weights.data(), size.parameters);
+            net_->values().masks().copy_to_host(masks.data(), size.mask_words);
+            m.parameters = weights.data();
+            m.masks = masks.data();
+        } else {
+            copy_all(net_->values().weights(), kept_weights_);
+            copy_all(net_->values().masks(), kept_masks_);
         }
+        layer::prune(context, prune_, m);
+        if (!prune_.global.empty()) prune_.select_global(prune_.global, prune_.sparsity);
+        if constexpr (!device_type::host_memory) net_->values().masks().copy_from_host(masks.data(), size.mask_words);
+        net_->refresh(clock_);
     }
 
     Network* net_;
@@ -366,6 +456,10 @@ private:
     buffer<wide> loss_state_;
     index_t samples_ = 0;
     detail::tiled_rows tiles_;
+    index_t capacity_ = 0;
+    buffer<wide> kept_state_;   ///< memory of the loss of this batch's samples, before the step
+    buffer<wide> kept_weights_; ///< and of the weights and masks, when masks are selected anew
+    buffer<std::uint32_t> kept_masks_;
     buffer<double> terms_;
     buffer<double> squared_norm_;
     std::vector<double> seen_terms_; ///< of the last step, on the host
