@@ -73,9 +73,9 @@ template <class W, class N> void updates(device::cuda& device, update_segment<W,
 
 template <class T> void rows_of(device::cuda& device, matrix_view<T> y, master_of<T>* weight, std::int32_t* expert) {
     matrix_view<T const> const in = y;
-    device.template row_forward<activation::softmax, 10>(activation::softmax{}, y);
-    device.template row_backward<activation::softmax, 10>(activation::softmax{}, in, y);
-    device.template row_forward<activation::softmax, 1500>(activation::softmax{}, y);
+    device.template row_forward<activation::softmax, 10>(y);
+    device.template row_backward<activation::softmax, 10>(in, y);
+    device.template row_forward<activation::softmax, 1500>(y);
     kernels::row_loss_arguments<T> a;
     kernels::row_loss_result* const result = nullptr;
     device.template row_loss<10>(loss::cross_entropy{}, a, result);
@@ -101,7 +101,7 @@ template <class T> void memory(device::cuda& device, matrix_view<T> a, matrix_vi
     device.column_sums(from, sums);
     device.fill_mask(nullptr, 0);
     device.initialise([](matrix_view<W>, random_site const&) {}, matrix_view<W>{sums, 1, 1, 1}, random_site{});
-    static_cast<void>(device.sum_of_squares(sums, 1));
+    device.sum_of_squares_to(sums, 1, static_cast<double*>(nullptr));
 }
 
 } // namespace device_verbs
