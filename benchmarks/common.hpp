@@ -5,7 +5,7 @@
 // time that the roofs of this run allow at best; `floor_of` in a comment or a call says what it counts.
 #pragma once
 
-#include <roof.hpp>
+#include "roof.hpp"
 
 #include <espalier/core/view.hpp>
 #include <espalier/device/cpu/buffer.hpp>

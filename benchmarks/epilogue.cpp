@@ -3,7 +3,7 @@
 // `dropout`) against the same loops written by hand.
 // Floor: forward reads and writes each element once (8 bytes), backward reads two and writes one in the place of one
 // of them (12 bytes), at the bandwidth of a copy; draws cost nothing in it.
-#include <common.hpp>
+#include "common.hpp"
 
 #include <espalier/activation/identity.hpp>
 #include <espalier/activation/relu.hpp>

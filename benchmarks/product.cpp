@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The three products of a layer by every implementation there is. "By hand" is an Eigen expression, as a program
 // without this library would write it. Floor: 2 m k n operations at the rate of fused multiply-adds.
-#include <common.hpp>
+#include "common.hpp"
 
 #include <espalier/product/direct.hpp>
 #include <espalier/product/eigen.hpp>

@@ -2,7 +2,7 @@
 // A whole training step of small networks: forward, loss, backward, Adam, with dropout. "By hand" is one function with
 // Eigen's expressions and plain loops. Floor: the products at the rate of fused multiply-adds plus the update's 28
 // bytes a weight at the bandwidth of working in place (in cache where they fit there).
-#include <common.hpp>
+#include "common.hpp"
 
 #include <espalier/activation/relu.hpp>
 #include <espalier/device/cpu/cpu.hpp>

@@ -2,7 +2,7 @@
 // The update pass: AdamW with penalties, a prox and a mask, in cache and far beyond it.
 // Floor: 28 bytes a weight (weight, two moments: read and written; gradient: read), 1/8 more for a bit mask, 4 more for
 // an anchor, at the bandwidth of working in place.
-#include <common.hpp>
+#include "common.hpp"
 
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/optimizer/adamw.hpp>

@@ -170,7 +170,7 @@ def main():
         found = [(p.name, median(others.get((p.name, key)))) for p in peers if others.get((p.name, key))]
         rows += [{**row, "peer": n, "peer_ns": ns} for n, ns in found] or [row]
     order = {f: i for i, f in enumerate(given.families)}
-    rows.sort(key=lambda r: (order[r["family"]], ))
+    rows.sort(key=lambda r: (order[r["family"]], r["case"], r["peer"] or ""))
 
     if "compile" in given.families:
         sys.path.insert(0, os.path.join(root, "benchmarks", "compile"))
