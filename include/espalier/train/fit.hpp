@@ -247,6 +247,15 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
         if (std::filesystem::exists(record_file)) record = history::read_json(record_file);
     }
 
+    auto const stopping_with_context = [&](auto const& action, std::uint64_t epoch) {
+        try {
+            action();
+        } catch (numerical_error const& problem) {
+            throw numerical_error(std::string(problem.what()) + " (epoch " + std::to_string(epoch) + ")" +
+                                  (keeps ? "; the last good checkpoint is " + last_file.string() : ""));
+        }
+    };
+
     progress_bar bar(static_cast<std::uint64_t>(options.epochs) * steps_per_epoch);
     while (run.time().epoch < static_cast<std::uint64_t>(options.epochs)) {
         auto const start = std::chrono::steady_clock::now();
@@ -266,12 +275,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
             if constexpr (mixes)
                 batch_policy.apply(memory, n, Network::layer::input, run.time(),
                                    make_site(net.random_seed().value, detail::batch_stream, run.time().step));
-            try {
-                run.step(transfer.upload(detail::batch_storage<T>::view(memory, n)));
-            } catch (numerical_error const& problem) {
-                throw numerical_error(std::string(problem.what()) + " (epoch " + std::to_string(epoch) + ")" +
-                                      (keeps ? "; the last good checkpoint is " + last_file.string() : ""));
-            }
+            stopping_with_context([&] { run.step(transfer.upload(detail::batch_storage<T>::view(memory, n))); }, epoch);
             if (options.on_step) options.on_step(run.time());
             for (std::size_t i = 0; i < sums.size(); ++i)
                 sums[i] += run.terms()[i] * static_cast<double>(n);
@@ -279,6 +283,8 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
                 bar.update(run.time().step,
                            "epoch " + std::to_string(epoch + 1) + "  loss " + std::to_string(run.terms()[0]));
         }
+        // Before a checkpoint is written: it is to be a good one.
+        stopping_with_context([&] { run.require_finite_weights(); }, epoch);
         run.time().epoch = epoch + 1;
 
         std::vector<history::cell> row{{"epoch", static_cast<double>(epoch + 1)},

@@ -208,6 +208,15 @@ public:
         return names;
     }
 
+    /// Throws numerical_error, with the tensor's name, when a trained weight is not finite: a step of finite loss may
+    /// have made it so. Looks at every weight; on the CPU only.
+    void require_finite_weights() const {
+        if constexpr (device_type::host_memory)
+            if (std::string const name = spoiled_tensor(); !name.empty())
+                throw numerical_error("training: tensor " + name + " is not finite after step " +
+                                      std::to_string(clock_.step));
+    }
+
     clock& time() { return clock_; }
     clock const& time() const { return clock_; }
     Network& net() { return *net_; }
@@ -315,12 +324,18 @@ private:
                 if (!std::isfinite(static_cast<double>(batch.inputs(r, c))))
                     return " (the inputs are not finite: row " + std::to_string(r) + ", column " + std::to_string(c) +
                            ")";
-        for (tensor_info const& t : Network::tensors()) {
-            auto const v = static_cast<Network const*>(net_)->values().view(t);
-            for (index_t i = 0; i < t.size(); ++i)
-                if (!std::isfinite(static_cast<double>(v.data[i]))) return " (tensor " + t.name + " is not finite)";
-        }
+        if (std::string const name = spoiled_tensor(); !name.empty()) return " (tensor " + name + " is not finite)";
         return " (inputs and weights are finite: the activations grew too large)";
+    }
+
+    /// The first tensor with a value that is not finite, or nothing.
+    std::string spoiled_tensor() const {
+        for (tensor_info const& t : Network::tensors()) {
+            auto const v = std::as_const(*net_).values().view(t);
+            for (index_t i = 0; i < t.size(); ++i)
+                if (!std::isfinite(static_cast<double>(v.data[i]))) return t.name;
+        }
+        return {};
     }
 
     // What a failed step leaves as it was. A GPU decides about a step itself, after the host has gone on.

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// fit: repeatable, resumable, and with an error for every data set that makes no sense.
+#include "../io/temporary_folder.hpp"
+#include "../layer/naive.hpp"
+
+#include <espalier/activation/tanh.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/early_learning.hpp>
+#include <espalier/optimizer/adam.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/l2.hpp>
+#include <espalier/prune/by_magnitude.hpp>
+#include <espalier/prune/gradual.hpp>
+#include <espalier/prune/per_layer.hpp>
+#include <espalier/prune/policy.hpp>
+#include <espalier/prune/straight_through.hpp>
+#include <espalier/schedule/runtime.hpp>
+#include <espalier/train/fit.hpp>
+
+#include <support/catch.hpp>
+
+#include <cstring>
+#include <filesystem>
+#include <limits>
+
+using namespace espalier;
+using namespace espalier::literals;
+using espalier_test::temporary_folder;
+
+namespace {
+
+using pruned =
+    prune::policy<prune::by_magnitude, prune::per_layer,
+                  prune::gradual{.from = 0.0, .to = 0.5, .start = 3, .steps = 20, .every = 2}, prune::straight_through>;
+using stack = sequence<input<6>, dense<32, activation::tanh, dropout::bernoulli<0.25>, pruned, penalty::l2<1e-3>>,
+                       batch_norm<>, dense<3>>;
+using net_type = network<stack, device::cpu, float>;
+
+data_set clusters(index_t count, std::uint64_t seed_value) {
+    data_set data;
+    data.count = count;
+    data.width = 6;
+    auto const noise = naive::random(count, 6, seed_value);
+    for (index_t r = 0; r < count; ++r) {
+        data.labels.push_back(static_cast<std::int32_t>(r % 3));
+        for (index_t c = 0; c < 6; ++c)
+            data.features.push_back(static_cast<float>(noise(r, c) + (c % 3 == r % 3 ? 1.0 : 0.0)));
+    }
+    return data;
+}
+
+bool same_bits(net_type const& a, net_type const& b) {
+    auto const same = [](auto const& x, auto const& y) {
+        return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.bytes()) == 0;
+    };
+    return same(a.values().weights(), b.values().weights()) && same(a.values().state(), b.values().state()) &&
+           same(a.values().masks(), b.values().masks());
+}
+
+fit_options quiet(index_t epochs) {
+    fit_options options;
+    options.epochs = epochs;
+    options.batch = 16;
+    options.progress = false;
+    return options;
+}
+
+template <class Error, class Call> std::string text_of(Call const& call) {
+    try {
+        call();
+    } catch (Error const& error) {
+        return error.what();
+    }
+    return "(no error)";
+}
+
+} // namespace
+
+TEST_CASE("fit: learns, and names everything in its history", "[train][fit]") {
+    auto const train = clusters(90, 1), test = clusters(60, 2);
+    net_type net({1}, 16);
+    auto options = quiet(12);
+    options.validation = test.view();
+    auto const record = fit(net, loss::cross_entropy{}, optimizer::adam{.learning_rate = 1e-2}, train, options);
+    CHECK(record.rows() == 12);
+    CHECK(record.columns() == std::vector<std::string>{"epoch", "step", "loss", "1.kernel.l2", "total",
+                                                       "validation_loss", "validation_accuracy", "seconds"});
+    CHECK(record.last("epoch") == 12.0);
+    CHECK(record.last("step") == 12.0 * 6.0); // 90 rows in batches of 16: five full ones and one of 10
+    CHECK(record.last("total") == Approx(record.last("loss") + record.last("1.kernel.l2")));
+    CHECK(record.last("loss") < 0.5 * record.at(0, "loss"));
+    CHECK(record.last("validation_accuracy") > 0.8);
+    auto const again = evaluate(net, loss::cross_entropy{}, test.view());
+    CHECK(again.loss == record.last("validation_loss"));
+    CHECK(again.accuracy == record.last("validation_accuracy"));
+}
+
+TEST_CASE("fit: two runs with one seed are bitwise equal, another seed is not", "[train][fit]") {
+    auto const train = clusters(90, 1);
+    net_type a({1}, 16), b({1}, 16), c({2}, 16);
+    for (net_type* net : {&a, &b, &c})
+        fit(*net, loss::early_learning{}, optimizer::adam{}, train, quiet(3));
+    CHECK(same_bits(a, b));
+    CHECK_FALSE(same_bits(a, c));
+}
+
+TEST_CASE("fit: a resumed run is bitwise equal to an unbroken one", "[train][fit]") {
+    // With everything that has a memory: dropout, moments, samples, masks, running statistics.
+    temporary_folder folder;
+    auto const train = clusters(90, 1), test = clusters(60, 2);
+    auto options = quiet(5);
+    options.validation = test.view();
+    net_type unbroken({1}, 16);
+    auto const whole = fit(unbroken, loss::early_learning{}, optimizer::adam{}, train, options);
+
+    options.checkpoints = folder / "run";
+    options.resume = true;
+    options.epochs = 2;
+    net_type first({1}, 16);
+    fit(first, loss::early_learning{}, optimizer::adam{}, train, options);
+    CHECK_FALSE(same_bits(first, unbroken));
+    options.epochs = 5;
+    net_type second({1}, 16);
+    auto const resumed = fit(second, loss::early_learning{}, optimizer::adam{}, train, options);
+    CHECK(same_bits(second, unbroken));
+    REQUIRE(resumed.rows() == whole.rows());
+    for (auto const& column : {"loss", "1.kernel.l2", "total", "validation_loss", "validation_accuracy"})
+        CHECK(resumed.column(column) == whole.column(column));
+    // nothing is left to do
+    net_type third({1}, 16);
+    fit(third, loss::early_learning{}, optimizer::adam{}, train, options);
+    CHECK(same_bits(third, unbroken));
+    // another seed would not go on as it was
+    net_type other({9}, 16);
+    net_type const untouched = other;
+    CHECK_THROWS_AS(fit(other, loss::early_learning{}, optimizer::adam{}, train, options), file_error);
+    CHECK(same_bits(other, untouched));
+}
+
+TEST_CASE("fit: bad data sets are refused before anything changes", "[train][fit]") {
+    auto const good = clusters(30, 1);
+    net_type net({1}, 16);
+    net_type const untouched = net;
+    auto const refused = [&](data_set const& data) {
+        auto const text = text_of<error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, data, quiet(2)); });
+        CHECK(same_bits(net, untouched));
+        return text;
+    };
+    data_set data;
+    data.width = 6;
+    CHECK(refused(data).find("fit: training data") == 0);
+    CHECK(refused(data).find("(no error)") == std::string::npos);
+    data = good;
+    data.features[6 * 4 + 2] = std::numeric_limits<float>::quiet_NaN();
+    CHECK(refused(data).find("row 4, column 2 is not a number") != std::string::npos);
+    data = good;
+    data.labels[7] = 3; // more classes than outputs
+    CHECK(refused(data).find("label 3") != std::string::npos);
+    data = good;
+    data.labels[7] = -5;
+    CHECK(refused(data).find("label -5") != std::string::npos);
+    data = good;
+    data.labels.clear();
+    CHECK(refused(data).find("needs labels") != std::string::npos);
+    data = good;
+    data.width = 5;
+    data.count = 36;
+    data.labels.resize(36);
+    CHECK(refused(data).find("5 features, the network takes 6") != std::string::npos);
+    // and so is bad validation data, and a number that makes no sense
+    data = good;
+    data.labels[3] = 17;
+    auto options = quiet(2);
+    options.validation = data.view();
+    CHECK(text_of<data_error>([&] {
+              fit(net, loss::cross_entropy{}, optimizer::adam{}, good, options);
+          }).find("validation data") != std::string::npos);
+    options = quiet(2);
+    options.batch = 0;
+    CHECK_THROWS_AS(fit(net, loss::cross_entropy{}, optimizer::adam{}, good, options), data_error);
+    CHECK(same_bits(net, untouched));
+}
+
+TEST_CASE("fit: a loss that is not finite stops, names the step and keeps the last checkpoint", "[train][fit]") {
+    temporary_folder folder;
+    auto const train = clusters(64, 1);
+    using small = network<sequence<input<6>, dense<3>>, device::cpu, float>;
+    small net({1}, 16);
+    small kept = net;
+    auto options = quiet(30);
+    options.checkpoints = folder.path();
+    options.on_epoch = [&](history const& record, std::vector<named_value>&) {
+        if (record.rows() < 3) return true;
+        kept = net;
+        net.tensor("1.kernel")(2, 1) = std::numeric_limits<float>::infinity();
+        return true;
+    };
+    auto const text = text_of<numerical_error>(
+        [&] { fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}, train, options); });
+    INFO(text);
+    CHECK(text.find("at step 12 (tensor 1.kernel is not finite)") != std::string::npos);
+    CHECK(text.find("(epoch 3)") != std::string::npos);
+    CHECK(text.find("last.safetensors") != std::string::npos);
+    small loaded({2}, 16);
+    load(loaded, folder / "last.safetensors");
+    CHECK(std::memcmp(loaded.values().weights().data(), kept.values().weights().data(),
+                      kept.values().weights().bytes()) == 0);
+}
+
+TEST_CASE("fit: weights that are not finite never become a checkpoint", "[train][fit]") {
+    temporary_folder folder;
+    auto train = clusters(16, 1); // one batch: the weights overflow in the only step of the epoch
+    for (float& feature : train.features)
+        feature = 0.0f;
+    network<sequence<input<6>, dense<3, penalty::l2<1e3>>>, device::cpu, float> net({1}, 16);
+    for (index_t i = 0; i < 18; ++i)
+        net.tensor("1.kernel").data[i] = 1e37f;
+    auto options = quiet(1);
+    options.checkpoints = folder.path();
+    auto const text = text_of<numerical_error>(
+        [&] { fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 1.0}, train, options); });
+    INFO(text);
+    CHECK(text.find("tensor 1.kernel is not finite after step 1") != std::string::npos);
+    CHECK_FALSE(std::filesystem::exists(folder / "last.safetensors"));
+}
+
+TEST_CASE("fit: rates by role and path, and frozen tensors", "[train][fit]") {
+    auto const train = clusters(48, 1);
+    net_type net({1}, 16);
+    net_type const before = net;
+    auto options = quiet(2);
+    options.rates = {{.tensor_role = static_cast<int>(role::bias), .frozen = true},
+                     {.path = "3.", .learning_rate = 0.0},
+                     {.path = "3.kernel", .learning_rate = 1.0}};
+    fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}, train, options);
+    for (tensor_info const& t : net.tensors()) {
+        auto const now = std::as_const(net).values().view(t), old = before.values().view(t);
+        bool const equal = std::memcmp(now.data, old.data, static_cast<std::size_t>(t.size()) * sizeof(float)) == 0;
+        INFO(t.name);
+        CHECK(equal == (t.name == "1.bias" || t.name == "3.bias"));
+    }
+}
+
+TEST_CASE("fit: stops early, and when it is told to", "[train][fit]") {
+    auto const train = clusters(48, 1), test = clusters(30, 2);
+    {
+        net_type net({1}, 16);
+        auto options = quiet(50);
+        options.validation = test.view();
+        options.patience = 2;
+        // nothing is learnt: the first epoch only is better than none (statistics of batch_norm settle meanwhile)
+        options.rates = {{.frozen = true}};
+        auto const record = fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}, train, options);
+        CHECK(record.rows() < 50);
+        auto const& losses = record.column("validation_loss");
+        index_t best = 0;
+        for (index_t i = 1; i < record.rows(); ++i)
+            if (losses[static_cast<std::size_t>(i)] < losses[static_cast<std::size_t>(best)]) best = i;
+        CHECK(record.rows() == best + 3);
+    }
+    {
+        net_type net({1}, 16);
+        auto options = quiet(50);
+        options.on_epoch = [](history const& record, std::vector<named_value>&) { return record.rows() < 4; };
+        CHECK(fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options).rows() == 4);
+    }
+}
+
+TEST_CASE("fit: a number set in on_epoch acts from the next epoch on", "[train][fit]") {
+    using tunable = sequence<input<6>, dense<3, penalty::l2<schedule::runtime{.name = "decay"_name, .initial = 0.5}>>>;
+    auto const train = clusters(48, 1);
+    network<tunable, device::cpu, double> net({1}, 16);
+    auto options = quiet(4);
+    options.values = {{"decay"_name, 0.25}};
+    options.on_epoch = [](history const& record, std::vector<named_value>& values) {
+        if (record.rows() == 2) values[0].value = 0.0;
+        return true;
+    };
+    auto const record = fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.0}, train, options);
+    double squares = 0.0;
+    for (index_t i = 0; i < 18; ++i)
+        squares += net.tensor("1.kernel").data[i] * net.tensor("1.kernel").data[i];
+    CHECK(record.at(0, "1.kernel.l2") == Approx(0.125 * squares).epsilon(1e-12));
+    CHECK(record.at(1, "1.kernel.l2") == Approx(0.125 * squares).epsilon(1e-12));
+    CHECK(record.at(2, "1.kernel.l2") == 0.0);
+    CHECK(record.at(3, "1.kernel.l2") == 0.0);
+}
