@@ -2,6 +2,7 @@
 # What the public headers include: Eigen (products), zlib and nlohmann-json (readers, checkpoints, history). The package
 # configuration file finds the same three. Everything else is looked for where it is used.
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(nlohmann_json 3.10 REQUIRED)
 

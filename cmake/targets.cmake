@@ -11,7 +11,8 @@ target_include_directories(espalier_headers INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/kernels/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_link_libraries(espalier_headers INTERFACE Eigen3::Eigen ZLIB::ZLIB nlohmann_json::nlohmann_json)
+target_link_libraries(espalier_headers INTERFACE Eigen3::Eigen Threads::Threads ZLIB::ZLIB
+                                                 nlohmann_json::nlohmann_json)
 
 # espalier::kernels: the precompiled instantiations, when CUDA is on and there are any.
 if(ESPALIER_HAS_CUDA)

@@ -15,6 +15,9 @@
 #include <espalier/activation_penalty/flops.hpp>
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/batch/concept.hpp>
+#include <espalier/batch/cutmix.hpp>
+#include <espalier/batch/mix.hpp>
+#include <espalier/batch/mixup.hpp>
 #include <espalier/batch/plain.hpp>
 #include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
@@ -45,10 +48,12 @@
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/device/cpu/dispatch.hpp>
 #include <espalier/device/cpu/epilogue.hpp>
+#include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/device/cpu/row_gate.hpp>
 #include <espalier/device/cpu/row_lanes.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/device/cpu/row_map.hpp>
+#include <espalier/device/cpu/thread_team.hpp>
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/concept.hpp>
@@ -107,6 +112,7 @@
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/product/concept.hpp>
+#include <espalier/product/direct.hpp>
 #include <espalier/product/eigen.hpp>
 #include <espalier/prune/by_magnitude.hpp>
 #include <espalier/prune/concept.hpp>
@@ -135,7 +141,10 @@
 #include <espalier/schedule/validate.hpp>
 #include <espalier/schedule/warm_up.hpp>
 #include <espalier/train/check_gradients.hpp>
+#include <espalier/train/device_batch.hpp>
 #include <espalier/train/fit.hpp>
+#include <espalier/train/policy_check.hpp>
+#include <espalier/train/teacher.hpp>
 #include <espalier/train/tiled_rows.hpp>
 #include <espalier/train/training.hpp>
 #include <espalier/transform/agreement.hpp>
@@ -143,6 +152,9 @@
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/concept.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/bake.hpp>
 #include <espalier/weight/concept.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
+#include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/operator.hpp>

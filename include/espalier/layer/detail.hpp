@@ -106,8 +106,11 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
         auto s = segment(m, given.rates ? given.rates[0] : tensor_rates{});
         s.site = context.site(m.stream, purpose::gradient);
         if constexpr (std::is_same_v<Optimizer, no_step>) s.gradients = s.reference = s.weights; // read, never used
-        if (s.rates.frozen && !std::is_same_v<Optimizer, no_step>) return;
-        if constexpr (rule::grouped && !std::is_same_v<Optimizer, no_step>) group_terms(context, numbers, m);
+        if constexpr (!std::is_same_v<Optimizer, no_step>) {
+            if constexpr (rule::grouped) group_terms(context, numbers, m);
+            // Frozen weights keep their part of the terms and of the groups' norms, and a map may change with time.
+            if (s.rates.frozen) return update(context, no_step{}, numbers, m, given);
+        }
         context.device.update(optimizer, numbers, s, rule::needs_global_norm ? given.squared_norm : nullptr);
     }
 

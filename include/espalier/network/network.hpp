@@ -25,7 +25,8 @@ public:
     explicit executor(index_t capacity, std::unique_ptr<Device> device = std::make_unique<Device>())
         : capacity_(round_up(std::max<index_t>(capacity, 1), row_granule)), device_(std::move(device)),
           tape_(layer::template size<T>().tape.bytes(capacity_)), work_(layer::template work<T>().bytes(capacity_)),
-          scratch_(static_cast<index_t>(layer::template scratch<Device, T>(capacity_))) {
+          scratch_(device_->threads() *
+                   round_up(static_cast<index_t>(layer::template scratch<Device, T>(capacity_)), 256)) {
         device_->scratch = {scratch_.data(), static_cast<std::size_t>(scratch_.size())};
     }
 

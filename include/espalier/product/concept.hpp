@@ -19,6 +19,9 @@
 //                                                        matrix_view<T> dw, scratch_view space);
 //     };
 //
+// Optional: `static constexpr bool cuts_freely = true` when the bits of an element do not depend on how many other rows
+// are computed with it, so that a device may give parts of a product to several threads.
+//
 // A product never allocates: its packing space comes from the executor's arena.
 #pragma once
 

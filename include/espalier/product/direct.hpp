@@ -276,6 +276,7 @@ void multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, ind
 struct direct {
     using axis = espalier::axis::product;
     static constexpr std::string_view name = "direct";
+    static constexpr bool cuts_freely = true;
 
     template <class T> static std::size_t scratch(index_t, index_t, index_t) { return direct_impl::panel_bytes<T>(); }
 

@@ -13,6 +13,7 @@
 #include <espalier/device/cpu/row_gate.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/device/cpu/row_map.hpp>
+#include <espalier/device/cpu/thread_team.hpp>
 
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/product/concept.hpp>
@@ -28,14 +29,25 @@
 namespace espalier::device {
 
 /// The CPU, with the products of `Product` where a layer names none itself.
-template <class Product = product::eigen> struct basic_cpu {
+///
+/// One thread unless the program asks for more: `std::make_unique<device::cpu>(2)` as third argument of a network. Then
+/// large products are cut into parts, if the bits of their elements do not depend on the cut (a product that says
+/// `cuts_freely`, such as product::direct); everything else stays on the calling thread. Results are bitwise equal for
+/// any number of threads.
+template <class Product = product::eigen> class basic_cpu {
+public:
     static constexpr std::string_view name = "cpu";
     /// The program may read and write the device's memory.
     static constexpr bool host_memory = true;
     using product = Product;
     template <class T> using buffer = espalier::cpu::buffer<T>;
 
-    scratch_view scratch;
+    scratch_view scratch; ///< for every thread an equal part
+
+    basic_cpu() = default;
+    explicit basic_cpu(int threads) : team_(threads) {}
+
+    int threads() const { return team_.size(); }
 
     template <class Chosen> using product_for = std::conditional_t<std::is_void_v<Chosen>, Product, Chosen>;
 
@@ -45,15 +57,24 @@ template <class Product = product::eigen> struct basic_cpu {
     }
     template <class Chosen, class T>
     void product_forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z) {
-        if (z.rows > 0) product_for<Chosen>::template forward<T>(x, w, bias, z, scratch);
+        for_parts<Chosen>(z.rows, x.columns * z.columns, [&](index_t first, index_t count, scratch_view space) {
+            product_for<Chosen>::template forward<T>(x.middle_rows(first, count), w, bias, z.middle_rows(first, count),
+                                                     space);
+        });
     }
     template <class Chosen, class T>
     void product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
-        if (dx.rows > 0) product_for<Chosen>::template input_gradient<T>(dz, w, dx, scratch);
+        for_parts<Chosen>(dx.rows, dz.columns * dx.columns, [&](index_t first, index_t count, scratch_view space) {
+            product_for<Chosen>::template input_gradient<T>(dz.middle_rows(first, count), w,
+                                                            dx.middle_rows(first, count), space);
+        });
     }
     template <class Chosen, class T>
     void product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw) {
-        product_for<Chosen>::template weight_gradient<T>(x, dz, dw, scratch);
+        for_parts<Chosen>(dw.rows, x.rows * dw.columns, [&](index_t first, index_t count, scratch_view space) {
+            product_for<Chosen>::template weight_gradient<T>(x.middle_columns(first, count), dz,
+                                                             dw.middle_rows(first, count), space);
+        });
     }
 
     template <class Op, class T>
@@ -83,8 +104,7 @@ template <class Product = product::eigen> struct basic_cpu {
     }
 
     /// value = the term of a penalty over groups.
-    template <class Op, class T>
-    void group_value(Op const& op, T const* squared_norms, index_t groups, double* value) {
+    template <class Op, class T> void group_value(Op const& op, T const* squared_norms, index_t groups, double* value) {
         *value = 0.0;
         for (index_t g = 0; g < groups; ++g)
             *value += static_cast<double>(op.group_value(squared_norms[g]));
@@ -220,6 +240,35 @@ template <class Product = product::eigen> struct basic_cpu {
                 sums[c] += row[c];
         }
     }
+
+private:
+    /// Below this many multiplications waking a thread costs more than it brings.
+    static constexpr index_t worth_cutting = index_t{1} << 20;
+
+    template <class Chosen> static constexpr bool cuts() {
+        if constexpr (requires { product_for<Chosen>::cuts_freely; })
+            return product_for<Chosen>::cuts_freely;
+        else
+            return false;
+    }
+
+    /// Calls body(first, count, scratch) for parts of `n` rows of a result, on the team's threads when it pays.
+    template <class Chosen, class Body> void for_parts(index_t n, index_t work_of_row, Body const& body) {
+        if (n == 0) return;
+        int const parts = team_.size();
+        if (!cuts<Chosen>() || parts == 1 || n * work_of_row < worth_cutting) {
+            body(0, n, scratch);
+            return;
+        }
+        std::size_t const share = scratch.size / static_cast<std::size_t>(parts) / 64 * 64;
+        team_.run([&](int part) {
+            index_t const first = n * part / parts;
+            index_t const count = n * (part + 1) / parts - first;
+            if (count > 0) body(first, count, {scratch.data + static_cast<std::size_t>(part) * share, share});
+        });
+    }
+
+    espalier::cpu::thread_team team_{1};
 };
 
 /// The CPU with the default products.

@@ -51,6 +51,9 @@ public:
 
     scratch_view scratch;
 
+    /// Parts of the scratch that are in use at once.
+    static constexpr int threads() { return 1; }
+
     /// On the current GPU, with a stream of its own.
     basic_cuda() {
         espalier::cuda::check(cudaStreamCreate(&own_.stream), "cudaStreamCreate");

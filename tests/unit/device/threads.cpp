@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Threads of the CPU device: every number gives the same bits.
+#include <support/catch.hpp>
+
+#include <espalier/activation/gelu.hpp>
+#include <espalier/device/cpu/cpu.hpp>
+#include <espalier/device/cpu/thread_team.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/optimizer/adam.hpp>
+#include <espalier/product/direct.hpp>
+#include <espalier/train/training.hpp>
+
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+using namespace espalier;
+
+TEST_CASE("a team runs every part once, on threads of its own, again and again") {
+    cpu::thread_team team(3);
+    REQUIRE(team.size() == 3);
+    for (int round = 0; round < 200; ++round) {
+        std::atomic<int> parts{0};
+        std::thread::id who[3];
+        team.run([&](int part) {
+            who[part] = std::this_thread::get_id();
+            parts += 1 << (4 * part);
+        });
+        CHECK(parts == 0x111);
+        CHECK(who[0] == std::this_thread::get_id());
+        CHECK(std::set<std::thread::id>(who, who + 3).size() == 3);
+    }
+}
+
+TEST_CASE("an exception in a part reaches the caller, and the team goes on") {
+    cpu::thread_team team(2);
+    CHECK_THROWS_AS(team.run([](int part) {
+        if (part == 1) throw std::domain_error("part 1");
+    }),
+                    std::domain_error);
+    int sum = 0;
+    team.run([&](int part) {
+        if (part == 0) sum = 7;
+    });
+    CHECK(sum == 7);
+    CHECK_THROWS_AS(cpu::thread_team(0), data_error);
+}
+
+TEST_CASE("training on one, two and three threads gives the same bits") {
+    using stack = sequence<input<300>, dense<257, activation::gelu, dropout::bernoulli<0.3>>,
+                           dense<129, activation::gelu>, dense<10>>;
+    using device_type = device::basic_cpu<product::direct>;
+    index_t const n = 96;
+    std::vector<float> x(static_cast<std::size_t>(n * 300));
+    for (std::size_t i = 0; i < x.size(); ++i)
+        x[i] = static_cast<float>((i * 2654435761u >> 8) % 1000) / 500.0f - 1.0f;
+    std::vector<std::int32_t> label(static_cast<std::size_t>(n));
+    for (std::size_t i = 0; i < label.size(); ++i)
+        label[i] = static_cast<std::int32_t>(i % 10);
+    batch_view<float> batch;
+    batch.inputs = {x.data(), n, 300, 300};
+    batch.tags.count = n;
+    batch.tags.label = label.data();
+
+    std::vector<float> first;
+    for (int threads : {1, 2, 3}) {
+        network<stack, device_type, float> net(seed{5}, n, std::make_unique<device_type>(threads));
+        REQUIRE(net.runner().device().threads() == threads);
+        training run{net, loss::cross_entropy{}, optimizer::adam{}};
+        for (int step = 0; step < 5; ++step)
+            run.step(batch);
+        float const* const w = net.values().weights().data();
+        std::vector<float> const weights(w, w + net.values().weights().size());
+        if (first.empty())
+            first = weights;
+        else
+            CHECK(std::memcmp(first.data(), weights.data(), weights.size() * sizeof(float)) == 0);
+    }
+    CHECK(first.size() > 100000);
+}
