@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pruning while training: which weights go, what becomes of them, and what the products read.
+#include "../layer/naive.hpp"
+
+#include <espalier/activation/tanh.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/optimizer/adam.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/group_lasso.hpp>
+#include <espalier/prune/by_magnitude.hpp>
+#include <espalier/prune/constant.hpp>
+#include <espalier/prune/decayed.hpp>
+#include <espalier/prune/global.hpp>
+#include <espalier/prune/gradual.hpp>
+#include <espalier/prune/hard.hpp>
+#include <espalier/prune/n_m.hpp>
+#include <espalier/prune/per_layer.hpp>
+#include <espalier/prune/policy.hpp>
+#include <espalier/prune/straight_through.hpp>
+#include <espalier/schedule/linear.hpp>
+#include <espalier/train/training.hpp>
+
+#include <support/catch.hpp>
+
+#include <algorithm>
+
+using namespace espalier;
+using namespace espalier::literals;
+
+namespace {
+
+template <class Net> bool kept(Net& net, std::string const& name, index_t i) {
+    tensor_info const& t = net.values().find(name);
+    return net.values().masks().data()[t.mask_offset + i / 32] >> (i % 32) & 1;
+}
+template <class Net> index_t kept_count(Net& net, std::string const& name) {
+    index_t n = 0;
+    for (index_t i = 0; i < net.values().find(name).size(); ++i)
+        n += kept(net, name, i);
+    return n;
+}
+template <class Net> naive::matrix mask_in(Net& net, std::string const& name) {
+    tensor_info const& t = net.values().find(name);
+    naive::matrix m(t.rows, t.columns);
+    for (index_t i = 0; i < t.size(); ++i)
+        m.values[static_cast<std::size_t>(i)] = kept(net, name, i) ? 1.0 : 0.0;
+    return m;
+}
+
+/// The mask that keeps the `count` largest of |w|.
+naive::matrix largest(naive::matrix const& w, index_t count) {
+    std::vector<std::size_t> order(w.values.size());
+    for (std::size_t i = 0; i < order.size(); ++i)
+        order[i] = i;
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return std::abs(w.values[a]) > std::abs(w.values[b]); });
+    naive::matrix mask(w.rows, w.columns);
+    for (index_t i = 0; i < count; ++i)
+        mask.values[order[static_cast<std::size_t>(i)]] = 1.0;
+    return mask;
+}
+
+constexpr index_t row_count = 16;
+std::vector<std::int32_t> const labels = naive::cyclic_labels(row_count, 4);
+
+batch_view<double> batch_of(naive::matrix const& x) {
+    return {x.view(), naive::tags_of(row_count, &labels), {}};
+}
+
+template <class Rule>
+using half_from_2 =
+    prune::policy<prune::by_magnitude, prune::per_layer, prune::constant{.sparsity = 0.5, .start = 2}, Rule>;
+
+} // namespace
+
+TEST_CASE("prune: hard keeps exact zeros through later steps", "[train][prune]") {
+    naive::network<sequence<input<9>, dense<7, activation::tanh, half_from_2<prune::hard>>, dense<4>>> net({4}, 16);
+    training run(net, loss::cross_entropy{}, optimizer::adam{.learning_rate = 0.05});
+    for (std::uint64_t step = 0; step < 8; ++step) {
+        auto const before = naive::tensor(net, "1.kernel");
+        run.step(batch_of(naive::random(row_count, 9, step)));
+        auto const after = naive::tensor(net, "1.kernel"), mask = mask_in(net, "1.kernel");
+        CHECK(kept_count(net, "1.kernel") == (step < 2 ? 63 : 63 - 32));
+        if (step == 2) CHECK(mask.values == largest(before, 63 - 32).values);
+        for (std::size_t i = 0; i < 63; ++i) {
+            if (mask.values[i] == 0.0)
+                CHECK(after.values[i] == 0.0);
+            else
+                CHECK(after.values[i] != before.values[i]);
+        }
+    }
+    // what is not pruned is not touched by it
+    CHECK(net.values().find("1.bias").mask_offset == -1);
+    CHECK(net.values().find("2.kernel").mask_offset == -1);
+}
+
+TEST_CASE("prune: straight-through and decayed hide weights from the products only", "[train][prune]") {
+    using fading = prune::decayed<schedule::linear{.from = 1.0, .to = 0.0, .steps = 8}>;
+    naive::network<sequence<input<9>, dense<4, half_from_2<prune::straight_through>>>> through({4}, 16);
+    naive::network<sequence<input<9>, dense<4, half_from_2<fading>>>> decayed({4}, 16);
+    training run_through(through, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
+    training run_decayed(decayed, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
+    naive::matrix w = naive::tensor(through, "1.kernel"), b = naive::tensor(through, "1.bias");
+    naive::matrix u = w, c = b;
+    naive::matrix mask(9, 4, 1.0), decayed_mask(9, 4, 1.0);
+    for (std::uint64_t step = 0; step < 6; ++step) {
+        auto const x = naive::random(row_count, 9, step, 2.0);
+        if (step == 2) {
+            mask = largest(w, 18);
+            decayed_mask = largest(u, 18);
+        }
+        // straight-through: the gradient of the effective weight moves the raw one, masked or not
+        auto l = naive::cross_entropy(naive::affine(x, naive::times(w, mask), b), labels);
+        CHECK(run_through.step(batch_of(x)).loss == Approx(l.loss).epsilon(1e-12));
+        w = naive::zip(w, naive::product(naive::transposed(x), l.gradient),
+                       [](double v, double g) { return v - 0.5 * g; });
+        b = naive::zip(b, naive::column_sums(l.gradient), [](double v, double g) { return v - 0.5 * g; });
+        CHECK(naive::distance(naive::tensor(through, "1.kernel"), w) < 1e-13);
+        CHECK(mask_in(through, "1.kernel").values == mask.values);
+        // decayed: the factor is that of the step that wrote the operands; the gradient passes through it too
+        double const written = step < 2 ? 1.0 : step == 2 ? 1.0 - 2.0 / 8.0 : 1.0 - static_cast<double>(step - 1) / 8.0;
+        double const pulled = 1.0 - static_cast<double>(step) / 8.0;
+        auto const factor = [&](double f) {
+            return naive::map(decayed_mask, [=](double m) { return m > 0.0 ? 1.0 : f; });
+        };
+        l = naive::cross_entropy(naive::affine(x, naive::times(u, factor(written)), c), labels);
+        INFO("step " << step);
+        CHECK(run_decayed.step(batch_of(x)).loss == Approx(l.loss).epsilon(1e-12));
+        auto const g = naive::times(naive::product(naive::transposed(x), l.gradient), factor(pulled));
+        u = naive::zip(u, g, [](double v, double d) { return v - 0.5 * d; });
+        c = naive::zip(c, naive::column_sums(l.gradient), [](double v, double d) { return v - 0.5 * d; });
+        CHECK(naive::distance(naive::tensor(decayed, "1.kernel"), u) < 1e-13);
+    }
+}
+
+TEST_CASE("prune: one selection over two layers is exact", "[train][prune]") {
+    using everywhere_by =
+        prune::policy<prune::by_magnitude, prune::global,
+                      prune::gradual{.from = 0.0, .to = 0.9, .start = 0, .steps = 6, .every = 2}, prune::hard>;
+    naive::network<sequence<input<9>, dense<7, activation::tanh, everywhere_by>, dense<4, everywhere_by>>> net({4}, 16);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    index_t const n = 63 + 28;
+    for (std::uint64_t step = 0; step < 9; ++step) {
+        auto all = naive::tensor(net, "1.kernel");
+        auto const second = naive::tensor(net, "2.kernel");
+        all.values.insert(all.values.end(), second.values.begin(), second.values.end());
+        all.rows = 1;
+        all.columns = n;
+        run.step(batch_of(naive::random(row_count, 9, step)));
+        double const left = 1.0 - std::min(1.0, static_cast<double>(step) / 6.0);
+        index_t const pruned =
+            static_cast<index_t>(std::lround(0.9 * (1.0 - left * left * left) * static_cast<double>(n)));
+        if (step % 2 == 0 && step <= 6) {
+            auto mask = mask_in(net, "1.kernel").values;
+            auto const rest = mask_in(net, "2.kernel").values;
+            mask.insert(mask.end(), rest.begin(), rest.end());
+            CHECK(mask == largest(all, n - pruned).values);
+        }
+        if (step >= 6) CHECK(kept_count(net, "1.kernel") + kept_count(net, "2.kernel") == n - 82);
+    }
+}
+
+TEST_CASE("prune: two of four stay in every group of rows", "[train][prune]") {
+    using two_of_four = prune::policy<prune::by_magnitude, prune::n_m<2, 4>, 0.5, prune::hard>;
+    naive::network<sequence<input<10>, dense<4, two_of_four>>> net({4}, 16);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    run.step(batch_of(naive::random(row_count, 10, 1)));
+    auto const mask = mask_in(net, "1.kernel");
+    for (index_t c = 0; c < 4; ++c)
+        for (index_t r = 0; r < 10; r += 4) {
+            double sum = 0.0;
+            for (index_t i = r; i < std::min<index_t>(r + 4, 10); ++i)
+                sum += mask(i, c);
+            CHECK(sum == 2.0);
+        }
+}
+
+TEST_CASE("prune: layers that disagree about a common selection are refused", "[train][prune]") {
+    using half = prune::policy<prune::by_magnitude, prune::global, 0.5, prune::hard>;
+    using third = prune::policy<prune::by_magnitude, prune::global, 0.25, prune::hard>;
+    naive::network<sequence<input<9>, dense<7, half>, dense<4, third>>> net({4}, 16);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    auto const before = naive::tensor(net, "1.kernel");
+    CHECK_THROWS_AS(run.step(batch_of(naive::random(row_count, 9, 1))), data_error);
+    CHECK(naive::tensor(net, "1.kernel").values == before.values);
+    CHECK(kept_count(net, "1.kernel") == 63);
+}
+
+TEST_CASE("frozen tensors keep their part of a group that spans layers", "[train]") {
+    using grouped = sequence<input<9>, dense<7, penalty::group_lasso<0.5, penalty::over::columns, "unit"_name>>,
+                             dense<4, penalty::group_lasso<0.5, penalty::over::rows, "unit"_name>>>;
+    naive::network<grouped> net({4}, 16);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}, 0,
+                 {{.path = "1.kernel", .frozen = true}});
+    auto const frozen = naive::tensor(net, "1.kernel");
+    for (std::uint64_t step = 0; step < 3; ++step) {
+        auto const x = naive::random(row_count, 9, step);
+        auto const w = naive::tensor(net, "2.kernel");
+        auto const h = naive::affine(x, frozen, naive::tensor(net, "1.bias"));
+        auto const l = naive::cross_entropy(naive::affine(h, w, naive::tensor(net, "2.bias")), labels);
+        auto const g = naive::product(naive::transposed(h), l.gradient);
+        naive::matrix expected = w;
+        for (index_t r = 0; r < 7; ++r) {
+            double squares = 0.0;
+            for (index_t k = 0; k < 9; ++k)
+                squares += frozen(k, r) * frozen(k, r);
+            for (index_t c = 0; c < 4; ++c)
+                squares += w(r, c) * w(r, c);
+            // both tensors carry the penalty of the whole group
+            for (index_t c = 0; c < 4; ++c)
+                expected(r, c) -= 0.1 * (g(r, c) + 0.5 * w(r, c) / std::sqrt(squares));
+        }
+        run.step(batch_of(x));
+        INFO("step " << step);
+        CHECK(naive::distance(naive::tensor(net, "2.kernel"), expected) < 1e-12);
+        CHECK(naive::tensor(net, "1.kernel").values == frozen.values);
+    }
+}
