@@ -93,7 +93,7 @@ int run(bool quick) {
     auto const first = copy_of(model.tensor("1.kernel"));
     auto const head = copy_of(model.tensor("3.kernel"));
     esp::fit_options tuning{.epochs = 2, .batch = 64};
-    tuning.rates = {{.tensor_role = static_cast<int>(esp::role::bias), .learning_rate = 0.1},
+    tuning.rates = {{.tensor_role = esp::role::bias, .learning_rate = 0.1},
                     {.path = "1.", .frozen = true}};
     esp::fit(model, esp::loss::cross_entropy{}, optimizer, train, tuning);
     bool const frozen = copy_of(model.tensor("1.kernel")) == first;

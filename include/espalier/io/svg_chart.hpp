@@ -24,8 +24,8 @@ namespace espalier {
 
 /// One line of a chart. Points that are not finite (or not positive on a logarithmic axis) leave a gap.
 struct chart_series {
-    std::string name;
-    std::vector<double> y;
+    std::string name = {};
+    std::vector<double> y = {};
     std::vector<double> x = {}; ///< as long as y, or empty: 0, 1, 2, ...
     bool dashed = false;
     int colour = -1; ///< place in the palette; -1: the place of the series. The same for train and test of one run.
@@ -33,10 +33,10 @@ struct chart_series {
 
 /// y over x for a few series, with a legend above the plot.
 struct line_chart {
-    std::string title;
-    std::string x_label;
-    std::string y_label;
-    std::vector<chart_series> series;
+    std::string title = {};
+    std::string x_label = {};
+    std::string y_label = {};
+    std::vector<chart_series> series = {};
     bool log_x = false;
     bool log_y = false;
     std::optional<double> y_from = {}; ///< limits of the y axis, else those of the data
@@ -47,16 +47,16 @@ struct line_chart {
 
 /// One value per category; NaN is shown as "n/a".
 struct chart_bars {
-    std::string name; ///< for the legend, which is drawn when there is more than one set of bars
-    std::vector<double> values;
+    std::string name = {}; ///< for the legend, which is drawn when there is more than one set of bars
+    std::vector<double> values = {};
 };
 
 /// Horizontal bars (long names fit beside them), grouped by category, each with its value at its end.
 struct bar_chart {
-    std::string title;
-    std::string x_label;
-    std::vector<std::string> categories;
-    std::vector<chart_bars> series;
+    std::string title = {};
+    std::string x_label = {};
+    std::vector<std::string> categories = {};
+    std::vector<chart_bars> series = {};
     bool log_x = false;
     double from = 0.0;                 ///< where bars start (not used with log_x): say so in the label when it is not 0
     int decimals = -1;                 ///< of the values at the bars; -1: three significant digits

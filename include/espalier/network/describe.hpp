@@ -168,7 +168,8 @@ template <class Stack> std::string to_dot(std::string const& title = "network") 
         for (std::size_t j = 0; j < i; ++j)
             if (parent_of(j) == parent && group_of(j) == group_of(i)) before = j;
         bool const chained =
-            before < layers.size() && !(parent < layers.size() && layers[parent].kind.starts_with("parallel"));
+            before < layers.size() && !(parent < layers.size() && (layers[parent].kind.starts_with("parallel") ||
+                                                                   group_of(i) == layers[parent].path + ".expert"));
         if (chained)
             out += "  n" + std::to_string(before) + " -> n" + std::to_string(i) + " [label=\" " +
                    detail::shape_name(layers[before].output) + "\"];\n";

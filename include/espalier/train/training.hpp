@@ -11,6 +11,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,14 +29,14 @@ template <class T> struct batch_view {
 /// Factors of the learning rate and the decay, and freezing, for the tensors that match. Empty fields match everything;
 /// later rules override earlier ones.
 struct rate_rule {
-    std::string_view path = {}; ///< beginning of the tensor's name, "1." or "1.kernel"
-    int tensor_role = -1;       ///< static_cast<int>(role::bias), or -1
+    std::string_view path = {}; ///< beginning of the tensor's name: "1." is layer 1, "1.kernel" its kernel
+    std::optional<role> tensor_role = {};
     double learning_rate = 1.0;
     double decay = 1.0;
     bool frozen = false;
 
     bool matches(tensor_info const& t) const {
-        return t.name.starts_with(path) && (tensor_role < 0 || tensor_role == static_cast<int>(t.tensor_role));
+        return t.name.starts_with(path) && (!tensor_role || *tensor_role == t.tensor_role);
     }
 };
 

@@ -234,7 +234,7 @@ TEST_CASE("fit: rates by role and path, and frozen tensors", "[train][fit]") {
     net_type net({1}, 16);
     net_type const before = net;
     auto options = quiet(2);
-    options.rates = {{.tensor_role = static_cast<int>(role::bias), .frozen = true},
+    options.rates = {{.tensor_role = role::bias, .frozen = true},
                      {.path = "3.", .learning_rate = 0.0},
                      {.path = "3.kernel", .learning_rate = 1.0}};
     fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}, train, options);
