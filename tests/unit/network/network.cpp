@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Networks as values: copies, averages, names, files.
+#include "../io/temporary_folder.hpp"
+#include "../layer/naive.hpp"
+
+#include <espalier/activation/tanh.hpp>
+#include <espalier/io/checkpoint.hpp>
+#include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/residual.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/optimizer/adam.hpp>
+#include <espalier/prune/by_magnitude.hpp>
+#include <espalier/prune/hard.hpp>
+#include <espalier/prune/per_layer.hpp>
+#include <espalier/prune/policy.hpp>
+#include <espalier/train/training.hpp>
+
+#include <support/catch.hpp>
+
+#include <cstring>
+#include <filesystem>
+
+using namespace espalier;
+using espalier_test::temporary_folder;
+
+namespace {
+
+using pruned = prune::policy<prune::by_magnitude, prune::per_layer, 0.5, prune::hard>;
+using stack =
+    sequence<input<6>, dense<9, activation::tanh, pruned>, residual<batch_norm<>, dense<9, no_bias>>, dense<3>>;
+using net_type = naive::network<stack>;
+
+std::vector<std::int32_t> const labels = naive::cyclic_labels(16, 3);
+
+template <class Run> void train(Run& run, int steps) {
+    for (int i = 0; i < steps; ++i) {
+        auto const x = naive::random(16, 6, run.time().step);
+        run.step({x.view(), naive::tags_of(16, &labels), {}});
+    }
+}
+
+bool same_bits(net_type const& a, net_type const& b) {
+    auto const same = [](auto const& x, auto const& y) {
+        return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.bytes()) == 0;
+    };
+    return same(a.values().weights(), b.values().weights()) && same(a.values().state(), b.values().state()) &&
+           same(a.values().masks(), b.values().masks());
+}
+
+net_type trained(int steps, seed s = {1}) {
+    net_type net(s, 16);
+    training run(net, loss::cross_entropy{}, optimizer::adam{.learning_rate = 0.05});
+    train(run, steps);
+    return net;
+}
+
+} // namespace
+
+TEST_CASE("network: tensors by name, in the order of the layers", "[network]") {
+    std::vector<std::string> names;
+    index_t trained_values = 0;
+    for (tensor_info const& t : net_type::tensors()) {
+        names.push_back(t.name);
+        if (t.trained) trained_values += t.rows * t.columns;
+    }
+    CHECK(names == std::vector<std::string>{"1.kernel", "1.bias", "2.0.running_mean", "2.0.running_variance",
+                                            "2.0.scale", "2.0.shift", "2.1.kernel", "3.kernel", "3.bias"});
+    CHECK(net_type::parameter_count() == trained_values);
+    CHECK(trained_values == 6 * 9 + 9 + 9 + 9 + 9 * 9 + 9 * 3 + 3);
+    net_type net({1}, 4);
+    std::string text;
+    try {
+        net.tensor("4.kernel");
+    } catch (data_error const& error) {
+        text = error.what();
+    }
+    CHECK(text.find("no tensor \"4.kernel\"") != std::string::npos);
+    CHECK(text.find("2.1.kernel") != std::string::npos);
+    // tensors do not overlap: what is written to one is read from it alone
+    double value = 1.0;
+    for (tensor_info const& t : net.tensors())
+        for (index_t i = 0; i < t.size(); ++i)
+            net.tensor(t.name).data[i] = value++;
+    value = 1.0;
+    for (tensor_info const& t : net.tensors())
+        for (index_t i = 0; i < t.size(); ++i)
+            REQUIRE(net.tensor(t.name).data[i] == value++);
+}
+
+TEST_CASE("network: a copy is independent", "[network]") {
+    net_type a = trained(3);
+    net_type b = a;
+    CHECK(same_bits(a, b));
+    auto const x = naive::random(16, 6, 50);
+    auto const before = naive::forward<mode::evaluate>(b, x);
+    training run(a, loss::cross_entropy{}, optimizer::adam{.learning_rate = 0.05});
+    train(run, 2);
+    CHECK_FALSE(same_bits(a, b));
+    CHECK(naive::forward<mode::evaluate>(b, x).values == before.values);
+    // assignment, and a move, take all of it
+    net_type c({9}, 4);
+    c = a;
+    CHECK(same_bits(a, c));
+    CHECK(c.capacity() >= 16);
+    net_type const d = std::move(c);
+    CHECK(same_bits(a, d));
+}
+
+TEST_CASE("network: larger batches after reserve, in parts before", "[network]") {
+    net_type net = trained(2);
+    auto const x = naive::random(100, 6, 51);
+    naive::matrix parts(100, 3), whole(100, 3);
+    net.predict(x.view(), parts.view());
+    CHECK_THROWS_AS((naive::forward<mode::evaluate>(net, x)), shape_error);
+    net.reserve(100);
+    whole = naive::forward<mode::evaluate>(net, x);
+    CHECK(naive::distance(parts, whole) < 1e-14);
+    naive::matrix narrow(100, 2);
+    CHECK_THROWS_AS(net.predict(x.view(), narrow.view()), shape_error);
+}
+
+TEST_CASE("parameters: an average of two", "[network]") {
+    net_type a = trained(2), b = trained(5);
+    auto mean = a.values();
+    mean.average(b.values(), 0.75);
+    for (tensor_info const& t : net_type::tensors())
+        for (index_t i = 0; i < t.size(); ++i)
+            CHECK(mean.view(t).data[i] ==
+                  Approx(0.75 * a.values().view(t).data[i] + 0.25 * b.values().view(t).data[i]));
+}
+
+TEST_CASE("checkpoint: what was saved is loaded, bit for bit", "[network]") {
+    temporary_folder folder;
+    net_type const saved = trained(4);
+    save(saved, folder / "net.safetensors");
+    net_type loaded({7}, 16);
+    load(loaded, folder / "net.safetensors");
+    CHECK(same_bits(saved, loaded));
+    net_type copy = saved;
+    auto const x = naive::random(16, 6, 52);
+    CHECK(naive::forward<mode::evaluate>(copy, x).values == naive::forward<mode::evaluate>(loaded, x).values);
+}
+
+TEST_CASE("checkpoint: a whole training goes on as if it had not stopped", "[network]") {
+    temporary_folder folder;
+    net_type unbroken({1}, 16);
+    training run(unbroken, loss::cross_entropy{}, optimizer::adam{.learning_rate = 0.05});
+    train(run, 3);
+    save_training(run, folder / "run.safetensors", {{"note", "kept"}});
+    train(run, 3);
+    net_type other({1}, 16);
+    training resumed(other, loss::cross_entropy{}, optimizer::adam{.learning_rate = 0.05});
+    CHECK(load_training(resumed, folder / "run.safetensors").at("note") == "kept");
+    CHECK(resumed.time().step == 3);
+    train(resumed, 3);
+    CHECK(same_bits(unbroken, other));
+}
+
+TEST_CASE("checkpoint: a file that does not fit is refused, and nothing changes", "[network]") {
+    temporary_folder folder;
+    net_type const saved = trained(4);
+    auto const file = folder / "net.safetensors";
+    save(saved, file);
+    net_type net = trained(2, {3});
+    net_type const untouched = net;
+    auto const refused = [&](std::filesystem::path const& path) {
+        std::string text = "(no error)";
+        try {
+            load(net, path);
+        } catch (file_error const& error) {
+            text = error.what();
+        }
+        CHECK(same_bits(net, untouched));
+        return text;
+    };
+    CHECK(refused(folder / "missing.safetensors").find("missing.safetensors") != std::string::npos);
+
+    auto const content = espalier_test::content_of(file);
+    for (std::size_t const length : {std::size_t{0}, std::size_t{5}, std::size_t{100}, content.size() - 1})
+        CHECK(refused(folder.put("cut.safetensors", content.substr(0, length))).find("cut.safetensors") !=
+              std::string::npos);
+
+    // a tensor less, one of another shape, one of another kind
+    auto const records_without = [&](std::string const& name) {
+        std::vector<tensor_record> records;
+        for (tensor_info const& t : net_type::tensors())
+            if (t.name != name)
+                records.push_back(make_record(
+                    t.name, t.vector ? std::vector<index_t>{t.columns} : std::vector<index_t>{t.rows, t.columns},
+                    array_view<double const>{saved.values().view(t).data, t.size()}));
+        return records;
+    };
+    auto records = records_without("2.0.running_mean");
+    write_safetensors(folder / "less.safetensors", records, {});
+    CHECK(refused(folder / "less.safetensors").find("no tensor '2.0.running_mean'") != std::string::npos);
+
+    records = records_without("3.kernel");
+    std::vector<double> const numbers(27, 1.0);
+    records.push_back(make_record("3.kernel", {3, 9}, array_view<double const>{numbers.data(), 27}));
+    write_safetensors(folder / "shape.safetensors", records, {});
+    auto const shape = refused(folder / "shape.safetensors");
+    CHECK(shape.find("'3.kernel' has shape [3, 9]") != std::string::npos);
+    CHECK(shape.find("[9, 3]") != std::string::npos);
+
+    records = records_without("3.kernel");
+    std::vector<std::int32_t> const integers(27, 1);
+    records.push_back(make_record("3.kernel", {9, 3}, array_view<std::int32_t const>{integers.data(), 27}));
+    write_safetensors(folder / "kind.safetensors", records, {});
+    CHECK(refused(folder / "kind.safetensors").find("a floating-point tensor is needed") != std::string::npos);
+
+    // a checkpoint of a network is not one of a training
+    training run(net, loss::cross_entropy{}, optimizer::adam{});
+    CHECK_THROWS_AS(load_training(run, file), file_error);
+    CHECK(same_bits(net, untouched));
+}
