@@ -13,6 +13,7 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/none.hpp>
 
+#include <map>
 #include <memory>
 
 namespace esp = espalier;
@@ -178,10 +179,16 @@ struct size_case {
 };
 constexpr size_case sizes[] = {{"128x512", 128, true}, {"32768x512", 32768, false}};
 
+std::map<index_t, std::shared_ptr<data>> data_of_size;
+
 template <class Body>
 void add(std::string const& name, char const* what, double bytes, bool backward, Body const& body) {
     for (auto const& size : sizes) {
-        auto d = std::make_shared<data>(size.rows);
+        // One set of data a size for all cases. Backward works in place as it does in a network, so what is not dropped
+        // grows from call to call until it is infinite, which costs the processor nothing.
+        std::shared_ptr<data>& shared = data_of_size[size.rows];
+        if (!shared) shared = std::make_shared<data>(size.rows);
+        std::shared_ptr<data> const d = shared;
         double const total = bytes * static_cast<double>(d->n);
         double const floor =
             backward ? bench::roof().in_place_ns(total, size.cached) : bench::roof().copy_ns(total, size.cached);
