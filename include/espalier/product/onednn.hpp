@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // host only. Products by oneDNN's matrix multiplication, for float. There is something in this header only where
 // oneDNN's own headers are installed (Debian: libdnnl-dev); programs link the library (espalier::onednn in CMake).
+// Nothing for nvcc either: its front end (13.0) stops with an internal error in what this includes.
 #pragma once
 
-#if __has_include(<oneapi/dnnl/dnnl.hpp>)
+#if __has_include(<oneapi/dnnl/dnnl.hpp>) && !defined(__CUDACC__)
 
 #include <espalier/core/axis.hpp>
 #include <espalier/core/error.hpp>
