@@ -8,7 +8,7 @@
 
 // Loops over a row have compile-time bounds. On a GPU they must be unrolled, because an array that is indexed at run
 // time leaves the registers; on the CPU the row is an array in the first-level cache, and a loop keeps the code small.
-#if defined(__CUDACC__)
+#if ESPALIER_ON_DEVICE
 #define ESPALIER_ROW_UNROLL _Pragma("unroll")
 #else
 #define ESPALIER_ROW_UNROLL

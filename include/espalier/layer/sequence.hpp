@@ -33,7 +33,7 @@ constexpr bool any_of(std::initializer_list<bool> all) {
 
 template <class Indices, class... Layers> struct bound_sequence;
 
-template <std::size_t... I, class... Layers> struct bound_sequence<std::index_sequence<I...>, Layers...> {
+template <std::size_t... At, class... Layers> struct bound_sequence<std::index_sequence<At...>, Layers...> {
     static constexpr int count = sizeof...(Layers);
     static constexpr std::array<shape, count> inputs{Layers::input...};
     static constexpr std::array<shape, count> outputs{Layers::output...};
@@ -117,7 +117,7 @@ template <std::size_t... I, class... Layers> struct bound_sequence<std::index_se
     template <class T> static constexpr extent work() { return table<T>.work; }
 
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        std::size_t const each[] = {Layers::template scratch<Device, T>(capacity * growth_before[I])...};
+        std::size_t const each[] = {Layers::template scratch<Device, T>(capacity * growth_before[At])...};
         std::size_t most = 0;
         for (std::size_t s : each)
             most = s > most ? s : most;
@@ -132,8 +132,8 @@ template <std::size_t... I, class... Layers> struct bound_sequence<std::index_se
         } else {
             bool const grown = Context::behaviour == mode::train;
             int const in_order[] = {
-                (Layers::forward(context, get<I>(n), of_child<T>(I, memory, grown), batch,
-                                 value<T>(I, memory, x, y, grown), writable(value<T>(I + 1, memory, x, y, grown))),
+                (Layers::forward(context, get<At>(n), of_child<T>(At, memory, grown), batch,
+                                 value<T>(At, memory, x, y, grown), writable(value<T>(At + 1, memory, x, y, grown))),
                  0)...};
             static_cast<void>(in_order);
         }
@@ -146,7 +146,7 @@ template <std::size_t... I, class... Layers> struct bound_sequence<std::index_se
             if constexpr (Want.inputs) context.device.copy(matrix_view<T const>(dy), dx);
         } else {
             bool const grown = Context::behaviour == mode::train;
-            int const in_order[] = {(backward_of<count - 1 - I, Want, type_at<count - 1 - I, Layers...>>(
+            int const in_order[] = {(backward_of<count - 1 - At, Want, type_at<count - 1 - At, Layers...>>(
                                          context, n, memory, batch, x, y, dy, dx, grown),
                                      0)...};
             static_cast<void>(in_order);
@@ -156,25 +156,25 @@ template <std::size_t... I, class... Layers> struct bound_sequence<std::index_se
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& memory,
                        update_numbers const& given) {
-        int const in_order[] = {(Layers::update(context, optimizer, get<I>(n), of_child<T>(I, memory, true),
-                                                given.after(table<T>.child[I].tensors)),
+        int const in_order[] = {(Layers::update(context, optimizer, get<At>(n), of_child<T>(At, memory, true),
+                                                given.after(table<T>.child[At].tensors)),
                                  0)...};
         static_cast<void>(in_order);
     }
 
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& memory) {
-        int const in_order[] = {(Layers::initialise(context, of_child<T>(I, memory, true)), 0)...};
+        int const in_order[] = {(Layers::initialise(context, of_child<T>(At, memory, true)), 0)...};
         static_cast<void>(in_order);
     }
 
     template <class Context, class T>
     static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& memory) {
-        int const in_order[] = {(Layers::prune(context, walk, of_child<T>(I, memory, true)), 0)...};
+        int const in_order[] = {(Layers::prune(context, walk, of_child<T>(At, memory, true)), 0)...};
         static_cast<void>(in_order);
     }
 
     static void describe(layer_report& report, std::string const& path) {
-        int const in_order[] = {(describe_child<Layers>(report, path, static_cast<int>(I)), 0)...};
+        int const in_order[] = {(describe_child<Layers>(report, path, static_cast<int>(At)), 0)...};
         static_cast<void>(in_order);
     }
 
@@ -221,16 +221,16 @@ private:
         return before;
     }();
 
-    template <std::size_t At, differentiate Want, class Layer, class Context, class T>
+    template <std::size_t Which, differentiate Want, class Layer, class Context, class T>
     static void backward_of(Context& context, numbers const& n, layer_memory<T> const& memory, rows const& batch,
                             matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx,
                             bool grown) {
-        constexpr bool inputs = Want.inputs || (Want.parameters && trained_before[At]);
+        constexpr bool inputs = Want.inputs || (Want.parameters && trained_before[Which]);
         if constexpr (!Layer::passes_through && (inputs || Want.parameters))
             Layer::template backward<differentiate{Want.parameters, inputs}>(
-                context, get<At>(n), of_child<T>(At, memory, grown), batch, value<T>(At, memory, x, y, grown),
-                value<T>(At + 1, memory, x, y, grown), gradient<T>(At + 1, memory, x, dy, dx, grown),
-                gradient<T>(At, memory, x, dy, dx, grown));
+                context, get<Which>(n), of_child<T>(Which, memory, grown), batch, value<T>(Which, memory, x, y, grown),
+                value<T>(Which + 1, memory, x, y, grown), gradient<T>(Which + 1, memory, x, dy, dx, grown),
+                gradient<T>(Which, memory, x, dy, dx, grown));
     }
 
     template <class Layer> static void describe_child(layer_report& report, std::string const& path, int index) {
@@ -257,17 +257,17 @@ template <class Layer> constexpr shape output_of(shape in) {
 
 template <class Where, shape In, class Inherited, class Indices, class... Layers> struct sequence_binding;
 
-template <class Where, shape In, class Inherited, std::size_t... I, class... Layers>
-struct sequence_binding<Where, In, Inherited, std::index_sequence<I...>, Layers...> {
+template <class Where, shape In, class Inherited, std::size_t... At, class... Layers>
+struct sequence_binding<Where, In, Inherited, std::index_sequence<At...>, Layers...> {
     static constexpr int count = sizeof...(Layers);
     static constexpr std::array<shape, count + 1> shapes = [] {
         std::array<shape, count + 1> s{In};
-        int const in_order[] = {(s[I + 1] = output_of<Layers>(s[I]), 0)...};
+        int const in_order[] = {(s[At + 1] = output_of<Layers>(s[At]), 0)...};
         static_cast<void>(in_order);
         return s;
     }();
-    template <std::size_t At, class Layer> static constexpr bool check_is_layer() {
-        static_assert(diagnostic::holds<layer_configuration<Layer>, diagnostic::at_layer<static_cast<int>(At)>,
+    template <std::size_t Which, class Layer> static constexpr bool check_is_layer() {
+        static_assert(diagnostic::holds<layer_configuration<Layer>, diagnostic::at_layer<static_cast<int>(Which)>,
                                         diagnostic::in_layer<Layer>>,
                       "espalier: something in a sequence is not a layer: it has no `name` and no `output(shape)`; the "
                       "next lines name its index and the type; a policy goes into the list of a layer, as in "
@@ -275,18 +275,19 @@ struct sequence_binding<Where, In, Inherited, std::index_sequence<I...>, Layers.
         return layer_configuration<Layer>;
     }
     // One function a layer: GCC 12 gives up on the others of a pack when one of them reports an error.
-    template <std::size_t At, class Layer> static constexpr bool check_layer() {
-        return Layer::template check<diagnostic::at_layer<static_cast<int>(At)>, shapes[At], Inherited>();
+    template <std::size_t Which, class Layer> static constexpr bool check_layer() {
+        return Layer::template check<diagnostic::at_layer<static_cast<int>(Which)>, shapes[Which], Inherited>();
     }
     static constexpr bool check() {
-        constexpr bool layers = all_of({check_is_layer<I, Layers>()...});
+        constexpr bool layers = all_of({check_is_layer<At, Layers>()...});
         if constexpr (layers)
-            return all_of({check_layer<I, Layers>()...});
+            return all_of({check_layer<At, Layers>()...});
         else
             return false;
     }
     template <bool Valid> struct bound {
-        using type = bound_sequence<std::index_sequence<I...>, typename Layers::template bind<shapes[I], Inherited>...>;
+        using type =
+            bound_sequence<std::index_sequence<At...>, typename Layers::template bind<shapes[At], Inherited>...>;
     };
 };
 

@@ -17,6 +17,7 @@ namespace detail {
 /// Calls body(first_row, row_count, first_column, column_count) over tiles whose draws fit the buffer. First columns
 /// are multiples of 128 so that draws come in whole blocks.
 template <class Body> ESPALIER_FN void for_tiles(index_t row_count, index_t columns, Body const& body) {
+    if (columns == 0) return;
     index_t const tile_columns = columns < strip_draws ? columns : strip_draws;
     index_t const padded_columns = (tile_columns + 7) / 8 * 8;
     index_t const tile_rows = strip_draws / padded_columns;
