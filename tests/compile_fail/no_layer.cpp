@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // expect: something in a sequence is not a layer
 // expect c++: at_layer<2>
-// expect nvcc: At=2
+// expect nvcc: Which=2
 // expect: relu
 // A policy where a layer is expected.
 #include <espalier/activation/relu.hpp>
