@@ -18,4 +18,4 @@ using stack = sequence<input<16>, dense<8, weight::fixed_mask>, dense<8, half>>;
 #else
 using stack = sequence<input<16>, dense<8, weight::fixed_mask, half>, dense<8>>;
 #endif
-constexpr index_t width = stack::bind<shape{}, type_list<>>::output.size();
+[[maybe_unused]] constexpr index_t width = stack::bind<shape{}, type_list<>>::output.size();

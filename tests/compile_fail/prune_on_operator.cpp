@@ -18,4 +18,4 @@ using stack = sequence<input<16>, dense<8, weight::low_rank<4>>, dense<8, two_of
 #else
 using stack = sequence<input<16>, dense<8, weight::low_rank<4>, two_of_four>, dense<8>>;
 #endif
-constexpr index_t width = stack::bind<shape{}, type_list<>>::output.size();
+[[maybe_unused]] constexpr index_t width = stack::bind<shape{}, type_list<>>::output.size();
