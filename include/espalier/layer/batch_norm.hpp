@@ -61,6 +61,8 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     template <class Context, class T>
     static void forward(Context& context, numbers const&, layer_memory<T> const& m, rows const&, matrix_view<T const> x,
                         matrix_view<T> y) {
+        static_assert(Context::device_type::host_memory,
+                      "espalier: batch_norm runs on the CPU only; use device::cpu, or take it out of the stack");
         master_of<T>* mean = m.state;
         if constexpr (Context::behaviour == mode::train) {
             mean = moments(m);

@@ -204,6 +204,8 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
+        static_assert(Context::device_type::host_memory,
+                      "espalier: moe runs on the CPU only; use device::cpu, or take it out of the stack");
         constexpr auto p = layout<T>();
         matrix_view<T> const logits = tape_rows(m, p.logits, x.rows, Gate::logits);
         matrix_view<T> const weights = tape_rows(m, p.weights, x.rows, slots);
