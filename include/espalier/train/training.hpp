@@ -184,7 +184,7 @@ public:
         return value;
     }
 
-    /// The loss and the accuracy on a batch without training; for evaluation of `fit`.
+    /// The loss on a batch as the network is used: no dropout, running statistics, nothing remembered.
     double evaluate(batch_view<scalar> const& batch) {
         espalier::cpu::flush_denormals const scope;
         check_room(batch);
