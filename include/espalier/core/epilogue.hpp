@@ -59,7 +59,7 @@ template <class Activation, class Dropout, class... Penalties> struct epilogue_o
             return a * dropout.template factor<T>(bits);
     }
 
-    /// `sums` points at the column sums of the column penalties for this column, `sum_stride` apart.
+    /// `column_sum(i)` is the sum of this column for the i-th penalty over columns.
     template <class T, class Bits, class Sum>
     ESPALIER_FN T backward(T z, T dy, Bits bits, T row_count, Sum const& column_sum) const {
         T const a = activation.forward(z);

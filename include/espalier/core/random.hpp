@@ -359,14 +359,14 @@ inline void fill_bits(random_site const& site, rows const& batch, std::uint32_t 
 }
 
 /// N decisions as integers that compare with `keep_threshold::threshold`.
-template <int N> ESPALIER_FN pack<std::uint32_t, N> load_bits(std::uint16_t const* p) {
-    pack<std::uint32_t, N> r;
+template <int N, class Unsigned = std::uint32_t> ESPALIER_FN pack<Unsigned, N> load_bits(std::uint16_t const* p) {
+    pack<Unsigned, N> r;
 #if ESPALIER_PACK_BYTES == 0
     for (int i = 0; i < N; ++i)
         r.v[i] = p[i];
 #else
-    using to = typename pack<std::uint32_t, N>::chunk;
-    typedef std::uint16_t from __attribute__((vector_size(sizeof(to) / 2)));
+    using to = typename pack<Unsigned, N>::chunk;
+    typedef std::uint16_t from __attribute__((vector_size(pack<Unsigned, N>::lanes * sizeof(std::uint16_t))));
     ESPALIER_PACK_UNROLL
     for (int i = 0; i < r.chunks; ++i) {
         from half;

@@ -7,7 +7,6 @@
 #include <espalier/core/rows.hpp>
 
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 namespace espalier::cpu {
@@ -21,25 +20,10 @@ using bits_of =
 
 /// Widens consecutive 16-bit draws to the lanes of T. `p` must be readable for all lanes.
 template <class T> ESPALIER_FN bits_of<T> load_bits(std::uint16_t const* p) {
-    if constexpr (!is_pack<T>) {
+    if constexpr (is_pack<T>)
+        return espalier::load_bits<pack_width<T>, scalar_of<bits_of<T>>>(p);
+    else
         return *p;
-    } else {
-        bits_of<T> r;
-#if ESPALIER_PACK_BYTES == 0
-        for (int i = 0; i < pack_width<T>; ++i)
-            r.v[i] = p[i];
-#else
-        using chunk = typename bits_of<T>::chunk;
-        typedef std::uint16_t half __attribute__((vector_size(bits_of<T>::lanes * 2)));
-        ESPALIER_PACK_UNROLL
-        for (int i = 0; i < bits_of<T>::chunks; ++i) {
-            half h;
-            std::memcpy(&h, p + i * bits_of<T>::lanes, sizeof h);
-            r.v[i] = __builtin_convertvector(h, chunk);
-        }
-#endif
-        return r;
-    }
 }
 
 /// Draws held at once: fits the first-level cache beside the data they decide about.

@@ -34,10 +34,7 @@ ESPALIER_FN void draw_tile(random_site const& site, rows const& batch, index_t f
     if constexpr (Op::scope == random_scope::element) {
         auto const blocks = static_cast<std::uint32_t>((column_count + 7) / 8);
         auto const block = static_cast<std::uint32_t>(first_column / 8);
-        if (batch.origin)
-            fill_bits(site, batch.origin + first_row, row_count, block, blocks, draws.value);
-        else
-            fill_bits(site, batch.first + static_cast<std::uint32_t>(first_row), row_count, block, blocks, draws.value);
+        fill_bits(site, batch.slice(first_row, row_count), block, blocks, draws.value);
     } else if constexpr (Op::scope == random_scope::row) {
         for (index_t r = 0; r < row_count; ++r)
             draws.value[r] = static_cast<std::uint16_t>(draw(site, batch.origin_of(first_row + r), 0)[0]);
