@@ -23,6 +23,18 @@ struct clock {
     std::uint64_t phase = 0;           ///< stage of a trainer procedure
     std::uint64_t updates = 0;         ///< updates of the parameter group that asks
     array_view<named_value const> values{};
+    bool standing = false; ///< weights are being prepared for this very step, not by the update before it
+
+    /// The step for which an update at this moment prepares the weights: the following one. A `runtime` value that is
+    /// set in between reaches such a preparation one update later.
+    constexpr clock next() const {
+        clock after = *this;
+        if (standing) return after;
+        ++after.step;
+        ++after.updates;
+        if (steps_per_epoch != 0) after.epoch = after.step / steps_per_epoch;
+        return after;
+    }
 };
 
 } // namespace espalier

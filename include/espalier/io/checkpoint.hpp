@@ -232,7 +232,7 @@ std::map<std::string, std::string> load_training(Training& training, std::filesy
                          moments.data() + m * network_type::size.parameters + t.offset);
     if (memory.size() > 0) plan.add(file, "loss.state", {memory.size()}, memory.data());
     clock now = training.time();
-    now.step = detail::metadata_number(file, "step");
+    now.step = now.updates = detail::metadata_number(file, "step");
     now.epoch = detail::metadata_number(file, "epoch");
     now.phase = detail::metadata_number(file, "phase");
     std::uint64_t const saved_seed = detail::metadata_number(file, "seed");

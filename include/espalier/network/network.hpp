@@ -106,7 +106,8 @@ public:
     /// Makes operand copies, masks and group norms agree with the weights. Call it after weights were set by hand.
     void refresh(clock const& now = {}) { refresh(values_, now); }
     /// The same for other parameters of this type: those of a teacher, say.
-    void refresh(parameters_type& values, clock const& now = {}) {
+    void refresh(parameters_type& values, clock now = {}) {
+        now.standing = true;
         auto context = run_.template make_context<mode::train>(seed_, 0);
         values.start_norms(run_.device());
         layer::update(context, no_step{}, layer::at(now), run_.memory(values), update_numbers{});

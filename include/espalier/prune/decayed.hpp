@@ -14,18 +14,23 @@
 
 namespace espalier::prune {
 
-/// Numbers and weight map of `decayed`.
+/// Numbers and weight map of `decayed`: the update of a step pulls back through the operands that the step has used and
+/// writes those of the following one.
 struct decayed_op {
-    double decay;
+    double decay; ///< factor of a pruned weight in this step's products
+    double next;  ///< and in the following step's
 
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = true;
 
-    template <class T, class Keep> ESPALIER_FN T pull(T g, T, Keep keep) const { return effective(g, keep); }
+    template <class T, class Keep> ESPALIER_FN T pull(T g, T, Keep keep) const { return scaled(g, keep, decay); }
     template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep keep) const {
+    template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep keep) const { return scaled(raw, keep, next); }
+
+private:
+    template <class T, class Keep> ESPALIER_FN static T scaled(T x, Keep keep, double factor) {
         using espalier::select;
-        return select(keep, raw, raw * T(static_cast<scalar_of<T>>(decay)));
+        return select(keep, x, x * T(static_cast<scalar_of<T>>(factor)));
     }
 };
 
@@ -41,12 +46,15 @@ template <schedule::number_or_schedule auto Decay> struct decayed {
                   "espalier: the decay of prune::decayed must lie in [0, 1]");
     static constexpr std::string_view name = "decayed";
     using op = decayed_op;
-    static op at(clock const& now) {
+    static op at(clock const& now) { return {factor(now), factor(now.next())}; }
+
+private:
+    static double factor(clock const& now) {
         double const decay = schedule::value_at(Decay, now);
         if (!(decay >= 0.0 && decay <= 1.0))
             throw data_error("prune decayed: its decay is " + std::to_string(decay) + " at step " +
                              std::to_string(now.step) + ", needed is a number in [0, 1]");
-        return {decay};
+        return decay;
     }
 };
 

@@ -294,7 +294,7 @@ private:
         if constexpr (needs_global_norm)
             device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
         update({rates_.data(), squared_norm_.data()});
-        ++clock_.step;
+        clock_.updates = ++clock_.step;
         return reference;
     }
 

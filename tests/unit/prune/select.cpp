@@ -239,6 +239,12 @@ TEST_CASE("a pruning policy is its four choices", "[prune]") {
     CHECK(fading::name == "magnitude 2:4 decayed");
     CHECK(prune::n_m<10, 16>::name == "10:16");
     CHECK(op_at<fading>(espalier::clock{.step = 4}).decay == Approx(0.6));
+    CHECK(op_at<fading>(espalier::clock{.step = 4}).next == Approx(0.5));
+    CHECK(op_at<fading>(espalier::clock{.step = 4, .standing = true}).next == Approx(0.6));
+    using by_epoch =
+        prune::decayed<schedule::linear{.from = 1.0, .to = 0.0, .steps = 4, .unit = schedule::time_unit::epoch}>;
+    CHECK(by_epoch::at(espalier::clock{.step = 9, .epoch = 1, .steps_per_epoch = 5}).decay == Approx(0.75));
+    CHECK(by_epoch::at(espalier::clock{.step = 9, .epoch = 1, .steps_per_epoch = 5}).next == Approx(0.5));
     CHECK(gradual::due(espalier::clock{.step = 150}));
     CHECK_FALSE(gradual::due(espalier::clock{.step = 151}));
     CHECK(pooled::due(espalier::clock{}));
@@ -280,11 +286,11 @@ TEST_CASE("mask rules differ in what is stored, what is read and what is learnt"
     CHECK(prune::straight_through::effective(3.0, true) == 3.0);
     STATIC_REQUIRE(prune::straight_through::uses_mask && prune::straight_through::needs_operand);
 
-    prune::decayed_op const half{0.5};
+    prune::decayed_op const half{0.5, 0.25};
     CHECK(half.pull(2.0, 5.0, false) == 1.0);
     CHECK(half.pull(2.0, 5.0, true) == 2.0);
     CHECK(half.store(3.0, false) == 3.0);
-    CHECK(half.effective(3.0, false) == 1.5);
+    CHECK(half.effective(3.0, false) == 0.75); // what the next step reads
     CHECK(half.effective(3.0, true) == 3.0);
     STATIC_REQUIRE(prune::decayed_op::uses_mask && prune::decayed_op::needs_operand);
 

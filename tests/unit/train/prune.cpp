@@ -120,16 +120,15 @@ TEST_CASE("prune: straight-through and decayed hide weights from the products on
         b = naive::zip(b, naive::column_sums(l.gradient), [](double v, double g) { return v - 0.5 * g; });
         CHECK(naive::distance(naive::tensor(through, "1.kernel"), w) < 1e-13);
         CHECK(mask_in(through, "1.kernel").values == mask.values);
-        // decayed: the factor is that of the step that wrote the operands; the gradient passes through it too
-        double const written = step < 2 ? 1.0 : step == 2 ? 1.0 - 2.0 / 8.0 : 1.0 - static_cast<double>(step - 1) / 8.0;
-        double const pulled = 1.0 - static_cast<double>(step) / 8.0;
+        // decayed: products and gradient see the factor of their own step
+        double const faded = step < 2 ? 1.0 : 1.0 - static_cast<double>(step) / 8.0;
         auto const factor = [&](double f) {
             return naive::map(decayed_mask, [=](double m) { return m > 0.0 ? 1.0 : f; });
         };
-        l = naive::cross_entropy(naive::affine(x, naive::times(u, factor(written)), c), labels);
+        l = naive::cross_entropy(naive::affine(x, naive::times(u, factor(faded)), c), labels);
         INFO("step " << step);
         CHECK(run_decayed.step(batch_of(x)).loss == Approx(l.loss).epsilon(1e-12));
-        auto const g = naive::times(naive::product(naive::transposed(x), l.gradient), factor(pulled));
+        auto const g = naive::times(naive::product(naive::transposed(x), l.gradient), factor(faded));
         u = naive::zip(u, g, [](double v, double d) { return v - 0.5 * d; });
         c = naive::zip(c, naive::column_sums(l.gradient), [](double v, double d) { return v - 0.5 * d; });
         CHECK(naive::distance(naive::tensor(decayed, "1.kernel"), u) < 1e-13);
