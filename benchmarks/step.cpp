@@ -14,6 +14,7 @@
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/product/direct.hpp>
+#include <espalier/product/eigen.hpp>
 #include <espalier/train/training.hpp>
 
 #include <Eigen/Core>

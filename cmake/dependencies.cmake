@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the public headers include: Eigen (products), zlib and nlohmann-json (readers, checkpoints, history). The package
-# configuration file finds the same three. Everything else is looked for where it is used.
-find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+# What the public headers include: zlib and nlohmann-json (readers, checkpoints, history). The package configuration file
+# finds the same two. Eigen and oneDNN are further products; our own tests need Eigen. Everything else is looked for where
+# it is used.
+if(ESPALIER_TESTS OR ESPALIER_BENCHMARKS)
+  find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+else()
+  find_package(Eigen3 3.4 QUIET NO_MODULE)
+endif()
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(nlohmann_json 3.10 REQUIRED)
@@ -17,5 +22,5 @@ endif()
 if(ESPALIER_ONEDNN_FOUND)
   message(STATUS "espalier: oneDNN products available (${ESPALIER_ONEDNN_LIBRARY})")
 else()
-  message(STATUS "espalier: no oneDNN; products use Eigen")
+  message(STATUS "espalier: no oneDNN")
 endif()

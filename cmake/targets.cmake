@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The public targets. espalier::headers carries include folders, the language level and the three libraries that public
-# headers include; no compiler flags.
+# The public targets. espalier::headers carries include folders, the language level and the libraries that public headers
+# include; no compiler flags. espalier::eigen adds Eigen, for product/eigen.hpp.
 include(GNUInstallDirs)
 
 add_library(espalier_headers INTERFACE)
@@ -11,8 +11,12 @@ target_include_directories(espalier_headers INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/kernels/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_link_libraries(espalier_headers INTERFACE Eigen3::Eigen Threads::Threads ZLIB::ZLIB
-                                                 nlohmann_json::nlohmann_json)
+target_link_libraries(espalier_headers INTERFACE Threads::Threads ZLIB::ZLIB nlohmann_json::nlohmann_json)
+if(TARGET Eigen3::Eigen)
+  add_library(espalier_eigen INTERFACE)
+  add_library(espalier::eigen ALIAS espalier_eigen)
+  target_link_libraries(espalier_eigen INTERFACE espalier_headers Eigen3::Eigen)
+endif()
 
 # espalier::kernels: the precompiled instantiations, when CUDA is on and there are any.
 if(ESPALIER_HAS_CUDA)
@@ -32,6 +36,9 @@ endif()
 # What our own executables link.
 add_library(espalier_program INTERFACE)
 target_link_libraries(espalier_program INTERFACE espalier_headers espalier_flags)
+if(TARGET espalier_eigen)
+  target_link_libraries(espalier_program INTERFACE espalier_eigen)
+endif()
 if(ESPALIER_ONEDNN_FOUND)
   target_link_libraries(espalier_program INTERFACE espalier::onednn)
 endif()

@@ -76,7 +76,7 @@ template <int In, int Out, class Rest> struct layer {
     Rest rest;
     void forward(memory const& m, esp::rows const& batch, esp::matrix_view<float const> x, index_t at) {
         esp::matrix_view<float> z{m.z + depth * 4096, x.rows, Out, Out};
-        esp::product::eigen::forward<float>(x, {m.values + at, In, Out, Out}, m.values + at + In * Out, z, m.space);
+        esp::product::direct::forward<float>(x, {m.values + at, In, Out, Out}, m.values + at + In * Out, z, m.space);
         esp::cpu::epilogue_forward<float>(op, z, z, esp::random_site{}, batch, {});
         rest.forward(m, batch, z, at + (In + 1) * Out);
     }
@@ -84,8 +84,8 @@ template <int In, int Out, class Rest> struct layer {
         esp::matrix_view<float> z{m.z + depth * 4096, x.rows, Out, Out};
         rest.backward(m, batch, z, z, at + (In + 1) * Out);
         esp::cpu::epilogue_backward<float>(op, z, z, z, m.gradients + at + In * Out, esp::random_site{}, batch, {});
-        esp::product::eigen::weight_gradient<float>(x, z, {m.gradients + at, In, Out, Out}, m.space);
-        esp::product::eigen::input_gradient<float>(z, {m.values + at, In, Out, Out}, dx, m.space);
+        esp::product::direct::weight_gradient<float>(x, z, {m.gradients + at, In, Out, Out}, m.space);
+        esp::product::direct::input_gradient<float>(z, {m.values + at, In, Out, Out}, dx, m.space);
     }
     template <class O> void update(memory const& m, O const& o, index_t at) {
         esp::update_segment<float> s;
@@ -123,8 +123,8 @@ def cost(text, flags, limit=600):
         source = os.path.join(folder, "stack.cpp")
         with open(source, "w") as f:
             f.write(text)
-        command = [os.environ.get("CXX", "g++"), "-std=c++20", *flags, "-I", os.path.join(root, "include"), "-isystem",
-                   "/usr/include/eigen3", "-w", "-c", source, "-o", os.path.join(folder, "stack.o")]
+        command = [os.environ.get("CXX", "g++"), "-std=c++20", *flags, "-I", os.path.join(root, "include"),
+                   "-w", "-c", source, "-o", os.path.join(folder, "stack.o")]
         read, write = os.pipe()
         child = os.fork()
         if child == 0:  # so that the resources are those of this compiler alone

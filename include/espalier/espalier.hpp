@@ -113,7 +113,6 @@
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/product/concept.hpp>
 #include <espalier/product/direct.hpp>
-#include <espalier/product/eigen.hpp>
 #include <espalier/prune/by_magnitude.hpp>
 #include <espalier/prune/concept.hpp>
 #include <espalier/prune/constant.hpp>

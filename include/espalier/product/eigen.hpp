@@ -78,7 +78,7 @@ template <class T> void fill_rows(matrix_view<T> m, T const* row) {
 
 } // namespace detail
 
-/// Products by Eigen (single-threaded, no allocation). The default on the CPU.
+/// Products by Eigen (single-threaded, no allocation). The bits of a row depend on how many rows are computed together.
 struct eigen {
     using axis = espalier::axis::product;
     static constexpr std::string_view name = "eigen";

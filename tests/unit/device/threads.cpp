@@ -11,7 +11,6 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/adam.hpp>
-#include <espalier/product/direct.hpp>
 #include <espalier/train/training.hpp>
 
 #include <atomic>
@@ -57,7 +56,7 @@ TEST_CASE("an exception in a part reaches the caller, and the team goes on") {
 TEST_CASE("training on one, two and three threads gives the same bits") {
     using stack = sequence<input<300>, dense<257, activation::gelu, dropout::bernoulli<0.3>>,
                            dense<129, activation::gelu>, dense<10>>;
-    using device_type = device::basic_cpu<product::direct>;
+    using device_type = device::cpu;
     index_t const n = 96;
     std::vector<float> x(static_cast<std::size_t>(n * 300));
     for (std::size_t i = 0; i < x.size(); ++i)

@@ -14,10 +14,9 @@
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/device/cpu/row_map.hpp>
 #include <espalier/device/cpu/thread_team.hpp>
-
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/product/concept.hpp>
-#include <espalier/product/eigen.hpp>
+#include <espalier/product/direct.hpp>
 
 #include <cmath>
 #include <cstddef>
@@ -32,9 +31,9 @@ namespace espalier::device {
 ///
 /// One thread unless the program asks for more: `std::make_unique<device::cpu>(2)` as third argument of a network. Then
 /// large products are cut into parts, if the bits of their elements do not depend on the cut (a product that says
-/// `cuts_freely`, such as product::direct); everything else stays on the calling thread. Results are bitwise equal for
+/// `cuts_freely`, as product::direct does); everything else stays on the calling thread. Results are bitwise equal for
 /// any number of threads.
-template <class Product = product::eigen> class basic_cpu {
+template <class Product = product::direct> class basic_cpu {
 public:
     static constexpr std::string_view name = "cpu";
     /// The program may read and write the device's memory.
