@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// host only. Everything that a program on the CPU uses, for the impatient. Libraries and kernels include what they name.
+// host only. Everything that a program on the CPU uses, for the impatient. Libraries and kernels include what they
+// name.
 #pragma once
 
 #include <espalier/activation/concept.hpp>
@@ -139,6 +140,7 @@
 #include <espalier/schedule/step.hpp>
 #include <espalier/schedule/validate.hpp>
 #include <espalier/schedule/warm_up.hpp>
+#include <espalier/schedule/within.hpp>
 #include <espalier/train/check_gradients.hpp>
 #include <espalier/train/device_batch.hpp>
 #include <espalier/train/fit.hpp>

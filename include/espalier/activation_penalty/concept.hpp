@@ -16,15 +16,10 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
 #include <espalier/core/epilogue.hpp>
-#include <espalier/core/error.hpp>
 #include <espalier/core/policy.hpp>
-#include <espalier/schedule/concept.hpp>
 
 #include <concepts>
-#include <string>
-#include <string_view>
 #include <type_traits>
 
 namespace espalier::activation_penalty {
@@ -72,26 +67,4 @@ concept output_penalty = policy_on<P, axis::activation_penalty> && std::is_trivi
 float > &&has_contribution<op_of<P>, double>&& has_finish<op_of<P>>&& has_gradient_of_scope<op_of<P>, float>&&
             has_gradient_of_scope<op_of<P>, double>;
 
-namespace detail {
-
-/// Whether `x` may be a coefficient as far as that is known while compiling: finite and not negative. A schedule that
-/// does not bound its values is checked when it gives them.
-template <schedule::number_or_schedule X> consteval bool is_coefficient(X const& x) {
-    if (schedule::problem(x)) return false;
-    schedule::bounds const range = schedule::range_of(x);
-    return !schedule::finite(range.low) || range.low >= 0.0;
-}
-
-/// The coefficient now. Throws data_error when a schedule gives a negative or non-finite one.
-template <schedule::number_or_schedule X>
-double coefficient_at(X const& x, clock const& now, std::string_view penalty_name) {
-    double const value = schedule::value_at(x, now);
-    if (!(value >= 0.0 && schedule::finite(value)))
-        throw data_error("activation penalty " + std::string(penalty_name) + ": its coefficient is " +
-                         std::to_string(value) + " at step " + std::to_string(now.step) +
-                         ", needed is a finite number of at least 0");
-    return value;
-}
-
-} // namespace detail
 } // namespace espalier::activation_penalty

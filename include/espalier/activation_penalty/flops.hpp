@@ -11,6 +11,7 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <string_view>
 
@@ -46,13 +47,16 @@ struct flops_op {
 /// c ((step + 1) / T)^2, is a product of two lines: product{.a = linear{.from = c / T, .to = c, .steps = T - 1},
 /// .b = linear{.from = 1.0 / T, .to = 1.0, .steps = T - 1}}.
 template <schedule::number_or_schedule auto Coefficient> struct flops {
-    static_assert(diagnostic::holds<detail::is_coefficient(Coefficient), diagnostic::from_policy<flops>,
-                                    diagnostic::given<Coefficient>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
+                                    diagnostic::from_policy<flops>, diagnostic::given<Coefficient>>,
                   "espalier: the coefficient of activation_penalty::flops must be finite and not negative");
     using axis = espalier::axis::activation_penalty;
     static constexpr std::string_view name = "flops";
     using op = flops_op;
-    static op at(clock const& now) { return op{detail::coefficient_at(Coefficient, now, name)}; }
+    static op at(clock const& now) {
+        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "activation penalty", name,
+                                         "coefficient")};
+    }
 };
 
 } // namespace espalier::activation_penalty

@@ -10,6 +10,7 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <string_view>
 
@@ -37,13 +38,16 @@ struct l1_op {
 /// Coefficient / N * sum_n sum_c |y_nc| over the N rows of the batch; the subgradient at 0 is 0. Coefficient: a number
 /// or a schedule, finite and not negative.
 template <schedule::number_or_schedule auto Coefficient> struct l1 {
-    static_assert(diagnostic::holds<detail::is_coefficient(Coefficient), diagnostic::from_policy<l1>,
-                                    diagnostic::given<Coefficient>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
+                                    diagnostic::from_policy<l1>, diagnostic::given<Coefficient>>,
                   "espalier: the coefficient of activation_penalty::l1 must be finite and not negative");
     using axis = espalier::axis::activation_penalty;
     static constexpr std::string_view name = "l1";
     using op = l1_op;
-    static op at(clock const& now) { return op{detail::coefficient_at(Coefficient, now, name)}; }
+    static op at(clock const& now) {
+        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "activation penalty", name,
+                                         "coefficient")};
+    }
 };
 
 } // namespace espalier::activation_penalty

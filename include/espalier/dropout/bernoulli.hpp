@@ -11,6 +11,7 @@
 #include <espalier/core/random.hpp>
 #include <espalier/dropout/concept.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <cstdint>
 #include <string_view>
@@ -36,14 +37,16 @@ struct bernoulli_op {
 /// that they realise, so that E[y] = x holds exactly. Rate: a number or a schedule with values in [0, 1). One below
 /// 2^-17 drops nothing, one above 1 - 2^-17 everything.
 template <schedule::number_or_schedule auto Rate> struct bernoulli {
-    static_assert(diagnostic::holds<detail::is_rate(Rate), diagnostic::from_policy<bernoulli>, diagnostic::given<Rate>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Rate, schedule::from_0_to_below_1),
+                                    diagnostic::from_policy<bernoulli>, diagnostic::given<Rate>>,
                   "espalier: the rate of dropout::bernoulli must lie in [0, 1)");
     using axis = espalier::axis::dropout;
     static constexpr std::string_view name = "bernoulli";
     static constexpr bool draws = true;
     using op = bernoulli_op;
     static op at(clock const& now) {
-        keep_threshold const keep = quantise(detail::rate_at(Rate, now, name));
+        keep_threshold const keep =
+            quantise(schedule::value_within(Rate, now, schedule::from_0_to_below_1, "dropout", name, "rate"));
         return op{keep.threshold, keep.scale};
     }
 };

@@ -14,16 +14,11 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
 #include <espalier/core/epilogue.hpp>
-#include <espalier/core/error.hpp>
 #include <espalier/core/policy.hpp>
-#include <espalier/schedule/concept.hpp>
 
 #include <concepts>
 #include <cstdint>
-#include <string>
-#include <string_view>
 #include <type_traits>
 
 namespace espalier::dropout {
@@ -57,24 +52,4 @@ concept random_field = policy_on<P, axis::dropout> && std::is_trivially_copyable
     has_scope<op_of<P>> &&
     (detail::draws_nothing<op_of<P>>() || (has_factor<op_of<P>, float> && has_factor<op_of<P>, double>));
 
-namespace detail {
-
-/// Whether `x` may be a rate as far as that is known while compiling: within [0, 1). A schedule that does not bound its
-/// values is checked when it gives them.
-template <schedule::number_or_schedule X> consteval bool is_rate(X const& x) {
-    if (schedule::problem(x)) return false;
-    schedule::bounds const range = schedule::range_of(x);
-    return (!schedule::finite(range.low) || range.low >= 0.0) && (!schedule::finite(range.high) || range.high < 1.0);
-}
-
-/// The rate now. Throws data_error when a schedule gives one outside [0, 1).
-template <schedule::number_or_schedule X> double rate_at(X const& x, clock const& now, std::string_view dropout_name) {
-    double const value = schedule::value_at(x, now);
-    if (!(value >= 0.0 && value < 1.0))
-        throw data_error("dropout " + std::string(dropout_name) + ": its rate is " + std::to_string(value) +
-                         " at step " + std::to_string(now.step) + ", needed is a number in [0, 1)");
-    return value;
-}
-
-} // namespace detail
 } // namespace espalier::dropout

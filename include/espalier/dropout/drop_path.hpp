@@ -11,6 +11,7 @@
 #include <espalier/core/random.hpp>
 #include <espalier/dropout/concept.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <cstdint>
 #include <string_view>
@@ -35,14 +36,16 @@ struct drop_path_op {
 /// division by p keeps E[y] = x, so that inference does nothing). Put it on the last layer of a residual branch. p is
 /// the probability that the 16-bit decision realises. Rate: a number or a schedule with values in [0, 1).
 template <schedule::number_or_schedule auto Rate> struct drop_path {
-    static_assert(diagnostic::holds<detail::is_rate(Rate), diagnostic::from_policy<drop_path>, diagnostic::given<Rate>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Rate, schedule::from_0_to_below_1),
+                                    diagnostic::from_policy<drop_path>, diagnostic::given<Rate>>,
                   "espalier: the rate of dropout::drop_path must lie in [0, 1)");
     using axis = espalier::axis::dropout;
     static constexpr std::string_view name = "drop_path";
     static constexpr bool draws = true;
     using op = drop_path_op;
     static op at(clock const& now) {
-        keep_threshold const keep = quantise(detail::rate_at(Rate, now, name));
+        keep_threshold const keep =
+            quantise(schedule::value_within(Rate, now, schedule::from_0_to_below_1, "dropout", name, "rate"));
         return op{keep.threshold, keep.scale};
     }
 };

@@ -9,6 +9,7 @@
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <string_view>
 
@@ -42,14 +43,16 @@ struct elastic_net_op {
 /// thresholding by rate L1, then division by 1 + rate L2 (Parikh and Boyd 2014, section 6.5.3). Both coefficients: a
 /// number or a schedule, finite and not negative.
 template <schedule::number_or_schedule auto L1, schedule::number_or_schedule auto L2> struct elastic_net {
-    static_assert(diagnostic::holds < detail::is_coefficient(L1) && detail::is_coefficient(L2),
+    static_assert(diagnostic::holds < schedule::stays_within(L1, schedule::not_negative) &&
+                      schedule::stays_within(L2, schedule::not_negative),
                   diagnostic::from_policy<elastic_net>, diagnostic::given<L1>, diagnostic::given < L2 >>,
                   "espalier: both coefficients of penalty::elastic_net must be finite and not negative");
     using axis = espalier::axis::penalty;
     static constexpr std::string_view name = "elastic_net";
     using op = elastic_net_op;
     static op at(clock const& now) {
-        return op{detail::coefficient_at(L1, now, name), detail::coefficient_at(L2, now, name)};
+        return op{schedule::value_within(L1, now, schedule::not_negative, "penalty", name, "coefficient"),
+                  schedule::value_within(L2, now, schedule::not_negative, "penalty", name, "coefficient")};
     }
 };
 

@@ -12,6 +12,7 @@
 #include <espalier/core/update.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <string_view>
 
@@ -48,14 +49,16 @@ template <group_scope Groups> struct group_lasso_op {
 /// schedule, finite and not negative.
 template <schedule::number_or_schedule auto Coefficient, over Over, short_name Group = short_name{}>
 struct group_lasso {
-    static_assert(diagnostic::holds<detail::is_coefficient(Coefficient), diagnostic::from_policy<group_lasso>,
-                                    diagnostic::given<Coefficient>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
+                                    diagnostic::from_policy<group_lasso>, diagnostic::given<Coefficient>>,
                   "espalier: the coefficient of penalty::group_lasso must be finite and not negative");
     using axis = espalier::axis::penalty;
     static constexpr std::string_view name = "group_lasso";
     static constexpr short_name group_name = Group;
     using op = group_lasso_op<Over == over::rows ? group_scope::rows : group_scope::columns>;
-    static op at(clock const& now) { return op{detail::coefficient_at(Coefficient, now, name)}; }
+    static op at(clock const& now) {
+        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "penalty", name, "coefficient")};
+    }
 };
 
 } // namespace espalier::penalty

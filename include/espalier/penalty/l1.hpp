@@ -9,6 +9,7 @@
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <string_view>
 
@@ -38,13 +39,15 @@ struct l1_op {
 /// `proximal<l1<c>>` weights become exactly 0, with the gradient they only come near it (Tibshirani 1996; Parikh and
 /// Boyd 2014, section 6.5.2). Coefficient: a number or a schedule, finite and not negative.
 template <schedule::number_or_schedule auto Coefficient> struct l1 {
-    static_assert(diagnostic::holds<detail::is_coefficient(Coefficient), diagnostic::from_policy<l1>,
-                                    diagnostic::given<Coefficient>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
+                                    diagnostic::from_policy<l1>, diagnostic::given<Coefficient>>,
                   "espalier: the coefficient of penalty::l1 must be finite and not negative");
     using axis = espalier::axis::penalty;
     static constexpr std::string_view name = "l1";
     using op = l1_op;
-    static op at(clock const& now) { return op{detail::coefficient_at(Coefficient, now, name)}; }
+    static op at(clock const& now) {
+        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "penalty", name, "coefficient")};
+    }
 };
 
 } // namespace espalier::penalty

@@ -9,6 +9,7 @@
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <string_view>
 
@@ -32,13 +33,15 @@ struct l2_op {
 /// `weight_decay` of SGD means. Libraries that leave out the half need twice the coefficient here. Prox: w / (1 + rate
 /// c). Coefficient: a number or a schedule, finite and not negative.
 template <schedule::number_or_schedule auto Coefficient> struct l2 {
-    static_assert(diagnostic::holds<detail::is_coefficient(Coefficient), diagnostic::from_policy<l2>,
-                                    diagnostic::given<Coefficient>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
+                                    diagnostic::from_policy<l2>, diagnostic::given<Coefficient>>,
                   "espalier: the coefficient of penalty::l2 must be finite and not negative");
     using axis = espalier::axis::penalty;
     static constexpr std::string_view name = "l2";
     using op = l2_op;
-    static op at(clock const& now) { return op{detail::coefficient_at(Coefficient, now, name)}; }
+    static op at(clock const& now) {
+        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "penalty", name, "coefficient")};
+    }
 };
 
 } // namespace espalier::penalty

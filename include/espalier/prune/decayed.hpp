@@ -4,12 +4,11 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
-#include <espalier/core/error.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
-#include <string>
 #include <string_view>
 
 namespace espalier::prune {
@@ -38,11 +37,7 @@ private:
 /// multiplied by the same factor, the derivative of the map (mask decay: Kao et al. 2022, "Training recipe for N:M
 /// structured sparsity with decaying pruning mask"). Decay: a number or a schedule with values in [0, 1].
 template <schedule::number_or_schedule auto Decay> struct decayed {
-    static constexpr bool in_range =
-        !schedule::problem(Decay) &&
-        (!schedule::finite(schedule::range_of(Decay).low) || schedule::range_of(Decay).low >= 0.0) &&
-        (!schedule::finite(schedule::range_of(Decay).high) || schedule::range_of(Decay).high <= 1.0);
-    static_assert(diagnostic::holds<in_range, diagnostic::given<Decay>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Decay, schedule::from_0_to_1), diagnostic::given<Decay>>,
                   "espalier: the decay of prune::decayed must lie in [0, 1]");
     static constexpr std::string_view name = "decayed";
     using op = decayed_op;
@@ -50,11 +45,7 @@ template <schedule::number_or_schedule auto Decay> struct decayed {
 
 private:
     static double factor(clock const& now) {
-        double const decay = schedule::value_at(Decay, now);
-        if (!(decay >= 0.0 && decay <= 1.0))
-            throw data_error("prune decayed: its decay is " + std::to_string(decay) + " at step " +
-                             std::to_string(now.step) + ", needed is a number in [0, 1]");
-        return decay;
+        return schedule::value_within(Decay, now, schedule::from_0_to_1, "prune", name, "decay");
     }
 };
 

@@ -5,16 +5,15 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
-#include <espalier/core/error.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/prune/concept.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 namespace espalier::prune {
@@ -37,12 +36,6 @@ template <class Criterion, class Selection, class Rule> consteval auto policy_te
 template <class Criterion, class Selection, class Rule>
 inline constexpr auto policy_name = policy_text<Criterion, Selection, Rule>();
 
-template <schedule::number_or_schedule X> consteval bool is_sparsity(X const& x) {
-    if (schedule::problem(x)) return false;
-    schedule::bounds const range = schedule::range_of(x);
-    return (!schedule::finite(range.low) || range.low >= 0.0) && (!schedule::finite(range.high) || range.high <= 1.0);
-}
-
 } // namespace detail
 
 /// Criterion: what a weight is worth (`by_magnitude`). Selection: among which weights it is compared (`per_layer`,
@@ -58,8 +51,9 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
                   "bool global` and, unless that is true, `select`");
     static_assert(mask_rule<Rule>, "espalier: the rule of prune::policy needs `name` and a weight map with "
                                    "`uses_mask = true`");
-    static_assert(diagnostic::holds<detail::is_sparsity(Schedule), diagnostic::given<Schedule>>,
-                  "espalier: the sparsity of a prune policy must lie in [0, 1]");
+    static_assert(
+        diagnostic::holds<schedule::stays_within(Schedule, schedule::from_0_to_1), diagnostic::given<Schedule>>,
+        "espalier: the sparsity of a prune policy must lie in [0, 1]");
     using axis = espalier::axis::prune;
     static constexpr std::string_view name{detail::policy_name<Criterion, Selection, Rule>.data(),
                                            detail::policy_name<Criterion, Selection, Rule>.size()};
@@ -90,10 +84,7 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
     /// own (`n_m`) that one, once the schedule's value is not 0. Throws data_error when a schedule gives one outside
     /// [0, 1].
     static double sparsity(clock const& now) {
-        double const share = schedule::value_at(Schedule, now);
-        if (!(share >= 0.0 && share <= 1.0))
-            throw data_error("prune " + std::string(name) + ": the sparsity is " + std::to_string(share) + " at step " +
-                             std::to_string(now.step) + ", needed is a number in [0, 1]");
+        double const share = schedule::value_within(Schedule, now, schedule::from_0_to_1, "prune", name, "sparsity");
         if constexpr (requires { Selection::sparsity; }) return share > 0.0 ? Selection::sparsity : 0.0;
         return share;
     }

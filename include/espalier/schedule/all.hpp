@@ -13,3 +13,4 @@
 #include <espalier/schedule/step.hpp>
 #include <espalier/schedule/validate.hpp>
 #include <espalier/schedule/warm_up.hpp>
+#include <espalier/schedule/within.hpp>

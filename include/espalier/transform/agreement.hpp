@@ -10,6 +10,7 @@
 #include <espalier/core/pack.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 #include <espalier/transform/concept.hpp>
 
 #include <string_view>
@@ -57,10 +58,10 @@ struct agreement_op {
 /// number, so gradients much smaller than it are kept with probability 1/2.
 template <schedule::number_or_schedule auto Strength, schedule::number_or_schedule auto Epsilon = 1e-8>
 struct agreement {
-    static_assert(diagnostic::holds<detail::stays_within(Strength, 0.0, 1.0), diagnostic::from_policy<agreement>,
-                                    diagnostic::given<Strength>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Strength, schedule::from_0_to_1),
+                                    diagnostic::from_policy<agreement>, diagnostic::given<Strength>>,
                   "espalier: the strength of transform::agreement must lie in [0, 1]");
-    static_assert(diagnostic::holds<detail::stays_within(Epsilon, 1e-30, 1.0), diagnostic::from_policy<agreement>,
+    static_assert(diagnostic::holds<schedule::stays_within(Epsilon, {1e-30, 1.0}), diagnostic::from_policy<agreement>,
                                     diagnostic::given<Epsilon>>,
                   "espalier: the epsilon of transform::agreement must lie in [1e-30, 1]");
     using axis = espalier::axis::transform;
@@ -68,8 +69,8 @@ struct agreement {
     static constexpr int stage = static_cast<int>(transform_stage::gate);
     using op = agreement_op;
     static op at(clock const& now) {
-        return op{detail::value_within(Strength, now, 0.0, 1.0, name, "strength"),
-                detail::value_within(Epsilon, now, 1e-30, 1.0, name, "epsilon")};
+        return op{schedule::value_within(Strength, now, schedule::from_0_to_1, "transform", name, "strength"),
+                  schedule::value_within(Epsilon, now, {1e-30, 1.0}, "transform", name, "epsilon")};
     }
 };
 

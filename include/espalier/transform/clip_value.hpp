@@ -9,6 +9,7 @@
 #include <espalier/core/pack.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 #include <espalier/transform/concept.hpp>
 
 #include <string_view>
@@ -28,7 +29,7 @@ struct clip_value_op {
 
 /// g <- max(-Maximum, min(Maximum, g)); a NaN stays one. Maximum: a number or a schedule, finite and not negative.
 template <schedule::number_or_schedule auto Maximum> struct clip_value {
-    static_assert(diagnostic::holds<detail::stays_within(Maximum, 0.0, detail::no_limit),
+    static_assert(diagnostic::holds<schedule::stays_within(Maximum, schedule::not_negative),
                                     diagnostic::from_policy<clip_value>, diagnostic::given<Maximum>>,
                   "espalier: the maximum of transform::clip_value must be finite and not negative");
     using axis = espalier::axis::transform;
@@ -36,7 +37,7 @@ template <schedule::number_or_schedule auto Maximum> struct clip_value {
     static constexpr int stage = static_cast<int>(transform_stage::clip);
     using op = clip_value_op;
     static op at(clock const& now) {
-        return op{detail::value_within(Maximum, now, 0.0, detail::no_limit, name, "maximum")};
+        return op{schedule::value_within(Maximum, now, schedule::not_negative, "transform", name, "maximum")};
     }
 };
 

@@ -23,17 +23,11 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/error.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/update.hpp>
-#include <espalier/schedule/concept.hpp>
 
 #include <concepts>
 #include <cstdint>
-#include <limits>
-#include <string>
-#include <string_view>
 #include <type_traits>
 
 namespace espalier::transform {
@@ -53,32 +47,4 @@ concept gradient_transform =
     policy_on<P, axis::transform> && has_stage<P> && std::is_trivially_copyable_v<op_of<P>> && has_apply < op_of<P>,
 float > &&has_apply<op_of<P>, double>;
 
-namespace detail {
-
-/// Whether `x` may take its values in [low, high] as far as that is known while compiling. A schedule that does not
-/// bound its values is checked when it gives them.
-template <schedule::number_or_schedule X> consteval bool stays_within(X const& x, double low, double high) {
-    if (schedule::problem(x)) return false;
-    schedule::bounds const range = schedule::range_of(x);
-    return (!schedule::finite(range.low) || range.low >= low) && (!schedule::finite(range.high) || range.high <= high);
-}
-
-/// Largest finite number.
-inline constexpr double no_limit = std::numeric_limits<double>::max();
-
-/// The value now. Throws data_error when a schedule gives one outside [low, high].
-template <schedule::number_or_schedule X>
-double value_within(X const& x, clock const& now, double low, double high, std::string_view transform_name,
-                    char const* number) {
-    double const value = schedule::value_at(x, now);
-    if (!(value >= low && value <= high)) {
-        std::string const upper = high == no_limit ? "" : " and at most " + std::to_string(high);
-        throw data_error("transform " + std::string(transform_name) + ": its " + number + " is " +
-                         std::to_string(value) + " at step " + std::to_string(now.step) +
-                         ", needed is a finite number of at least " + std::to_string(low) + upper);
-    }
-    return value;
-}
-
-} // namespace detail
 } // namespace espalier::transform

@@ -10,6 +10,7 @@
 #include <espalier/core/random.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
 #include <espalier/transform/concept.hpp>
 
 #include <cstdint>
@@ -35,15 +36,16 @@ struct gradient_dropout_op {
 /// by the quantised 1 / p, so the expected gradient is unchanged (as in Tseng et al. 2020, "Gradient dropout"). Dropped
 /// means a gradient of 0: moments of an optimizer still decay. Rate: a number or a schedule with values in [0, 1].
 template <schedule::number_or_schedule auto Rate> struct gradient_dropout {
-    static_assert(diagnostic::holds<detail::stays_within(Rate, 0.0, 1.0), diagnostic::from_policy<gradient_dropout>,
-                                    diagnostic::given<Rate>>,
+    static_assert(diagnostic::holds<schedule::stays_within(Rate, schedule::from_0_to_1),
+                                    diagnostic::from_policy<gradient_dropout>, diagnostic::given<Rate>>,
                   "espalier: the rate of transform::gradient_dropout must lie in [0, 1]");
     using axis = espalier::axis::transform;
     static constexpr std::string_view name = "gradient_dropout";
     static constexpr int stage = static_cast<int>(transform_stage::gate);
     using op = gradient_dropout_op;
     static op at(clock const& now) {
-        keep_threshold const keep = quantise(detail::value_within(Rate, now, 0.0, 1.0, name, "rate"));
+        keep_threshold const keep =
+            quantise(schedule::value_within(Rate, now, schedule::from_0_to_1, "transform", name, "rate"));
         return op{keep.threshold, keep.scale};
     }
 };

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Numbers of policies that must stay in a range: checked while compiling as far as they are known there, and again when
+// a schedule gives them.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/error.hpp>
+#include <espalier/schedule/concept.hpp>
+
+#include <limits>
+#include <string>
+#include <string_view>
+
+namespace espalier::schedule {
+
+/// Ranges that most numbers of policies have: coefficients, shares, and rates that must leave something.
+inline constexpr bounds not_negative{0.0, std::numeric_limits<double>::max()};
+inline constexpr bounds from_0_to_1{0.0, 1.0};
+inline constexpr bounds from_0_to_below_1{0.0, 1.0 - std::numeric_limits<double>::epsilon() / 2};
+
+/// Whether `x` takes its values in `allowed`, as far as that is known while compiling: a schedule that does not bound
+/// its values is checked by `value_within` when it gives them.
+template <number_or_schedule X> consteval bool stays_within(X const& x, bounds allowed) {
+    if (problem(x)) return false;
+    bounds const range = range_of(x);
+    return (!finite(range.low) || range.low >= allowed.low) && (!finite(range.high) || range.high <= allowed.high);
+}
+
+/// The value of `x` now. Throws data_error when it is outside `allowed`: "penalty l2: its coefficient is -1 at step 7,
+/// needed is ...", with `axis`, `policy` and `number` as the first three words.
+template <number_or_schedule X>
+double value_within(X const& x, clock const& now, bounds allowed, std::string_view axis, std::string_view policy,
+                    std::string_view number) {
+    double const value = value_at(x, now);
+    if (value >= allowed.low && value <= allowed.high) return value;
+    std::string needed = ", needed is a number of at least " + std::to_string(allowed.low);
+    if (allowed.high == from_0_to_below_1.high)
+        needed += " and below 1";
+    else if (allowed.high < std::numeric_limits<double>::max())
+        needed += " and at most " + std::to_string(allowed.high);
+    throw data_error(std::string(axis) + " " + std::string(policy) + ": its " + std::string(number) + " is " +
+                     std::to_string(value) + " at step " + std::to_string(now.step) + needed);
+}
+
+} // namespace espalier::schedule
