@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Explicit instantiations of the launch functions in instances.inc. A .cu of espalier::kernels defines them; a program
-// that links the library may include this header first and then compiles none of these kernels itself. Launch functions,
-// not kernels: since CUDA 13 the host half of a kernel template is local to the .cu that instantiates it.
+// that links the library may include this header first and then compiles none of these kernels itself. Launch
+// functions, not kernels: since CUDA 13 the host half of a kernel template is local to the .cu that instantiates it.
 #pragma once
 
 #include <espalier/activation/gelu.hpp>
@@ -57,6 +57,19 @@
         launch_target const&, kernels::numbers<kernels::top_k_gate_op<E, K>> const&, matrix_view<T const>,             \
         std::int32_t const*, master_of<T> const*, master_of<T> const*, matrix_view<T>);
 
+#define ESPALIER_INSTANCE_BATCH_NORM(prefix, T)                                                                        \
+    prefix template void launch_column_moments(launch_target const&, matrix_view<T const>, master_of<T>*,              \
+                                               master_of<T>*, index_t*, master_of<T>*);                                \
+    prefix template void launch_normalise(launch_target const&, matrix_view<T const>, master_of<T> const*,             \
+                                          master_of<T> const*, master_of<T> const*, master_of<T> const*, double,       \
+                                          matrix_view<T>);                                                             \
+    prefix template void launch_normal_sums(launch_target const&, matrix_view<T const>, matrix_view<T const>,          \
+                                            master_of<T> const*, master_of<T> const*, double, master_of<T>*,           \
+                                            master_of<T>*, master_of<T>*, master_of<T>*);                              \
+    prefix template void launch_normalise_backward(launch_target const&, matrix_view<T const>, matrix_view<T const>,   \
+                                                   master_of<T> const*, master_of<T> const*, master_of<T> const*,      \
+                                                   double, master_of<T> const*, matrix_view<T>);
+
 namespace espalier::cuda {
 
 using activation::gelu, activation::relu;
@@ -71,6 +84,7 @@ using penalty::l1_op, penalty::l2_op;
 #define SOFTMAX(...) ESPALIER_INSTANCE_SOFTMAX(extern, __VA_ARGS__)
 #define LOSS(...) ESPALIER_INSTANCE_LOSS(extern, __VA_ARGS__)
 #define GATE(...) ESPALIER_INSTANCE_GATE(extern, __VA_ARGS__)
+#define BATCH_NORM(...) ESPALIER_INSTANCE_BATCH_NORM(extern, __VA_ARGS__)
 #include "instances.inc"
 
 } // namespace espalier::cuda

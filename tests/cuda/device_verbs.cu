@@ -104,6 +104,17 @@ template <class T> void memory(device::cuda& device, matrix_view<T> a, matrix_vi
     device.sum_of_squares_to(sums, 1, static_cast<double*>(nullptr));
 }
 
+template <class T> void batch_norms(device::cuda& device, matrix_view<T> y, master_of<T>* w, index_t* counted) {
+    using W = master_of<T>;
+    matrix_view<T const> const x = y;
+    W const* const in = w;
+    device.scratch = {nullptr, device::cuda::moments_scratch<T>(32, 64)};
+    device.column_moments(x, w, w, counted);
+    device.normalise(x, in, in, in, in, 1e-5, y);
+    device.normalise_backward(x, x, in, in, in, 1e-5, true, w, w, y);
+    device.running_moments(in, in, index_t{1}, static_cast<index_t const*>(counted), 0.1, w);
+}
+
 } // namespace device_verbs
 
 void all_device_verbs(espalier::device::cuda& device) {
@@ -114,6 +125,7 @@ void all_device_verbs(espalier::device::cuda& device) {
         updates(device, update_segment<master_of<T>, T>{}, nullptr);
         rows_of<T>(device, m, nullptr, nullptr);
         memory<T>(device, m, m, nullptr);
+        batch_norms<T>(device, m, nullptr, nullptr);
     };
     each(static_cast<float*>(nullptr));
     each(static_cast<double*>(nullptr));

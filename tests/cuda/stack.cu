@@ -5,6 +5,7 @@
 #include <espalier/core/context.hpp>
 #include <espalier/device/cuda/cuda.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/sequence.hpp>
@@ -22,8 +23,11 @@ struct small_net
                      penalty::elastic_net<1e-5, 1e-4>>,
                dense<10>> {};
 
-template <class T> void step(device::cuda& device, layer_memory<T> const& memory, matrix_view<T> x, matrix_view<T> y) {
-    using layer = typename small_net::template bind<shape{}, type_list<>>;
+struct normalised : sequence<input<64>, dense<32, activation::relu>, batch_norm<>, dense<10>> {};
+
+template <class Stack, class T>
+void step(device::cuda& device, layer_memory<T> const& memory, matrix_view<T> x, matrix_view<T> y) {
+    using layer = typename Stack::template bind<shape{}, type_list<>>;
     context<device::cuda, T, mode::train> training{device};
     context<device::cuda, T, mode::evaluate> evaluation{device};
     auto const numbers = layer::at(espalier::clock{});
@@ -40,6 +44,10 @@ template <class T> void step(device::cuda& device, layer_memory<T> const& memory
 
 void train_on_cuda(espalier::device::cuda& device) {
     using namespace stack_compile;
-    step<float>(device, {}, {}, {});
-    step<bfloat16>(device, {}, {}, {});
+    auto const both = [&]<class Stack>(Stack const&) {
+        step<Stack, float>(device, {}, {}, {});
+        step<Stack, bfloat16>(device, {}, {}, {});
+    };
+    both(small_net{});
+    both(normalised{});
 }

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Properties of the shipped kernels that need no GPU, from what nvcc leaves behind.
 
-For every kernels/*.cu: no stack frame and no spills (ptxas), no local memory, 16-byte global accesses in epilogue and
-update, random-bit code exactly where an op draws, every line of kernels/instances.inc compiled, and the names that the
-host half registers equal to the names of the device half (nvcc can make them differ silently).
+For every kernels/*.cu: no stack frame and no spills (ptxas), no local memory, 16-byte global accesses in epilogue,
+update and batch normalisation, random-bit code exactly where an op draws, every line of kernels/instances.inc compiled,
+and the names that the host half registers equal to the names of the device half (nvcc can make them differ silently).
 Needs nvcc and a host compiler. Exit status 0: all hold.
 """
 import argparse
@@ -16,7 +16,8 @@ import sys
 import tempfile
 
 PHILOX = re.compile(r"-766435501|3528531795|0xD2511F53", re.I)  # its first multiplier, as PTX may spell it
-VECTOR = ("epilogue_forward_kernel", "epilogue_backward_kernel", "update_kernel")
+VECTOR = ("epilogue_forward_kernel", "epilogue_backward_kernel", "update_kernel", "moment_partials_kernel",
+          "normalise_kernel", "normal_sum_partials_kernel", "normalise_backward_kernel")
 
 
 def demangle(names):
@@ -67,7 +68,9 @@ def expected(instances):
     """How many kernels of each kind the list asks for."""
     kinds = {"EPILOGUE": ("epilogue_forward_kernel", "epilogue_backward_kernel"), "UPDATE": ("update_kernel",),
              "SOFTMAX": ("row_forward_kernel", "row_backward_kernel"), "LOSS": ("row_loss_kernel",),
-             "GATE": ("row_gate_forward_kernel", "row_gate_backward_kernel")}
+             "GATE": ("row_gate_forward_kernel", "row_gate_backward_kernel"),
+             "BATCH_NORM": ("moment_partials_kernel", "normalise_kernel", "normal_sum_partials_kernel",
+                            "normalise_backward_kernel")}
     wanted = {}
     for line in instances.splitlines():
         match = re.match(r"([A-Z]+)\(", line)

@@ -46,7 +46,9 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
         return f;
     }
     template <class T> static constexpr extent work() { return {}; }
-    template <class Device, class T> static std::size_t scratch(index_t) { return 0; }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        return Device::template moments_scratch<T>(capacity, width);
+    }
 
     template <class T> static layer_memory<T> shift_memory(layer_memory<T> const& m) {
         return m.child(scale::size(), {});
@@ -61,13 +63,10 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     template <class Context, class T>
     static void forward(Context& context, numbers const&, layer_memory<T> const& m, rows const&, matrix_view<T const> x,
                         matrix_view<T> y) {
-        static_assert(Context::device_type::host_memory,
-                      "espalier: batch_norm runs on the CPU only; use device::cpu, or take it out of the stack");
         master_of<T>* mean = m.state;
         if constexpr (Context::behaviour == mode::train) {
             mean = moments(m);
-            context.device.column_moments(x, mean, mean + width);
-            *counted(m) = x.rows;
+            context.device.column_moments(x, mean, mean + width, counted(m));
         }
         context.device.normalise(x, mean, mean + width, m.parameters, shift_memory(m).parameters, Options.epsilon, y);
     }
@@ -147,7 +146,7 @@ struct bind_batch_norm<In, Options, type_list<Inherited...>, Ps...> {
 /// y = scale (x - mean) / sqrt(variance + epsilon) + shift, per column (Ioffe and Szegedy 2015). Training uses the mean
 /// and variance of the batch, evaluation the running ones. Trained tensors: "scale" (role::scale, 1 at first) and
 /// "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased). `Ps`: penalties and transforms,
-/// bound to the roles with `on<>`. Three passes over x forward while training, two backward.
+/// bound to the roles with `on<>`. Three passes over x forward while training, two backward; on CUDA two and two.
 template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct batch_norm {
     static_assert(Options.momentum >= 0.0 && Options.momentum <= 1.0 && Options.epsilon > 0.0,
                   "espalier: batch_norm needs a momentum in [0, 1] and a positive epsilon");

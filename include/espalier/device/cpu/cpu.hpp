@@ -145,8 +145,14 @@ public:
             mask[i] = ~std::uint32_t{0};
     }
 
-    template <class T> void column_moments(matrix_view<T const> x, T* mean, T* variance) {
+    /// Bytes of scratch for column_moments and normalise_backward, and for the loss.
+    template <class T> static std::size_t moments_scratch(index_t, index_t) { return 0; }
+    static std::size_t loss_scratch(index_t) { return 0; }
+
+    /// Means and variances (divided by the number of rows) of the columns of x, and the number of rows to `counted`.
+    template <class T> void column_moments(matrix_view<T const> x, T* mean, T* variance, index_t* counted) {
         espalier::cpu::column_moments(x, mean, variance);
+        *counted = x.rows;
     }
     template <class T>
     void normalise(matrix_view<T const> x, T const* mean, T const* variance, T const* scale, T const* shift,

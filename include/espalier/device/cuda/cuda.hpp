@@ -122,7 +122,7 @@ public:
         using W = master_of<T>;
         namespace k = espalier::kernels;
         auto const octets = static_cast<std::size_t>(k::octets_of(columns));
-        auto const bytes = [](std::size_t count, std::size_t each) { return (count * each + 255) / 256 * 256; };
+        auto const bytes = [](std::size_t count, std::size_t each) { return piece(count * each); };
         auto const part = [&](index_t line_count, std::size_t sets) {
             auto const strips = static_cast<std::size_t>(k::strips_of(line_count).count);
             return bytes(sets * strips * octets * k::octet, sizeof(W)) + bytes(sets * strips * octets, sizeof(double));
@@ -133,8 +133,12 @@ public:
         need(part(batch_rows, most_sets));
         need(part(inner, most_sets) + bytes(static_cast<std::size_t>(inner) * octets, sizeof(W)));
         need(bytes(most_sets * static_cast<std::size_t>(k::update_chunks(inner * columns)), sizeof(double)));
-        need(bytes(static_cast<std::size_t>(batch_rows), sizeof(double)));
+        need(loss_scratch(batch_rows));
         return most;
+    }
+    /// Bytes of scratch that the loss of so many rows needs.
+    static std::size_t loss_scratch(index_t batch_rows) {
+        return piece(static_cast<std::size_t>(batch_rows) * sizeof(double));
     }
     static constexpr std::size_t most_sets = 8;
 
@@ -298,6 +302,57 @@ public:
                                            space.template take<double>(arguments.z.rows), errors_.data());
     }
 
+    // ---- batch normalisation (kernels/batch_norm.hpp)
+
+    /// Bytes of scratch that the next three verbs need, and the loss of a network without a product.
+    template <class T> static std::size_t moments_scratch(index_t batch_rows, index_t columns) {
+        namespace k = espalier::kernels;
+        std::size_t const numbers = sizeof(master_of<T>);
+        std::size_t const parts = piece(numbers * static_cast<std::size_t>(k::pair_partial_size(batch_rows, columns))) +
+                                  piece(numbers * static_cast<std::size_t>(2 * k::octets_of(columns) * k::octet));
+        std::size_t const loss = loss_scratch(batch_rows);
+        return parts > loss ? parts : loss;
+    }
+    /// Means and variances (divided by the number of rows) of the columns of x, and the number of rows to `counted`.
+    template <class T>
+    void column_moments(matrix_view<T const> x, master_of<T>* mean, master_of<T>* variance, index_t* counted) {
+        scratch_cursor space(scratch);
+        espalier::cuda::launch_column_moments(
+            target_, x, mean, variance, counted,
+            space.template take<master_of<T>>(espalier::kernels::pair_partial_size(x.rows, x.columns)));
+    }
+    template <class T>
+    void normalise(matrix_view<T const> x, master_of<T> const* mean, master_of<T> const* variance,
+                   master_of<T> const* scale, master_of<T> const* shift, double epsilon, matrix_view<T> y) {
+        espalier::cuda::launch_normalise(target_, x, mean, variance, scale, shift, epsilon, y);
+    }
+    template <class T>
+    void normalise_backward(matrix_view<T const> x, matrix_view<T const> dy, master_of<T> const* mean,
+                            master_of<T> const* variance, master_of<T> const* scale, double epsilon,
+                            bool through_statistics, master_of<T>* dscale, master_of<T>* dshift, matrix_view<T> dx) {
+        namespace k = espalier::kernels;
+        master_of<T>* sums = nullptr;
+        scratch_cursor space(scratch);
+        if (through_statistics || dscale || dshift) {
+            sums = space.template take<master_of<T>>(2 * k::octets_of(dy.columns) * k::octet);
+            espalier::cuda::launch_normal_sums(
+                target_, x, dy, mean, variance, epsilon, dscale, dshift, sums,
+                space.template take<master_of<T>>(k::pair_partial_size(dy.rows, dy.columns)));
+        }
+        if (dx.data)
+            espalier::cuda::launch_normalise_backward(target_, x, dy, mean, variance, scale, epsilon,
+                                                      through_statistics ? sums : nullptr, dx);
+    }
+    /// The running statistics of a step without errors.
+    template <class W>
+    void running_moments(W const* mean, W const* variance, index_t columns, index_t const* row_count, double momentum,
+                         W* running) {
+        espalier::cuda::launch_running_moments(target_, mean, variance, columns, row_count, momentum, running,
+                                               errors_.data());
+    }
+
+    // ---- gates
+
     /// Pairs of a gate (kernels/row_gate.hpp): most_pairs experts and weights a row.
     template <class Gate, class T>
     void row_gate_forward(Gate const& gate, matrix_view<T const> logits, std::int32_t* expert, master_of<T>* weight) {
@@ -362,12 +417,15 @@ public:
     espalier::kernels::site_numbers locate(random_site const& site) const { return {site, step_word()}; }
 
 private:
-    /// Deals out scratch in pieces of 256 bytes; throws before anything is launched.
+    /// Scratch is dealt out in pieces of 256 bytes.
+    static constexpr std::size_t piece(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+    /// Deals out scratch in pieces; throws before anything is launched.
     class scratch_cursor {
     public:
         explicit scratch_cursor(scratch_view all) : left_(all) {}
         template <class U> U* take(index_t count) {
-            std::size_t const bytes = (static_cast<std::size_t>(count) * sizeof(U) + 255) / 256 * 256;
+            std::size_t const bytes = piece(static_cast<std::size_t>(count) * sizeof(U));
             if (bytes > left_.size)
                 throw shape_error("device::cuda: a piece of " + std::to_string(bytes) + " bytes is needed, " +
                                   std::to_string(left_.size) +

@@ -12,6 +12,7 @@
 #include <espalier/device/cuda/check.hpp>
 #include <espalier/device/cuda/group.hpp>
 #include <espalier/kernels/access.hpp>
+#include <espalier/kernels/batch_norm.hpp>
 #include <espalier/kernels/epilogue.hpp>
 #include <espalier/kernels/group_value.hpp>
 #include <espalier/kernels/norms.hpp>
@@ -176,6 +177,48 @@ template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     column_square_partials_kernel(matrix_view<T const> m, master_of<T>* partial) {
     kernels::column_square_partials(block{}, m, partial);
+}
+
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    moment_partials_kernel(matrix_view<T const> x, master_of<T>* partial) {
+    kernels::moment_partials(block{}, x, partial);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    finish_moments_kernel(W const* partial, index_t row_count, index_t columns, W* mean, W* variance,
+                          index_t* counted) {
+    kernels::finish_moments(block{}, partial, row_count, columns, mean, variance, counted);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    normalise_kernel(matrix_view<T const> x, master_of<T> const* mean, master_of<T> const* variance,
+                     master_of<T> const* scale, master_of<T> const* shift, double epsilon, matrix_view<T> y) {
+    kernels::normalise(block{}, x, mean, variance, scale, shift, epsilon, y);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    normal_sum_partials_kernel(matrix_view<T const> x, matrix_view<T const> dy, master_of<T> const* mean,
+                               master_of<T> const* variance, double epsilon, master_of<T>* partial) {
+    kernels::normal_sum_partials(block{}, x, dy, mean, variance, epsilon, partial);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    finish_normal_sums_kernel(W const* partial, index_t row_count, index_t columns, W* sums, W* dscale, W* dshift) {
+    kernels::finish_normal_sums(block{}, partial, row_count, columns, sums, dscale, dshift);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    normalise_backward_kernel(matrix_view<T const> x, matrix_view<T const> dy, master_of<T> const* mean,
+                              master_of<T> const* variance, master_of<T> const* scale, double epsilon,
+                              master_of<T> const* sums, matrix_view<T> dx) {
+    kernels::normalise_backward(block{}, x, dy, mean, variance, scale, epsilon, sums, dx);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    running_moments_kernel(W const* mean, W const* variance, index_t columns, index_t const* row_count, double momentum,
+                           W* running, kernels::error_word const* error) {
+    kernels::running_moments(block{}, mean, variance, columns, row_count, momentum, running, error);
 }
 
 /// to = from + to or = from, element by element; a row of `from` stands for all when its stride is 0.
@@ -461,6 +504,64 @@ void launch_sum_of_squares(launch_target const& target, T const* x, index_t n, d
         check_launch("square_partials");
     }
     launch_add_sums(target, partial, 1, chunks, chunks, result, accumulate, nullptr);
+}
+
+/// `partial`: room for kernels::pair_partial_size(rows, columns) numbers; `counted` may be null.
+template <class T>
+void launch_column_moments(launch_target const& target, matrix_view<T const> x, master_of<T>* mean,
+                           master_of<T>* variance, index_t* counted, master_of<T>* partial) {
+    index_t const lanes = kernels::strips_of(x.rows).count * kernels::octets_of(x.columns);
+    if (lanes > 0) {
+        moment_partials_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(x, partial);
+        check_launch("moment_partials");
+    }
+    finish_moments_kernel<<<target.blocks(x.columns), block_threads, 0, target.stream>>>(
+        static_cast<master_of<T> const*>(partial), x.rows, x.columns, mean, variance, counted);
+    check_launch("finish_moments");
+}
+template <class T>
+void launch_normalise(launch_target const& target, matrix_view<T const> x, master_of<T> const* mean,
+                      master_of<T> const* variance, master_of<T> const* scale, master_of<T> const* shift,
+                      double epsilon, matrix_view<T> y) {
+    index_t const lanes = kernels::pass_strips_of(x.rows).count * kernels::octets_of(x.columns);
+    if (lanes == 0) return;
+    normalise_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(x, mean, variance, scale, shift,
+                                                                                epsilon, y);
+    check_launch("normalise");
+}
+/// The sums of dy and dy xhat to `sums` and, unless null, to dshift and dscale. `partial` as above; `sums`: room for
+/// 2 octets_of(columns) octet numbers.
+template <class T>
+void launch_normal_sums(launch_target const& target, matrix_view<T const> x, matrix_view<T const> dy,
+                        master_of<T> const* mean, master_of<T> const* variance, double epsilon, master_of<T>* dscale,
+                        master_of<T>* dshift, master_of<T>* sums, master_of<T>* partial) {
+    index_t const lanes = kernels::strips_of(dy.rows).count * kernels::octets_of(dy.columns);
+    if (lanes > 0) {
+        normal_sum_partials_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(x, dy, mean, variance,
+                                                                                              epsilon, partial);
+        check_launch("normal_sum_partials");
+    }
+    finish_normal_sums_kernel<<<target.blocks(dy.columns), block_threads, 0, target.stream>>>(
+        static_cast<master_of<T> const*>(partial), dy.rows, dy.columns, sums, dscale, dshift);
+    check_launch("finish_normal_sums");
+}
+/// `sums` null: the statistics do not depend on x.
+template <class T>
+void launch_normalise_backward(launch_target const& target, matrix_view<T const> x, matrix_view<T const> dy,
+                               master_of<T> const* mean, master_of<T> const* variance, master_of<T> const* scale,
+                               double epsilon, master_of<T> const* sums, matrix_view<T> dx) {
+    index_t const lanes = kernels::pass_strips_of(dy.rows).count * kernels::octets_of(dy.columns);
+    if (lanes == 0) return;
+    normalise_backward_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(x, dy, mean, variance, scale,
+                                                                                         epsilon, sums, dx);
+    check_launch("normalise_backward");
+}
+template <class W>
+void launch_running_moments(launch_target const& target, W const* mean, W const* variance, index_t columns,
+                            index_t const* row_count, double momentum, W* running, kernels::error_word const* error) {
+    running_moments_kernel<<<target.blocks(columns), block_threads, 0, target.stream>>>(
+        mean, variance, columns, row_count, momentum, running, error);
+    check_launch("running_moments");
 }
 
 template <bool Add, class From, class To>

@@ -32,23 +32,34 @@ ESPALIER_FN constexpr index_t partial_size(index_t rows, index_t columns) {
     return strips_of(rows).count * octets_of(columns) * octet;
 }
 
+/// Calls body(strip, k) for the strips in their order; k counts 0 ... 3 again and again, and is 0 for the last ones
+/// that make no four: which of four running sums a strip goes to, so that four loads are under way.
+template <class Body> ESPALIER_FN void for_strips(index_t count, Body const& body) {
+    index_t s = 0;
+    for (; s + 4 <= count; s += 4) {
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < 4; ++k)
+            body(s + k, k);
+    }
+    for (; s < count; ++s)
+        body(s, 0);
+}
+
+/// The sum of `count` partial sums, `stride` apart.
+template <class W> ESPALIER_FN W partial_total(W const* partial, index_t count, index_t stride) {
+    W sum[4] = {W(0), W(0), W(0), W(0)};
+    for_strips(count, [&](index_t s, int k) { sum[k] += partial[s * stride]; });
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
 /// out[c] = (or +=) the sum of column c of `count` partial rows, `stride` apart. Floor: count + 1 (2 when added)
-/// numbers a column. One thread a column; four running sums, so that four loads are under way.
+/// numbers a column. One thread a column.
 template <class Group, class W>
 ESPALIER_FN void add_partial_rows(Group const& group, W const* partial, index_t count, index_t stride, index_t columns,
                                   W* out, bool accumulate, error_word const* error = nullptr) {
     if (failed(error)) return;
     for (index_t c = grid_lane(group); c < columns; c += grid_lanes(group)) {
-        W sum[4] = {W(0), W(0), W(0), W(0)};
-        index_t s = 0;
-        for (; s + 4 <= count; s += 4) {
-            ESPALIER_KERNEL_UNROLL
-            for (int k = 0; k < 4; ++k)
-                sum[k] += partial[(s + k) * stride + c];
-        }
-        for (; s < count; ++s)
-            sum[0] += partial[s * stride + c];
-        W const total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        W const total = partial_total(partial + c, count, stride);
         out[c] = accumulate ? out[c] + total : total;
     }
 }
