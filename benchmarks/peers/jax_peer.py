@@ -66,6 +66,31 @@ def dropout(rows, columns):
     return {"rbg": make("rbg"), "threefry": make("threefry2x32"), "unsafe_rbg": make("unsafe_rbg")}
 
 
+# ---- gate: weights and experts of 4096 rows
+
+
+def top_k(experts, k):
+    def sorting(z):
+        value, expert = jax.lax.top_k(z, k)
+        return jax.nn.softmax(value, axis=-1), expert
+
+    def passes(z):  # k times the largest of what is left
+        columns = jnp.arange(experts, dtype=jnp.int32)
+        values, chosen = [], []
+        for _ in range(k):
+            chosen.append(jnp.argmax(z, axis=-1).astype(jnp.int32))
+            values.append(jnp.max(z, axis=-1))
+            z = jnp.where(columns == chosen[-1][:, None], -jnp.inf, z)
+        return jax.nn.softmax(jnp.stack(values, -1), axis=-1), jnp.stack(chosen, -1)
+
+    z = normal(4096, experts)
+    return {"lax.top_k": lambda: pure(sorting, z), "argmax passes": lambda: pure(passes, z)}
+
+
+def softmax(experts):
+    return {"jit": lambda: pure(lambda z: jax.nn.softmax(z, axis=-1), normal(4096, experts))}
+
+
 # ---- update
 
 
@@ -134,6 +159,12 @@ cases = {
     "product/512x512x512": {"jit": product(512, 512, 512)},
     "dropout/relu+dropout_128x512": dropout(128, 512),
     "dropout/relu+dropout_32768x512": dropout(32768, 512),
+    "gate/top_k_16_2": top_k(16, 2),
+    "gate/top_k_64_2": top_k(64, 2),
+    "gate/top_k_128_8": top_k(128, 8),
+    "gate/softmax_16": softmax(16),
+    "gate/softmax_64": softmax(64),
+    "gate/softmax_128": softmax(128),
     "update/adamw_20k": adamw(20 << 10),
     "update/adamw_4M": adamw(4 << 20),
     "update/adamw+l1+anchor+mask_4M": adamw(4 << 20, 1e-4, 1e-3, True),

@@ -53,6 +53,43 @@ def dropout(rows, columns):
     return {"eager": eager, "compiled": compiled}
 
 
+def gate(function, experts):
+    """Eager and compiled; the rows are 4096."""
+    z = torch.randn(4096, experts)
+
+    def eager():
+        return lambda: function(z)
+
+    def compiled():
+        f = torch.compile(function, dynamic=False)
+        return lambda: f(z)
+
+    return {"eager": eager, "compiled": compiled}
+
+
+def top_k(experts, k):
+    def sorting(z):
+        value, expert = torch.topk(z, k, dim=-1)
+        return torch.softmax(value, -1), expert
+
+    def passes(z):  # k times the largest of what is left
+        values, chosen = [], []
+        columns = torch.arange(experts)
+        for _ in range(k):
+            value, expert = torch.max(z, -1, keepdim=True)
+            values.append(value)
+            chosen.append(expert)
+            z = torch.where(columns == expert, -torch.inf, z)
+        return torch.softmax(torch.cat(values, -1), -1), torch.cat(chosen, -1)
+
+    first, second = gate(sorting, experts), gate(passes, experts)
+    return {"eager": first["eager"], "compiled": first["compiled"], "compiled maxima": second["compiled"]}
+
+
+def softmax(experts):
+    return gate(lambda z: torch.softmax(z, -1), experts)
+
+
 def adamw(n):
     def fused():
         p = torch.randn(n, requires_grad=True)
@@ -121,6 +158,12 @@ cases = {
     "product/512x512x512": product(512, 512, 512),
     "dropout/relu+dropout_128x512": dropout(128, 512),
     "dropout/relu+dropout_32768x512": dropout(32768, 512),
+    "gate/top_k_16_2": top_k(16, 2),
+    "gate/top_k_64_2": top_k(64, 2),
+    "gate/top_k_128_8": top_k(128, 8),
+    "gate/softmax_16": softmax(16),
+    "gate/softmax_64": softmax(64),
+    "gate/softmax_128": softmax(128),
     "update/adamw_20k": adamw(20 << 10),
     "update/adamw_4M": adamw(4 << 20),
     "update/adamw+l1+anchor+mask_4M": {"compiled": lambda: composed(4 << 20, 1e-4, 1e-3, True)},
