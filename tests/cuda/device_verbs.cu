@@ -98,6 +98,7 @@ template <class T> void memory(device::cuda& device, matrix_view<T> a, matrix_vi
     device.template product_forward<product::cublaslt_tf32>(x, from, static_cast<W const*>(nullptr), b);
     device.copy(from, b);
     device.add(from, b);
+    device.repeat(from.data, index_t{1}, 2, b.data);
     device.column_sums(from, sums);
     device.fill_mask(nullptr, 0);
     device.initialise([](matrix_view<W>, random_site const&) {}, matrix_view<W>{sums, 1, 1, 1}, random_site{});

@@ -2,12 +2,14 @@
 // A stack that trains on the CPU compiles to CUDA as it stands: forward, backward and update of its bound layer, in
 // float and with bf16 storage.
 #include <espalier/activation/relu.hpp>
+#include <espalier/activation_penalty/l1.hpp>
 #include <espalier/core/context.hpp>
 #include <espalier/device/cuda/cuda.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
+#include <espalier/layer/multi_sample.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/elastic_net.hpp>
@@ -24,6 +26,10 @@ struct small_net
                dense<10>> {};
 
 struct normalised : sequence<input<64>, dense<32, activation::relu>, batch_norm<>, dense<10>> {};
+
+struct sampled : sequence<input<64>, dense<32>,
+                          multi_sample<4, dense<16, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, dense<10>>> {
+};
 
 template <class Stack, class T>
 void step(device::cuda& device, layer_memory<T> const& memory, matrix_view<T> x, matrix_view<T> y) {
@@ -50,4 +56,5 @@ void train_on_cuda(espalier::device::cuda& device) {
     };
     both(small_net{});
     both(normalised{});
+    both(sampled{});
 }

@@ -32,12 +32,19 @@ template <int Samples, class Tail> struct bound_multi_sample {
     static constexpr index_t tail_parameters = Tail::template size<float>().parameters;
     static constexpr int tail_terms = Tail::template size<float>().terms;
 
-    template <class T> static constexpr extent own_work() {
-        return Samples > 1 ? row_block<T>(input.size()) + fixed_block<master_of<T>>(tail_parameters) : extent{};
-    }
+    // Work: one sample's input gradient, gradients and terms, which are added to those of the samples before.
+    template <class T> struct work_places {
+        static constexpr extent dinputs{};
+        static constexpr extent gradients = row_block<T>(input.size());
+        static constexpr extent terms = gradients + fixed_block<master_of<T>>(tail_parameters);
+        static constexpr extent total = terms + fixed_block<double>(tail_terms);
+    };
+    template <class T> static constexpr extent own_work() { return Samples > 1 ? work_places<T>::total : extent{}; }
     template <class T> static constexpr extent work() { return own_work<T>() + Tail::template work<T>(); }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        return Tail::template scratch<Device, T>(capacity);
+        std::size_t const tail = Tail::template scratch<Device, T>(capacity);
+        std::size_t const loss = Device::loss_scratch(Samples * capacity);
+        return tail > loss ? tail : loss;
     }
 
     template <class T> static layer_memory<T> sample_memory(layer_memory<T> const& m, int sample) {
@@ -50,26 +57,30 @@ template <int Samples, class Tail> struct bound_multi_sample {
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
         constexpr int count = Context::behaviour == mode::train ? Samples : 1;
-        double sums[tail_terms + 1] = {};
         for (int i = 0; i < count; ++i) {
             Context sample = context;
             sample.pass = context.pass + static_cast<std::uint32_t>(i);
-            Tail::forward(sample, n, sample_memory(m, i), batch, x, y.middle_rows(i * x.rows, x.rows));
-            if (m.terms)
-                for (int t = 0; t < tail_terms; ++t)
-                    sums[t] += m.terms[t];
+            layer_memory<T> s = sample_memory(m, i);
+            bool const adds_terms = i > 0 && tail_terms > 0 && m.terms;
+            if (adds_terms) {
+                // Not every tensor's terms are written by forward.
+                s.terms = m.template work_block<double>(work_places<T>::terms);
+                context.device.zero(s.terms, tail_terms);
+            }
+            Tail::forward(sample, n, s, batch, x, y.middle_rows(i * x.rows, x.rows));
+            if (adds_terms)
+                context.device.add(contiguous_view<double const>(s.terms, 1, tail_terms),
+                                   contiguous_view(m.terms, 1, tail_terms));
         }
-        if (m.terms)
-            for (int t = 0; t < tail_terms; ++t)
-                m.terms[t] = sums[t];
     }
 
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
         constexpr int count = Context::behaviour == mode::train ? Samples : 1;
-        matrix_view<T> const part{m.template work_block<T>({}), x.rows, input.size(), input.size()};
-        master_of<T>* const gradients = m.template work_block<master_of<T>>(row_block<T>(input.size()));
+        matrix_view<T> const part{m.template work_block<T>(work_places<T>::dinputs), x.rows, input.size(),
+                                  input.size()};
+        master_of<T>* const gradients = m.template work_block<master_of<T>>(work_places<T>::gradients);
         for (int i = 0; i < count; ++i) {
             Context sample = context;
             sample.pass = context.pass + static_cast<std::uint32_t>(i);

@@ -226,6 +226,11 @@ public:
         for (index_t r = 0; r < from.rows; ++r)
             std::memcpy(to.row(r), from.row(r), static_cast<std::size_t>(from.columns) * sizeof(T));
     }
+    /// `copies` times the n elements of `from`, one after the other.
+    template <class U> void repeat(U const* from, index_t n, int copies, U* to) {
+        for (int copy = 0; copy < copies && n > 0; ++copy)
+            std::memcpy(to + copy * n, from, static_cast<std::size_t>(n) * sizeof(U));
+    }
     /// to += from
     template <class T> void add(matrix_view<T const> from, matrix_view<T> to) {
         for (index_t r = 0; r < from.rows; ++r) {

@@ -393,6 +393,13 @@ public:
                                                 target_.stream),
                               "copy");
     }
+    /// `copies` times the n elements of `from`, one after the other.
+    template <class U> void repeat(U const* from, index_t n, int copies, U* to) {
+        for (int copy = 0; copy < copies && n > 0; ++copy)
+            espalier::cuda::check(cudaMemcpyAsync(to + copy * n, from, static_cast<std::size_t>(n) * sizeof(U),
+                                                  cudaMemcpyDeviceToDevice, target_.stream),
+                                  "repeat");
+    }
     /// to += from
     template <class T> void add(matrix_view<T const> from, matrix_view<T> to) {
         espalier::cuda::launch_combine<true>(target_, from, to);
