@@ -48,6 +48,7 @@
 #include <espalier/device/cpu/buffer.hpp>
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/device/cpu/dispatch.hpp>
+#include <espalier/device/cpu/embedding.hpp>
 #include <espalier/device/cpu/epilogue.hpp>
 #include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/device/cpu/row_gate.hpp>
@@ -60,8 +61,13 @@
 #include <espalier/dropout/concept.hpp>
 #include <espalier/dropout/drop_path.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/gate/comet.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/gate/dispatch.hpp>
+#include <espalier/gate/dselect_k.hpp>
+#include <espalier/gate/initial.hpp>
+#include <espalier/gate/smooth_step.hpp>
+#include <espalier/gate/soft_tree.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/initial/concept.hpp>
@@ -86,6 +92,7 @@
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/detail.hpp>
 #include <espalier/layer/elementwise.hpp>
+#include <espalier/layer/embedding.hpp>
 #include <espalier/layer/everywhere.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>

@@ -9,6 +9,7 @@
 #include <espalier/device/cpu/batch_norm.hpp>
 #include <espalier/device/cpu/buffer.hpp>
 #include <espalier/device/cpu/dispatch.hpp>
+#include <espalier/device/cpu/embedding.hpp>
 #include <espalier/device/cpu/epilogue.hpp>
 #include <espalier/device/cpu/row_gate.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
@@ -118,6 +119,17 @@ public:
     }
     template <class T> void zero(T* p, index_t n) {
         if (n > 0) std::memset(static_cast<void*>(p), 0, static_cast<std::size_t>(n) * sizeof(T));
+    }
+
+    /// Rows of tables, looked up by number, and the tables' gradient.
+    template <class T>
+    void embed(matrix_view<T const> ids, index_t const* sizes, T const* table, index_t width, matrix_view<T> y) {
+        espalier::cpu::embed(ids, sizes, table, width, y);
+    }
+    template <class T, class Wide>
+    void embed_backward(matrix_view<T const> ids, index_t const* sizes, matrix_view<T const> dy, index_t width,
+                        Wide* gradient) {
+        espalier::cpu::embed_backward(ids, sizes, dy, width, gradient);
     }
 
     /// The mean loss of the rows of z to `value`; its gradient and the samples' new state where those have memory.
