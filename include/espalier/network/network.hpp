@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace espalier {
@@ -23,15 +24,27 @@ public:
     using parameters_type = parameters<Stack, Device, T>;
 
     explicit executor(index_t capacity, std::unique_ptr<Device> device = std::make_unique<Device>())
-        : capacity_(round_up(std::max<index_t>(capacity, 1), row_granule)), device_(std::move(device)),
-          tape_(layer::template size<T>().tape.bytes(capacity_)), work_(layer::template work<T>().bytes(capacity_)),
-          scratch_(device_->threads() *
-                   round_up(static_cast<index_t>(layer::template scratch<Device, T>(capacity_)), 256)) {
+        : device_(std::move(device)) {
+        make_room(capacity);
+    }
+
+    /// Memory for batches of up to `capacity` rows instead, on the same device. The tape is lost.
+    void make_room(index_t capacity) {
+        capacity = round_up(std::max<index_t>(capacity, 1), row_granule);
+        buffer tape(layer::template size<T>().tape.bytes(capacity));
+        buffer work(layer::template work<T>().bytes(capacity));
+        buffer scratch(device_->threads() *
+                       round_up(static_cast<index_t>(layer::template scratch<Device, T>(capacity)), 256));
+        capacity_ = capacity;
+        tape_ = std::move(tape);
+        work_ = std::move(work);
+        scratch_ = std::move(scratch);
         device_->scratch = {scratch_.data(), static_cast<std::size_t>(scratch_.size())};
     }
 
     index_t capacity() const { return capacity_; }
     Device& device() { return *device_; }
+    Device const& device() const { return *device_; }
 
     /// The parameters' memory completed by this executor's.
     layer_memory<T> memory(parameters_type& p) {
@@ -47,11 +60,11 @@ public:
     }
 
 private:
-    index_t capacity_;
+    using buffer = typename Device::template buffer<std::byte>;
+
+    index_t capacity_ = 0;
     std::unique_ptr<Device> device_; // a context and layers hold references to it
-    typename Device::template buffer<std::byte> tape_;
-    typename Device::template buffer<std::byte> work_;
-    typename Device::template buffer<std::byte> scratch_;
+    buffer tape_, work_, scratch_;
 };
 
 /// A stack with parameters on a device. `T` is the type of activations and products.
@@ -76,7 +89,8 @@ public:
         : seed_(s), run_(capacity, std::move(device)) {
         initialise();
     }
-    network(network const& other) : seed_(other.seed_), values_(other.values_), run_(other.run_.capacity()) {}
+    network(network const& other)
+        : seed_(other.seed_), values_(other.values_), run_(other.run_.capacity(), device_like(other.run_.device())) {}
     network(network&&) noexcept = default;
     network& operator=(network other) noexcept {
         seed_ = other.seed_;
@@ -93,7 +107,7 @@ public:
 
     /// Room for larger batches. Allocates; does nothing when there is room already.
     void reserve(index_t rows_wanted) {
-        if (rows_wanted > run_.capacity()) run_ = executor_type(rows_wanted);
+        if (rows_wanted > run_.capacity()) run_.make_room(rows_wanted);
     }
 
     /// Draws all weights anew.
@@ -176,6 +190,12 @@ public:
     }
 
 private:
+    static std::unique_ptr<Device> device_like(Device const& other) {
+        if constexpr (std::is_constructible_v<Device, int>)
+            return std::make_unique<Device>(other.threads());
+        else
+            return std::make_unique<Device>();
+    }
     template <mode Mode>
     void traverse(parameters_type& values, typename layer::numbers const& numbers, rows const& batch,
                   matrix_view<T const> x, matrix_view<T> y, std::uint64_t step, std::uint32_t pass, double* terms) {

@@ -85,3 +85,16 @@ TEST_CASE("training on one, two and three threads gives the same bits") {
     }
     CHECK(first.size() > 100000);
 }
+
+TEST_CASE("a network keeps its threads when it grows or is copied") {
+    using stack = sequence<input<3>, dense<2>>;
+    network<stack, device::cpu, float> net(seed{5}, 8, std::make_unique<device::cpu>(2));
+    net.reserve(1000);
+    CHECK(net.capacity() >= 1000);
+    CHECK(net.runner().device().threads() == 2);
+    auto copy = net;
+    CHECK(copy.runner().device().threads() == 2);
+    CHECK(copy.capacity() == net.capacity());
+    net = copy;
+    CHECK(net.runner().device().threads() == 2);
+}
