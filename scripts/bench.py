@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs benchmark programs and peers in turns and puts the results together; called by scripts/bench.sh.
 
-A row is {"family", "case", "ns", "hand_ns", "floor_ns", "peer", "peer_ns"}: CPU time of our code, of the same work written
-by hand, of what the machine's roofs allow, and of one peer; null where a column does not apply. Medians over all rounds.
+A row is {"family", "case", "ns", "hand_ns", "floor_ns", "peer", "peer_ns", "peer_form", "peer_forms"}: CPU time of our
+code, of the same work written by hand, of what the machine's roofs allow, and of one peer in its fastest form (all forms:
+{FORM: ns}); null where a column does not apply. Medians over all rounds.
 """
 
 import argparse
@@ -96,7 +97,8 @@ def ratio(a, b):
 def table(rows):
     head = ("family/case", "ours", "hand/ours", "floor/ours", "peer", "peer/ours")
     lines = [(f"{r['family']}/{r['case']}", short(r["ns"]), ratio(r["hand_ns"], r["ns"]), ratio(r["floor_ns"], r["ns"]),
-              (f"{r['peer']} {short(r['peer_ns'])}" if r["peer"] else "-"), ratio(r["peer_ns"], r["ns"])) for r in rows]
+              (f"{r['peer']} ({r['peer_form']}) {short(r['peer_ns'])}" if r["peer"] else "-"),
+              ratio(r["peer_ns"], r["ns"])) for r in rows]
     width = [max(len(l[i]) for l in [head, *lines]) for i in range(len(head))]
     for line in [head, *lines]:
         print("  ".join(cell.ljust(w) if i in (0, 4) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, width))))
@@ -108,6 +110,7 @@ def main():
     parser.add_argument("--peers", help="the Python of an environment with PyTorch and JAX")
     parser.add_argument("--json")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--depth", type=int, action="append", help="family compile: only stacks of this depth")
     parser.add_argument("families", nargs="+")
     given = parser.parse_args()
 
@@ -131,7 +134,7 @@ def main():
                 print(f"{script}: {error}; left out")
 
     times, floors, roofs = collections.defaultdict(list), collections.defaultdict(list), collections.defaultdict(list)
-    others, broken = collections.defaultdict(list), set()
+    others, broken = collections.defaultdict(lambda: collections.defaultdict(list)), set()
     try:
         for round_number in range(given.rounds):
             for path, families in programs.items():
@@ -149,11 +152,12 @@ def main():
                         if case.split("/")[0] not in families or (peer.name, case) in broken:
                             continue
                         answer = peer.measure(case)
-                        if "error" in answer:
-                            print(f"{peer.name} {case}: {answer['error']}")
+                        for form, text in answer["failed"].items():
+                            print(f"{peer.name} {case}, {form}: {text}")
+                        for form, ns in answer["forms"].items():
+                            others[peer.name, case][form].append(ns)
+                        if not answer["forms"]:
                             broken.add((peer.name, case))
-                        else:
-                            others[peer.name, case].append(answer["ns"])
     finally:
         for peer in peers:
             peer.close()
@@ -167,8 +171,13 @@ def main():
         key = f"{family}/{case}"
         row = {"family": family, "case": case, "ns": median(times[name]), "hand_ns": median(times.get(key + "/hand")),
                "floor_ns": median(floors.get(name)), "peer": None, "peer_ns": None}
-        found = [(p.name, median(others.get((p.name, key)))) for p in peers if others.get((p.name, key))]
-        rows += [{**row, "peer": n, "peer_ns": ns} for n, ns in found] or [row]
+        found = []
+        for peer in peers:
+            forms = {form: median(values) for form, values in others.get((peer.name, key), {}).items()}
+            if forms:
+                form = min(forms, key=forms.get)
+                found.append({**row, "peer": peer.name, "peer_ns": forms[form], "peer_form": form, "peer_forms": forms})
+        rows += found or [row]
     order = {f: i for i, f in enumerate(given.families)}
     rows.sort(key=lambda r: (order[r["family"]], r["case"], r["peer"] or ""))
 
@@ -176,7 +185,7 @@ def main():
         sys.path.insert(0, os.path.join(root, "benchmarks", "compile"))
         import compile as compile_family  # benchmarks/compile/compile.py
 
-        rows += compile_family.measure(given.build)
+        rows += compile_family.measure(given.build, which=given.depth or compile_family.depths)
 
     table(rows)
     best = {key: max(values) for key, values in roofs.items()}

@@ -3,13 +3,14 @@
 # Builds the benchmarks and runs them: our code, the same work written by hand, the floor that this machine's roofs
 # allow, and on request the same work by PyTorch and JAX, all in turns in one run.
 #
-#   scripts/bench.sh [--peers] [--json FILE] [--rounds N] [FAMILY...]
+#   scripts/bench.sh [--peers] [--json FILE] [--rounds N] [--depth N]... [FAMILY...]
 #
 #   --peers      also runs PyTorch and JAX, from a virtual environment that is made in build/peers (a download of about
-#                300 MB; where only PyPI can be reached its PyTorch brings the CUDA libraries, several GB). An
-#                environment that exists already is taken from ESPALIER_PEERS=FOLDER instead.
+#                300 MB; 650 MB where only PyPI can be reached, see benchmarks/peers/cpu_torch.py). An environment that
+#                exists already is taken from ESPALIER_PEERS=FOLDER instead.
 #   --json FILE  writes the rows, the roofs and the machine to FILE
 #   --rounds N   how often everything takes its turn (default 3)
+#   --depth N    the family compile takes stacks of this depth only (all of them take a quarter of an hour)
 #   FAMILY       epilogue dropout update product step gate compile; without any, all that there are
 #
 # One thread, CPU time of the process. A machine that does other things at the same time disturbs what depends on memory
@@ -22,6 +23,7 @@ peers=no
 json=
 rounds=3
 families=()
+depths=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --peers) peers=yes ;;
@@ -35,8 +37,13 @@ while [[ $# -gt 0 ]]; do
       rounds=$2
       shift
       ;;
+    --depth)
+      [[ $# -gt 1 ]] || stop "--depth needs a number"
+      depths+=(--depth "$2")
+      shift
+      ;;
     -h | --help)
-      sed -n '3,18s/^# \{0,1\}//p' "$0"
+      sed -n '3,19s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     epilogue | dropout | update | product | step | gate | compile) families+=("$1") ;;
@@ -62,20 +69,25 @@ if [[ ${#targets[@]} -gt 0 ]]; then
   build release "${targets[@]}"
 fi
 
-arguments=(--build "$root/build/release" --rounds "$rounds")
+arguments=(--build "$root/build/release" --rounds "$rounds" "${depths[@]+"${depths[@]}"}")
 if [[ -n $json ]]; then arguments+=(--json "$json"); fi
 
 if [[ $peers == yes ]]; then
   venv=${ESPALIER_PEERS:-$root/build/peers}
   if [[ ! -x $venv/bin/python ]]; then
     if [[ -n ${ESPALIER_PEERS-} ]]; then stop "ESPALIER_PEERS=$ESPALIER_PEERS is no virtual environment"; fi
-    install_missing python3-venv
+    python3 -c 'import ensurepip' 2>/dev/null || install_missing python3-venv
+    # torch.compile compiles a C++ extension of this Python.
+    python3 -c 'import os, sysconfig as s; assert os.path.exists(s.get_path("include") + "/Python.h")' 2>/dev/null ||
+      install_missing python3-dev
     say "Making a virtual environment with PyTorch and JAX in build/peers"
-    python3 -m venv "$venv.new"
-    "$venv.new/bin/pip" install --quiet jax numpy || stop "JAX could not be installed into build/peers"
-    "$venv.new/bin/pip" install --quiet torch --index-url https://download.pytorch.org/whl/cpu || {
-      say "PyTorch's own package index cannot be reached; taking the larger package from PyPI"
-      "$venv.new/bin/pip" install --quiet torch || stop "PyTorch could not be installed into build/peers"
+    python3 -m venv --clear "$venv.new" || stop "python3 could not make a virtual environment"
+    "$venv.new/bin/pip" install --quiet --disable-pip-version-check jax numpy ||
+      stop "JAX could not be installed into build/peers"
+    "$venv.new/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 20 torch \
+      --index-url https://download.pytorch.org/whl/cpu >"$root/build/peers.log" 2>&1 || {
+      say "PyTorch's own package index cannot be reached; taking the package from PyPI without CUDA's libraries"
+      "$venv.new/bin/python" "$root/benchmarks/peers/cpu_torch.py" || stop "PyTorch could not be installed into build/peers"
     }
     # A virtual environment cannot be moved, but ours is only started by its path.
     mv "$venv.new" "$venv"

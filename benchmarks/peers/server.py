@@ -2,7 +2,7 @@
 """What the peers share: a process that holds compiled cases and times one of them whenever a line on standard input
 names it, so that a driver can alternate it with other programs.
 
-In:  CASE                 Out: {"case": CASE, "peer": NAME, "ns": median, "min_ns": least} or {"case": CASE, "error": TEXT}
+In:  CASE                 Out: {"case": CASE, "peer": NAME, "forms": {FORM: median ns}, "failed": {FORM: TEXT}}
 In:  end of file          the process ends
 The first line out is {"peer": NAME, "version": TEXT, "cases": [...]}.
 Times are CPU time of the process, which is held to one core: JAX computes in a thread of its own.
@@ -14,7 +14,7 @@ import time
 
 
 def measure(call, seconds=0.4):
-    """Median and least ns of one call: batches of calls long enough for the clock."""
+    """Median ns of one call: batches of calls long enough for the clock."""
     call()
     call()
     start = time.process_time()
@@ -31,26 +31,27 @@ def measure(call, seconds=0.4):
         if len(times) >= 400:
             break
     times.sort()
-    return 1e9 * times[len(times) // 2], 1e9 * times[0]
+    return 1e9 * times[len(times) // 2]
 
 
 def serve(name, version, variants):
-    """variants: {"family/case": {"variant": function that makes the call, or the call's maker}}; the fastest variant of
-    a case is what counts, so a peer is never represented by its weaker form."""
+    """variants: {"family/case": {form: function that makes the call}}; the fastest form of a case is what counts, so a
+    peer is never represented by a weaker one."""
     print(json.dumps({"peer": name, "version": version, "cases": sorted(variants)}), flush=True)
     calls = {}
     for line in sys.stdin:
         case = line.strip()
         if not case:
             continue
-        try:
-            if case not in calls:
-                calls[case] = {variant: make() for variant, make in variants[case].items()}
-            best = None
-            for variant, call in calls[case].items():
-                median, least = measure(call)
-                if best is None or median < best[0]:
-                    best = (median, least, variant)
-            print(json.dumps({"case": case, "peer": name, "variant": best[2], "ns": best[0], "min_ns": best[1]}), flush=True)
-        except Exception as error:  # a peer that cannot do a case says so and goes on with the others
-            print(json.dumps({"case": case, "peer": name, "error": repr(error)[:300]}), flush=True)
+        failed = {}
+        if case not in calls:
+            calls[case] = {}
+            for form, make in variants[case].items():
+                try:
+                    call = make()
+                    call()
+                    calls[case][form] = call
+                except Exception as error:  # a form that cannot do a case says so, and the others go on
+                    failed[form] = repr(error)[:300]
+        times = {form: measure(call) for form, call in calls[case].items()}
+        print(json.dumps({"case": case, "peer": name, "forms": times, "failed": failed}), flush=True)
