@@ -7,7 +7,7 @@ script=$(basename -- "$0")
 
 # What the build, the tests and the demo need, all from Debian 12.
 packages=(cmake ninja-build g++ libeigen3-dev libboost-dev libboost-context-dev catch2 libbenchmark-dev
-  nlohmann-json3-dev libcli11-dev libfmt-dev zlib1g-dev libdnnl-dev graphviz python3 pkg-config)
+  nlohmann-json3-dev libcli11-dev libfmt-dev zlib1g-dev libdnnl-dev graphviz python3 python3-numpy pkg-config)
 
 say() { printf '\n== %s\n' "$*"; }
 stop() {
