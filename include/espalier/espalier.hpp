@@ -101,6 +101,8 @@
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/binary_cross_entropy.hpp>
+#include <espalier/loss/by_column.hpp>
+#include <espalier/loss/column.hpp>
 #include <espalier/loss/concept.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/early_learning.hpp>

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <espalier/loss/binary_cross_entropy.hpp>
+#include <espalier/loss/by_column.hpp>
+#include <espalier/loss/column.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <espalier/core/macros.hpp>
-#include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/loss/column.hpp>
 #include <espalier/loss/concept.hpp>
 
 #include <string_view>
@@ -22,15 +22,13 @@ struct binary_cross_entropy {
     ESPALIER_FN T evaluate(Group const& group, row<Group, T, N> const& z, row_target<Group, T, N> const& target,
                            row<Group, T, N>* dz, row<Group, T, N>*) const {
         using S = scalar_of<T>;
-        T const none(S(0)), one(S(1)), per_column(static_cast<S>(1.0 / N));
+        T const none(S(0)), per_column(static_cast<S>(1.0 / N));
         T sum = none;
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < z.local; ++i) {
-            T const x = z.v[i], t = target.dense->v[i], e = exp(-abs(x));
-            // max(z, 0) - t z without cancellation: z (1 - t) or -z t
-            T const linear = select(x > none, x * (one - t), -x * t);
-            sum += z.inside(group, i, linear + log1p(e), none);
-            if (dz) dz->v[i] = (select(x > none, one, e) / (one + e) - t) * per_column; // sigmoid from the same e
+            value_and_slope<T> const x = column::binary::of(z.v[i], target.dense->v[i]);
+            sum += z.inside(group, i, x.value, none);
+            if (dz) dz->v[i] = x.slope * per_column;
         }
         return group.reduce_add(sum) * per_column;
     }

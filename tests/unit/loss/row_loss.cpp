@@ -208,6 +208,30 @@ TEST_CASE("loss: element losses against formulas by hand", "[loss]") {
     CHECK(one.run(loss::binary_cross_entropy{}).value == Approx(std::log(2.0)).epsilon(1e-14));
 }
 
+TEST_CASE("loss: a loss for every column", "[loss]") {
+    auto const two = loss::columns(loss::column::binary{}, loss::column::squared{.weight = 0.3});
+    static_assert(std::is_trivially_copyable_v<decltype(two)>);
+    problem<double, 2> p(19);
+    float const missing = std::numeric_limits<float>::quiet_NaN();
+    for (int r = 0; r < 19; r += 3)
+        p.dense[2 * r + 1] = missing;
+    p.dense[2 * 4] = missing;
+    double expected = 0.0;
+    for (int r = 0; r < 19; ++r) {
+        double const z = p.z[2 * r], t = p.dense[2 * r], d = p.z[2 * r + 1] - p.dense[2 * r + 1];
+        if (t == t) expected += (std::log1p(std::exp(z)) - t * z) / 19.0;
+        if (d == d) expected += 0.3 * d * d / 19.0;
+    }
+    CHECK(p.run(two).value == Approx(expected).epsilon(1e-13));
+    for (int r = 0; r < 19; ++r) {
+        CHECK((p.dz[2 * r + 1] == 0.0) == (r % 3 == 0));
+        CHECK((p.dz[2 * r] == 0.0) == (r == 4));
+    }
+    check_gradient(two, p);
+    CHECK(loss::problem(loss::columns(loss::column::squared{.weight = -1.0})) != nullptr);
+    CHECK(loss::problem(two) == nullptr);
+}
+
 TEST_CASE("loss: gradients are derivatives", "[loss]") {
     for (bool const mixed : {false, true}) {
         problem<double, 5> p(11, mixed ? 3 : 4);
