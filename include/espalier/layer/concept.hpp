@@ -37,6 +37,10 @@
 //         static void update(Context&, Optimizer const&, numbers const&, layer_memory<T> const&, update_numbers
 //         const&); template <class Context, class T> static void initialise(Context&, layer_memory<T> const&); static
 //         void describe(layer_report&, std::string const& path);
+//
+//         // Optional, for layers that come in many widths: the same functions as members of an object that knows its
+//         // extents. Layers whose `body` has the same type share them, so a deep stack compiles each of them once.
+//         static consteval kind body();
 //     };
 #pragma once
 
@@ -167,4 +171,16 @@ template <shape In, shape Out> struct invalid_layer {
     static void describe(layer_report&, std::string const&) {}
 };
 
+namespace detail {
+
+/// What a combinator calls a layer's functions on. A layer whose functions depend on its extents as values gives an
+/// object of a type that all such layers share, `body()`; for any other layer it is the layer itself.
+template <class Layer> consteval auto body_of() {
+    if constexpr (requires { Layer::body(); })
+        return Layer::body();
+    else
+        return Layer{};
+}
+
+} // namespace detail
 } // namespace espalier

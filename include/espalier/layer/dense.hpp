@@ -24,103 +24,97 @@ struct with_bias {
 
 namespace detail {
 
-template <shape In, int Out, class... Ps> struct bound_dense {
-    static constexpr shape input = In;
-    static constexpr shape output{Out};
-    static constexpr bool passes_through = false;
-    static constexpr int growth = 1;
-    static constexpr index_t in = In.size();
+/// What a dense layer does, for any extents.
+template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
+    using bias_type = tensor_kind<role::bias, initial::zeros, Ps...>;
     static constexpr bool has_bias = pick<axis::bias, with_bias, Ps...>::present;
+    static constexpr bool passes_through = false;
 
-    using kernel = typename decltype(choose_kernel<in, Out, Ps...>())::type;
-    using bias = tensor_part<role::bias, 1, Out, initial::zeros, Ps...>;
-    using epilogue = epilogue_part<Out, Ps...>;
-
-    static constexpr bool reads_output = epilogue::row_form;
-    static constexpr bool needs_global_norm = kernel::needs_global_norm || (has_bias && bias::rule::needs_global_norm);
-    static constexpr bool needs_reference = kernel::needs_reference || (has_bias && bias::rule::needs_reference);
-    static constexpr bool prunes = kernel::prunes;
+    shape input;
+    Kernel kernel;
+    bias_type bias;
+    Epilogue epilogue;
 
     struct numbers {
-        typename kernel::numbers kernel_numbers;
-        typename bias::rule bias_rule;
-        typename epilogue::train_op epilogue_op;
+        typename Kernel::numbers kernel_numbers;
+        typename bias_type::rule bias_rule;
+        typename Epilogue::train_op epilogue_op;
     };
-    static numbers at(clock const& now) { return {kernel::at(now), bias::at(now), epilogue::at(now)}; }
+    static numbers at(clock const& now) { return {Kernel::at(now), bias_type::at(now), Epilogue::at(now)}; }
 
-    template <class T> static constexpr footprint kernel_size() { return kernel::template size<T>(); }
-    template <class T> static constexpr footprint size() {
-        footprint f = kernel_size<T>() + epilogue::template size<T>();
-        if (has_bias) f = f + bias::size();
+    template <class T> constexpr footprint kernel_size() const { return kernel.template size<T>(); }
+    template <class T> constexpr footprint size() const {
+        footprint f = kernel_size<T>() + epilogue.template size<T>();
+        if (has_bias) f = f + bias.size();
         return f;
     }
-    template <class T> static constexpr extent work() { return kernel::template work<T>(); }
-    template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        return kernel::template scratch<Device, T>(capacity);
+    template <class T> constexpr extent work() const { return kernel.template work<T>(); }
+    template <class Device, class T> std::size_t scratch(index_t capacity) const {
+        return kernel.template scratch<Device, T>(capacity);
     }
 
     // kernel, bias, epilogue: in this order in every arena
-    template <class T> static layer_memory<T> bias_memory(layer_memory<T> const& m) {
+    template <class T> layer_memory<T> bias_memory(layer_memory<T> const& m) const {
         return m.child(kernel_size<T>(), {});
     }
-    template <class T> static layer_memory<T> epilogue_memory(layer_memory<T> const& m) {
-        return m.child(has_bias ? kernel_size<T>() + bias::size() : kernel_size<T>(), {});
+    template <class T> layer_memory<T> epilogue_memory(layer_memory<T> const& m) const {
+        return m.child(has_bias ? kernel_size<T>() + bias.size() : kernel_size<T>(), {});
     }
 
     template <class Context, class T>
-    static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
-                        matrix_view<T const> x, matrix_view<T> y) {
+    void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                 matrix_view<T const> x, matrix_view<T> y) const {
         auto const em = epilogue_memory(m);
-        matrix_view<T> const z = epilogue::template before<Context::behaviour>(em, y);
+        matrix_view<T> const z = epilogue.template before<Context::behaviour>(em, y);
         master_of<T> const* const offset = has_bias ? bias_memory(m).parameters : nullptr;
-        kernel::forward(context, n.kernel_numbers, m, x, offset, z);
-        epilogue::forward(context, n.epilogue_op, em, batch, matrix_view<T const>(z), y);
+        kernel.forward(context, n.kernel_numbers, m, x, offset, z);
+        epilogue.forward(context, n.epilogue_op, em, batch, matrix_view<T const>(z), y);
     }
 
     template <differentiate Want, class Context, class T>
-    static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
-                         matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
+    void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                  matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) const {
         master_of<T>* const bias_gradient = has_bias && Want.parameters ? bias_memory(m).gradients : nullptr;
         auto const em = epilogue_memory(m);
-        epilogue::backward(context, n.epilogue_op, em, batch,
-                           matrix_view<T const>(epilogue::template before<Context::behaviour>(em, dy)), y, dy,
-                           bias_gradient);
-        kernel::template backward<Want>(context, n.kernel_numbers, m, x, matrix_view<T const>(dy), dx);
+        epilogue.backward(context, n.epilogue_op, em, batch,
+                          matrix_view<T const>(epilogue.template before<Context::behaviour>(em, dy)), y, dy,
+                          bias_gradient);
+        kernel.template backward<Want>(context, n.kernel_numbers, m, x, matrix_view<T const>(dy), dx);
     }
 
     template <class Context, class Optimizer, class T>
-    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
-                       update_numbers const& given) {
-        kernel::update(context, optimizer, n.kernel_numbers, m, given);
+    void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                update_numbers const& given) const {
+        kernel.update(context, optimizer, n.kernel_numbers, m, given);
         if constexpr (has_bias)
-            bias::update(context, optimizer, n.bias_rule, bias_memory(m), given.after(kernel_size<T>().tensors));
+            bias.update(context, optimizer, n.bias_rule, bias_memory(m), given.after(kernel_size<T>().tensors));
     }
 
-    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        kernel::initialise(context, m);
-        if constexpr (has_bias) bias::initialise(context, bias_memory(m));
+    template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {
+        kernel.initialise(context, m);
+        if constexpr (has_bias) bias.initialise(context, bias_memory(m));
     }
 
     template <class Context, class T>
-    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
-        kernel::prune(context, walk, m);
+    void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) const {
+        kernel.prune(context, walk, m);
     }
 
-    static void describe(layer_report& report, std::string const& path) {
+    void describe(layer_report& report, std::string const& path) const {
         layer_info line;
         line.path = path;
         line.kind = "dense";
-        line.input = In;
-        line.output = output;
-        line.parameters = kernel::parameters + (has_bias ? Out : 0);
-        line.flops = kernel::flops;
+        line.input = input;
+        line.output = {static_cast<int>(bias.columns)};
+        line.parameters = kernel.parameters() + (has_bias ? bias.count() : 0);
+        line.flops = kernel.flops();
         line.depth = report.depth;
-        epilogue::list(line.policies);
+        epilogue.list(line.policies);
         (list_parameter_policy<Ps>(line.policies), ...);
         report.layers.push_back(line);
-        kernel::describe(report, path);
-        if constexpr (has_bias) bias::describe(report, path, "bias");
-        epilogue::describe(report, path);
+        kernel.describe(report, path);
+        if constexpr (has_bias) bias.describe(report, path, "bias");
+        epilogue.describe(report, path);
     }
 
 private:
@@ -130,6 +124,42 @@ private:
                       !std::is_same_v<a, axis::activation_penalty>)
             out.push_back(describe_policy(a::name, name_of<P>()));
     }
+};
+
+template <shape In, int Out, class... Ps> struct bound_dense {
+    using kernel = decltype(choose_kernel<In.size(), Out, Ps...>());
+    using epilogue = decltype(choose_epilogue<Out, Ps...>());
+    using kind = dense_kind<kernel, epilogue, Ps...>;
+    static consteval kind body() {
+        return {In, choose_kernel<In.size(), Out, Ps...>(), {1, Out}, choose_epilogue<Out, Ps...>()};
+    }
+
+    static constexpr shape input = In;
+    static constexpr shape output{Out};
+    static constexpr bool passes_through = false;
+    static constexpr int growth = 1;
+    static constexpr bool reads_output = epilogue::row_form;
+    static constexpr bool needs_global_norm =
+        kernel::needs_global_norm || (kind::has_bias && kind::bias_type::rule::needs_global_norm);
+    static constexpr bool needs_reference =
+        kernel::needs_reference || (kind::has_bias && kind::bias_type::rule::needs_reference);
+    static constexpr bool prunes = kernel::prunes;
+
+    using numbers = typename kind::numbers;
+    static numbers at(clock const& now) { return kind::at(now); }
+    template <class T> static constexpr footprint size() { return body().template size<T>(); }
+    template <class T> static constexpr extent work() { return body().template work<T>(); }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        return body().template scratch<Device, T>(capacity);
+    }
+    template <class... Arguments> static void forward(Arguments&&... arguments) { body().forward(arguments...); }
+    template <differentiate Want, class... Arguments> static void backward(Arguments&&... arguments) {
+        body().template backward<Want>(arguments...);
+    }
+    template <class... Arguments> static void update(Arguments&&... arguments) { body().update(arguments...); }
+    template <class... Arguments> static void initialise(Arguments&&... arguments) { body().initialise(arguments...); }
+    template <class... Arguments> static void prune(Arguments&&... arguments) { body().prune(arguments...); }
+    static void describe(layer_report& report, std::string const& path) { body().describe(report, path); }
 };
 
 template <shape In, int Out, class Inherited, class... Ps> struct bind_dense;

@@ -46,9 +46,12 @@ template <class... Ps> void list_policies(std::vector<std::string>& out, type_li
     (out.push_back(describe_policy(Ps::axis::name, name_of<Ps>())), ...);
 }
 
-/// A trained tensor: its rule, its memory, its update. `Ps` are the layer's policies.
-template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> struct tensor_part {
-    static constexpr index_t count = Rows * Columns;
+/// A trained tensor: its rule, its memory, its update. `Ps` are the layer's policies. The extents are values: tensors
+/// that differ in them only share every function, which is what keeps deep stacks quick to compile.
+template <role Role, class Initial, class... Ps> struct tensor_kind {
+    index_t rows = 0;
+    index_t columns = 0;
+
     static constexpr bool prunable = Role == role::kernel;
     using penalties = all_for<axis::penalty, Role, penalised_by_default<Role>, Ps...>;
     using transforms = all_for<axis::transform, Role, true, Ps...>;
@@ -58,10 +61,11 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
 
     static rule at(clock const& now) { return {op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)}; }
 
-    static constexpr footprint size() {
+    constexpr index_t count() const { return rows * columns; }
+    constexpr footprint size() const {
         footprint f;
-        f.parameters = padded(count);
-        f.mask_words = rule::uses_mask ? round_up((count + 31) / 32 + 1, 16) : 0;
+        f.parameters = padded(count());
+        f.mask_words = rule::uses_mask ? round_up((count() + 31) / 32 + 1, 16) : 0;
         f.group_sets = rule::group_sets;
         f.tensors = 1;
         f.terms = rule::penalty_count;
@@ -78,10 +82,10 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
     }
 
     template <class T>
-    static update_segment<master_of<T>, T> segment(layer_memory<T> const& m, tensor_rates const& rates) {
+    update_segment<master_of<T>, T> segment(layer_memory<T> const& m, tensor_rates const& rates) const {
         update_segment<master_of<T>, T> s;
-        s.rows = Rows;
-        s.columns = Columns;
+        s.rows = rows;
+        s.columns = columns;
         s.weights = m.parameters;
         s.gradients = m.gradients;
         s.reference = m.reference;
@@ -99,8 +103,8 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
     }
 
     template <class Context, class Optimizer, class T>
-    static void update(Context& context, Optimizer const& optimizer, rule const& numbers, layer_memory<T> const& m,
-                       update_numbers const& given) {
+    void update(Context& context, Optimizer const& optimizer, rule const& numbers, layer_memory<T> const& m,
+                update_numbers const& given) const {
         static_assert(rule::group_sets <= max_group_sets,
                       "espalier: a tensor carries at most four grouped penalties; merge some of them");
         auto s = segment(m, given.rates ? given.rates[0] : tensor_rates{});
@@ -116,7 +120,7 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
 
     /// Terms of penalties over groups, from the norms before the step. Groups that several tensors share count once.
     template <class Context, class T>
-    static void group_terms(Context& context, rule const& numbers, layer_memory<T> const& m) {
+    void group_terms(Context& context, rule const& numbers, layer_memory<T> const& m) const {
         int index = 0;
         int group = 0;
         auto const one = [&]<class Op>(Op const& penalty) {
@@ -124,7 +128,7 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
             if constexpr (scope != group_scope::element) {
                 if (m.group_first[group] && m.terms)
                     context.device.group_value(penalty, m.norms + m.group_offset[group],
-                                               scope == group_scope::rows ? Rows : Columns, m.terms + index);
+                                               scope == group_scope::rows ? rows : columns, m.terms + index);
                 ++group;
             }
             ++index;
@@ -136,17 +140,17 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
         (std::make_index_sequence<static_cast<std::size_t>(rule::penalty_count)>{});
     }
 
-    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+    template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {
         context.device.initialise(
             [](matrix_view<master_of<T>> w, random_site const& site) {
-                Initial::template fill<master_of<T>>(w, Rows, Columns, site);
+                Initial::template fill<master_of<T>>(w, w.rows, w.columns, site);
             },
-            matrix_view<master_of<T>>{m.parameters, Rows, Columns, Columns}, context.site(m.stream, purpose::initial));
-        if constexpr (rule::uses_mask) context.device.fill_mask(m.masks, count);
+            matrix_view<master_of<T>>{m.parameters, rows, columns, columns}, context.site(m.stream, purpose::initial));
+        if constexpr (rule::uses_mask) context.device.fill_mask(m.masks, count());
     }
 
     template <class Context, class T>
-    static void prune(Context&, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
+    void prune(Context&, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) const {
         if constexpr (!std::is_void_v<prune_policy>) {
             if (!prune_policy::due(walk.now)) return;
             walk.due = true;
@@ -155,13 +159,13 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
             if constexpr (prune_policy::selection::global)
                 gather(walk, m, sparsity);
             else
-                prune_policy::select(matrix_view<master_of<T> const>{m.parameters, Rows, Columns, Columns}, sparsity,
+                prune_policy::select(matrix_view<master_of<T> const>{m.parameters, rows, columns, columns}, sparsity,
                                      m.masks);
         }
     }
 
     /// Adds the tensor to those that are selected together: one sparsity and one criterion for all of them.
-    template <class T> static void gather(prune_walk<master_of<T>>& walk, layer_memory<T> const& m, double sparsity) {
+    template <class T> void gather(prune_walk<master_of<T>>& walk, layer_memory<T> const& m, double sparsity) const {
         auto const select =
             &prune::select_threshold<typename prune_policy::criterion_type, std::vector<prune::piece<master_of<T>>>>;
         if (!walk.global.empty() && (walk.sparsity != sparsity || walk.select_global != select))
@@ -170,18 +174,18 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
                              std::to_string(walk.now.step));
         walk.sparsity = sparsity;
         walk.select_global = select;
-        walk.global.push_back({m.parameters, count, m.masks});
+        walk.global.push_back({m.parameters, count(), m.masks});
     }
 
-    static void describe(layer_report& report, std::string const& path, std::string const& name) {
+    void describe(layer_report& report, std::string const& path, std::string const& name) const {
         tensor_info t;
         t.name = path + "." + name;
         t.layer = report.top_layer;
         t.tensor_role = Role;
-        t.rows = Rows;
-        t.columns = Columns;
+        t.rows = rows;
+        t.columns = columns;
         t.offset = report.at.parameters;
-        t.vector = Rows == 1 && Role != role::kernel && Role != role::factor;
+        t.vector = rows == 1 && Role != role::kernel && Role != role::factor;
         if (rule::uses_mask) t.mask_offset = report.at.mask_words;
         t.passes = 1 + extra_passes<rule>();
         report.tensors.push_back(t);
@@ -191,72 +195,103 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
 
 private:
     template <class... Penalties>
-    static void describe_penalties(layer_report& report, std::string const& tensor, type_list<Penalties...>) {
+    void describe_penalties(layer_report& report, std::string const& tensor, type_list<Penalties...>) const {
         (describe_penalty<Penalties>(report, tensor), ...);
     }
-    template <class P> static void describe_penalty(layer_report& report, std::string const& tensor) {
+    template <class P> void describe_penalty(layer_report& report, std::string const& tensor) const {
         report.terms.push_back({tensor + "." + std::string(name_of<P>())});
         constexpr group_scope scope = penalty_groups<op_of<P>>();
         if constexpr (scope != group_scope::element) {
             std::string name;
             if constexpr (requires { P::group_name; }) name = P::group_name.str();
-            report.group_sets.push_back({name, scope == group_scope::rows ? Rows : Columns});
+            report.group_sets.push_back({name, scope == group_scope::rows ? rows : columns});
         }
     }
 };
 
+/// The same with its extents in the type, for layers and operators that are functions without an object.
+template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> struct tensor_part {
+    using kind = tensor_kind<Role, Initial, Ps...>;
+    using rule = typename kind::rule;
+    static constexpr kind tensor{Rows, Columns};
+
+    static rule at(clock const& now) { return kind::at(now); }
+    static constexpr footprint size() { return tensor.size(); }
+    template <class T> static T const* operand(layer_memory<T> const& m) { return kind::operand(m); }
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, rule const& numbers, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        tensor.update(context, optimizer, numbers, m, given);
+    }
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        tensor.initialise(context, m);
+    }
+    template <class Context, class T>
+    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
+        tensor.prune(context, walk, m);
+    }
+    static void describe(layer_report& report, std::string const& path, std::string const& name) {
+        tensor.describe(report, path, name);
+    }
+};
+
 /// What stands in front of a dense layer's epilogue when no operator does: one matrix and its products.
-template <index_t In, index_t Out, class... Ps> struct matrix_kernel {
-    using part = tensor_part<role::kernel, In, Out, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
+template <class... Ps> struct matrix_kernel {
+    using part = tensor_kind<role::kernel, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
     using product = pick<axis::product, void, Ps...>;
     using numbers = typename part::rule;
     static constexpr bool needs_global_norm = part::rule::needs_global_norm;
     static constexpr bool needs_reference = part::rule::needs_reference;
     static constexpr bool prunes = !std::is_void_v<typename part::prune_policy>;
-    static constexpr index_t parameters = In * Out;
-    static constexpr double flops = 2.0 * static_cast<double>(In * Out);
+
+    part tensor;
+
+    constexpr index_t parameters() const { return tensor.count(); }
+    constexpr double flops() const { return 2.0 * static_cast<double>(tensor.count()); }
 
     static numbers at(clock const& now) { return part::at(now); }
-    template <class T> static constexpr footprint size() { return part::size(); }
+    template <class T> constexpr footprint size() const { return tensor.size(); }
     template <class T> static constexpr extent work() { return {}; }
-    template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        return Device::template product_scratch<T, product>(capacity, In, Out);
+    template <class Device, class T> std::size_t scratch(index_t capacity) const {
+        return Device::template product_scratch<T, product>(capacity, tensor.rows, tensor.columns);
     }
-    template <class T> static matrix_view<T const> weights(layer_memory<T> const& m) {
-        return {part::operand(m), In, Out, Out};
+    template <class T> matrix_view<T const> weights(layer_memory<T> const& m) const {
+        return {part::operand(m), tensor.rows, tensor.columns, tensor.columns};
     }
 
     template <class Context, class T>
-    static void forward(Context& context, numbers const&, layer_memory<T> const& m, matrix_view<T const> x,
-                        master_of<T> const* offset, matrix_view<T> z) {
+    void forward(Context& context, numbers const&, layer_memory<T> const& m, matrix_view<T const> x,
+                 master_of<T> const* offset, matrix_view<T> z) const {
         context.device.template product_forward<product>(x, weights(m), offset, z);
     }
     template <differentiate Want, class Context, class T>
-    static void backward(Context& context, numbers const&, layer_memory<T> const& m, matrix_view<T const> x,
-                         matrix_view<T const> dz, matrix_view<T> dx) {
+    void backward(Context& context, numbers const&, layer_memory<T> const& m, matrix_view<T const> x,
+                  matrix_view<T const> dz, matrix_view<T> dx) const {
         if constexpr (Want.parameters)
             context.device.template product_weight_gradient<product>(
-                x, dz, matrix_view<master_of<T>>{m.gradients, In, Out, Out});
+                x, dz, matrix_view<master_of<T>>{m.gradients, tensor.rows, tensor.columns, tensor.columns});
         if constexpr (Want.inputs) context.device.template product_input_gradient<product>(dz, weights(m), dx);
     }
     template <class Context, class Optimizer, class T>
-    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
-                       update_numbers const& given) {
-        part::update(context, optimizer, n, m, given);
+    void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                update_numbers const& given) const {
+        tensor.update(context, optimizer, n, m, given);
     }
-    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        part::initialise(context, m);
+    template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {
+        tensor.initialise(context, m);
     }
     template <class Context, class T>
-    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
-        part::prune(context, walk, m);
+    void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) const {
+        tensor.prune(context, walk, m);
     }
-    static void describe(layer_report& report, std::string const& path) { part::describe(report, path, "kernel"); }
+    void describe(layer_report& report, std::string const& path) const { tensor.describe(report, path, "kernel"); }
 };
 
 /// The same for a weight operator, which brings everything but what a dense layer need not know about it.
 template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
     static constexpr bool prunes = false;
+    static constexpr index_t parameters() { return Bound::parameters; }
+    static constexpr double flops() { return Bound::flops; }
     template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
         report.operators.push_back(
@@ -268,13 +303,16 @@ template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
 template <index_t In, index_t Out, class... Ps> consteval auto choose_kernel() {
     using weight_policy = pick<axis::weight, weight::identity, Ps...>;
     if constexpr (weight::weight_operator<weight_policy>)
-        return std::type_identity<operator_kernel<In, Out, typename weight_policy::template bind<In, Out, Ps...>>>{};
+        return operator_kernel<In, Out, typename weight_policy::template bind<In, Out, Ps...>>{};
     else
-        return std::type_identity<matrix_kernel<In, Out, Ps...>>{};
+        return matrix_kernel<Ps...>{{In, Out}};
 }
 
-/// What follows a layer's product: activation, dropout, activation penalties.
-template <index_t Width, class... Ps> struct epilogue_part {
+/// What follows a layer's product: activation, dropout, activation penalties. Over rows of any width, but for row-wise
+/// activations: their loops are made for `RowWidth` columns, which is 0 without one.
+template <index_t RowWidth, class... Ps> struct epilogue_kind {
+    index_t width = 0;
+
     using activation_policy = pick<axis::activation, activation::identity, Ps...>;
     using dropout_policy = pick<axis::dropout, dropout::none, Ps...>;
     using penalty_policies = all_on<axis::activation_penalty, Ps...>;
@@ -306,36 +344,36 @@ template <index_t Width, class... Ps> struct epilogue_part {
     }
 
     /// Tape: the column sums of the penalties, and the input of the epilogue unless somebody else keeps it.
-    template <class T, bool KeepsInput = true> static constexpr footprint size() {
+    template <class T, bool KeepsInput = true> constexpr footprint size() const {
         footprint f;
         if (pass_follows<mode::train>) {
-            f.tape = fixed_block<master_of<T>>(sums_size);
-            if (KeepsInput) f.tape = f.tape + row_block<T>(Width);
+            f.tape = fixed_block<master_of<T>>(sums_size());
+            if (KeepsInput) f.tape = f.tape + row_block<T>(width);
         }
         f.terms = train_op::penalty_count;
         f.streams = 1;
         return f;
     }
-    static constexpr index_t sums_stride = padded(Width);
-    static constexpr index_t sums_size = train_op::column_penalties * sums_stride;
+    constexpr index_t sums_stride() const { return padded(width); }
+    constexpr index_t sums_size() const { return train_op::column_penalties * sums_stride(); }
 
     /// Where the product should leave its result: the output itself when no pass follows.
-    template <mode Mode, class T> static matrix_view<T> before(layer_memory<T> const& m, matrix_view<T> y) {
+    template <mode Mode, class T> matrix_view<T> before(layer_memory<T> const& m, matrix_view<T> y) const {
         if constexpr (pass_follows<Mode>)
-            return {m.template tape_block<T>(fixed_block<master_of<T>>(sums_size)), y.rows, Width, Width};
+            return {m.template tape_block<T>(fixed_block<master_of<T>>(sums_size())), y.rows, width, width};
         else
             return y;
     }
 
-    template <class T> static epilogue_statistics<master_of<T>> statistics(layer_memory<T> const& m) {
-        return {m.terms, m.template tape_block<master_of<T>>({}), sums_stride};
+    template <class T> epilogue_statistics<master_of<T>> statistics(layer_memory<T> const& m) const {
+        return {m.terms, m.template tape_block<master_of<T>>({}), sums_stride()};
     }
 
     template <class Context, class T>
-    static void forward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
-                        matrix_view<T const> z, matrix_view<T> y) {
+    void forward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
+                 matrix_view<T const> z, matrix_view<T> y) const {
         if constexpr (row_form)
-            context.device.template row_forward<activation_op, Width>(y);
+            context.device.template row_forward<activation_op, RowWidth>(y);
         else if constexpr (!pass_follows<Context::behaviour>)
             return;
         else if constexpr (Context::behaviour == mode::evaluate)
@@ -347,11 +385,11 @@ template <index_t Width, class... Ps> struct epilogue_part {
 
     /// Overwrites dy with the gradient of the epilogue's input z and leaves its column sums in `bias_gradient`.
     template <class Context, class T>
-    static void backward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
-                         matrix_view<T const> z, matrix_view<T const> y, matrix_view<T> dy,
-                         master_of<T>* bias_gradient) {
+    void backward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
+                  matrix_view<T const> z, matrix_view<T const> y, matrix_view<T> dy,
+                  master_of<T>* bias_gradient) const {
         matrix_view<T const> const upstream = dy;
-        if constexpr (row_form) context.device.template row_backward<activation_op, Width>(y, dy);
+        if constexpr (row_form) context.device.template row_backward<activation_op, RowWidth>(y, dy);
         if constexpr (!pass_follows<Context::behaviour>) {
             if (bias_gradient) context.device.column_sums(upstream, bias_gradient);
         } else {
@@ -364,7 +402,7 @@ template <index_t Width, class... Ps> struct epilogue_part {
         }
     }
 
-    template <bool KeepsInput = true> static void describe(layer_report& report, std::string const& path) {
+    template <bool KeepsInput = true> void describe(layer_report& report, std::string const& path) const {
         describe_terms(report, path, penalty_policies{});
         report.at = report.at + size<float, KeepsInput>();
     }
@@ -382,6 +420,12 @@ private:
         (report.terms.push_back({path + ".output." + std::string(name_of<Penalties>())}), ...);
     }
 };
+
+/// The epilogue of a layer of that width.
+template <index_t Width, class... Ps> consteval auto choose_epilogue() {
+    constexpr bool by_rows = is_row_form<op_of<pick<axis::activation, activation::identity, Ps...>>>();
+    return epilogue_kind < by_rows ? Width : 0, Ps... > {Width};
+}
 
 } // namespace detail
 } // namespace espalier

@@ -11,28 +11,30 @@ namespace espalier {
 namespace detail {
 
 template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In> {
-    using epilogue = epilogue_part<In.size(), Ps...>;
-    static constexpr bool passes_through = !epilogue::row_form && !epilogue::template pass_follows<mode::train>;
-    static constexpr bool reads_output = epilogue::row_form;
+    using epilogue_type = decltype(choose_epilogue<In.size(), Ps...>());
+    static constexpr epilogue_type epilogue = choose_epilogue<In.size(), Ps...>();
+    static constexpr bool passes_through =
+        !epilogue_type::row_form && !epilogue_type::template pass_follows<mode::train>;
+    static constexpr bool reads_output = epilogue_type::row_form;
 
-    using numbers = typename epilogue::train_op;
-    static numbers at(clock const& now) { return epilogue::at(now); }
+    using numbers = typename epilogue_type::train_op;
+    static numbers at(clock const& now) { return epilogue.at(now); }
 
     // The input stays with whoever wrote it.
-    template <class T> static constexpr footprint size() { return epilogue::template size<T, false>(); }
+    template <class T> static constexpr footprint size() { return epilogue.template size<T, false>(); }
 
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
-        if constexpr (!epilogue::template pass_follows<Context::behaviour>) context.device.copy(x, y);
-        epilogue::forward(context, n, m, batch, x, y);
+        if constexpr (!epilogue_type::template pass_follows<Context::behaviour>) context.device.copy(x, y);
+        epilogue.forward(context, n, m, batch, x, y);
     }
 
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
         if constexpr (Want.inputs) {
-            epilogue::backward(context, n, m, batch, x, y, dy, static_cast<master_of<T>*>(nullptr));
+            epilogue.backward(context, n, m, batch, x, y, dy, static_cast<master_of<T>*>(nullptr));
             context.device.copy(matrix_view<T const>(dy), dx);
         }
     }
@@ -44,9 +46,9 @@ template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In
         line.input = In;
         line.output = In;
         line.depth = report.depth;
-        epilogue::list(line.policies);
+        epilogue.list(line.policies);
         report.layers.push_back(line);
-        epilogue::template describe<false>(report, path);
+        epilogue.template describe<false>(report, path);
     }
 };
 

@@ -82,12 +82,12 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     static constexpr bool prunes = any_of({Layers::prunes...});
 
     using numbers = flat_tuple<typename Layers::numbers...>;
-    static numbers at(clock const& now) { return numbers{{{Layers::at(now)}...}}; }
+    static numbers at(clock const& now) { return numbers{{{body_of<Layers>().at(now)}...}}; }
 
     template <class T> static constexpr sequence_layout<count> layout() {
         sequence_layout<count> l;
-        std::array<footprint, count> const sizes{Layers::template size<T>()...};
-        std::array<extent, count> const works{Layers::template work<T>()...};
+        std::array<footprint, count> const sizes{body_of<Layers>().template size<T>()...};
+        std::array<extent, count> const works{body_of<Layers>().template work<T>()...};
         footprint at{};
         extent widest{};
         for (int i = 0; i < last; ++i) {
@@ -117,7 +117,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     template <class T> static constexpr extent work() { return table<T>.work; }
 
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        std::size_t const each[] = {Layers::template scratch<Device, T>(capacity * growth_before[At])...};
+        std::size_t const each[] = {body_of<Layers>().template scratch<Device, T>(capacity * growth_before[At])...};
         std::size_t most = 0;
         for (std::size_t s : each)
             most = s > most ? s : most;
@@ -130,11 +130,8 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         if constexpr (passes_through) {
             context.device.copy(x, y);
         } else {
-            bool const grown = Context::behaviour == mode::train;
-            int const in_order[] = {
-                (Layers::forward(context, get<At>(n), of_child<T>(At, memory, grown), batch,
-                                 value<T>(At, memory, x, y, grown), writable(value<T>(At + 1, memory, x, y, grown))),
-                 0)...};
+            traversal<Context, T> const t{context, memory, batch, x, y, {}, {}};
+            int const in_order[] = {(forward_child(t, body_of<Layers>(), get<At>(n), At), 0)...};
             static_cast<void>(in_order);
         }
     }
@@ -145,10 +142,11 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         if constexpr (passes_through) {
             if constexpr (Want.inputs) context.device.copy(matrix_view<T const>(dy), dx);
         } else {
-            bool const grown = Context::behaviour == mode::train;
-            int const in_order[] = {(backward_of<count - 1 - At, Want, type_at<count - 1 - At, Layers...>>(
-                                         context, n, memory, batch, x, y, dy, dx, grown),
-                                     0)...};
+            traversal<Context, T> const t{context, memory, batch, x, y, dy, dx};
+            int const in_order[] = {
+                (backward_child<differentiate{Want.parameters, wants_inputs(Want, count - 1 - At)}>(
+                     t, body_of<type_at<count - 1 - At, Layers...>>(), get<count - 1 - At>(n), count - 1 - At),
+                 0)...};
             static_cast<void>(in_order);
         }
     }
@@ -156,25 +154,24 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& memory,
                        update_numbers const& given) {
-        int const in_order[] = {(Layers::update(context, optimizer, get<At>(n), of_child<T>(At, memory, true),
-                                                given.after(table<T>.child[At].tensors)),
-                                 0)...};
+        int const in_order[] = {
+            (update_child(context, optimizer, body_of<Layers>(), get<At>(n), memory, given, At), 0)...};
         static_cast<void>(in_order);
     }
 
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& memory) {
-        int const in_order[] = {(Layers::initialise(context, of_child<T>(At, memory, true)), 0)...};
+        int const in_order[] = {(initialise_child(context, body_of<Layers>(), memory, At), 0)...};
         static_cast<void>(in_order);
     }
 
     template <class Context, class T>
     static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& memory) {
-        int const in_order[] = {(Layers::prune(context, walk, of_child<T>(At, memory, true)), 0)...};
+        int const in_order[] = {(prune_child(context, walk, body_of<Layers>(), memory, At), 0)...};
         static_cast<void>(in_order);
     }
 
     static void describe(layer_report& report, std::string const& path) {
-        int const in_order[] = {(describe_child<Layers>(report, path, static_cast<int>(At)), 0)...};
+        int const in_order[] = {(describe_child(report, path, body_of<Layers>(), static_cast<int>(At)), 0)...};
         static_cast<void>(in_order);
     }
 
@@ -214,29 +211,73 @@ private:
 
     // The gradient with respect to an input is wanted when the caller wants it or a layer before has parameters.
     static constexpr std::array<bool, count> trained_before = [] {
-        std::array<bool, count> const trained{(Layers::template size<float>().tensors > 0)...};
+        std::array<bool, count> const trained{(body_of<Layers>().template size<float>().tensors > 0)...};
         std::array<bool, count> before{};
         for (int i = 1; i < count; ++i)
             before[i] = before[i - 1] || trained[i - 1];
         return before;
     }();
 
-    template <std::size_t Which, differentiate Want, class Layer, class Context, class T>
-    static void backward_of(Context& context, numbers const& n, layer_memory<T> const& memory, rows const& batch,
-                            matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx,
-                            bool grown) {
-        constexpr bool inputs = Want.inputs || (Want.parameters && trained_before[Which]);
-        if constexpr (!Layer::passes_through && (inputs || Want.parameters))
-            Layer::template backward<differentiate{Want.parameters, inputs}>(
-                context, get<Which>(n), of_child<T>(Which, memory, grown), batch, value<T>(Which, memory, x, y, grown),
-                value<T>(Which + 1, memory, x, y, grown), gradient<T>(Which + 1, memory, x, dy, dx, grown),
-                gradient<T>(Which, memory, x, dy, dx, grown));
+    static constexpr bool wants_inputs(differentiate want, std::size_t i) {
+        return want.inputs || (want.parameters && trained_before[i]);
     }
 
-    template <class Layer> static void describe_child(layer_report& report, std::string const& path, int index) {
+    // One function for all layers of a kind: what depends on the place is an argument.
+
+    template <class Context, class T> struct traversal {
+        static constexpr bool grown = Context::behaviour == mode::train;
+        Context& context;
+        layer_memory<T> const& memory;
+        rows const& batch;
+        matrix_view<T const> x;
+        matrix_view<T const> y;
+        matrix_view<T> dy;
+        matrix_view<T> dx;
+
+        layer_memory<T> of_child(std::size_t i) const { return bound_sequence::of_child<T>(i, memory, grown); }
+        matrix_view<T const> value(std::size_t i) const { return bound_sequence::value<T>(i, memory, x, y, grown); }
+        matrix_view<T> gradient(std::size_t i) const {
+            return bound_sequence::gradient<T>(i, memory, x, dy, dx, grown);
+        }
+    };
+
+    template <class Context, class T, class Body>
+    static void forward_child(traversal<Context, T> const& t, Body const body, typename Body::numbers const& n,
+                              std::size_t i) {
+        body.forward(t.context, n, t.of_child(i), t.batch, t.value(i), writable(t.value(i + 1)));
+    }
+
+    template <differentiate Want, class Context, class T, class Body>
+    static void backward_child(traversal<Context, T> const& t, Body const body, typename Body::numbers const& n,
+                               std::size_t i) {
+        if constexpr (!Body::passes_through && (Want.inputs || Want.parameters))
+            body.template backward<Want>(t.context, n, t.of_child(i), t.batch, t.value(i), t.value(i + 1),
+                                         t.gradient(i + 1), t.gradient(i));
+    }
+
+    template <class Context, class Optimizer, class Body, class T>
+    static void update_child(Context& context, Optimizer const& optimizer, Body const body,
+                             typename Body::numbers const& n, layer_memory<T> const& memory,
+                             update_numbers const& given, std::size_t i) {
+        body.update(context, optimizer, n, of_child<T>(i, memory, true), given.after(table<T>.child[i].tensors));
+    }
+
+    template <class Context, class Body, class T>
+    static void initialise_child(Context& context, Body const body, layer_memory<T> const& memory, std::size_t i) {
+        body.initialise(context, of_child<T>(i, memory, true));
+    }
+
+    template <class Context, class Body, class T>
+    static void prune_child(Context& context, prune_walk<master_of<T>>& walk, Body const body,
+                            layer_memory<T> const& memory, std::size_t i) {
+        body.prune(context, walk, of_child<T>(i, memory, true));
+    }
+
+    template <class Body>
+    static void describe_child(layer_report& report, std::string const& path, Body const body, int index) {
         if (report.depth == 0) report.top_layer = index;
         ++report.depth;
-        Layer::describe(report, path.empty() ? std::to_string(index) : path + "." + std::to_string(index));
+        body.describe(report, path.empty() ? std::to_string(index) : path + "." + std::to_string(index));
         --report.depth;
     }
 };
