@@ -6,10 +6,13 @@
 
 #include <espalier/core/axis.hpp>
 
+#include <type_traits>
+
 namespace espalier::diagnostic {
 
 template <int Index> struct at_layer; // position in the sequence, counted from 0
 struct alone;                         // a layer used outside a sequence
+struct nowhere;                       // asks whether a check holds: one that fails says nothing
 template <class Axis> struct on_axis;
 template <class... Policies> struct given_policies;
 template <auto Value> struct given;
@@ -21,9 +24,15 @@ template <class Policy> struct from_policy;
 
 // A named atom: g++ spells the arguments of the expression that failed, and with them the facts.
 template <bool Condition, class... Facts> inline constexpr bool is_so = Condition;
+template <bool Condition, class... Facts> inline constexpr bool is_so<Condition, nowhere, Facts...> = true;
 
 /// `Condition`, with the facts that make a failure readable.
 template <bool Condition, class... Facts>
 concept holds = is_so<Condition, Facts...>;
+
+/// The layer whose checks are made, for their messages. Without a place there are none: then all layers with the same
+/// list of policies share one check.
+template <class Where, class Layer>
+using layer_of_message = std::conditional_t<std::is_same_v<Where, nowhere>, nowhere, Layer>;
 
 } // namespace espalier::diagnostic

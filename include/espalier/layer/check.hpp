@@ -229,18 +229,18 @@ template <class P, class Layer> consteval bool is_admitted() {
 }
 
 template <class Where, class Layer, class P> consteval bool check_admitted() {
-    static_assert(
-        diagnostic::holds<is_admitted<P, Layer>(), Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<P>>,
-        "espalier: a policy refuses the layer it was given to (its `admits` is false: see the policy's "
-        "documentation for what it needs); the next lines name the layer's index, the layer and the policy");
-    return is_admitted<P, Layer>();
+    constexpr bool ok = is_admitted<P, Layer>();
+    static_assert(diagnostic::holds<ok, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<P>>,
+                  "espalier: a policy refuses the layer it was given to (its `admits` is false: see the policy's "
+                  "documentation for what it needs); the next lines name the layer's index, the layer and the policy");
+    return ok;
 }
 
-/// The checks that every layer with a list of policies makes. `Accepted` are the layer's axes.
-template <class Where, class Layer, class AcceptedAxes, class... Ps> struct policy_checks;
+/// The checks of a list of policies that ask nothing of the layer but its axes.
+template <class Where, class Layer, class AcceptedAxes, class... Ps> struct list_checks;
 
 template <class Where, class Layer, class... Accepted, class... Ps>
-struct policy_checks<Where, Layer, type_list<Accepted...>, Ps...> {
+struct list_checks<Where, Layer, type_list<Accepted...>, Ps...> {
     static consteval bool run() {
         if constexpr (!(true && ... && check_is_policy<Where, Layer, Ps>()))
             return false;
@@ -248,7 +248,16 @@ struct policy_checks<Where, Layer, type_list<Accepted...>, Ps...> {
             return false;
         else if constexpr (!(true && ... && check_single<Where, Accepted, Ps...>()))
             return false;
-        else if constexpr (!(true && ... && check_members<Where, Layer, Ps>()))
+        else
+            return (true && ... && check_members<Where, Layer, Ps>());
+    }
+    static constexpr bool hold = run();
+};
+
+/// The checks that every layer with a list of policies makes. `AcceptedAxes` are the layer's axes.
+template <class Where, class Layer, class AcceptedAxes, class... Ps> struct policy_checks {
+    static consteval bool run() {
+        if constexpr (!list_checks<Where, diagnostic::layer_of_message<Where, Layer>, AcceptedAxes, Ps...>::hold)
             return false;
         else
             return (true && ... && check_admitted<Where, Layer, Ps>());

@@ -211,7 +211,8 @@ template <int Out, class... Ps> struct dense {
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
             return false;
         else
-            return detail::dense_weight_check<Where, dense, Inherited, Ps...>::run();
+            return detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited,
+                                              Ps...>::run();
     }
 
     template <shape In, class Inherited> using bind = typename detail::bind_dense<In, Out, Inherited, Ps...>::type;

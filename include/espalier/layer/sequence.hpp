@@ -210,16 +210,15 @@ private:
     }
 
     // The gradient with respect to an input is wanted when the caller wants it or a layer before has parameters.
-    static constexpr std::array<bool, count> trained_before = [] {
-        std::array<bool, count> const trained{(body_of<Layers>().template size<float>().tensors > 0)...};
-        std::array<bool, count> before{};
-        for (int i = 1; i < count; ++i)
-            before[i] = before[i - 1] || trained[i - 1];
-        return before;
+    static constexpr std::size_t first_trained = [] {
+        bool const trained[] = {(body_of<Layers>().template size<float>().tensors > 0)...};
+        std::size_t i = 0;
+        while (i < count && !trained[i])
+            ++i;
+        return i;
     }();
-
     static constexpr bool wants_inputs(differentiate want, std::size_t i) {
-        return want.inputs || (want.parameters && trained_before[i]);
+        return want.inputs || (want.parameters && i > first_trained);
     }
 
     // One function for all layers of a kind: what depends on the place is an argument.
@@ -319,12 +318,17 @@ struct sequence_binding<Where, In, Inherited, std::index_sequence<At...>, Layers
     template <std::size_t Which, class Layer> static constexpr bool check_layer() {
         return Layer::template check<diagnostic::at_layer<static_cast<int>(Which)>, shapes[Which], Inherited>();
     }
+    // Whether all is well is asked without naming places: equal layers share the answer. Only what fails is asked
+    // again, for a message that says where.
     static constexpr bool check() {
-        constexpr bool layers = all_of({check_is_layer<At, Layers>()...});
-        if constexpr (layers)
-            return all_of({check_layer<At, Layers>()...});
-        else
+        if constexpr (!all_of({layer_configuration<Layers>...})) {
+            return all_of({check_is_layer<At, Layers>()...});
+        } else if constexpr (all_of({Layers::template check<diagnostic::nowhere, shapes[At], Inherited>()...})) {
+            return true;
+        } else {
+            static_cast<void>(all_of({check_layer<At, Layers>()...}));
             return false;
+        }
     }
     template <bool Valid> struct bound {
         using type =
