@@ -173,14 +173,16 @@ template <shape In, shape Out> struct invalid_layer {
 
 namespace detail {
 
-/// What a combinator calls a layer's functions on. A layer whose functions depend on its extents as values gives an
-/// object of a type that all such layers share, `body()`; for any other layer it is the layer itself.
-template <class Layer> consteval auto body_of() {
+template <class Layer> consteval auto make_body() {
     if constexpr (requires { Layer::body(); })
         return Layer::body();
     else
         return Layer{};
 }
+
+/// What a combinator calls a layer's functions on. A layer whose functions depend on its extents as values gives an
+/// object of a type that all such layers share, `body()`; for any other layer it is the layer itself.
+template <class Layer> inline constexpr auto body_of = make_body<Layer>();
 
 } // namespace detail
 } // namespace espalier

@@ -25,6 +25,108 @@ template <int Count> struct sequence_layout {
     extent work{};                            // total
 };
 
+// The same as a table without the layers' types, so that whatever walks over the layers is instantiated once for each
+// kind of layer, and has a short name: every call spells it in the object file.
+struct sequence_places {
+    footprint const* child;
+    extent const* value;
+    extent const* gradient;
+    extent child_work;
+    int const* holder;
+    int const* parity;
+    int const* growth_before;
+    shape const* outputs;
+    int last;
+
+    template <class T> layer_memory<T> of_child(std::size_t i, layer_memory<T> const& memory, bool grown) const {
+        layer_memory<T> m = memory.child(child[i], child_work);
+        m.capacity = memory.capacity * (grown ? growth_before[i] : 1);
+        return m;
+    }
+};
+
+// One traversal of a sequence, forward or backward: what every layer is given beside its numbers and its index.
+template <class Context, class T> struct sequence_walk {
+    static constexpr bool grown = Context::behaviour == mode::train;
+    sequence_places const& places;
+    Context& context;
+    layer_memory<T> const& memory;
+    rows const& batch;
+    matrix_view<T const> x;
+    matrix_view<T const> y;
+    matrix_view<T> dy;
+    matrix_view<T> dx;
+
+    layer_memory<T> of_child(std::size_t i) const { return places.of_child(i, memory, grown); }
+
+    /// Value i: the input, the output, or a block of the tape.
+    matrix_view<T const> value(std::size_t i) const {
+        int const at = places.holder[i];
+        if (at == 0) return x;
+        if (at == places.last + 1) return y;
+        return in_block(memory.template tape_block<T>(places.value[at]), at);
+    }
+    /// Its gradient: dx, dy, or a block of the work space.
+    matrix_view<T> gradient(std::size_t i) const {
+        int const at = places.holder[i];
+        if (at == 0) return dx;
+        if (at == places.last + 1) return dy;
+        return in_block(memory.template work_block<T>(places.gradient[places.parity[at]]), at);
+    }
+
+private:
+    matrix_view<T> in_block(T* block, int at) const {
+        index_t const width = places.outputs[at - 1].size();
+        return {block, x.rows * (grown ? places.growth_before[at] : 1), width, width};
+    }
+};
+
+template <class T> matrix_view<T> writable(matrix_view<T const> v) {
+    return {const_cast<T*>(v.data), v.rows, v.columns, v.stride};
+}
+
+// One function for all layers of a kind: what depends on the place is an argument.
+
+template <class Context, class T, class Body>
+void forward_child(sequence_walk<Context, T> const& walk, Body const& body, typename Body::numbers const& n,
+                   std::size_t i) {
+    body.forward(walk.context, n, walk.of_child(i), walk.batch, walk.value(i), writable(walk.value(i + 1)));
+}
+
+template <differentiate Want, class Context, class T, class Body>
+void backward_child(sequence_walk<Context, T> const& walk, Body const& body, typename Body::numbers const& n,
+                    std::size_t i) {
+    if constexpr (!Body::passes_through && (Want.inputs || Want.parameters))
+        body.template backward<Want>(walk.context, n, walk.of_child(i), walk.batch, walk.value(i), walk.value(i + 1),
+                                     walk.gradient(i + 1), walk.gradient(i));
+}
+
+template <class Context, class Optimizer, class Body, class T>
+void update_child(sequence_places const& places, Context& context, Optimizer const& optimizer, Body const& body,
+                  typename Body::numbers const& n, layer_memory<T> const& memory, update_numbers const& given,
+                  std::size_t i) {
+    body.update(context, optimizer, n, places.of_child(i, memory, true), given.after(places.child[i].tensors));
+}
+
+template <class Context, class Body, class T>
+void initialise_child(sequence_places const& places, Context& context, Body const& body, layer_memory<T> const& memory,
+                      std::size_t i) {
+    body.initialise(context, places.of_child(i, memory, true));
+}
+
+template <class Context, class Body, class T>
+void prune_child(sequence_places const& places, Context& context, prune_walk<master_of<T>>& walk, Body const& body,
+                 layer_memory<T> const& memory, std::size_t i) {
+    body.prune(context, walk, places.of_child(i, memory, true));
+}
+
+template <class Body> void describe_child(layer_report& report, std::string const& path, Body const& body, int index) {
+    if (report.depth == 0) report.top_layer = index;
+    ++report.depth;
+    body.describe(report, path.empty() ? std::to_string(index) : path + "." + std::to_string(index));
+    --report.depth;
+}
+
 constexpr bool any_of(std::initializer_list<bool> all) {
     for (bool one : all)
         if (one) return true;
@@ -82,12 +184,12 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     static constexpr bool prunes = any_of({Layers::prunes...});
 
     using numbers = flat_tuple<typename Layers::numbers...>;
-    static numbers at(clock const& now) { return numbers{{{body_of<Layers>().at(now)}...}}; }
+    static numbers at(clock const& now) { return numbers{{{body_of<Layers>.at(now)}...}}; }
 
     template <class T> static constexpr sequence_layout<count> layout() {
         sequence_layout<count> l;
-        std::array<footprint, count> const sizes{body_of<Layers>().template size<T>()...};
-        std::array<extent, count> const works{body_of<Layers>().template work<T>()...};
+        std::array<footprint, count> const sizes{body_of<Layers>.template size<T>()...};
+        std::array<extent, count> const works{body_of<Layers>.template work<T>()...};
         footprint at{};
         extent widest{};
         for (int i = 0; i < last; ++i) {
@@ -113,11 +215,16 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     }
     template <class T> static constexpr sequence_layout<count> table = layout<T>();
 
+    template <class T>
+    static constexpr sequence_places places{table<T>.child.data(), table<T>.value.data(), table<T>.gradient.data(),
+                                            table<T>.child_work,   holder.data(),         parity.data(),
+                                            growth_before.data(),  outputs.data(),        last};
+
     template <class T> static constexpr footprint size() { return table<T>.child[count]; }
     template <class T> static constexpr extent work() { return table<T>.work; }
 
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        std::size_t const each[] = {body_of<Layers>().template scratch<Device, T>(capacity * growth_before[At])...};
+        std::size_t const each[] = {body_of<Layers>.template scratch<Device, T>(capacity * growth_before[At])...};
         std::size_t most = 0;
         for (std::size_t s : each)
             most = s > most ? s : most;
@@ -130,8 +237,8 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         if constexpr (passes_through) {
             context.device.copy(x, y);
         } else {
-            traversal<Context, T> const t{context, memory, batch, x, y, {}, {}};
-            int const in_order[] = {(forward_child(t, body_of<Layers>(), get<At>(n), At), 0)...};
+            sequence_walk<Context, T> const walk{places<T>, context, memory, batch, x, y, {}, {}};
+            int const in_order[] = {(forward_child(walk, body_of<Layers>, get<At>(n), At), 0)...};
             static_cast<void>(in_order);
         }
     }
@@ -142,10 +249,10 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         if constexpr (passes_through) {
             if constexpr (Want.inputs) context.device.copy(matrix_view<T const>(dy), dx);
         } else {
-            traversal<Context, T> const t{context, memory, batch, x, y, dy, dx};
+            sequence_walk<Context, T> const walk{places<T>, context, memory, batch, x, y, dy, dx};
             int const in_order[] = {
                 (backward_child<differentiate{Want.parameters, wants_inputs(Want, count - 1 - At)}>(
-                     t, body_of<type_at<count - 1 - At, Layers...>>(), get<count - 1 - At>(n), count - 1 - At),
+                     walk, body_of<type_at<count - 1 - At, Layers...>>, get<count - 1 - At>(n), count - 1 - At),
                  0)...};
             static_cast<void>(in_order);
         }
@@ -155,63 +262,30 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& memory,
                        update_numbers const& given) {
         int const in_order[] = {
-            (update_child(context, optimizer, body_of<Layers>(), get<At>(n), memory, given, At), 0)...};
+            (update_child(places<T>, context, optimizer, body_of<Layers>, get<At>(n), memory, given, At), 0)...};
         static_cast<void>(in_order);
     }
 
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& memory) {
-        int const in_order[] = {(initialise_child(context, body_of<Layers>(), memory, At), 0)...};
+        int const in_order[] = {(initialise_child(places<T>, context, body_of<Layers>, memory, At), 0)...};
         static_cast<void>(in_order);
     }
 
     template <class Context, class T>
     static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& memory) {
-        int const in_order[] = {(prune_child(context, walk, body_of<Layers>(), memory, At), 0)...};
+        int const in_order[] = {(prune_child(places<T>, context, walk, body_of<Layers>, memory, At), 0)...};
         static_cast<void>(in_order);
     }
 
     static void describe(layer_report& report, std::string const& path) {
-        int const in_order[] = {(describe_child(report, path, body_of<Layers>(), static_cast<int>(At)), 0)...};
+        int const in_order[] = {(describe_child(report, path, body_of<Layers>, static_cast<int>(At)), 0)...};
         static_cast<void>(in_order);
     }
 
 private:
-    template <class T> static matrix_view<T> writable(matrix_view<T const> v) {
-        return {const_cast<T*>(v.data), v.rows, v.columns, v.stride};
-    }
-
-    /// Value i: the input, the output, or a block of the tape.
-    template <class T>
-    static matrix_view<T const> value(std::size_t i, layer_memory<T> const& memory, matrix_view<T const> x,
-                                      matrix_view<T const> y, bool grown) {
-        int const at = holder[i];
-        if (at == 0) return x;
-        if (at == last + 1) return y;
-        index_t const width = outputs[at - 1].size();
-        return {memory.template tape_block<T>(table<T>.value[at]), x.rows * (grown ? growth_before[at] : 1), width,
-                width};
-    }
-
-    template <class T>
-    static matrix_view<T> gradient(std::size_t i, layer_memory<T> const& memory, matrix_view<T const> x,
-                                   matrix_view<T> dy, matrix_view<T> dx, bool grown) {
-        int const at = holder[i];
-        if (at == 0) return dx;
-        if (at == last + 1) return dy;
-        index_t const width = outputs[at - 1].size();
-        return {memory.template work_block<T>(table<T>.gradient[parity[at]]), x.rows * (grown ? growth_before[at] : 1),
-                width, width};
-    }
-
-    template <class T> static layer_memory<T> of_child(std::size_t i, layer_memory<T> const& memory, bool grown) {
-        layer_memory<T> m = memory.child(table<T>.child[i], table<T>.child_work);
-        m.capacity = memory.capacity * (grown ? growth_before[i] : 1);
-        return m;
-    }
-
     // The gradient with respect to an input is wanted when the caller wants it or a layer before has parameters.
     static constexpr std::size_t first_trained = [] {
-        bool const trained[] = {(body_of<Layers>().template size<float>().tensors > 0)...};
+        bool const trained[] = {(body_of<Layers>.template size<float>().tensors > 0)...};
         std::size_t i = 0;
         while (i < count && !trained[i])
             ++i;
@@ -219,65 +293,6 @@ private:
     }();
     static constexpr bool wants_inputs(differentiate want, std::size_t i) {
         return want.inputs || (want.parameters && i > first_trained);
-    }
-
-    // One function for all layers of a kind: what depends on the place is an argument.
-
-    template <class Context, class T> struct traversal {
-        static constexpr bool grown = Context::behaviour == mode::train;
-        Context& context;
-        layer_memory<T> const& memory;
-        rows const& batch;
-        matrix_view<T const> x;
-        matrix_view<T const> y;
-        matrix_view<T> dy;
-        matrix_view<T> dx;
-
-        layer_memory<T> of_child(std::size_t i) const { return bound_sequence::of_child<T>(i, memory, grown); }
-        matrix_view<T const> value(std::size_t i) const { return bound_sequence::value<T>(i, memory, x, y, grown); }
-        matrix_view<T> gradient(std::size_t i) const {
-            return bound_sequence::gradient<T>(i, memory, x, dy, dx, grown);
-        }
-    };
-
-    template <class Context, class T, class Body>
-    static void forward_child(traversal<Context, T> const& t, Body const body, typename Body::numbers const& n,
-                              std::size_t i) {
-        body.forward(t.context, n, t.of_child(i), t.batch, t.value(i), writable(t.value(i + 1)));
-    }
-
-    template <differentiate Want, class Context, class T, class Body>
-    static void backward_child(traversal<Context, T> const& t, Body const body, typename Body::numbers const& n,
-                               std::size_t i) {
-        if constexpr (!Body::passes_through && (Want.inputs || Want.parameters))
-            body.template backward<Want>(t.context, n, t.of_child(i), t.batch, t.value(i), t.value(i + 1),
-                                         t.gradient(i + 1), t.gradient(i));
-    }
-
-    template <class Context, class Optimizer, class Body, class T>
-    static void update_child(Context& context, Optimizer const& optimizer, Body const body,
-                             typename Body::numbers const& n, layer_memory<T> const& memory,
-                             update_numbers const& given, std::size_t i) {
-        body.update(context, optimizer, n, of_child<T>(i, memory, true), given.after(table<T>.child[i].tensors));
-    }
-
-    template <class Context, class Body, class T>
-    static void initialise_child(Context& context, Body const body, layer_memory<T> const& memory, std::size_t i) {
-        body.initialise(context, of_child<T>(i, memory, true));
-    }
-
-    template <class Context, class Body, class T>
-    static void prune_child(Context& context, prune_walk<master_of<T>>& walk, Body const body,
-                            layer_memory<T> const& memory, std::size_t i) {
-        body.prune(context, walk, of_child<T>(i, memory, true));
-    }
-
-    template <class Body>
-    static void describe_child(layer_report& report, std::string const& path, Body const body, int index) {
-        if (report.depth == 0) report.top_layer = index;
-        ++report.depth;
-        body.describe(report, path.empty() ? std::to_string(index) : path + "." + std::to_string(index));
-        --report.depth;
     }
 };
 
