@@ -11,6 +11,7 @@
 #include <espalier/device/cuda/launch.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/gate/top_k.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/optimizer/adam.hpp>
@@ -50,12 +51,23 @@
                                             kernels::error_word*);
 
 #define ESPALIER_INSTANCE_GATE(prefix, T, E, K)                                                                        \
-    prefix template void launch_row_gate_forward(launch_target const&,                                                 \
-                                                 kernels::numbers<kernels::top_k_gate_op<E, K>> const&,                \
-                                                 matrix_view<T const>, std::int32_t*, master_of<T>*);                  \
-    prefix template void launch_row_gate_backward(                                                                     \
-        launch_target const&, kernels::numbers<kernels::top_k_gate_op<E, K>> const&, matrix_view<T const>,             \
-        std::int32_t const*, master_of<T> const*, master_of<T> const*, matrix_view<T>);
+    prefix template void launch_row_gate_forward<gate::top_k<E, K>>(                                                   \
+        launch_target const&, kernels::numbers<gate::top_k<E, K>> const&, matrix_view<T const>,                        \
+        matrix_view<master_of<T>>, matrix_view<std::int32_t>, double*, double*);                                       \
+    prefix template void launch_row_gate_backward<gate::top_k<E, K>>(                                                  \
+        launch_target const&, kernels::numbers<gate::top_k<E, K>> const&, matrix_view<T const>,                        \
+        matrix_view<master_of<T> const>, matrix_view<std::int32_t const>, matrix_view<master_of<T> const>,             \
+        matrix_view<T>);
+
+#define ESPALIER_INSTANCE_EXPERTS(prefix, T)                                                                           \
+    prefix template void launch_combine_experts(launch_target const&, matrix_view<master_of<T> const>,                 \
+                                                expert_outputs<T> const&, matrix_view<T>);                             \
+    prefix template void launch_weight_gradients(launch_target const&, matrix_view<master_of<T> const>,                \
+                                                 matrix_view<T const>, expert_outputs<T> const&,                       \
+                                                 matrix_view<master_of<T>>);                                           \
+    prefix template void launch_expert_gradient(launch_target const&, matrix_view<master_of<T> const>,                 \
+                                                matrix_view<std::int32_t const>, int, std::int32_t const*,             \
+                                                matrix_view<T const>, matrix_view<T>);
 
 #define ESPALIER_INSTANCE_BATCH_NORM(prefix, T)                                                                        \
     prefix template void launch_column_moments(launch_target const&, matrix_view<T const>, master_of<T>*,              \
@@ -84,6 +96,7 @@ using penalty::l1_op, penalty::l2_op;
 #define SOFTMAX(...) ESPALIER_INSTANCE_SOFTMAX(extern, __VA_ARGS__)
 #define LOSS(...) ESPALIER_INSTANCE_LOSS(extern, __VA_ARGS__)
 #define GATE(...) ESPALIER_INSTANCE_GATE(extern, __VA_ARGS__)
+#define EXPERTS(...) ESPALIER_INSTANCE_EXPERTS(extern, __VA_ARGS__)
 #define BATCH_NORM(...) ESPALIER_INSTANCE_BATCH_NORM(extern, __VA_ARGS__)
 #include "instances.inc"
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Precompiled kernels over rows: softmax, losses, gates; which ones, instances.inc says.
+// Precompiled kernels over rows: softmax, losses; which ones, instances.inc says.
 #include "precompiled.hpp"
 
 namespace espalier::cuda {
 
 #define SOFTMAX(...) ESPALIER_INSTANCE_SOFTMAX(, __VA_ARGS__)
 #define LOSS(...) ESPALIER_INSTANCE_LOSS(, __VA_ARGS__)
-#define GATE(...) ESPALIER_INSTANCE_GATE(, __VA_ARGS__)
 #include "instances.inc"
 
 } // namespace espalier::cuda

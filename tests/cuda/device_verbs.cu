@@ -11,7 +11,10 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
 #include <espalier/dropout/none.hpp>
-#include <espalier/kernels/row_gate.hpp>
+#include <espalier/gate/comet.hpp>
+#include <espalier/gate/dselect_k.hpp>
+#include <espalier/gate/softmax.hpp>
+#include <espalier/gate/top_k.hpp>
 #include <espalier/loss/binary_cross_entropy.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/early_learning.hpp>
@@ -71,7 +74,7 @@ template <class W, class N> void updates(device::cuda& device, update_segment<W,
     device.update(sgd, plain, segment);
 }
 
-template <class T> void rows_of(device::cuda& device, matrix_view<T> y, master_of<T>* weight, std::int32_t* expert) {
+template <class T> void rows_of(device::cuda& device, matrix_view<T> y) {
     matrix_view<T const> const in = y;
     device.template row_forward<activation::softmax, 10>(y);
     device.template row_backward<activation::softmax, 10>(in, y);
@@ -83,9 +86,34 @@ template <class T> void rows_of(device::cuda& device, matrix_view<T> y, master_o
     device.template row_loss<3>(loss::binary_cross_entropy{}, a, result);
     device.template row_loss<100>(loss::soft_cross_entropy{}, a, result);
     device.template row_loss<1>(loss::mean_squared_error{}, a, result);
-    kernels::top_k_gate_op<33, 3, kernels::gate_normaliser::all> const gate{};
-    device.row_gate_forward(gate, in, expert, weight);
-    device.row_gate_backward(gate, in, expert, weight, weight, y);
+}
+
+template <class Gate, class T> void gate_of(device::cuda& device, matrix_view<T> z, double* term) {
+    using W = master_of<T>;
+    matrix_view<W> const weights{};
+    matrix_view<W const> const shares{};
+    matrix_view<std::int32_t> const experts{};
+    matrix_view<std::int32_t const> const chosen{};
+    matrix_view<T const> const in = z;
+    op_of<Gate> const op = op_at<Gate>(espalier::clock{});
+    device.template route<Gate>(op, in, weights, experts, term);
+    device.template route_backward<Gate>(op, in, shares, chosen, shares, z);
+}
+
+template <class T> void mixtures(device::cuda& device, matrix_view<T> y) {
+    using W = master_of<T>;
+    gate_of<gate::top_k<33, 3, gate::normalise::over_all>>(device, y, nullptr);
+    gate_of<gate::top_k<3, 2>>(device, y, nullptr);
+    gate_of<gate::top_k<2000, 2>>(device, y, nullptr);
+    gate_of<gate::softmax<100>>(device, y, nullptr);
+    gate_of<gate::comet<8, 2>>(device, y, nullptr);
+    gate_of<gate::dselect_k<6, 2>>(device, y, nullptr);
+    matrix_view<W const> const weights{};
+    matrix_view<T const> const dy = y;
+    expert_outputs<T> const outputs{};
+    device.combine(weights, y, outputs);
+    device.weight_gradients(weights, dy, matrix_view<W>{}, outputs);
+    device.expert_gradient(weights, matrix_view<std::int32_t const>{}, 0, nullptr, dy, y);
 }
 
 template <class T> void memory(device::cuda& device, matrix_view<T> a, matrix_view<T> b, master_of<T>* sums) {
@@ -124,7 +152,8 @@ void all_device_verbs(espalier::device::cuda& device) {
         matrix_view<T> const m{};
         epilogues<T>(device, m, m, nullptr);
         updates(device, update_segment<master_of<T>, T>{}, nullptr);
-        rows_of<T>(device, m, nullptr, nullptr);
+        rows_of<T>(device, m);
+        mixtures<T>(device, m);
         memory<T>(device, m, m, nullptr);
         batch_norms<T>(device, m, nullptr, nullptr);
     };

@@ -6,9 +6,12 @@
 #include <espalier/core/context.hpp>
 #include <espalier/device/cuda/cuda.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/softmax.hpp>
+#include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
+#include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_sample.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/optimizer/adamw.hpp>
@@ -30,6 +33,10 @@ struct normalised : sequence<input<64>, dense<32, activation::relu>, batch_norm<
 struct sampled : sequence<input<64>, dense<32>,
                           multi_sample<4, dense<16, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, dense<10>>> {
 };
+
+using expert = sequence<dense<32, activation::relu, dropout::bernoulli<0.5>>, batch_norm<>, dense<24>>;
+struct mixed : sequence<input<64>, moe<gate::top_k<8, 2>, expert, dispatch::dense>,
+                        moe<gate::softmax<3>, dense<16>, dispatch::dense>, dense<10>> {};
 
 template <class Stack, class T>
 void step(device::cuda& device, layer_memory<T> const& memory, matrix_view<T> x, matrix_view<T> y) {
@@ -57,4 +64,5 @@ void train_on_cuda(espalier::device::cuda& device) {
     both(small_net{});
     both(normalised{});
     both(sampled{});
+    both(mixed{});
 }

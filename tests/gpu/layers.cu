@@ -10,9 +10,12 @@
 #include <espalier/activation/tanh.hpp>
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/softmax.hpp>
+#include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
+#include <espalier/layer/moe.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/sgd.hpp>
@@ -120,6 +123,9 @@ void tests() {
     check<sequence<input<width>, plain, batch_norm<>, head>>("batch_norm");
     check<sequence<input<width>, batch_norm<batch_norm_options{.momentum = 0.5}>, dense<9>, batch_norm<>, head>>(
         "two batch_norm");
+    using expert = sequence<dense<8, activation::tanh, dropout::bernoulli<0.25>>, batch_norm<>, dense<7>>;
+    check<sequence<input<width>, moe<gate::top_k<4, 2>, expert, dispatch::dense>, head>>("top-k mixture");
+    check<sequence<input<width>, plain, moe<gate::softmax<3>, dense<9>, dispatch::dense>, head>>("softmax mixture");
 }
 
 } // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Epilogue, update, losses and gates on a GPU against the loops of the CPU, dropout masks bit for bit, and the same
-// bits for every number of blocks.
+// Epilogue, update, losses, gates and dispatch on a GPU against the loops of the CPU, dropout masks bit for bit, and
+// the same bits for every number of blocks.
 #include "verify.hpp"
 
 #include <espalier/activation/gelu.hpp>
@@ -11,7 +11,8 @@
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
-#include <espalier/kernels/row_gate.hpp>
+#include <espalier/gate/softmax.hpp>
+#include <espalier/gate/top_k.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/optimizer/adamw.hpp>
@@ -299,31 +300,105 @@ void check_errors(test_device& device) {
     expect(!same_bits(weights.back(), before), "updates go on once the error was taken");
 }
 
-template <int E, int K> void check_gate(test_device& device) {
+/// The row bodies of a gate against the same bodies with one lane.
+template <class Gate> void check_gate(test_device& device, double tolerance) {
+    constexpr int columns = Gate::logits, slots = Gate::slots;
     index_t const row_count = 1000;
-    auto logits = numbers(row_count * E, 9);
-    for (int c = 0; c < E; ++c)
-        logits[static_cast<std::size_t>(c)] = c % 3 == 1 ? NAN : 1.0f;
-    kernels::top_k_gate_op<E, K> const gate{};
-    matrix_view<float const> const host{logits.data(), row_count, E, E};
-    std::vector<std::int32_t> expert(static_cast<std::size_t>(row_count * K));
-    std::vector<float> weight(expert.size()), gradient(logits.size());
-    auto const dweight = numbers(row_count * K, 10);
-    // The same body with one lane.
-    kernels::row_gate_forward(serial_group{}, gate, host, expert.data(), weight.data());
-    kernels::row_gate_backward(serial_group{}, gate, host, expert.data(), weight.data(), dweight.data(),
-                               matrix_view<float>{gradient.data(), row_count, E, E});
-    on_device<float> dl(logits), dw(std::vector<float>(weight.size())), dd(dweight),
-        dg(std::vector<float>(logits.size()));
-    on_device<std::int32_t> de(std::vector<std::int32_t>(expert.size()));
-    matrix_view<float const> const view{dl.data(), row_count, E, E};
-    device.row_gate_forward(gate, view, de.data(), dw.data());
-    device.row_gate_backward(gate, view, de.data(), dw.data(), dd.data(),
-                             matrix_view<float>{dg.data(), row_count, E, E});
-    device.wait();
-    expect(same_bits(de.back(), expert), "gate: experts");
-    expect(distance(dw.back(), weight) < 1e-6, "gate: weights");
-    expect(distance(dg.back(), gradient) < 3e-6, "gate: gradient");
+    std::string const what =
+        "gate " + std::string(Gate::name) + " " + std::to_string(columns) + " " + std::to_string(slots) + ": ";
+    auto logits = numbers(row_count * columns, 9);
+    if (!Gate::slot_is_expert)
+        for (int c = 0; c < columns; ++c) {
+            logits[static_cast<std::size_t>(c)] = c % 3 == 1 ? NAN : 1.0f;
+            logits[static_cast<std::size_t>(columns + c)] = -INFINITY;
+        }
+    auto const n = static_cast<std::size_t>(row_count * slots);
+    std::vector<std::int32_t> expert(n);
+    std::vector<float> weight(n), gradient(logits.size());
+    auto const dweight = numbers(row_count * slots, 10);
+    auto const view = [&](auto* p, index_t width) {
+        return matrix_view<std::remove_pointer_t<decltype(p)>>{p, row_count, width, width};
+    };
+    kernels::row_gate_forward<Gate>(serial_group{}, Gate{}, view(static_cast<float const*>(logits.data()), columns),
+                                    view(weight.data(), slots),
+                                    view(Gate::slot_is_expert ? nullptr : expert.data(), slots), nullptr);
+    kernels::row_gate_backward<Gate>(
+        serial_group{}, Gate{}, view(static_cast<float const*>(logits.data()), columns),
+        view(static_cast<float const*>(weight.data()), slots),
+        view(Gate::slot_is_expert ? nullptr : static_cast<std::int32_t const*>(expert.data()), slots),
+        view(dweight.data(), slots), view(gradient.data(), columns));
+    std::vector<float> first_weight, first_gradient;
+    for (index_t blocks : block_counts) {
+        device.set_most_blocks(blocks);
+        on_device<float> dl(logits), dw(std::vector<float>(weight.size())), dd(dweight),
+            dg(std::vector<float>(logits.size()));
+        on_device<std::int32_t> de(std::vector<std::int32_t>(expert.size()));
+        std::int32_t* const experts = Gate::slot_is_expert ? nullptr : de.data();
+        device.route<Gate>(Gate{}, view(static_cast<float const*>(dl.data()), columns), view(dw.data(), slots),
+                           view(experts, slots), nullptr);
+        device.route_backward<Gate>(Gate{}, view(static_cast<float const*>(dl.data()), columns),
+                                    view(static_cast<float const*>(dw.data()), slots),
+                                    view(static_cast<std::int32_t const*>(experts), slots),
+                                    view(static_cast<float const*>(dd.data()), slots), view(dg.data(), columns));
+        device.wait();
+        if (first_weight.empty()) {
+            first_weight = dw.back();
+            first_gradient = dg.back();
+        }
+        expect(same_bits(dw.back(), first_weight) && same_bits(dg.back(), first_gradient),
+               what + std::to_string(blocks) + " blocks change the result");
+        // The experts of empty slots are not looked at.
+        bool same_experts = true;
+        auto const got = de.back();
+        for (std::size_t i = 0; i < n && !Gate::slot_is_expert; ++i)
+            same_experts &= weight[i] == 0.0f || got[i] == expert[i];
+        expect(same_experts, what + "experts");
+        expect(distance(dw.back(), weight) < tolerance, what + "weights");
+        expect(distance(dg.back(), gradient) < 3 * tolerance, what + "gradient");
+    }
+}
+
+/// The bodies of a dense dispatch against the same bodies with one lane.
+void check_dispatch(test_device& device) {
+    constexpr index_t row_count = 333, columns = 100, slots = 3, experts = 5;
+    auto weight = numbers(row_count * slots, 1);
+    std::vector<std::int32_t> expert;
+    for (index_t i = 0; i < row_count * slots; ++i) {
+        if (i % 4 == 1) weight[static_cast<std::size_t>(i)] = 0.0f;
+        expert.push_back(static_cast<std::int32_t>((i / slots + 2 * (i % slots)) % experts));
+    }
+    auto const all = numbers(row_count * experts * columns, 2), dy = numbers(row_count * columns, 3);
+    auto const view = [](auto* p, index_t width) {
+        return matrix_view<std::remove_pointer_t<decltype(p)>>{p, row_count, width, width};
+    };
+    auto const outputs = [](float const* rows_of_experts, std::int32_t const* chosen) {
+        return expert_outputs<float>{
+            {rows_of_experts, row_count * experts, columns, columns}, slots, row_count, nullptr, chosen};
+    };
+    std::vector<float> y(static_cast<std::size_t>(row_count * columns)), d(y.size()), dweight(weight.size());
+    matrix_view<float const> const w = view(static_cast<float const*>(weight.data()), slots);
+    kernels::combine_experts(serial_group{}, w, outputs(all.data(), expert.data()), view(y.data(), columns));
+    kernels::weight_gradients(serial_group{}, w, view(dy.data(), columns), outputs(all.data(), expert.data()),
+                              view(dweight.data(), slots));
+    kernels::expert_gradient(serial_group{}, w, view(static_cast<std::int32_t const*>(expert.data()), slots), 2,
+                             nullptr, view(dy.data(), columns), view(d.data(), columns));
+    on_device<float> da(all), dg(dy), dw(weight);
+    on_device<std::int32_t> de(expert);
+    for (index_t blocks : block_counts) {
+        device.set_most_blocks(blocks);
+        on_device<float> gy(std::vector<float>(y.size())), gd(std::vector<float>(d.size())),
+            gw(std::vector<float>(dweight.size()));
+        matrix_view<float const> const shares = view(static_cast<float const*>(dw.data()), slots);
+        matrix_view<float const> const upstream = view(static_cast<float const*>(dg.data()), columns);
+        device.combine(shares, view(gy.data(), columns), outputs(da.data(), de.data()));
+        device.weight_gradients(shares, upstream, view(gw.data(), slots), outputs(da.data(), de.data()));
+        device.expert_gradient(shares, view(static_cast<std::int32_t const*>(de.data()), slots), 2, nullptr, upstream,
+                               view(gd.data(), columns));
+        device.wait();
+        expect(distance(gy.back(), y) < 2e-6, "dispatch: combination");
+        expect(distance(gw.back(), dweight) < 2e-5, "dispatch: gradients of the weights");
+        expect(distance(gd.back(), d) < 1e-6, "dispatch: gradient of an expert's outputs");
+    }
 }
 
 void tests() {
@@ -372,9 +447,14 @@ void tests() {
         if (r <= 33) check_loss<9>(device, loss::early_learning{}, r, true);
     }
     check_errors(device);
-    check_gate<8, 2>(device);
-    check_gate<64, 2>(device);
-    check_gate<128, 8>(device);
+    check_gate<gate::top_k<3, 2>>(device, 1e-6);
+    check_gate<gate::top_k<8, 2>>(device, 1e-6);
+    check_gate<gate::top_k<64, 2>>(device, 1e-6);
+    check_gate<gate::top_k<128, 8>>(device, 1e-6);
+    check_gate<gate::top_k<512, 4>>(device, 1e-6);
+    check_gate<gate::softmax<8>>(device, 2e-6);
+    check_gate<gate::softmax<200>>(device, 2e-6);
+    check_dispatch(device);
 
     auto const x = numbers(100001, 12);
     double exact = 0;

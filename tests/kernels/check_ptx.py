@@ -3,8 +3,9 @@
 """Properties of the shipped kernels that need no GPU, from what nvcc leaves behind.
 
 For every kernels/*.cu: no stack frame and no spills (ptxas), no local memory, 16-byte global accesses in epilogue,
-update and batch normalisation, random-bit code exactly where an op draws, every line of kernels/instances.inc compiled,
-and the names that the host half registers equal to the names of the device half (nvcc can make them differ silently).
+update, batch normalisation and dispatch, random-bit code exactly where an op draws, every line of kernels/instances.inc
+compiled, and the names that the host half registers equal to the names of the device half (nvcc can make them differ
+silently).
 Needs nvcc and a host compiler. Exit status 0: all hold.
 """
 import argparse
@@ -17,7 +18,8 @@ import tempfile
 
 PHILOX = re.compile(r"-766435501|3528531795|0xD2511F53", re.I)  # its first multiplier, as PTX may spell it
 VECTOR = ("epilogue_forward_kernel", "epilogue_backward_kernel", "update_kernel", "moment_partials_kernel",
-          "normalise_kernel", "normal_sum_partials_kernel", "normalise_backward_kernel")
+          "normalise_kernel", "normal_sum_partials_kernel", "normalise_backward_kernel", "combine_experts_kernel",
+          "expert_gradient_kernel")
 
 
 def demangle(names):
@@ -30,7 +32,8 @@ def demangle(names):
 
 def short(name):
     """The kernel and its template arguments, without namespaces and parameters."""
-    name = re.sub(r"\b(espalier|cuda|kernels|activation|dropout|optimizer|penalty|weight|loss)::", "", name)
+    name = re.sub(r"\b(espalier|cuda|kernels|activation|dropout|optimizer|penalty|weight|loss|gate)::", "", name)
+    name = re.sub(r"\(\w+\)(?=\d)", "", name)  # (enumeration)0
     return re.sub(r"^void ", "", name).split("(kernels")[0].split("(numbers")[0].split("(")[0]
 
 
@@ -69,6 +72,7 @@ def expected(instances):
     kinds = {"EPILOGUE": ("epilogue_forward_kernel", "epilogue_backward_kernel"), "UPDATE": ("update_kernel",),
              "SOFTMAX": ("row_forward_kernel", "row_backward_kernel"), "LOSS": ("row_loss_kernel",),
              "GATE": ("row_gate_forward_kernel", "row_gate_backward_kernel"),
+             "EXPERTS": ("combine_experts_kernel", "weight_gradients_kernel", "expert_gradient_kernel"),
              "BATCH_NORM": ("moment_partials_kernel", "normalise_kernel", "normal_sum_partials_kernel",
                             "normalise_backward_kernel")}
     wanted = {}

@@ -2,7 +2,7 @@
 // A mixture of experts: a gate, equal experts with parameters of their own, and a dispatch between them.
 #pragma once
 
-#include <espalier/device/cpu/dispatch.hpp>
+#include <espalier/core/pairs.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/gate/dispatch.hpp>
 #include <espalier/initial/xavier_uniform.hpp>
@@ -49,7 +49,7 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
     };
     static numbers at(clock const& now) { return {op_at<Gate>(now), kernel::at(now), bias::at(now), Expert::at(now)}; }
 
-    // Tape: logits, weights, experts, and per expert or per pair what the experts keep.
+    // Tape: logits, weights (never narrow), experts, and per expert or per pair what the experts keep.
     template <class T> struct places {
         extent logits{};
         extent weights{};
@@ -78,7 +78,7 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
         };
         extent const tape = Expert::template size<T>().tape;
         place(p.logits, row_block<T>(Gate::logits));
-        place(p.weights, row_block<T>(slots));
+        place(p.weights, row_block<master_of<T>>(slots));
         place(p.chosen, row_block<std::int32_t>(slots));
         if (gathers) {
             place(p.pair, row_block<std::int32_t>(slots));
@@ -113,7 +113,7 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
             at = at + size;
         };
         place(p.dlogits, row_block<T>(Gate::logits));
-        place(p.dweights, row_block<T>(slots));
+        place(p.dweights, row_block<master_of<T>>(slots));
         extent const one{1, row_granule}; // one expert's block: at most all rows, rounded up
         place(p.doutputs, {one.per_row * row_block<T>(out).per_row, one.fixed * row_block<T>(out).per_row});
         place(p.dinputs, {one.per_row * row_block<T>(in).per_row, one.fixed * row_block<T>(in).per_row});
@@ -165,11 +165,14 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
     template <class T> static matrix_view<T> tape_rows(layer_memory<T> const& m, extent at, index_t n, index_t width) {
         return {m.template tape_block<T>(at), n, width, width};
     }
+    template <class T> static matrix_view<master_of<T>> weights_of(layer_memory<T> const& m, index_t n) {
+        return {m.template tape_block<master_of<T>>(layout<T>().weights), n, slots, slots};
+    }
     template <class T> static matrix_view<std::int32_t> chosen(layer_memory<T> const& m, index_t n) {
         if (Gate::slot_is_expert) return {};
         return {m.template tape_block<std::int32_t>(layout<T>().chosen), n, slots, slots};
     }
-    template <class T> static cpu::pair_table pairs(layer_memory<T> const& m) {
+    template <class T> static pair_table pairs(layer_memory<T> const& m) {
         constexpr auto p = layout<T>();
         return {m.template tape_block<std::int32_t>(p.pair_row), m.template tape_block<std::uint32_t>(p.pair_origin),
                 m.template tape_block<std::int32_t>(p.pair), m.template tape_block<std::int32_t>(p.first),
@@ -189,36 +192,39 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
     }
 
     /// The output of the expert in slot s of row r.
-    template <class T> static auto outputs_of(layer_memory<T> const& m) {
-        T const* const outputs = m.template tape_block<T>(layout<T>().expert_outputs);
-        std::int32_t const* const pair = gathers ? pairs(m).pair : nullptr;
-        std::int32_t const* const expert = Gate::slot_is_expert ? nullptr : chosen(m, 0).data;
-        return [=, capacity = m.capacity](index_t r, index_t s) {
-            if constexpr (gathers)
-                return outputs + index_t{pair[r * slots + s]} * out;
-            else
-                return outputs + ((expert ? expert[r * slots + s] : s) * capacity + r) * out;
-        };
+    template <class T> static expert_outputs<T> outputs_of(layer_memory<T> const& m) {
+        expert_outputs<T> o;
+        o.all = tape_rows(m, layout<T>().expert_outputs, gathers ? slots * m.capacity : experts * m.capacity, out);
+        o.slots = slots;
+        o.block = m.capacity;
+        o.pair = gathers ? pairs(m).pair : nullptr;
+        o.expert = chosen(m, 0).data;
+        return o;
     }
 
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
-        static_assert(Context::device_type::host_memory,
-                      "espalier: moe runs on the CPU only; use device::cpu, or take it out of the stack");
+        static_assert(!gathers || Context::device_type::host_memory,
+                      "espalier: dispatch::compacted runs on the CPU only, because the host must know how many rows an "
+                      "expert has; give moe dispatch::dense as its last argument to run it on a GPU");
+        if constexpr (!gathers || Context::device_type::host_memory) run_forward(context, n, m, batch, x, y);
+    }
+    template <class Context, class T>
+    static void run_forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                            matrix_view<T const> x, matrix_view<T> y) {
         constexpr auto p = layout<T>();
         matrix_view<T> const logits = tape_rows(m, p.logits, x.rows, Gate::logits);
-        matrix_view<T> const weights = tape_rows(m, p.weights, x.rows, slots);
+        matrix_view<master_of<T>> const weights = weights_of(m, x.rows);
+        matrix_view<master_of<T> const> const shares = weights;
         context.device.template product_forward<void>(
             x, matrix_view<T const>{kernel::operand(m), in, Gate::logits, Gate::logits}, bias_memory(m).parameters,
             logits);
-        double const term =
-            context.device.template route<Gate>(n.gate, matrix_view<T const>(logits), weights, chosen(m, x.rows));
-        if (has_term && gate_term(m)) *gate_term(m) = term;
+        context.device.template route<Gate>(n.gate, matrix_view<T const>(logits), weights, chosen(m, x.rows),
+                                            has_term ? gate_term(m) : nullptr);
         if constexpr (gathers)
-            context.device.build_pairs(matrix_view<T const>(weights),
-                                       matrix_view<std::int32_t const>(chosen(m, x.rows)), batch, experts, row_granule,
-                                       pairs(m));
+            context.device.build_pairs(shares, matrix_view<std::int32_t const>(chosen(m, x.rows)), batch, experts,
+                                       row_granule, pairs(m));
         T* const inputs = gathers ? m.template tape_block<T>(p.expert_inputs) : nullptr;
         T* const outputs = m.template tape_block<T>(p.expert_outputs);
         for_experts(m, x.rows, [&](int e, index_t first, index_t count) {
@@ -236,23 +242,29 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
             Expert::forward(context, n.expert, expert_memory(m, e, first, count), expert_rows, from,
                             matrix_view<T>{outputs + first * out, count, out, out});
         });
-        context.device.combine(matrix_view<T const>(weights), y, outputs_of(m));
+        context.device.combine(shares, y, outputs_of(m));
     }
 
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
+        if constexpr (!gathers || Context::device_type::host_memory)
+            run_backward<Want>(context, n, m, batch, x, dy, dx);
+    }
+    template <differentiate Want, class Context, class T>
+    static void run_backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                             matrix_view<T const> x, matrix_view<T> dy, matrix_view<T> dx) {
         constexpr auto p = layout<T>();
         constexpr auto w = work_layout<T>();
         matrix_view<T const> const logits = tape_rows(m, p.logits, x.rows, Gate::logits);
-        matrix_view<T const> const weights = tape_rows(m, p.weights, x.rows, slots);
-        matrix_view<T> const dweights{m.template work_block<T>(w.dweights), x.rows, slots, slots};
+        matrix_view<master_of<T> const> const weights = weights_of(m, x.rows);
+        matrix_view<master_of<T>> const dweights{m.template work_block<master_of<T>>(w.dweights), x.rows, slots, slots};
         matrix_view<T> const dlogits{m.template work_block<T>(w.dlogits), x.rows, Gate::logits, Gate::logits};
         matrix_view<T const> const upstream = dy;
         context.device.weight_gradients(weights, upstream, dweights, outputs_of(m));
         context.device.template route_backward<Gate>(n.gate, logits, weights,
                                                      matrix_view<std::int32_t const>(chosen(m, x.rows)),
-                                                     matrix_view<T const>(dweights), dlogits);
+                                                     matrix_view<master_of<T> const>(dweights), dlogits);
         matrix_view<T const> const dz = dlogits;
         if constexpr (Want.parameters) {
             context.device.template product_weight_gradient<void>(
@@ -281,8 +293,10 @@ template <shape In, class Gate, class Expert, class... Ps> struct bound_moe {
                                            gathers ? pairs(m).row + first : nullptr, upstream, d);
             Expert::template backward<Want>(context, n.expert, expert_memory(m, e, first, count), expert_rows, from,
                                             matrix_view<T const>{outputs + first * out, count, out, out}, d, di);
-            if constexpr (Want.inputs)
-                context.device.scatter_add(matrix_view<T const>(di), gathers ? pairs(m).row + first : nullptr, dx);
+            if constexpr (Want.inputs && gathers)
+                context.device.scatter_add(matrix_view<T const>(di), pairs(m).row + first, dx);
+            else if constexpr (Want.inputs)
+                context.device.add(matrix_view<T const>(di), dx);
         });
     }
 

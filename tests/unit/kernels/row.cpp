@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel bodies over rows on the emulated block: row-wise activations, losses and gates.
+// The kernel bodies over rows on the emulated block: row-wise activations and losses.
 #include <support/catch.hpp>
 
 #include "launches.hpp"
@@ -7,14 +7,12 @@
 #include <espalier/activation/softmax.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
-#include <espalier/kernels/row_gate.hpp>
 #include <espalier/kernels/row_loss.hpp>
 #include <espalier/kernels/row_map.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -166,90 +164,6 @@ void check_loss(Loss const& loss, index_t row_count, bool tags, bool with_state,
     }
 }
 
-// The choice written down once more: a stable sort by (number before NaN, larger first).
-template <int E, int K, k::gate_normaliser Over> void check_gate(std::vector<float> const& logits, index_t row_count) {
-    CAPTURE(E, K, static_cast<int>(Over));
-    k::top_k_gate_op<E, K, Over> const gate{};
-    matrix_view<float const> const x{logits.data(), row_count, E, E};
-    auto const dweight = numbers<float>(row_count * K, 12);
-    std::vector<std::int32_t> first_expert;
-    std::vector<float> first_weight, first_gradient;
-    for_launches([&](auto const& launch) {
-        std::vector<std::int32_t> expert(static_cast<std::size_t>(row_count * K), -7);
-        std::vector<float> weight(expert.size(), -7.0f), gradient(logits.size(), -7.0f);
-        launch([&](auto const& block) { k::row_gate_forward(block, gate, x, expert.data(), weight.data()); });
-        launch([&](auto const& block) {
-            k::row_gate_backward(block, gate, x, expert.data(), weight.data(), dweight.data(),
-                                 matrix_view<float>{gradient.data(), row_count, E, E});
-        });
-        if (first_expert.empty()) {
-            first_expert = expert;
-            first_weight = weight;
-            first_gradient = gradient;
-        }
-        REQUIRE(same_bits(expert, first_expert));
-        REQUIRE(same_bits(weight, first_weight));
-        REQUIRE(same_bits(gradient, first_gradient));
-    });
-    for (index_t r = 0; r < row_count; ++r) {
-        float const* const row = logits.data() + r * E;
-        std::vector<int> order(E);
-        for (int c = 0; c < E; ++c)
-            order[static_cast<std::size_t>(c)] = c;
-        std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-            if (std::isnan(row[a]) || std::isnan(row[b])) return !std::isnan(row[a]) && std::isnan(row[b]);
-            return row[a] > row[b];
-        });
-        auto const value = [&](int c) {
-            return std::isnan(row[c]) ? -std::numeric_limits<double>::infinity() : static_cast<double>(row[c]);
-        };
-        double const top = value(order[0]);
-        bool const any = top > -std::numeric_limits<double>::infinity();
-        double total = 0;
-        int const terms = Over == k::gate_normaliser::all ? E : K;
-        for (int i = 0; i < terms && any; ++i)
-            total += std::exp(value(order[static_cast<std::size_t>(i)]) - top);
-        std::vector<double> p(E);
-        for (int i = 0; i < terms && any; ++i) {
-            auto const c = static_cast<std::size_t>(order[static_cast<std::size_t>(i)]);
-            p[c] = std::exp(value(order[static_cast<std::size_t>(i)]) - top) / total;
-        }
-        double mean = 0;
-        for (int i = 0; i < K; ++i) {
-            auto const slot = static_cast<std::size_t>(r * K + i);
-            int const c = order[static_cast<std::size_t>(i)];
-            REQUIRE(first_expert[slot] == c);
-            REQUIRE(near(static_cast<double>(first_weight[slot]), p[static_cast<std::size_t>(c)], 1e-6));
-            mean += p[static_cast<std::size_t>(c)] * static_cast<double>(dweight[slot]);
-        }
-        for (int c = 0; c < E; ++c) {
-            double d = 0;
-            for (int i = 0; i < K; ++i)
-                if (order[static_cast<std::size_t>(i)] == c)
-                    d = static_cast<double>(dweight[static_cast<std::size_t>(r * K + i)]);
-            REQUIRE(near(static_cast<double>(first_gradient[static_cast<std::size_t>(r * E + c)]),
-                         p[static_cast<std::size_t>(c)] * (d - mean), 3e-6));
-        }
-    }
-}
-
-template <int E, int K> void check_gates() {
-    constexpr float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
-    index_t const row_count = 21;
-    auto logits = numbers<float>(row_count * E, 11);
-    for (int c = 0; c < E; ++c) {
-        logits[static_cast<std::size_t>(c)] = 1.0f;                              // all equal
-        logits[static_cast<std::size_t>(E + c)] = c % 2 ? 0.0f : -0.0f;          // equal zeros
-        logits[static_cast<std::size_t>(2 * E + c)] = nan;                       // no number
-        logits[static_cast<std::size_t>(3 * E + c)] = -infinity;                 // nothing above minus infinity
-        if (c % 3 != 1) logits[static_cast<std::size_t>(4 * E + c)] = nan;       // few numbers
-        logits[static_cast<std::size_t>(5 * E + c)] = static_cast<float>(c / 2); // pairs of ties
-        if (c + 1 < E) logits[static_cast<std::size_t>(6 * E + c)] = -infinity;
-    }
-    check_gate<E, K, k::gate_normaliser::winners>(logits, row_count);
-    check_gate<E, K, k::gate_normaliser::all>(logits, row_count);
-}
-
 } // namespace
 
 TEST_CASE("row softmax bodies") {
@@ -332,14 +246,4 @@ TEST_CASE("row loss bodies report a loss that is not finite") {
             REQUIRE(r.error.row == 21);
         });
     });
-}
-
-TEST_CASE("top-k gate bodies: order, ties, NaN, weights and gradients") {
-    check_gates<1, 1>();
-    check_gates<2, 2>();
-    check_gates<8, 2>();
-    check_gates<16, 2>();
-    check_gates<33, 3>();
-    check_gates<64, 8>();
-    check_gates<257, 4>();
 }

@@ -4,6 +4,7 @@
 
 #include <espalier/core/context.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/pairs.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/device/cpu/batch_norm.hpp>
@@ -184,9 +185,12 @@ public:
         espalier::cpu::running_moments(mean, variance, columns, *row_count, momentum, running);
     }
 
+    /// Weights and experts of all rows; the gate's own term, the mean over the rows, to `term` unless it is null.
     template <class Gate, class T, class Op>
-    double route(Op const& op, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts) {
-        return espalier::cpu::route<T, Gate>(op, logits, weights, experts);
+    void route(Op const& op, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
+               double* term) {
+        double const mean = espalier::cpu::route<T, Gate>(op, logits, weights, experts);
+        if (term) *term = mean;
     }
     template <class Gate, class T, class Op>
     void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<T const> weights,
@@ -196,7 +200,7 @@ public:
     }
     template <class T>
     void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
-                     int expert_count, index_t granule, espalier::cpu::pair_table const& table) {
+                     int expert_count, index_t granule, pair_table const& table) {
         espalier::cpu::build_pairs(weights, experts, batch, expert_count, granule, table);
     }
     template <class T, class Output>
@@ -228,10 +232,10 @@ public:
         for (index_t i = 0; i < to.rows; ++i)
             std::memcpy(to.row(i), from.row(row[i]), static_cast<std::size_t>(to.columns) * sizeof(T));
     }
-    /// to_row[i] += from_i; `row` null: to += from
+    /// to_row[i] += from_i
     template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
         for (index_t i = 0; i < from.rows; ++i)
-            espalier::cpu::detail::add_scaled(to.row(row ? row[i] : i), from.row(i), T(1), from.columns);
+            espalier::cpu::detail::add_scaled(to.row(row[i]), from.row(i), T(1), from.columns);
     }
 
     template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {

@@ -3,22 +3,13 @@
 #pragma once
 
 #include <espalier/core/pack.hpp>
+#include <espalier/core/pairs.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 
 #include <cstdint>
 
 namespace espalier::cpu {
-
-/// Where the pairs (row, slot) of a batch went. Pair numbers run over the experts' blocks; each block starts at a
-/// multiple of the row granule.
-struct pair_table {
-    std::int32_t* row = nullptr;     ///< [pairs] row of a pair
-    std::uint32_t* origin = nullptr; ///< [pairs] its origin, for random bits
-    std::int32_t* pair = nullptr;    ///< [rows][slots] pair of a slot, -1 for an empty one
-    std::int32_t* first = nullptr;   ///< [experts] first pair of an expert
-    std::int32_t* count = nullptr;   ///< [experts] pairs of an expert
-};
 
 /// Stable counting sort of the filled slots by expert. `experts` has no data when slot s is expert s.
 template <class T>

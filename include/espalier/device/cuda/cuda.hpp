@@ -5,6 +5,7 @@
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/pairs.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/core/view.hpp>
@@ -12,6 +13,7 @@
 #include <espalier/device/cuda/buffer.hpp>
 #include <espalier/device/cuda/check.hpp>
 #include <espalier/device/cuda/launch.hpp>
+#include <espalier/gate/concept.hpp>
 #include <espalier/kernels/access.hpp>
 #include <espalier/product/cublaslt.hpp>
 
@@ -351,17 +353,39 @@ public:
                                                errors_.data());
     }
 
-    // ---- gates
+    // ---- mixtures of experts (kernels/row_gate.hpp, kernels/dispatch.hpp), dense dispatch
 
-    /// Pairs of a gate (kernels/row_gate.hpp): most_pairs experts and weights a row.
-    template <class Gate, class T>
-    void row_gate_forward(Gate const& gate, matrix_view<T const> logits, std::int32_t* expert, master_of<T>* weight) {
-        espalier::cuda::launch_row_gate_forward(target_, locate(gate), logits, expert, weight);
+    /// Weights and experts of all rows; the gate's own term, the mean over the rows, to `term` (device memory) unless
+    /// it is null.
+    template <class Gate, class T, class Op>
+    void route(Op const& op, matrix_view<T const> logits, matrix_view<master_of<T>> weights,
+               matrix_view<std::int32_t> experts, double* term) {
+        double* terms = nullptr;
+        scratch_cursor space(scratch);
+        if (espalier::detail::gate_has_term<Op>() && term) terms = space.template take<double>(logits.rows);
+        espalier::cuda::launch_row_gate_forward<Gate>(target_, locate(op), logits, weights, experts, terms, term);
     }
-    template <class Gate, class T>
-    void row_gate_backward(Gate const& gate, matrix_view<T const> logits, std::int32_t const* expert,
-                           master_of<T> const* weight, master_of<T> const* dweight, matrix_view<T> dlogits) {
-        espalier::cuda::launch_row_gate_backward(target_, locate(gate), logits, expert, weight, dweight, dlogits);
+    template <class Gate, class T, class Op>
+    void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<master_of<T> const> weights,
+                        matrix_view<std::int32_t const> experts, matrix_view<master_of<T> const> dweights,
+                        matrix_view<T> dlogits) {
+        espalier::cuda::launch_row_gate_backward<Gate>(target_, locate(op), logits, weights, experts, dweights,
+                                                       dlogits);
+    }
+    template <class T>
+    void combine(matrix_view<master_of<T> const> weights, matrix_view<T> y, expert_outputs<T> const& outputs) {
+        espalier::cuda::launch_combine_experts(target_, weights, outputs, y);
+    }
+    template <class T>
+    void weight_gradients(matrix_view<master_of<T> const> weights, matrix_view<T const> dy,
+                          matrix_view<master_of<T>> dweights, expert_outputs<T> const& outputs) {
+        espalier::cuda::launch_weight_gradients(target_, weights, dy, outputs, dweights);
+    }
+    /// d_i = weight of expert e in row i * dy of that row, for the rows of `row` (all rows in order when it is null).
+    template <class T>
+    void expert_gradient(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts, int expert,
+                         std::int32_t const* row, matrix_view<T const> dy, matrix_view<T> d) {
+        espalier::cuda::launch_expert_gradient(target_, weights, experts, expert, row, dy, d);
     }
 
     // ---- memory

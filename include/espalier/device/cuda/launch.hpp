@@ -6,13 +6,16 @@
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/pairs.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/device/cuda/check.hpp>
 #include <espalier/device/cuda/group.hpp>
+#include <espalier/gate/concept.hpp>
 #include <espalier/kernels/access.hpp>
 #include <espalier/kernels/batch_norm.hpp>
+#include <espalier/kernels/dispatch.hpp>
 #include <espalier/kernels/epilogue.hpp>
 #include <espalier/kernels/group_value.hpp>
 #include <espalier/kernels/norms.hpp>
@@ -151,17 +154,47 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads, 2)
     kernels::row_loss<N>(block{}, loss.get(), arguments, result, weighted, error);
 }
 
-template <class Gate, class T>
-ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    row_gate_forward_kernel(kernels::numbers<Gate> gate, matrix_view<T const> logits, std::int32_t* expert,
-                            master_of<T>* weight) {
-    kernels::row_gate_forward(block{}, gate.get(), logits, expert, weight);
+/// A row whole in one lane, or in double, needs registers.
+template <class Gate, class Op, class T>
+inline constexpr unsigned gate_blocks = kernels::gate_lanes<Gate, Op>() == 1 ? 1
+                                        : sizeof(T) > 4                      ? 2
+                                                                             : 4;
+
+template <class Gate, class Op, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads, gate_blocks<Gate, Op, T>)
+    row_gate_forward_kernel(kernels::numbers<Op> op, matrix_view<T const> logits, matrix_view<master_of<T>> weights,
+                            matrix_view<std::int32_t> experts, double* terms) {
+    kernels::row_gate_forward<Gate>(block{}, op.get(), logits, weights, experts, terms);
 }
-template <class Gate, class T>
+template <class Number>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    row_gate_backward_kernel(kernels::numbers<Gate> gate, matrix_view<T const> logits, std::int32_t const* expert,
-                             master_of<T> const* weight, master_of<T> const* dweight, matrix_view<T> dlogits) {
-    kernels::row_gate_backward(block{}, gate.get(), logits, expert, weight, dweight, dlogits);
+    gate_term_kernel(Number const* terms, index_t row_count, Number* term) {
+    kernels::gate_term(block{}, terms, row_count, term);
+}
+template <class Gate, class Op, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads, gate_blocks<Gate, Op, T>)
+    row_gate_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> logits,
+                             matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
+                             matrix_view<master_of<T> const> dweights, matrix_view<T> dlogits) {
+    kernels::row_gate_backward<Gate>(block{}, op.get(), logits, weights, experts, dweights, dlogits);
+}
+
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    combine_experts_kernel(matrix_view<master_of<T> const> weights, expert_outputs<T> outputs, matrix_view<T> y) {
+    kernels::combine_experts(block{}, weights, outputs, y);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    weight_gradients_kernel(matrix_view<master_of<T> const> weights, matrix_view<T const> dy, expert_outputs<T> outputs,
+                            matrix_view<master_of<T>> dweights) {
+    kernels::weight_gradients(block{}, weights, dy, outputs, dweights);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    expert_gradient_kernel(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts, int expert,
+                           std::int32_t const* row, matrix_view<T const> dy, matrix_view<T> d) {
+    kernels::expert_gradient(block{}, weights, experts, expert, row, dy, d);
 }
 
 template <class T>
@@ -476,22 +509,69 @@ void launch_row_loss(launch_target const& target, kernels::numbers<Loss> const& 
     check_launch("finish_loss");
 }
 
-template <class Gate, class T>
-void launch_row_gate_forward(launch_target const& target, kernels::numbers<Gate> const& gate,
-                             matrix_view<T const> logits, std::int32_t* expert, master_of<T>* weight) {
-    if (logits.rows == 0) return;
-    row_gate_forward_kernel<<<target.blocks(row_threads<Gate::experts>(logits.rows)), block_threads, 0,
-                              target.stream>>>(gate, logits, expert, weight);
-    check_launch("row_gate_forward");
+/// Threads that rows of a gate's logits keep busy.
+template <class Gate, class Op> constexpr index_t gate_threads(index_t row_count) {
+    if constexpr (kernels::gate_lanes<Gate, Op>() == 1)
+        return row_count;
+    else
+        return row_threads<Gate::logits>(row_count);
 }
-template <class Gate, class T>
-void launch_row_gate_backward(launch_target const& target, kernels::numbers<Gate> const& gate,
-                              matrix_view<T const> logits, std::int32_t const* expert, master_of<T> const* weight,
-                              master_of<T> const* dweight, matrix_view<T> dlogits) {
+
+/// `terms`: room for one number a row when there is a `term`, the gate's own, and the gate has one.
+template <class Gate, class Op, class T>
+void launch_row_gate_forward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> logits,
+                             matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts, double* terms,
+                             double* term) {
+    if (logits.rows > 0) {
+        row_gate_forward_kernel<Gate>
+            <<<target.blocks(gate_threads<Gate, Op>(logits.rows)), block_threads, 0, target.stream>>>(
+                op, logits, weights, experts, terms);
+        check_launch("row_gate_forward");
+    }
+    if constexpr (detail::gate_has_term<Op>())
+        if (term) {
+            gate_term_kernel<<<1, block_threads, 0, target.stream>>>(static_cast<double const*>(terms), logits.rows,
+                                                                     term);
+            check_launch("gate_term");
+        }
+}
+template <class Gate, class Op, class T>
+void launch_row_gate_backward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> logits,
+                              matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
+                              matrix_view<master_of<T> const> dweights, matrix_view<T> dlogits) {
     if (logits.rows == 0) return;
-    row_gate_backward_kernel<<<target.blocks(row_threads<Gate::experts>(logits.rows)), block_threads, 0,
-                               target.stream>>>(gate, logits, expert, weight, dweight, dlogits);
+    row_gate_backward_kernel<Gate>
+        <<<target.blocks(gate_threads<Gate, Op>(logits.rows)), block_threads, 0, target.stream>>>(
+            op, logits, weights, experts, dweights, dlogits);
     check_launch("row_gate_backward");
+}
+
+template <class T>
+void launch_combine_experts(launch_target const& target, matrix_view<master_of<T> const> weights,
+                            expert_outputs<T> const& outputs, matrix_view<T> y) {
+    index_t const lanes = y.rows * kernels::octets_of(y.columns);
+    if (lanes == 0) return;
+    combine_experts_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(weights, outputs, y);
+    check_launch("combine_experts");
+}
+template <class T>
+void launch_weight_gradients(launch_target const& target, matrix_view<master_of<T> const> weights,
+                             matrix_view<T const> dy, expert_outputs<T> const& outputs,
+                             matrix_view<master_of<T>> dweights) {
+    if (dy.rows == 0) return;
+    weight_gradients_kernel<<<target.blocks(dy.rows * weights.columns * 8), block_threads, 0, target.stream>>>(
+        weights, dy, outputs, dweights);
+    check_launch("weight_gradients");
+}
+template <class T>
+void launch_expert_gradient(launch_target const& target, matrix_view<master_of<T> const> weights,
+                            matrix_view<std::int32_t const> experts, int expert, std::int32_t const* row,
+                            matrix_view<T const> dy, matrix_view<T> d) {
+    index_t const lanes = d.rows * kernels::octets_of(d.columns);
+    if (lanes == 0) return;
+    expert_gradient_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(weights, experts, expert, row, dy,
+                                                                                      d);
+    check_launch("expert_gradient");
 }
 
 /// result = (or +=) sum of squares. `partial`: room for kernels::norm_chunks(n) numbers.

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Precompiled kernels of mixtures of experts: gates, and rows on their way to experts and back; which ones,
+// instances.inc says.
+#include "precompiled.hpp"
+
+namespace espalier::cuda {
+
+#define GATE(...) ESPALIER_INSTANCE_GATE(, __VA_ARGS__)
+#define EXPERTS(...) ESPALIER_INSTANCE_EXPERTS(, __VA_ARGS__)
+#include "instances.inc"
+
+} // namespace espalier::cuda

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel bodies that move rows between a batch and the experts of a mixture. A slot of weight 0 is empty, and its row
+// is not read.
+#pragma once
+
+#include <espalier/core/layout.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/pairs.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/kernels/access.hpp>
+
+#include <cstdint>
+
+namespace espalier::kernels {
+
+/// y_r = sum over the slots s of weight(r, s) output(r, s), in slot order. Floor: (S + 1) b rows columns bytes. The
+/// loads of two slots are under way before the first is used.
+template <class Group, class T>
+ESPALIER_FN void combine_experts(Group const& group, matrix_view<master_of<T> const> weights,
+                                 expert_outputs<T> const& outputs, matrix_view<T> y) {
+    using W = master_of<T>;
+    bool const vector = aligned16(outputs.all) && aligned16(y);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(y.columns)); at.line < y.rows; at.advance()) {
+        index_t const c = at.place * octet;
+        int const count = count8(c, y.columns);
+        W sum[octet] = {};
+        ESPALIER_KERNEL_LOOP
+        for (index_t s = 0; s < weights.columns; s += 2) {
+            W weight[2], v[2][octet];
+            weight[0] = weights(at.line, s);
+            weight[1] = s + 1 < weights.columns ? weights(at.line, s + 1) : W(0);
+            ESPALIER_KERNEL_UNROLL
+            for (int k = 0; k < 2; ++k)
+                if (weight[k] != W(0)) load8(outputs(at.line, s + k) + c, count, vector, v[k]);
+            ESPALIER_KERNEL_UNROLL
+            for (int k = 0; k < 2; ++k) {
+                if (weight[k] == W(0)) continue;
+                ESPALIER_KERNEL_UNROLL
+                for (int j = 0; j < octet; ++j)
+                    sum[j] += weight[k] * v[k][j];
+            }
+        }
+        store8(y.row(at.line) + c, count, vector, sum);
+    }
+}
+
+/// dweight(r, s) = <dy_r, output(r, s)>, 0 for empty slots. Eight lanes a slot, whatever the launch. Floor: (S + 1) b
+/// rows columns bytes.
+template <class Block, class T>
+ESPALIER_FN void weight_gradients(Block const& block, matrix_view<master_of<T> const> weights, matrix_view<T const> dy,
+                                  expert_outputs<T> const& outputs, matrix_view<master_of<T>> dweights) {
+    using W = master_of<T>;
+    auto const tile = block.template tile<(Block::lanes < 8 ? Block::lanes : 8)>();
+    bool const vector = aligned16(outputs.all) && aligned16(dy);
+    for (pair_walk at(tile.group_rank(), tile.group_count(), weights.columns); at.line < dy.rows; at.advance()) {
+        W sum(0);
+        if (weights(at.line, at.place) != W(0)) {
+            T const* const from = outputs(at.line, at.place);
+            for (index_t c = static_cast<index_t>(tile.thread_rank()) * octet; c < dy.columns;
+                 c += static_cast<index_t>(tile.size()) * octet) {
+                int const count = count8(c, dy.columns);
+                W a[octet], b[octet];
+                load8(dy.row(at.line) + c, count, vector, a);
+                load8(from + c, count, vector, b);
+                ESPALIER_KERNEL_UNROLL
+                for (int j = 0; j < octet; ++j)
+                    sum += a[j] * b[j];
+            }
+        }
+        sum = tile.reduce_add(sum);
+        if (tile.thread_rank() == 0) dweights(at.line, at.place) = sum;
+    }
+}
+
+/// d_i = weight of `expert` in row i * dy of that row, for the rows of `row` (all rows in order when it is null).
+/// `experts` has no data when slot s is expert s. Floor: 2 b rows columns bytes.
+template <class Group, class T>
+ESPALIER_FN void expert_gradient(Group const& group, matrix_view<master_of<T> const> weights,
+                                 matrix_view<std::int32_t const> experts, int expert, std::int32_t const* row,
+                                 matrix_view<T const> dy, matrix_view<T> d) {
+    using W = master_of<T>;
+    bool const vector = aligned16(dy) && aligned16(d);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(d.columns)); at.line < d.rows; at.advance()) {
+        index_t const c = at.place * octet, r = row ? row[at.line] : at.line;
+        int const count = count8(c, d.columns);
+        W factor(0);
+        if (experts.data) {
+            for (index_t s = 0; s < weights.columns; ++s)
+                factor += experts(r, s) == expert ? weights(r, s) : W(0);
+        } else {
+            factor = weights(r, expert);
+        }
+        W v[octet];
+        load8(dy.row(r) + c, count, vector, v);
+        ESPALIER_KERNEL_UNROLL
+        for (int j = 0; j < octet; ++j)
+            v[j] *= factor;
+        store8(d.row(at.line) + c, count, vector, v);
+    }
+}
+
+} // namespace espalier::kernels
