@@ -1,9 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-# benchmarks/NAME.cpp -> bench_NAME, and benchmarks/NAME.cu -> bench_cuda_NAME when CUDA is on. Each file has its own
-# main (BENCHMARK_MAIN() or its own).
+# benchmarks/NAME.cpp -> bench_NAME (Google Benchmark), and benchmarks/gpu/NAME.cu -> bench_cuda_NAME when CUDA is on,
+# which needs no library and says with status 77 that there is no GPU. Each file has its own main.
+if(ESPALIER_HAS_CUDA)
+  file(GLOB espalier_cuda_benchmarks CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/benchmarks/gpu/*.cu)
+  foreach(source IN LISTS espalier_cuda_benchmarks)
+    cmake_path(GET source STEM LAST_ONLY name)
+    add_executable(bench_cuda_${name} ${source})
+    set_target_properties(bench_cuda_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks)
+    target_link_libraries(bench_cuda_${name} PRIVATE espalier_program CUDA::cudart CUDA::cublasLt
+                                                     $<TARGET_NAME_IF_EXISTS:espalier_kernels>)
+    if(TARGET espalier_cuda)
+      add_dependencies(espalier_cuda bench_cuda_${name})
+    endif()
+  endforeach()
+endif()
+
 find_package(benchmark QUIET)
 if(NOT TARGET benchmark::benchmark)
-  message(STATUS "espalier: Google Benchmark not found (Debian: libbenchmark-dev); no benchmarks")
+  message(STATUS "espalier: Google Benchmark not found (Debian: libbenchmark-dev); no benchmarks of the CPU")
   return()
 endif()
 file(GLOB espalier_benchmarks CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/benchmarks/*.cpp)
@@ -14,16 +28,3 @@ foreach(source IN LISTS espalier_benchmarks)
   target_include_directories(bench_${name} PRIVATE ${PROJECT_SOURCE_DIR}/benchmarks)
   target_link_libraries(bench_${name} PRIVATE espalier_program benchmark::benchmark)
 endforeach()
-if(ESPALIER_HAS_CUDA)
-  file(GLOB espalier_cuda_benchmarks CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/benchmarks/*.cu)
-  foreach(source IN LISTS espalier_cuda_benchmarks)
-    cmake_path(GET source STEM LAST_ONLY name)
-    add_executable(bench_cuda_${name} ${source})
-    set_target_properties(bench_cuda_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks)
-    target_link_libraries(bench_cuda_${name} PRIVATE espalier_program benchmark::benchmark CUDA::cudart CUDA::cublasLt
-                                                     $<TARGET_NAME_IF_EXISTS:espalier_kernels>)
-    if(TARGET espalier_cuda)
-      add_dependencies(espalier_cuda bench_cuda_${name})
-    endif()
-  endforeach()
-endif()

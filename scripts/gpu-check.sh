@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everything that needs a GPU, in one command and a few minutes: builds the GPU tests and benchmarks, runs the tests
 # (results against the host, dropout masks bit for bit, the same bits for every number of blocks, a whole step as a
-# captured graph), runs a short subset under compute-sanitizer, runs the GPU benchmarks, and ends in a short table.
+# captured graph), runs a short subset under compute-sanitizer, runs the GPU benchmarks and, where python3 has PyTorch,
+# the same work by PyTorch and Triton, and ends in a short table. What does not fit into 8 minutes is left out and named.
 #
 #   scripts/gpu-check.sh [--no-sanitizer] [--no-benchmarks] [--help]
 #
 # Needs the CUDA toolkit and a C++ compiler; no network, nothing is installed. With CMake, Ninja and the libraries of the
 # build it runs `ctest -L gpu`; without them nvcc compiles the same programs directly. Settings from the environment:
 #   ESPALIER_DEPS=DIR     a folder that carries libraries: DIR, DIR/include and DIR/include/eigen3 are searched
-#   EIGEN3_INCLUDE_DIR    where Eigen's headers are, BENCHMARK_INCLUDE_DIR and BENCHMARK_LIBRARY the same for
-#                         Google Benchmark
+#   EIGEN3_INCLUDE_DIR    where Eigen's headers are
+#   ESPALIER_PEERS        a virtual environment with PyTorch, instead of what python3 has
 #   ESPALIER_JOBS         compilers at once
 #   CUDAARCHS             architecture to compile for; that of the GPU when it is not given
 set -uo pipefail
@@ -24,7 +25,7 @@ for argument in "$@"; do
     --no-sanitizer) sanitizer=no ;;
     --no-benchmarks) benchmarks=no ;;
     -h | --help)
-      sed -n '3,15s/^# \{0,1\}//p' "$0"
+      sed -n '3,16s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *) stop "unknown argument '$argument' (see --help)" ;;
@@ -39,6 +40,8 @@ row() { table+=("$(printf '%-34s %-8s %s' "$1" "$2" "$3")"); }
 tool() { command -v "$1" || { [[ -x /usr/local/cuda/bin/$1 ]] && echo "/usr/local/cuda/bin/$1"; }; }
 
 started=$SECONDS
+left() { echo $((470 - SECONDS + started)); } # seconds of the 8 minutes, the summary kept free
+least() { echo $(($1 < $2 ? $1 : $2)); }
 nvcc=$(tool nvcc) || stop "nvcc was not found: install the CUDA toolkit or put it on PATH"
 build=$root/build/gpu-check
 mkdir -p "$build/programs" "$build/logs"
@@ -70,9 +73,7 @@ if [[ -n ${ESPALIER_DEPS-} ]]; then
     [[ -d $folder && $folder != /usr/include ]] && includes+=(-isystem "$folder")
   done
 fi
-for folder in "${EIGEN3_INCLUDE_DIR-}" "${BENCHMARK_INCLUDE_DIR-}"; do
-  [[ -n $folder ]] && includes+=(-isystem "$folder")
-done
+[[ -n ${EIGEN3_INCLUDE_DIR-} ]] && includes+=(-isystem "$EIGEN3_INCLUDE_DIR")
 
 with_cmake=no
 if command -v cmake >/dev/null && command -v ninja >/dev/null && command -v ctest >/dev/null; then
@@ -96,10 +97,9 @@ for source in "$root"/tests/gpu/*.cu; do
 done
 bench_programs=()
 if [[ $benchmarks == yes ]]; then
-  for source in "$root"/benchmarks/*.cu; do
+  for source in "$root"/benchmarks/gpu/*.cu; do
     [[ -e $source ]] && bench_programs+=("bench_cuda_$(basename "$source" .cu)")
   done
-  [[ ${#bench_programs[@]} -eq 0 ]] && skipped+=("benchmarks: there is no benchmarks/*.cu")
 fi
 
 # program NAME: its path.
@@ -114,11 +114,16 @@ program() {
 before=$SECONDS
 if [[ $with_cmake == yes ]]; then
   say "Building ${programs[*]} ${bench_programs[*]-} ($(jobs) at a time)"
-  cmake --build "$build/cmake" --parallel "$(jobs)" --target "${programs[@]}" -- -k 0 || bad=1
-  for name in "${bench_programs[@]+"${bench_programs[@]}"}"; do
-    cmake --build "$build/cmake" --parallel "$(jobs)" --target "$name" >"$build/logs/$name.log" 2>&1 ||
-      skipped+=("$name: it was not built (build/gpu-check/logs/$name.log)")
-  done
+  all=("${programs[@]}" "${bench_programs[@]+"${bench_programs[@]}"}")
+  if ! cmake --build "$build/cmake" --parallel "$(jobs)" --target "${all[@]}" -- -k 0 2>&1 | tee "$build/logs/build.log"; then
+    for name in "${programs[@]}"; do
+      cmake --build "$build/cmake" --target "$name" >/dev/null 2>&1 || bad=1
+    done
+    for name in "${bench_programs[@]+"${bench_programs[@]}"}"; do
+      cmake --build "$build/cmake" --target "$name" >/dev/null 2>&1 ||
+        skipped+=("$name: it was not built (build/gpu-check/logs/build.log)")
+    done
+  fi
 else
   say "Compiling ${programs[*]} ${bench_programs[*]-} with nvcc ($(jobs) at a time)"
   flags=(-std=c++20 -O3 "-gencode=arch=compute_$architecture,code=sm_$architecture" "${includes[@]}")
@@ -137,7 +142,7 @@ else
     fi
   done
   for name in "${bench_programs[@]+"${bench_programs[@]}"}"; do
-    compile "$name" "$root/benchmarks/${name#bench_cuda_}.cu" "${BENCHMARK_LIBRARY:--lbenchmark}" -lpthread &
+    compile "$name" "$root/benchmarks/gpu/${name#bench_cuda_}.cu" &
     running=$((running + 1))
     if ((running >= $(jobs))); then
       wait -n
@@ -224,6 +229,10 @@ else
       if [[ $name != gpu_passes && $kind != memcheck ]]; then continue; fi
       path=$(program "$name")
       [[ -n $path ]] || continue
+      if (($(left) < 200)); then # benchmarks come first
+        skipped+=("$kind $name: no time was left")
+        continue
+      fi
       say "compute-sanitizer $kind $name"
       before=$SECONDS
       timeout 100 "$checker" --tool "$kind" --error-exitcode 9 "$path" --short >"$build/logs/$kind-$name.log" 2>&1
@@ -251,20 +260,47 @@ if [[ $benchmarks == no ]]; then
 elif [[ $has_gpu == no ]]; then
   skipped+=("benchmarks: there is no GPU")
 else
+  results=()
   for name in "${bench_programs[@]+"${bench_programs[@]}"}"; do
     path=$(program "$name")
     [[ -n $path ]] || continue
+    if (($(left) < 20)); then
+      skipped+=("$name: no time was left")
+      continue
+    fi
     say "$name"
     before=$SECONDS
-    timeout 120 "$path" | tee "$build/logs/$name.txt"
+    rm -f "$build/logs/$name.json"
+    timeout "$(least 60 "$(left)")" "$path" --json "$build/logs/$name.json" 2>&1 | tee "$build/logs/$name.txt"
     status=${PIPESTATUS[0]}
     if [[ $status -eq 0 ]]; then
       row "$name" ok "$((SECONDS - before)) s"
+      results+=("$build/logs/$name.json")
     else
-      row "$name" FAILED "status $status"
+      row "$name" FAILED "status $status, build/gpu-check/logs/$name.txt"
       bad=1
     fi
   done
+  python=${ESPALIER_PEERS:+$ESPALIER_PEERS/bin/python}
+  python=${python:-python3}
+  if [[ ${#results[@]} -eq 0 ]]; then
+    skipped+=("peers: there is nothing to compare with")
+  elif ! "$python" -c 'import torch' 2>/dev/null; then
+    skipped+=("peers: $python has no PyTorch")
+  elif (($(left) < 40)); then
+    skipped+=("peers: no time was left")
+  else
+    say "The same by PyTorch and Triton"
+    before=$SECONDS
+    timeout "$(left)" "$python" "$root/benchmarks/gpu/peers.py" --json "$build/logs/benchmarks.json" "${results[@]}" \
+      2>"$build/logs/peers.err" | tee "$build/logs/peers.txt"
+    status=${PIPESTATUS[0]}
+    case $status in
+      0) row "peers" ok "$((SECONDS - before)) s, build/gpu-check/logs/benchmarks.json" ;;
+      124) row "peers" "-" "stopped after $((SECONDS - before)) s; what was measured is in build/gpu-check/logs/peers.txt" ;;
+      *) row "peers" "-" "status $status, build/gpu-check/logs/peers.err" ;;
+    esac
+  fi
 fi
 
 say "Summary ($gpu, $((SECONDS - started)) s)"
