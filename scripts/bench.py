@@ -78,7 +78,7 @@ def machine():
     except (OSError, TypeError):
         pass
     return {"processor": name, "cores": os.cpu_count(), "caches": caches, "load": os.getloadavg()[0],
-            "system": platform.platform()}
+            "system": f"{platform.system()} {platform.machine()}"}
 
 
 def short(ns):

@@ -6,7 +6,7 @@
 #   scripts/bench.sh [--peers] [--json FILE] [--rounds N] [--depth N]... [FAMILY...]
 #
 #   --peers      also runs PyTorch and JAX, from a virtual environment that is made in build/peers (a download of about
-#                300 MB; 650 MB where only PyPI can be reached, see benchmarks/peers/cpu_torch.py). An environment that
+#                300 MB; 700 MB where only PyPI can be reached, see benchmarks/peers/cpu_torch.py). An environment that
 #                exists already is taken from ESPALIER_PEERS=FOLDER instead.
 #   --json FILE  writes the rows, the roofs and the machine to FILE
 #   --rounds N   how often everything takes its turn (default 3)
@@ -43,7 +43,7 @@ while [[ $# -gt 0 ]]; do
       shift
       ;;
     -h | --help)
-      sed -n '3,19s/^# \{0,1\}//p' "$0"
+      sed -n '3,18s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     epilogue | dropout | update | product | step | gate | compile) families+=("$1") ;;
