@@ -114,18 +114,21 @@ template <class Integer, int N> struct pack_mask {
 #endif
     }
 
+    // Choices, not bitwise operators: GCC 12 (reassociation, -fno-tree-reassoc avoids it) merges two comparisons that
+    // are joined by & or | by rewriting the first in place, even where its result is used elsewhere too, which is then
+    // wrong.
     friend ESPALIER_FN pack_mask operator&(pack_mask const& a, pack_mask const& b) {
         pack_mask r;
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < chunks; ++i)
-            r.v[i] = a.v[i] & b.v[i];
+            r.v[i] = a.v[i] != 0 ? b.v[i] : chunk{};
         return r;
     }
     friend ESPALIER_FN pack_mask operator|(pack_mask const& a, pack_mask const& b) {
         pack_mask r;
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < chunks; ++i)
-            r.v[i] = a.v[i] | b.v[i];
+            r.v[i] = a.v[i] != 0 ? a.v[i] : b.v[i];
         return r;
     }
     friend ESPALIER_FN pack_mask operator^(pack_mask const& a, pack_mask const& b) {
