@@ -29,7 +29,7 @@ struct gelu {
         using S = scalar_of<T>;
         T const share = T(S(0.5)) + T(S(0.5)) * erf(x * T(S(0.70710678118654752)));
         T const density = T(S(0.39894228040143268)) * exp(T(S(-0.5)) * x * x);
-        return dy * (share + x * density);
+        return dy * fma(x, density, share);
     }
 };
 

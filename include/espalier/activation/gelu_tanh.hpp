@@ -30,14 +30,14 @@ struct gelu_tanh {
         // Beyond +-12 the tangent is +-1 in every precision; without the bound x^2 overflows and meets a factor of 0.
         T const b = max(T(S(-12)), min(T(S(12)), x));
         T const t = tanh(inner(b));
-        T const slope = T(S(0.79788456080286536)) * (T(S(1)) + T(S(3 * 0.044715)) * b * b);
-        return dy * T(S(0.5)) * (T(S(1)) + t + b * (T(S(1)) - t * t) * slope);
+        T const slope = T(S(0.79788456080286536)) * fma(T(S(3 * 0.044715)) * b, b, T(S(1)));
+        return dy * T(S(0.5)) * fma(b * fma(-t, t, T(S(1))), slope, T(S(1)) + t);
     }
 
 private:
     template <class T> ESPALIER_FN static T inner(T x) {
         using S = scalar_of<T>;
-        return T(S(0.79788456080286536)) * x * (T(S(1)) + T(S(0.044715)) * x * x);
+        return T(S(0.79788456080286536)) * x * fma(T(S(0.044715)) * x, x, T(S(1)));
     }
 };
 

@@ -25,7 +25,7 @@ struct silu {
     template <class T> ESPALIER_FN static T backward(T x, T, T dy) {
         using espalier::sigmoid;
         T const s = sigmoid(x), one(scalar_of<T>(1));
-        return dy * s * (one + x * (one - s));
+        return dy * s * fma(x, one - s, one);
     }
 };
 
