@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what is missing from Debian, builds everything and runs all tests. Can be run again cheaply.
+# Installs what is missing from Debian, builds everything and runs all tests, the unit tests a second time under the
+# address and undefined-behaviour sanitizers. Can be run again cheaply.
 #
-#   scripts/test.sh [--sanitizers] [--no-cuda] [--help]
+#   scripts/test.sh [--no-sanitizers] [--no-cuda] [--help]
 #
-#   --sanitizers  also builds the unit tests with the address and undefined-behaviour sanitizers and runs them
-#   --no-cuda     leaves the CUDA part out even when nvcc is there
+#   --no-sanitizers  leaves the second run of the unit tests out, and the build that it needs
+#   --no-cuda        leaves the CUDA part out even when nvcc is there
 #
 # With nvcc every .cu is compiled as well (sm_90, or what CUDAARCHS says), and the tests of the CUDA part run; those that
 # need a GPU are skipped where there is none.
@@ -13,14 +14,14 @@ set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 
-sanitizers=no
+sanitizers=yes
 cuda=yes
 for argument in "$@"; do
   case $argument in
-    --sanitizers) sanitizers=yes ;;
+    --no-sanitizers) sanitizers=no ;;
     --no-cuda) cuda=no ;;
     -h | --help)
-      sed -n '3,12s/^# \{0,1\}//p' "$0"
+      sed -n '3,13s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *) stop "unknown argument '$argument' (see --help)" ;;
