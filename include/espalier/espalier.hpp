@@ -32,6 +32,7 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>
+#include <espalier/core/pairs.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>

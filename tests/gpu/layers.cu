@@ -8,6 +8,7 @@
 
 #include <espalier/activation/relu.hpp>
 #include <espalier/activation/tanh.hpp>
+#include <espalier/activation_penalty/l1.hpp>
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/gate/softmax.hpp>
@@ -16,6 +17,7 @@
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
+#include <espalier/layer/multi_sample.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/sgd.hpp>
@@ -126,6 +128,8 @@ void tests() {
     using expert = sequence<dense<8, activation::tanh, dropout::bernoulli<0.25>>, batch_norm<>, dense<7>>;
     check<sequence<input<width>, moe<gate::top_k<4, 2>, expert, dispatch::dense>, head>>("top-k mixture");
     check<sequence<input<width>, plain, moe<gate::softmax<3>, dense<9>, dispatch::dense>, head>>("softmax mixture");
+    using sampled = multi_sample<3, dense<9, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, head>;
+    check<sequence<input<width>, plain, sampled>>("multi_sample");
 }
 
 } // namespace

@@ -5,60 +5,57 @@
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 
-#include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace espalier::detail {
 
-/// Tags and target rows repeated `copies` times, in memory allocated once for `capacity` rows.
-class tiled_rows {
+/// Tags and target rows repeated `copies` times, in the device's memory, allocated once for `capacity` rows.
+template <class Device> class tiled_rows {
 public:
     tiled_rows(index_t capacity, int copies, index_t target_width)
         : copies_(copies), sample_(size(capacity)), label_(size(capacity)), partner_(size(capacity)),
           group_(size(capacity)), mixing_(size(capacity)), weight_(size(capacity)), sign_(size(capacity)),
-          targets_(copies > 1 ? size(capacity) * static_cast<std::size_t>(target_width) : 0) {}
+          targets_(size(capacity) * target_width) {}
 
-    rows tags(rows const& batch) {
+    rows tags(Device& device, rows const& batch) {
         if (copies_ == 1) return batch;
         rows tiled = batch;
         tiled.count = batch.count * copies_;
         tiled.origin = nullptr;
         tiled.key = nullptr;
-        tiled.sample = tile(batch.sample, sample_, batch.count);
-        tiled.label = tile(batch.label, label_, batch.count);
-        tiled.partner_label = tile(batch.partner_label, partner_, batch.count);
-        tiled.group = tile(batch.group, group_, batch.count);
-        tiled.mixing = tile(batch.mixing, mixing_, batch.count);
-        tiled.weight = tile(batch.weight, weight_, batch.count);
-        tiled.sign = tile(batch.sign, sign_, batch.count);
+        tiled.sample = tile(device, batch.sample, sample_, batch.count);
+        tiled.label = tile(device, batch.label, label_, batch.count);
+        tiled.partner_label = tile(device, batch.partner_label, partner_, batch.count);
+        tiled.group = tile(device, batch.group, group_, batch.count);
+        tiled.mixing = tile(device, batch.mixing, mixing_, batch.count);
+        tiled.weight = tile(device, batch.weight, weight_, batch.count);
+        tiled.sign = tile(device, batch.sign, sign_, batch.count);
         return tiled;
     }
 
-    matrix_view<float const> targets(matrix_view<float const> from) {
-        if (copies_ == 1 || !from.data || targets_.empty()) return from;
+    matrix_view<float const> targets(Device& device, matrix_view<float const> from) {
+        if (copies_ == 1 || !from.data || targets_.size() == 0) return from;
+        matrix_view<float> const to{targets_.data(), from.rows * copies_, from.columns, from.columns};
         for (int copy = 0; copy < copies_; ++copy)
-            for (index_t r = 0; r < from.rows; ++r)
-                for (index_t c = 0; c < from.columns; ++c)
-                    targets_[static_cast<std::size_t>((copy * from.rows + r) * from.columns + c)] = from(r, c);
-        return {targets_.data(), from.rows * copies_, from.columns, from.columns};
+            device.copy(from, to.middle_rows(copy * from.rows, from.rows));
+        return to;
     }
 
 private:
-    std::size_t size(index_t capacity) const { return copies_ > 1 ? static_cast<std::size_t>(capacity * copies_) : 0; }
-    template <class U> U const* tile(U const* from, std::vector<U>& to, index_t n) const {
+    template <class U> using buffer = typename Device::template buffer<U>;
+
+    index_t size(index_t capacity) const { return copies_ > 1 ? capacity * copies_ : 0; }
+    template <class U> U const* tile(Device& device, U const* from, buffer<U>& to, index_t n) const {
         if (!from) return nullptr;
-        for (int copy = 0; copy < copies_; ++copy)
-            for (index_t i = 0; i < n; ++i)
-                to[static_cast<std::size_t>(copy * n + i)] = from[i];
+        device.repeat(from, n, copies_, to.data());
         return to.data();
     }
 
     int copies_;
-    std::vector<std::int64_t> sample_;
-    std::vector<std::int32_t> label_, partner_, group_;
-    std::vector<float> mixing_, weight_, sign_;
-    std::vector<float> targets_;
+    buffer<std::int64_t> sample_;
+    buffer<std::int32_t> label_, partner_, group_;
+    buffer<float> mixing_, weight_, sign_;
+    buffer<float> targets_;
 };
 
 } // namespace espalier::detail

@@ -76,8 +76,6 @@ public:
           kept_weights_(layer::prunes && undoes ? size.parameters : 0),
           kept_masks_(layer::prunes && undoes ? size.mask_words : 0), terms_(size.terms + 1), squared_norm_(1),
           seen_terms_(static_cast<std::size_t>(size.terms) + 1), rates_(static_cast<std::size_t>(size.tensors)) {
-        static_assert(layer::growth == 1 || device_type::host_memory,
-                      "espalier: multi_sample trains on the CPU only; use device::cpu or take it out of the stack");
         optimizer_.validate();
         device().declare_step(&block_, sizeof block_);
         set_rates(rates);
@@ -399,8 +397,8 @@ private:
         if constexpr (espalier::loss::per_sample_state<StreamLoss>)
             if (gradient.data) state = {loss_state_.data(), samples_, Network::output_width, Network::output_width};
         device().template loss<static_cast<int>(Network::output_width)>(
-            loss, y, grown ? tiles_.tags(batch.tags) : batch.tags,
-            grown ? tiles_.targets(batch.targets) : batch.targets, gradient, state, value);
+            loss, y, grown ? tiles_.tags(device(), batch.tags) : batch.tags,
+            grown ? tiles_.targets(device(), batch.targets) : batch.targets, gradient, state, value);
     }
 
     template <differentiate Want, class StreamLoss>
@@ -471,7 +469,7 @@ private:
     buffer<scalar> output_gradients_; ///< empty when the gradient may overwrite the outputs
     buffer<wide> loss_state_;
     index_t samples_ = 0;
-    detail::tiled_rows tiles_;
+    detail::tiled_rows<device_type> tiles_;
     index_t capacity_ = 0;
     buffer<wide> kept_state_;   ///< memory of the loss of this batch's samples, before the step
     buffer<wide> kept_weights_; ///< and of the weights and masks, when masks are selected anew
