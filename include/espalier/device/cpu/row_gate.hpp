@@ -21,14 +21,6 @@ namespace espalier::cpu {
 
 namespace detail {
 
-/// Whether a lane has to hold a whole row of logits.
-template <class Op> consteval bool gate_needs_whole_row() {
-    if constexpr (requires { Op::whole_row; })
-        return Op::whole_row;
-    else
-        return false;
-}
-
 /// How the logits of a gate are worked on: one row in each element of the packs, or one row over the elements.
 ///     whole rows       as the op asks
 ///     choices          a row in each element: every logit is compared with many numbers, and across a row every
@@ -37,7 +29,7 @@ template <class Op> consteval bool gate_needs_whole_row() {
 template <class T, class Gate, class Op, bool Backward, class Value = native_pack<T>> struct gate_plan {
     static constexpr int width = pack_width<Value>;
     static constexpr int widest = Gate::slot_is_expert ? 2 * width - 1 : Backward ? 64 : 256;
-    static constexpr bool transposed = gate_needs_whole_row<Op>() || Gate::logits <= widest;
+    static constexpr bool transposed = espalier::detail::gate_whole_row<Op>() || Gate::logits <= widest;
     static constexpr int rows = transposed ? width : 1;
     using value = Value;
     using group = std::conditional_t<transposed, serial_group, pack_lanes<width>>;

@@ -16,24 +16,14 @@
 
 namespace espalier::kernels {
 
-namespace detail {
-/// Whether the op wants every row whole in one lane: trees of splits, whose order knows no lanes.
-template <class Op> consteval bool gate_whole_row() {
-    if constexpr (requires { Op::whole_row; })
-        return Op::whole_row;
-    else
-        return false;
-}
-} // namespace detail
-
 /// Lanes of a row of logits, unless it is wider than a tile takes.
 template <class Gate, class Op> consteval std::uint32_t gate_lanes() {
-    return detail::gate_whole_row<Op>() ? 1 : row_lanes<Gate::logits>();
+    return espalier::detail::gate_whole_row<Op>() ? 1 : row_lanes<Gate::logits>();
 }
 
 /// The group that works on one row of logits, from the block.
 template <class Gate, class Op, class Block> ESPALIER_FN auto gate_group(Block const& block) {
-    if constexpr (detail::gate_whole_row<Op>())
+    if constexpr (espalier::detail::gate_whole_row<Op>())
         return block.template tile<1>();
     else
         return row_group<Gate::logits>(block);
