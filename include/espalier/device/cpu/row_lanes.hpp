@@ -53,6 +53,7 @@ template <class T, int N, class Value = native_pack<T>> struct row_plan {
 
 /// Rows base, base + stride, ... of a matrix, from one on.
 template <class T> struct rows_at {
+    static constexpr bool gaps = false; ///< whether a row may be null
     T* base;
     index_t stride;
     ESPALIER_FN T* operator()(int r) const { return base + r * stride; }
@@ -62,6 +63,7 @@ template <class T> struct rows_at {
 
 /// Rows anywhere; null stands for a row of zeros that is not written.
 template <class T> struct rows_listed {
+    static constexpr bool gaps = true;
     T* const* pointer;
     ESPALIER_FN T* operator()(int r) const { return pointer[r]; }
     ESPALIER_FN index_t readable(int, int, int n) const { return n; }
@@ -70,53 +72,86 @@ template <class T> struct rows_listed {
 namespace detail {
 
 #if ESPALIER_PACK_BYTES > 0
-/// One round of a transposition of L vectors of L numbers: exchanges the off-diagonal blocks of every 2 D x 2 D square.
-template <int D, int L, class Chunk, std::size_t... At>
-ESPALIER_FN void exchange_blocks(Chunk (&v)[L], std::index_sequence<At...>) {
-    for (int i = 0; i < L; ++i) {
-        if (i & D) continue;
-        Chunk const a = v[i], b = v[i + D];
-        v[i] = __builtin_shufflevector(a, b, (int(At) & D ? L + int(At) - D : int(At))...);
-        v[i + D] = __builtin_shufflevector(a, b, (int(At) & D ? L + int(At) : int(At) + D)...);
+/// Numbers of a row that are read at once: exchanges cost least inside sixteen bytes.
+template <class T> inline constexpr int piece = 16 / int(sizeof(T));
+
+template <class T, int L> struct vector_of { typedef T type __attribute__((vector_size(L * sizeof(T)))); };
+
+template <class Half, std::size_t... At> ESPALIER_FN auto join(Half low, Half high, std::index_sequence<At...>) {
+    return __builtin_shufflevector(low, high, int(At)...);
+}
+
+/// The pieces at column c of from[0], from[D], from[2 D], ... as one vector of L numbers.
+template <int L, class T> ESPALIER_FN auto join_pieces(T const* const* from, int c) {
+    constexpr int D = piece<T>;
+    if constexpr (L == D) {
+        typename vector_of<T, D>::type v;
+        std::memcpy(&v, from[0] + c, sizeof v);
+        return v;
+    } else
+        return join(join_pieces<L / 2>(from, c), join_pieces<L / 2>(from + L / 2, c), std::make_index_sequence<L>{});
+}
+
+/// a0 b0 a1 b1 ... of the lower or the upper half of every piece of D.
+template <int D, bool Upper, class Vector, std::size_t... At>
+ESPALIER_FN Vector interleave(Vector a, Vector b, std::index_sequence<At...>) {
+    constexpr int L = sizeof...(At);
+    return __builtin_shufflevector(a, b, int(At / D * D + At % D / 2 + (Upper ? D / 2 : 0) + At % 2 * L)...);
+}
+
+/// The D x D squares in v[0] ... v[D - 1], each transposed: afterwards v[c] has column c of every square.
+template <int L, class Vector, int D> ESPALIER_FN void transpose_squares(Vector (&v)[D]) {
+    constexpr auto all = std::make_index_sequence<L>{};
+    ESPALIER_PACK_UNROLL
+    for (int done = 1; done < D; done *= 2) {
+        Vector from[D];
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < D; ++i)
+            from[i] = v[i];
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < D / 2; ++i) {
+            v[2 * i] = interleave<D, false>(from[i], from[i + D / 2], all);
+            v[2 * i + 1] = interleave<D, true>(from[i], from[i + D / 2], all);
+        }
     }
 }
-
-template <int D, int L, class Chunk> ESPALIER_FN void exchange_rounds(Chunk (&v)[L]) {
-    exchange_blocks<D, L>(v, std::make_index_sequence<L>{});
-    if constexpr (2 * D < L) exchange_rounds<2 * D, L>(v);
-}
+#else
+template <class T> inline constexpr int piece = 1;
 #endif
 
-/// How many numbers of a row `transpose` reads at once.
-template <class T, int W> inline constexpr int transpose_step = ESPALIER_PACK_BYTES > 0 ? pack<T, W>::lanes : 1;
+/// How many numbers of every row `transpose` reads for so many columns.
+template <class T> constexpr int transpose_reads(int columns) {
+    return (columns + piece<T> - 1) / piece<T> * piece<T>;
+}
 
-/// to[c][r] = from[r][c] for W rows and at least `columns` of W columns. In squares of the machine's vectors, in
-/// registers: element by element it costs as much as the loss itself. Of each row it reads `columns` numbers, rounded
-/// up to a multiple of `transpose_step`.
-template <class T, int W> ESPALIER_FN void transpose(T const* const (&from)[W], T (&to)[W][W], int columns = W) {
+/// to[c][r] = from[r][c] for W rows and the columns that `to` has. In registers: element by element it costs as much as
+/// the loss itself. Rows are put together from pieces as they are loaded, which leaves exchanges inside pieces only.
+template <class T, int W, int Columns> ESPALIER_FN void transpose(T const* const (&from)[W], T (&to)[Columns][W]) {
 #if ESPALIER_PACK_BYTES > 0
-    constexpr int L = transpose_step<T, W>;
-    using vector = typename pack<T, W>::chunk;
-    for (int c = 0; c < columns; c += L) {
+    constexpr int L = pack<T, W>::lanes, D = piece<T>;
+    ESPALIER_PACK_UNROLL
+    for (int c = 0; c < Columns; c += D) {
+        ESPALIER_PACK_UNROLL
         for (int r = 0; r < W; r += L) {
-            vector square[L];
+            typename vector_of<T, L>::type v[D];
             ESPALIER_PACK_UNROLL
-            for (int i = 0; i < L; ++i)
-                std::memcpy(&square[i], from[r + i] + c, sizeof(vector));
-            exchange_rounds<1, L>(square);
+            for (int i = 0; i < D; ++i)
+                v[i] = join_pieces<L>(&from[r + i], c);
+            transpose_squares<L>(v);
             ESPALIER_PACK_UNROLL
-            for (int i = 0; i < L; ++i)
-                std::memcpy(&to[c + i][r], &square[i], sizeof(vector));
+            for (int i = 0; i < D; ++i)
+                if (c + i < Columns) std::memcpy(&to[c + i][r], &v[i], sizeof v[i]);
         }
     }
 #else
-    for (int c = 0; c < columns; ++c)
+    for (int c = 0; c < Columns; ++c)
         for (int r = 0; r < W; ++r)
             to[c][r] = from[r][c];
 #endif
 }
 
-/// Calls body(block, width) for the blocks of W columns that make up N; `width` is a compile-time constant.
+/// Calls body(block, width) for the blocks of W columns that make up N; `width` is a compile-time constant. A body is
+/// always inlined: a call for every block costs as much as a transposition.
 template <int N, int W, class Body> ESPALIER_FN void for_column_blocks(Body const& body) {
     for (int block = 0; block < N / W; ++block)
         body(block, std::integral_constant<int, W>{});
@@ -125,80 +160,82 @@ template <int N, int W, class Body> ESPALIER_FN void for_column_blocks(Body cons
 
 } // namespace detail
 
-/// The rows source(0) ... source(count - 1) as one `row`; the elements of the others are 0. The source's numbers are T,
-/// or float where T is double. A function of its own: every loss and activation of one width shares it.
-template <class T, int N, class Source, class Value = native_pack<T>>
-[[gnu::noinline]] void load_rows(Source source, int count, typename row_plan<T, N, Value>::row& x) {
-    using plan = row_plan<T, N, Value>;
-    using P = typename plan::value;
-    constexpr int W = plan::width;
-    if constexpr (plan::transposed) {
-        detail::for_column_blocks<N, W>([&](int block, auto columns) {
-            constexpr int step = detail::transpose_step<T, W>;
-            alignas(64) T by_row[W][W], by_column[W][W];
-            T const* rows[W];
-            for (int r = 0; r < W; ++r) {
-                rows[r] = by_row[r];
-                auto const* const p = r < count ? source(r) : nullptr;
-                if constexpr (std::is_same_v<std::remove_cvref_t<decltype(*p)>, T>) {
-                    // What is read past the last column ends in columns that nobody looks at.
-                    if (p && source.readable(r, count, N) >= block * W + (columns + step - 1) / step * step) {
-                        rows[r] = p + block * W;
-                        continue;
-                    }
+/// The rows source(0) ... source(count - 1), one in each element of the packs; the elements of the others are 0. The
+/// source's numbers are those of the packs, or float where those are double. A function of its own: every loss,
+/// activation and gate of one width shares it.
+template <class Source, class P, int N>
+[[gnu::noinline]] void load_rows(Source source, int count, row<serial_group, P, N>& x) {
+    using T = scalar_of<P>;
+    constexpr int W = pack_width<P>;
+    static_assert(sizeof(P) == W * sizeof(T)); // packs are their elements and nothing else
+    detail::for_column_blocks<N, W>([&](int block, auto columns) __attribute__((always_inline)) {
+        constexpr bool same = std::is_same_v<std::remove_cvref_t<decltype(*source(0))>, T>;
+        alignas(64) T copies[W][W];
+        T const* from[W];
+        // The common case has no choice a row.
+        bool const whole = same && columns == W && !Source::gaps && count == W;
+        if constexpr (same)
+            for (int r = 0; whole && r < W; ++r)
+                from[r] = source(r) + block * W;
+        for (int r = 0; !whole && r < W; ++r) {
+            auto const* const p = r < count ? source(r) : nullptr;
+            if constexpr (same)
+                // What is read past the last column ends in columns that are not kept.
+                if (p && source.readable(r, count, N) >= block * W + detail::transpose_reads<T>(columns)) {
+                    from[r] = p + block * W;
+                    continue;
                 }
-                for (int c = 0; c < W; ++c)
-                    by_row[r][c] = T(0);
-                if (p)
-                    for (int c = 0; c < columns; ++c)
-                        by_row[r][c] = static_cast<T>(p[block * W + c]);
-            }
-            detail::transpose(rows, by_column, columns);
-            for (int c = 0; c < columns; ++c)
-                x.v[block * W + c] = P::load(by_column[c]);
-        });
-    } else {
-        auto const* const p = source(0);
-        for (int i = 0; i < x.local; ++i) {
-            int const from = i * W, left = p ? N - from : 0;
-            if constexpr (std::is_same_v<std::remove_cvref_t<decltype(*p)>, T>)
-                x.v[i] = left >= W ? P::load(p + from) : P::load(p + from, left);
-            else {
-                T lane[W] = {};
-                for (int l = 0; l < W && l < left; ++l)
-                    lane[l] = static_cast<T>(p[from + l]);
-                x.v[i] = P::load(lane);
-            }
+            from[r] = copies[r];
+            for (int c = 0; c < W; ++c)
+                copies[r][c] = T(0);
+            if (p)
+                for (int c = 0; c < columns; ++c)
+                    copies[r][c] = static_cast<T>(p[block * W + c]);
         }
-    }
+        detail::transpose(from, reinterpret_cast<T(&)[columns][W]>(x.v[block * W]));
+    });
+}
+
+/// The row source(0) over the elements of the packs; the last pack's elements past column N are 0.
+template <class Source, class P, int N, int W> void load_rows(Source source, int, row<pack_lanes<W>, P, N>& x) {
+    using T = scalar_of<P>;
+    auto const* const p = source(0);
+    detail::for_column_blocks<N, W>([&](int block, auto columns) __attribute__((always_inline)) {
+        if (Source::gaps && !p)
+            x.v[block] = P(T(0));
+        else if constexpr (!std::is_same_v<std::remove_cvref_t<decltype(*p)>, T>) {
+            T lane[W] = {};
+            for (int l = 0; l < columns; ++l)
+                lane[l] = static_cast<T>(p[block * W + l]);
+            x.v[block] = P::load(lane);
+        } else
+            x.v[block] = P::load(p + block * W, columns);
+    });
 }
 
 /// Writes `x` to the rows target(0) ... target(count - 1).
-template <class T, int N, class Target, class Value = native_pack<T>>
-[[gnu::noinline]] void store_rows(Target target, int count, typename row_plan<T, N, Value>::row const& x) {
-    using plan = row_plan<T, N, Value>;
-    constexpr int W = plan::width;
-    if constexpr (plan::transposed) {
-        detail::for_column_blocks<N, W>([&](int block, auto columns) {
-            alignas(64) T by_column[W][W], by_row[W][W];
-            for (int c = 0; c < W; ++c)
-                (c < columns ? x.v[block * W + c] : pack<T, W>(T(0))).store(by_column[c]);
-            T const* from[W];
-            for (int c = 0; c < W; ++c)
-                from[c] = by_column[c];
-            detail::transpose(from, by_row);
-            for (int r = 0; r < count; ++r)
-                if (T* const p = target(r)) std::memcpy(p + block * W, by_row[r], columns * sizeof(T));
+template <class Target, class P, int N>
+[[gnu::noinline]] void store_rows(Target target, int count, row<serial_group, P, N> const& x) {
+    using T = scalar_of<P>;
+    constexpr int W = pack_width<P>;
+    detail::for_column_blocks<N, W>([&](int block, auto columns) __attribute__((always_inline)) {
+        [[maybe_unused]] alignas(64) T const nothing[W] = {};
+        alignas(64) T by_row[W][W];
+        T const* from[W];
+        for (int c = 0; c < W; ++c)
+            from[c] = c < columns ? reinterpret_cast<T const*>(&x.v[block * W + c]) : nothing;
+        detail::transpose(from, by_row);
+        for (int r = 0; r < count; ++r)
+            if (T* const p = target(r); p || !Target::gaps) std::memcpy(p + block * W, by_row[r], columns * sizeof(T));
+    });
+}
+
+/// Writes `x` to the row target(0).
+template <class Target, class P, int N, int W> void store_rows(Target target, int, row<pack_lanes<W>, P, N> const& x) {
+    if (auto* const p = target(0); p || !Target::gaps)
+        detail::for_column_blocks<N, W>([&](int block, auto columns) __attribute__((always_inline)) {
+            x.v[block].store(p + block * W, columns);
         });
-    } else if (T* const p = target(0)) {
-        for (int i = 0; i < x.local; ++i) {
-            int const from = i * W, left = N - from;
-            if (left >= W)
-                x.v[i].store(p + from);
-            else
-                x.v[i].store(p + from, left);
-        }
-    }
 }
 
 } // namespace espalier::cpu

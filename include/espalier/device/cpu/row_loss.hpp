@@ -184,10 +184,10 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
         P const factor = select(counted, weight, none);
 
         row_type x, target_row, gradient, state;
-        load_rows<T, N>(rows_at<T const>{z.row(first), z.stride}, count, x);
+        load_rows(rows_at<T const>{z.row(first), z.stride}, count, x);
         if constexpr (dense)
-            load_rows<T, N>(rows_at<float const>{buffers.dense_targets.row(first), buffers.dense_targets.stride}, count,
-                            target_row);
+            load_rows(rows_at<float const>{buffers.dense_targets.row(first), buffers.dense_targets.stride}, count,
+                      target_row);
 
         typename plan::group const group{};
         loss::row_target<typename plan::group, P, N> target;
@@ -205,7 +205,7 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
                 for (int r = 0; r < count; ++r)
                     sample[r] =
                         labels_of(batch, first + r).counts ? buffers.state.row(batch.sample[first + r]) : nullptr;
-                load_rows<T, N>(rows_listed<T>{sample}, count, state);
+                load_rows(rows_listed<T>{sample}, count, state);
                 memory = &state;
             }
         }
@@ -216,9 +216,9 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
             // An ignored row gets an exact zero, whatever its logits are.
             for (int i = 0; i < gradient.local; ++i)
                 gradient.v[i] = select(counted, gradient.v[i] * by, none);
-            store_rows<T, N>(rows_at<T>{buffers.gradient.row(first), buffers.gradient.stride}, count, gradient);
+            store_rows(rows_at<T>{buffers.gradient.row(first), buffers.gradient.stride}, count, gradient);
         }
-        if (memory) store_rows<T, N>(rows_listed<T>{sample}, count, state);
+        if (memory) store_rows(rows_listed<T>{sample}, count, state);
 
         P const known = select(counted, value, none);
         if (buffers.row_values.data) {

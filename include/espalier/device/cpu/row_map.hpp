@@ -27,18 +27,18 @@ inline void expect_columns(char const* what, index_t given_rows, index_t given_c
 template <class T, int N, class Activation, class Value>
 [[gnu::noinline]] void map_rows(rows_at<T const> const& x, rows_at<T> const& y, int count) {
     typename row_plan<T, N, Value>::row row;
-    load_rows<T, N>(x, count, row);
+    load_rows(x, count, row);
     Activation::forward(typename row_plan<T, N, Value>::group{}, row);
-    store_rows<T, N>(y, count, row);
+    store_rows(y, count, row);
 }
 
 template <class T, int N, class Activation, class Value>
 [[gnu::noinline]] void pull_rows(rows_at<T const> const& y, rows_at<T> const& dy, int count) {
     typename row_plan<T, N, Value>::row value, gradient;
-    load_rows<T, N>(y, count, value);
-    load_rows<T, N>(rows_at<T const>{dy.base, dy.stride}, count, gradient);
+    load_rows(y, count, value);
+    load_rows(rows_at<T const>{dy.base, dy.stride}, count, gradient);
     Activation::backward(typename row_plan<T, N, Value>::group{}, value, gradient);
-    store_rows<T, N>(dy, count, gradient);
+    store_rows(dy, count, gradient);
 }
 
 } // namespace detail
@@ -93,7 +93,7 @@ hit_count count_hits(matrix_view<T const> z, rows const& batch) {
     for (index_t first = 0; first < z.rows; first += plan::rows) {
         int const count = z.rows - first < plan::rows ? static_cast<int>(z.rows - first) : plan::rows;
         typename plan::row x;
-        load_rows<T, N>(rows_at<T const>{z.row(first), z.stride}, count, x);
+        load_rows(rows_at<T const>{z.row(first), z.stride}, count, x);
         T column[plan::width];
         row_argmax(typename plan::group{}, x).column.store(column);
         for (int r = 0; r < count; ++r) {
