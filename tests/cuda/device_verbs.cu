@@ -102,7 +102,7 @@ template <class Gate, class T> void gate_of(device::cuda& device, matrix_view<T>
 
 template <class T> void mixtures(device::cuda& device, matrix_view<T> y) {
     using W = master_of<T>;
-    gate_of<gate::top_k<33, 3, gate::normalise::over_all>>(device, y, nullptr);
+    gate_of<gate::top_k<33, 3, gate::over_all>>(device, y, nullptr);
     gate_of<gate::top_k<3, 2>>(device, y, nullptr);
     gate_of<gate::top_k<2000, 2>>(device, y, nullptr);
     gate_of<gate::softmax<100>>(device, y, nullptr);

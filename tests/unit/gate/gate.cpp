@@ -69,7 +69,7 @@ template <int Experts, int K, class T> void check_against_sorting() {
         }
     }
     auto const got = route<gate::top_k<Experts, K>, T>(logits);
-    auto const all = route<gate::top_k<Experts, K, gate::normalise::over_all>, T>(logits);
+    auto const all = route<gate::top_k<Experts, K, gate::over_all>, T>(logits);
     double const tolerance = sizeof(T) == 4 ? 2e-6 : 1e-14;
     bool right = true;
     for (index_t r = 0; r < n; ++r) {
@@ -179,8 +179,8 @@ TEST_CASE("gates: gradients against central differences", "[gate]") {
     check_backward<gate::top_k<7, 1>>();
     check_backward<gate::top_k<7, 3>>();
     check_backward<gate::top_k<40, 4>>();
-    check_backward<gate::top_k<7, 3, gate::normalise::over_all>>();
-    check_backward<gate::top_k<40, 2, gate::normalise::over_all>>();
+    check_backward<gate::top_k<7, 3, gate::over_all>>();
+    check_backward<gate::top_k<40, 2, gate::over_all>>();
 }
 
 TEST_CASE("top_k: numbers worked out by hand elsewhere", "[gate]") {

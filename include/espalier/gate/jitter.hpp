@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/math.hpp>
+#include <espalier/core/row.hpp>
+#include <espalier/gate/part.hpp>
+#include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/within.hpp>
+
+#include <string_view>
+
+namespace espalier::gate {
+
+/// Number and row functions of `jitter`.
+struct jitter_op {
+    double scale;
+
+    static constexpr part_kind kind = part_kind::noise;
+    static constexpr part_needs needs{.noise = true};
+
+    template <class Group, class More, class State>
+    ESPALIER_FN void disturb(Group const&, More const& more, State& s) const {
+        using T = typename decltype(s.noisy)::value_type;
+        T const factor(static_cast<scalar_of<T>>(scale));
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < s.noisy.local; ++i)
+            s.noisy.v[i] = fma(more.noise.v[i], factor, s.clean.v[i]);
+    }
+    template <class Group, class More, class State, class Gradient>
+    ESPALIER_FN void backward(Group const&, More&, State const&, Gradient&) const {}
+};
+
+/// H = clean + Scale eps with eps ~ N(0, 1) for every row and expert; in training only. Scale: a number or a schedule,
+/// at least 0.
+template <schedule::number_or_schedule auto Scale> struct jitter {
+    static_assert(diagnostic::holds<schedule::stays_within(Scale, schedule::not_negative), diagnostic::given<Scale>>,
+                  "espalier: the scale of gate::jitter must be finite and not negative");
+    static constexpr part_kind kind = part_kind::noise;
+    static constexpr std::string_view name = "jitter";
+
+    using op = jitter_op;
+    static op at(clock const& now) {
+        return op{schedule::value_within(Scale, now, schedule::not_negative, "gate", name, "scale")};
+    }
+};
+
+} // namespace espalier::gate

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gates that choose by score, assembled from parts: one op for every selection of them.
+//
+// A row goes through
+//     clean = z / temperature;  H = clean + noise;  winners of H;  g = softmax over them, or softmax over all, cut;
+// and the terms read what stands there. On the way back every term adds to the gradients of g, p = softmax(H) and the
+// rest, then
+//     dH_e = g_e (dg_e - sum_k g_k dg_k)                    over the winners
+//     dp_e += dg_e for winners                              over all
+//     dH_e += p_e (dp_e - sum_k p_k dp_k)                   where p is used
+//     dclean += dH;  dsigma += eps dH;  dz = dclean / temperature.
+// The choice has no gradient.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/flat_tuple.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/math.hpp>
+#include <espalier/core/row.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/gate/concept.hpp>
+#include <espalier/gate/part.hpp>
+#include <espalier/gate/winners.hpp>
+
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+namespace espalier::gate {
+
+/// Numbers and row functions of a gate of parts. K == 0: every expert, weights are a row over them.
+template <int Experts, int K, class... PartOps> struct scored_op {
+    flat_tuple<PartOps...> parts;
+
+    static constexpr bool takes_all = K == 0;
+    static constexpr int winners = takes_all ? Experts : K;
+    static constexpr bool has_temperature = (false || ... || (PartOps::kind == part_kind::temperature));
+    static constexpr bool has_noise = (false || ... || (PartOps::kind == part_kind::noise));
+    static constexpr bool over_all = (false || ... || (PartOps::kind == part_kind::normalisation));
+    static constexpr bool has_term = (false || ... || (PartOps::kind == part_kind::term));
+    static constexpr gate_needs needs{.noise = (false || ... || detail::part_needs_of<PartOps>().noise),
+                                      .noise_logits = (false || ... || detail::part_needs_of<PartOps>().noise_logits),
+                                      .statistics = (0 + ... + detail::part_needs_of<PartOps>().statistics)};
+    /// Whether a term reads p, top and total; whether one reads who stands at the threshold, and sigma.
+    static constexpr bool terms_read_p = (false || ... || detail::part_needs_of<PartOps>().probabilities);
+    static constexpr bool terms_read_threshold = (false || ... || detail::part_needs_of<PartOps>().runner_up);
+
+    template <class Group, class T> using more_of = gate_more<Group, T, Experts, needs.statistics>;
+    template <class Group, class T> using row_of = row<Group, T, Experts>;
+    /// What is chosen: slots, or a row over the experts.
+    template <class Group, class T>
+    using chosen_of = std::conditional_t<takes_all, row_of<Group, T>, gate_slots<T, winners>>;
+
+    template <class Group, class T>
+    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, more_of<Group, T>& more,
+                        chosen_of<Group, T>& chosen) const {
+        state_of<Group, T> s;
+        rank(group, z, more, s);
+        T value[ranked], column[ranked];
+        if constexpr (!takes_all || terms_read_threshold) row_winners(group, s.noisy, value, column);
+        if constexpr (terms_read_threshold) set_threshold(s, value, column);
+        if constexpr (takes_all || over_all || terms_read_p) set_probabilities(group, s);
+        if constexpr (takes_all) {
+            chosen = s.p;
+            s.g = s.p;
+        } else {
+            weigh(s, value, column, chosen);
+            if constexpr (needs.statistics > 0) spread(group, chosen, chosen.weight, s.g);
+        }
+        T share(scalar_of<T>(0));
+        write_statistics(group, s, more, indices{});
+        add_shares(group, s, share, indices{});
+        return share;
+    }
+
+    template <class Group, class T, class Gradient>
+    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, more_of<Group, T>& more,
+                              chosen_of<Group, T> const& chosen, Gradient const& dchosen, T const& term_scale,
+                              row<Group, T, Experts>& dz) const {
+        using S = scalar_of<T>;
+        constexpr bool needs_p = takes_all || over_all || terms_read_p;
+        T const zero(S(0));
+        state_of<Group, T> s;
+        rank(group, z, more, s);
+        if constexpr (terms_read_threshold) {
+            T value[ranked], column[ranked];
+            row_winners(group, s.noisy, value, column);
+            set_threshold(s, value, column);
+        }
+        scored_gradient<Group, T, Experts> d;
+        if constexpr (takes_all) {
+            s.g = chosen;
+            d.g = dchosen;
+            if constexpr (terms_read_p)
+                set_probabilities(group, s);
+            else
+                s.p = chosen;
+        } else {
+            spread(group, chosen, chosen.weight, s.g);
+            spread(group, chosen, dchosen, d.g);
+            if constexpr (over_all || terms_read_p) set_probabilities(group, s);
+        }
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < dz.local; ++i) {
+            d.noisy.v[i] = zero;
+            if constexpr (needs_p) d.p.v[i] = zero;
+            if constexpr (terms_read_threshold) d.clean.v[i] = zero;
+            if constexpr (needs.noise_logits) d.sigma.v[i] = zero;
+        }
+        add_gradients(group, s, more, term_scale, d, indices{});
+        if constexpr (!takes_all && !over_all) {
+            T const mean = row_dot(group, s.g, d.g);
+            ESPALIER_ROW_UNROLL
+            for (int i = 0; i < dz.local; ++i)
+                d.noisy.v[i] = fma(s.g.v[i], d.g.v[i] - mean, d.noisy.v[i]);
+        }
+        if constexpr (needs_p) {
+            if constexpr (takes_all || over_all) {
+                ESPALIER_ROW_UNROLL
+                for (int i = 0; i < dz.local; ++i)
+                    d.p.v[i] += takes_all ? d.g.v[i] : select(s.g.v[i] > zero, d.g.v[i], zero);
+            }
+            T const mean = row_dot(group, s.p, d.p);
+            ESPALIER_ROW_UNROLL
+            for (int i = 0; i < dz.local; ++i)
+                d.noisy.v[i] = fma(s.p.v[i], d.p.v[i] - mean, d.noisy.v[i]);
+        }
+        undo_noise(group, s, more, d, indices{});
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < dz.local; ++i) {
+            dz.v[i] = d.noisy.v[i];
+            if constexpr (terms_read_threshold) dz.v[i] += d.clean.v[i];
+        }
+        scale(dz, indices{});
+    }
+
+    /// The same for a gate that reads nothing but the logits.
+    template <class Group, class T>
+    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T>& chosen) const
+        requires(needs == gate_needs{}) {
+        more_of<Group, T> nothing;
+        return route(group, z, nothing, chosen);
+    }
+    template <class Group, class T, class Gradient>
+    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T> const& chosen,
+                              Gradient const& dchosen, T const& term_scale, row<Group, T, Experts>& dz) const
+        requires(needs == gate_needs{}) {
+        more_of<Group, T> nothing;
+        backward(group, z, nothing, chosen, dchosen, term_scale, dz);
+    }
+
+    /// The part of the term that is a function of sums over the batch, [needs.statistics][Experts], and its derivative
+    /// with respect to every one of them.
+    ESPALIER_FN double finish(double const* sums, index_t rows, double* slopes) const requires(needs.statistics > 0) {
+        double total = 0.0;
+        add_finished(sums, rows, slopes, total, indices{});
+        return total;
+    }
+
+private:
+    using indices = std::index_sequence_for<PartOps...>;
+    template <class Group, class T> using state_of = scored_row<Group, T, Experts, winners>;
+    static constexpr int ranked = winners + (terms_read_threshold ? 1 : 0);
+
+    /// Rows of statistics before those of the part.
+    template <std::size_t At> static consteval int first_statistic() {
+        int const count[] = {detail::part_needs_of<PartOps>().statistics...};
+        int sum = 0;
+        for (std::size_t i = 0; i < At; ++i)
+            sum += count[i];
+        return sum;
+    }
+    template <std::size_t At> using part_op_at = type_at<At, PartOps...>;
+
+    // One part each, and all of them in order.
+    template <std::size_t At, class Row> ESPALIER_FN void scale_by(Row& x) const {
+        if constexpr (part_op_at<At>::kind == part_kind::temperature) {
+            ESPALIER_ROW_UNROLL
+            for (int i = 0; i < x.local; ++i)
+                x.v[i] = get<At>(parts).scaled(x.v[i]);
+        }
+    }
+    template <class Row, std::size_t... At> ESPALIER_FN void scale(Row& x, std::index_sequence<At...>) const {
+        (scale_by<At>(x), ...);
+    }
+    template <std::size_t At, class Group, class More, class State>
+    ESPALIER_FN void disturb_by(Group const& group, More const& more, State& s) const {
+        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).disturb(group, more, s);
+    }
+    template <class Group, class More, class State, std::size_t... At>
+    ESPALIER_FN void disturb(Group const& group, More const& more, State& s, std::index_sequence<At...>) const {
+        (disturb_by<At>(group, more, s), ...);
+    }
+    template <std::size_t At, class Group, class More, class State, class Gradient>
+    ESPALIER_FN void undo_noise_of(Group const& group, State const& s, More& more, Gradient& d) const {
+        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).backward(group, more, s, d);
+    }
+    template <class Group, class More, class State, class Gradient, std::size_t... At>
+    ESPALIER_FN void undo_noise(Group const& group, State const& s, More& more, Gradient& d,
+                                std::index_sequence<At...>) const {
+        (undo_noise_of<At>(group, s, more, d), ...);
+    }
+    template <std::size_t At, class Group, class State, class More>
+    ESPALIER_FN void write_statistic(Group const& group, State const& s, More& more) const {
+        if constexpr (detail::part_needs_of<part_op_at<At>>().statistics > 0)
+            get<At>(parts).statistic(group, s, more.statistic + first_statistic<At>());
+    }
+    template <class Group, class State, class More, std::size_t... At>
+    ESPALIER_FN void write_statistics(Group const& group, State const& s, More& more,
+                                      std::index_sequence<At...>) const {
+        (write_statistic<At>(group, s, more), ...);
+    }
+    template <std::size_t At, class Group, class State, class T>
+    ESPALIER_FN void add_share(Group const& group, State const& s, T& share) const {
+        if constexpr (part_op_at<At>::kind == part_kind::term &&
+                      detail::part_needs_of<part_op_at<At>>().statistics == 0)
+            share += get<At>(parts).share(group, s);
+    }
+    template <class Group, class State, class T, std::size_t... At>
+    ESPALIER_FN void add_shares(Group const& group, State const& s, T& share, std::index_sequence<At...>) const {
+        (add_share<At>(group, s, share), ...);
+    }
+    template <std::size_t At, class Group, class State, class More, class T, class Gradient>
+    ESPALIER_FN void add_gradient(Group const& group, State const& s, More const& more, T const& term_scale,
+                                  Gradient& d) const {
+        if constexpr (part_op_at<At>::kind == part_kind::term) {
+            constexpr bool summed = detail::part_needs_of<part_op_at<At>>().statistics > 0;
+            get<At>(parts).backward(group, s, more.slope + (summed ? first_statistic<At>() : 0), term_scale, d);
+        }
+    }
+    template <class Group, class State, class More, class T, class Gradient, std::size_t... At>
+    ESPALIER_FN void add_gradients(Group const& group, State const& s, More const& more, T const& term_scale,
+                                   Gradient& d, std::index_sequence<At...>) const {
+        (add_gradient<At>(group, s, more, term_scale, d), ...);
+    }
+    template <std::size_t At>
+    ESPALIER_FN void add_finish(double const* sums, index_t rows, double* slopes, double& total) const {
+        if constexpr (detail::part_needs_of<part_op_at<At>>().statistics > 0) {
+            constexpr int from = first_statistic<At>() * Experts;
+            total += get<At>(parts).template finish<Experts>(sums + from, rows, slopes + from);
+        }
+    }
+    template <std::size_t... At>
+    ESPALIER_FN void add_finished(double const* sums, index_t rows, double* slopes, double& total,
+                                  std::index_sequence<At...>) const {
+        (add_finish<At>(sums, rows, slopes, total), ...);
+    }
+
+    /// What is ranked.
+    template <class Group, class T, class More>
+    ESPALIER_FN void rank(Group const& group, row<Group, T, Experts> const& z, More const& more,
+                          state_of<Group, T>& s) const {
+        s.clean = z;
+        scale(s.clean, indices{});
+        if constexpr (has_noise)
+            disturb(group, more, s, indices{});
+        else
+            s.noisy = s.clean;
+    }
+    template <class State, class T>
+    static ESPALIER_FN void set_threshold(State& s, T const (&value)[ranked], T const (&column)[ranked]) {
+        s.last = {value[winners - 1], column[winners - 1]};
+        s.next = {value[ranked - 1], column[ranked - 1]};
+    }
+    /// p, top and total.
+    template <class Group, class State> static ESPALIER_FN void set_probabilities(Group const& group, State& s) {
+        auto const e = exponentials(group, s.noisy, &s.p);
+        using T = std::remove_cvref_t<decltype(e.total)>;
+        s.top = e.top;
+        s.total = e.total;
+        T const share = T(scalar_of<T>(1)) / e.total;
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < s.p.local; ++i)
+            s.p.v[i] *= share;
+    }
+    template <class State, class T>
+    static ESPALIER_FN void weigh(State const& s, T const (&value)[ranked], T const (&column)[ranked],
+                                  gate_slots<T, winners>& chosen) {
+        using S = scalar_of<T>;
+        T first[winners];
+        ESPALIER_ROW_UNROLL
+        for (int k = 0; k < winners; ++k) {
+            first[k] = value[k];
+            chosen.expert[k] = column[k];
+        }
+        T total = winner_exponentials(first, chosen.weight);
+        if constexpr (over_all) total = s.total;
+        T const share = select(total > T(S(0)), T(S(1)) / total, T(S(0)));
+        ESPALIER_ROW_UNROLL
+        for (int k = 0; k < winners; ++k)
+            chosen.weight[k] = chosen.weight[k] * share;
+    }
+    /// Numbers of the filled slots as a row over the experts, 0 elsewhere.
+    template <class Group, class T>
+    static ESPALIER_FN void spread(Group const& group, gate_slots<T, winners> const& chosen, T const (&number)[winners],
+                                   row<Group, T, Experts>& x) {
+        T const zero(scalar_of<T>(0));
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < x.local; ++i) {
+            T const column = x.column(group, i);
+            T sum = zero;
+            ESPALIER_ROW_UNROLL
+            for (int k = 0; k < winners; ++k) {
+                auto const hit = (column == chosen.expert[k]) & (chosen.weight[k] > zero);
+                sum = select(hit, number[k], sum);
+            }
+            x.v[i] = sum;
+        }
+    }
+};
+
+namespace detail {
+
+/// What a gate asks of its parts, one sentence for each mistake. K == 0: every expert.
+template <int Experts, int K, class... Parts> struct part_checks {
+    static constexpr int winners = K == 0 ? Experts : K;
+
+    template <class P> static consteval bool is_part() {
+        static_assert(diagnostic::holds<part<P>, diagnostic::from_policy<P>>,
+                      "espalier: something in a gate's list is not a part of a gate: it has no `static constexpr "
+                      "gate::part_kind kind` (gate/part.hpp); the next lines name the type; remove it");
+        if constexpr (part<P>) {
+            using op = part_op<P>;
+            constexpr bool trivial = std::is_trivially_copyable_v<op>;
+            static_assert(diagnostic::holds<trivial, diagnostic::from_policy<P>>,
+                          "espalier: the numbers of a gate's part must be trivially copyable, kernels receive them by "
+                          "value; the next lines name the part");
+            return trivial;
+        } else {
+            return false;
+        }
+    }
+    template <part_kind Kind> static consteval int count() { return (0 + ... + int{Parts::kind == Kind}); }
+    template <part_kind Kind> static consteval bool single() {
+        static_assert(diagnostic::holds<(count<Kind>() <= 1), diagnostic::given<count<Kind>()>,
+                                        diagnostic::given_policies<Parts...>>,
+                      "espalier: two parts of a gate are of a kind that has room for one (noise, temperature, "
+                      "normalisation); the next lines say how many were given and name the parts; keep one of them");
+        return count<Kind>() <= 1;
+    }
+    template <class P> static consteval bool admits() {
+        constexpr part_needs needs = part_needs_of<part_op<P>>();
+        constexpr bool sigma = !needs.sigma || (false || ... || part_needs_of<part_op<Parts>>().noise_logits);
+        static_assert(diagnostic::holds<sigma, diagnostic::from_policy<P>>,
+                      "espalier: a part of a gate reads the scale of the noise: add gate::learned_noise to the gate's "
+                      "parts, or remove the part that the next lines name");
+        constexpr bool choice = !needs.choice || winners < Experts;
+        static_assert(diagnostic::holds<choice, diagnostic::from_policy<P>, diagnostic::given<winners>,
+                                        diagnostic::needed<Experts - 1>>,
+                      "espalier: a part of a gate is about the choice between experts, and every row goes to all of "
+                      "them; the next lines name the part, the experts of a row, and the most that it admits; use "
+                      "gate::top_k with k < experts, or remove the part");
+        constexpr bool cut = K != 0 || P::kind != part_kind::normalisation;
+        static_assert(diagnostic::holds<cut, diagnostic::from_policy<P>>,
+                      "espalier: gate::softmax is over all experts already; remove the part that the next lines name");
+        return sigma && choice && cut;
+    }
+    static consteval bool run() {
+        if constexpr (K < 0 || winners > Experts || Experts < 1) {
+            return false; // the gate has said so
+        } else if constexpr ((int{is_part<Parts>()} + ... + 0) != static_cast<int>(sizeof...(Parts))) {
+            return false;
+        } else if constexpr (int{single<part_kind::noise>()} + int{single<part_kind::temperature>()} +
+                                 int{single<part_kind::normalisation>()} !=
+                             3) {
+            return false;
+        } else {
+            return (int{admits<Parts>()} + ... + 0) == static_cast<int>(sizeof...(Parts));
+        }
+    }
+};
+
+/// Members of a gate that follow from its parts.
+template <bool Right, int Experts, int K, class... Parts> struct scored_members {
+    static constexpr int logits = Experts;
+};
+template <int Experts, int K, class... Parts> struct scored_members<true, Experts, K, Parts...> {
+    using op = scored_op<Experts, K, part_op<Parts>...>;
+    static constexpr int logits = op::needs.noise_logits ? 2 * Experts : Experts;
+    static constexpr bool sums_to_one = !op::over_all;
+    static op at(clock const& now) { return op{{{{part_at<Parts>(now)}...}}}; }
+};
+
+/// `initial`, where a part brings one.
+template <class... Parts> struct first_values {};
+template <class P, class... Rest> struct first_values<P, Rest...> : first_values<Rest...> {};
+template <class P, class... Rest>
+requires requires {
+    typename P::initial;
+}
+struct first_values<P, Rest...> {
+    using initial = typename P::initial;
+};
+
+} // namespace detail
+
+} // namespace espalier::gate
