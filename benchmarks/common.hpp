@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the benchmark programs share: data, checks against a reference before anything is timed, and names.
 //
-// A benchmark is called FAMILY/CASE/ours, the same work written by hand FAMILY/CASE/hand. The counter `floor_ns` is the
-// time that the roofs of this run allow at best; `floor_of` in a comment or a call says what it counts.
+// A benchmark is called FAMILY/CASE/ours, the same work written by hand FAMILY/CASE/hand. CASE@VARIANT is one way of
+// ours to do CASE: peers are measured for CASE. The counter `floor_ns` is the time that the roofs of this run allow at
+// best; `floor_of` in a comment or a call says what it counts. Other counters (rows, experts, k, density) describe the
+// case.
 #pragma once
 
 #include "roof.hpp"
@@ -17,6 +19,7 @@
 #include <cstdlib>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace bench {
@@ -61,13 +64,17 @@ inline void expect_close(char const* what, double got, double want, double toler
     std::exit(1);
 }
 
-template <class Body> void add(std::string const& name, double floor_ns, Body body) {
-    benchmark::RegisterBenchmark(name.c_str(), [body, floor_ns](benchmark::State& state) mutable {
+using counters = std::vector<std::pair<char const*, double>>;
+
+template <class Body> void add(std::string const& name, double floor_ns, Body body, counters const& about = {}) {
+    benchmark::RegisterBenchmark(name.c_str(), [body, floor_ns, about](benchmark::State& state) mutable {
         for (auto _ : state) {
             body();
             benchmark::ClobberMemory();
         }
         if (floor_ns > 0.0) state.counters["floor_ns"] = floor_ns;
+        for (auto const& [what, value] : about)
+            state.counters[what] = value;
     });
 }
 

@@ -4,7 +4,8 @@
 
 A row is {"family", "case", "ns", "hand_ns", "floor_ns", "peer", "peer_ns", "peer_form", "peer_forms"}: CPU time of our
 code, of the same work written by hand, of what the machine's roofs allow, and of one peer in its fastest form (all forms:
-{FORM: ns}); null where a column does not apply. Medians over all rounds.
+{FORM: ns}); null where a column does not apply. Medians over all rounds. Families with experts add "rows", "experts",
+"k" and "density" (active pairs of row and expert / all). A case CASE@VARIANT is compared with the peers' CASE.
 """
 
 import argparse
@@ -47,14 +48,14 @@ class Peer:
 
 
 def run_program(path, families):
-    """{name: [cpu ns]}, {name: floor ns}, context"""
+    """{name: [cpu ns]}, {name: floor ns}, {name: {what: number}}, context"""
     pattern = "^(" + "|".join(families) + ")/"
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         subprocess.run([path, f"--benchmark_filter={pattern}", "--benchmark_min_time=0.05", "--benchmark_repetitions=5",
                         "--benchmark_enable_random_interleaving=true", f"--benchmark_out={out.name}",
                         "--benchmark_out_format=json"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         result = json.load(open(out.name))
-    times, floors = collections.defaultdict(list), {}
+    times, floors, about = collections.defaultdict(list), {}, {}
     scale = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
     for b in result["benchmarks"]:
         if b.get("run_type") == "aggregate":
@@ -62,7 +63,8 @@ def run_program(path, families):
         times[b["run_name"]].append(b["cpu_time"] * scale[b["time_unit"]])
         if "floor_ns" in b:
             floors[b["run_name"]] = b["floor_ns"]
-    return times, floors, result["context"]
+        about[b["run_name"]] = {what: b[what] for what in ("rows", "experts", "k", "density") if what in b}
+    return times, floors, about, result["context"]
 
 
 def machine():
@@ -126,7 +128,10 @@ def main():
 
     peers = []
     if given.peers:
-        for script in ("jax_peer.py", "torch_peer.py"):
+        scripts = ["jax_peer.py", "torch_peer.py"]
+        if "comet" in given.families:
+            scripts.append("published_peer.py")
+        for script in scripts:
             try:
                 peers.append(Peer(given.peers, os.path.join(root, "benchmarks", "peers", script)))
                 print(f"peer: {peers[-1].name} {peers[-1].version}")
@@ -134,12 +139,14 @@ def main():
                 print(f"{script}: {error}; left out")
 
     times, floors, roofs = collections.defaultdict(list), collections.defaultdict(list), collections.defaultdict(list)
+    about = {}
     others, broken = collections.defaultdict(lambda: collections.defaultdict(list)), set()
     try:
         for round_number in range(given.rounds):
             for path, families in programs.items():
                 print(f"round {round_number + 1}/{given.rounds}: {', '.join(families)}", flush=True)
-                measured, floor, context = run_program(path, families)
+                measured, floor, described, context = run_program(path, families)
+                about.update(described)
                 for name, values in measured.items():
                     times[name] += values
                 for name, value in floor.items():
@@ -170,10 +177,11 @@ def main():
             continue
         key = f"{family}/{case}"
         row = {"family": family, "case": case, "ns": median(times[name]), "hand_ns": median(times.get(key + "/hand")),
-               "floor_ns": median(floors.get(name)), "peer": None, "peer_ns": None}
+               "floor_ns": median(floors.get(name)), "peer": None, "peer_ns": None, **about[name]}
         found = []
         for peer in peers:
-            forms = {form: median(values) for form, values in others.get((peer.name, key), {}).items()}
+            measured = others.get((peer.name, key.partition("@")[0]), {})
+            forms = {form: median(values) for form, values in measured.items()}
             if forms:
                 form = min(forms, key=forms.get)
                 found.append({**row, "peer": peer.name, "peer_ns": forms[form], "peer_form": form, "peer_forms": forms})

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import mixtures
 import server
 
 rng = np.random.default_rng(1)
@@ -152,6 +153,160 @@ def training(inputs, hidden, batch):
     return {"rbg": make("rbg"), "threefry": make("threefry2x32"), "unsafe_rbg": make("unsafe_rbg")}
 
 
+# ---- layers of experts: all experts in one product, weighted by the gate; forward and all gradients
+
+
+def smooth_step(t):
+    u = jnp.clip(t, -0.5, 0.5)
+    return u * (1.5 - 2 * u * u) + 0.5
+
+
+def comet_weights(p, x, n, k):
+    rows = x.shape[0]
+    logits = x @ jnp.concatenate([p["zw"], p["aw"]], 1) + jnp.concatenate([p["zb"], p["ab"]])
+    s = smooth_step(logits[:, : k * (n - 1)]).reshape(rows, k, n - 1)
+    a = logits[:, k * (n - 1) :].reshape(rows, k, n)
+    reach = jnp.ones((rows, k, 1), x.dtype)  # level by level; the numbers of experts here are powers of two
+    while reach.shape[-1] < n:
+        width = reach.shape[-1]
+        here = s[:, :, width - 1 : 2 * width - 1]
+        reach = jnp.stack([reach * here, reach * (1 - here)], -1).reshape(rows, k, 2 * width)
+    u = jnp.where(reach > 0, a + jnp.log(reach + 1e-8), -jnp.inf)
+    g = jax.nn.softmax(u.reshape(rows, k * n), -1).reshape(rows, k, n).sum(1)
+    return g, 0.1 * jnp.mean(jnp.sum(-reach * jnp.log(reach + 1e-6), (1, 2)))
+
+
+def dselect_weights(p, x, n, k):
+    rows, bits = x.shape[0], n.bit_length() - 1
+    logits = x @ jnp.concatenate([p["zw"], p["aw"]], 1) + jnp.concatenate([p["zb"], p["ab"]])
+    s = smooth_step(logits[:, : k * bits]).reshape(rows, k, bits)
+    r = jnp.ones((rows, k, 1), x.dtype)
+    for m in range(bits):
+        r = jnp.stack([r * (1 - s[:, :, m : m + 1]), r * s[:, :, m : m + 1]], -1).reshape(rows, k, -1)
+    alpha = jax.nn.softmax(logits[:, k * bits :], -1)
+    return jnp.einsum("bk,bkn->bn", alpha, r), 0.1 * jnp.mean(jnp.sum(-r * jnp.log(r + 1e-6), (1, 2)))
+
+
+def top_k_winners(p, x, n, k):
+    """k times the largest of what is left: faster here than lax.top_k."""
+    z = x @ p["aw"] + p["ab"]
+    columns, left, values, chosen = jnp.arange(n, dtype=jnp.int32), jax.lax.stop_gradient(z), [], []
+    for _ in range(k):
+        chosen.append(jnp.argmax(left, axis=-1).astype(jnp.int32))
+        values.append(jnp.take_along_axis(z, chosen[-1][:, None], 1)[:, 0])
+        left = jnp.where(columns == chosen[-1][:, None], -jnp.inf, left)
+    return jax.nn.softmax(jnp.stack(values, -1), axis=-1), jnp.stack(chosen, -1)
+
+
+def top_k_weights(p, x, n, k):
+    g, chosen = top_k_winners(p, x, n, k)
+    return jnp.einsum("bk,bkn->bn", g, jax.nn.one_hot(chosen, n, dtype=x.dtype)), jnp.float32(0)
+
+
+gates = {"comet": comet_weights, "dselect_k": dselect_weights, "top_k": top_k_weights}
+
+
+def experts_batched(p, x, g):
+    h = jnp.maximum(jnp.einsum("bi,eio->ebo", x, p["w"]) + p["b"][:, None], 0)
+    return jnp.einsum("ebo,be->bo", h, g)
+
+
+def experts_wide(p, x, g):
+    n, d, out = p["w"].shape
+    h = jnp.maximum(x @ p["w"].transpose(1, 0, 2).reshape(d, n * out) + p["b"].reshape(-1), 0)
+    return jnp.einsum("beo,be->bo", h.reshape(-1, n, out), g)
+
+
+def experts_wide_stored(p, x, g):  # the weights lie side by side in memory: no transposition
+    n, out = p["b"].shape
+    h = jnp.maximum(x @ p["wide"] + p["b"].reshape(-1), 0)
+    return jnp.einsum("beo,be->bo", h.reshape(-1, n, out), g)
+
+
+class LayerPass:
+    def __init__(self, layer, forward, wide=False):
+        numbers = {key: jnp.asarray(value) for key, value in layer.numbers().items()}
+        self.x, self.dy = numbers.pop("x"), numbers.pop("dy")
+        self.shape = numbers["w"].shape
+        if wide:
+            numbers["wide"] = numbers.pop("w").transpose(1, 0, 2).reshape(self.shape[1], -1)
+        self.p = numbers
+
+        def objective(p, x, dy):
+            y, term = forward(p, x)
+            return jnp.sum(y * dy) + term, y
+
+        self.compiled = jax.jit(jax.grad(objective, argnums=(0, 1), has_aux=True))
+
+    def __call__(self):
+        jax.block_until_ready(self.compiled(self.p, self.x, self.dy))
+
+    def result(self):
+        (p, x), y = self.compiled(self.p, self.x, self.dy)
+        p = dict(p)
+        if "wide" in p:
+            n, d, out = self.shape
+            p["w"] = p.pop("wide").reshape(d, n, out).transpose(1, 0, 2)
+        return {"x": x, "y": y, **p}
+
+
+def layer_of_experts(layer):
+    n, k = layer.experts, layer.k
+
+    def form(experts, wide=False):
+        def forward(p, x):
+            g, term = gates[layer.gate](p, x, n, k)
+            return experts(p, x, g), term
+
+        return lambda: LayerPass(layer, forward, wide)
+
+    def ragged(p, x):  # rows sorted by expert, a grouped product
+        g, chosen = top_k_winners(p, x, n, k)
+        flat = chosen.reshape(-1)
+        order = jnp.argsort(flat, stable=True)
+        row, expert = order // k, flat[order]
+        h = jax.lax.ragged_dot(x[row], p["w"], jnp.bincount(flat, length=n).astype(jnp.int32))
+        h = jnp.maximum(h + p["b"][expert], 0) * g.reshape(-1)[order][:, None]
+        return jnp.zeros_like(x).at[row].add(h), jnp.float32(0)
+
+    forms = {"batched einsum": form(experts_batched), "wide": form(experts_wide),
+             "wide stored": form(experts_wide_stored, True)}
+    if layer.gate == "top_k":
+        forms["ragged_dot"] = lambda: LayerPass(layer, ragged)
+    return forms
+
+
+# ---- dispatch: rows to the experts' blocks, and their weighted sums back
+
+
+def dispatch(rows, width, experts):
+    def there_and_back(x, w, e):
+        flat = e.reshape(-1)
+        order = jnp.argsort(flat, stable=True)
+        row = order // 2
+        gathered = x[row]
+        y = jnp.zeros_like(x).at[row].add(gathered * w.reshape(-1)[order][:, None])
+        return gathered, jnp.bincount(flat, length=experts), y
+
+    def slots(x, w, e):  # combined by gathering: the place of every slot is the inverse permutation
+        flat = e.reshape(-1)
+        order = jnp.argsort(flat, stable=True)
+        place = jnp.zeros_like(order).at[order].set(jnp.arange(order.size, dtype=order.dtype), unique_indices=True)
+        gathered = x[order // 2]
+        back = gathered[place].reshape(-1, 2, x.shape[1])
+        return gathered, jnp.bincount(flat, length=experts), jnp.einsum("bkd,bk->bd", back, w)
+
+    def make(function):
+        def build():
+            chosen = np.argsort(rng.random((rows, experts)), 1)[:, :2].astype(np.int32)
+            w = rng.random((rows, 1)).astype(np.float32)
+            return pure(function, normal(rows, width), jnp.asarray(np.hstack([w, 1 - w])), jnp.asarray(chosen))
+
+        return build
+
+    return {"scatter add": make(there_and_back), "gather": make(slots)}
+
+
 cases = {
     "product/128x784x256": {"jit": product(128, 784, 256)},
     "product/128x256x10": {"jit": product(128, 256, 10)},
@@ -170,7 +325,10 @@ cases = {
     "update/adamw+l1+anchor+mask_4M": adamw(4 << 20, 1e-4, 1e-3, True),
     "step/784-256-10_b128": training(784, 256, 128),
     "step/64-64-10_b64": training(64, 64, 64),
-}
+    "dispatch/top2_16_512x64": dispatch(512, 64, 16),
+    "dispatch/top2_16_512x256": dispatch(512, 256, 16),
+    "dispatch/top2_64_4096x256": dispatch(4096, 256, 64),
+} | {case: layer_of_experts(layer) for case, layer in mixtures.layers.items()}
 
 if __name__ == "__main__":
     server.serve("jax", jax.__version__, cases)

@@ -16,6 +16,7 @@ warnings.filterwarnings("ignore")
 import torch
 import torch.nn.functional as F
 
+import mixtures
 import server
 
 torch.manual_seed(1)
@@ -25,6 +26,8 @@ try:
 
     inductor.cpp_wrapper = False
     inductor.freezing = False
+    # Cases share functions: past the limit a function would silently run uncompiled.
+    torch._dynamo.config.recompile_limit = 256
 except ImportError:
     pass
 
@@ -151,6 +154,151 @@ def training(inputs, hidden, batch):
     return {"eager fused": make(False), "compiled fused": make(True)}
 
 
+# ---- layers of experts, forward and all gradients
+
+
+def smooth_step(t):
+    u = t.clamp(-0.5, 0.5)
+    return u * (1.5 - 2 * u * u) + 0.5
+
+
+def comet_weights(p, x, n, k):
+    logits = torch.addmm(torch.cat([p["zb"], p["ab"]]), x, torch.cat([p["zw"], p["aw"]], 1))
+    s = smooth_step(logits[:, : k * (n - 1)]).view(-1, k, n - 1)
+    a = logits[:, k * (n - 1) :].reshape(-1, k, n)
+    reach = torch.ones(x.shape[0], k, 1)
+    while reach.shape[-1] < n:
+        width = reach.shape[-1]
+        here = s[:, :, width - 1 : 2 * width - 1]
+        reach = torch.stack([reach * here, reach * (1 - here)], -1).view(-1, k, 2 * width)
+    u = torch.where(reach > 0, a + torch.log(reach + 1e-8), -torch.inf)
+    g = torch.softmax(u.view(-1, k * n), -1).view(-1, k, n).sum(1)
+    return g, 0.1 * (-reach * torch.log(reach + 1e-6)).sum((1, 2)).mean()
+
+
+def dselect_weights(p, x, n, k):
+    bits = n.bit_length() - 1
+    logits = torch.addmm(torch.cat([p["zb"], p["ab"]]), x, torch.cat([p["zw"], p["aw"]], 1))
+    s = smooth_step(logits[:, : k * bits]).view(-1, k, bits)
+    r = torch.ones(x.shape[0], k, 1)
+    for m in range(bits):
+        r = torch.stack([r * (1 - s[:, :, m : m + 1]), r * s[:, :, m : m + 1]], -1).view(x.shape[0], k, -1)
+    alpha = torch.softmax(logits[:, k * bits :], -1)
+    return torch.einsum("bk,bkn->bn", alpha, r), 0.1 * (-r * torch.log(r + 1e-6)).sum((1, 2)).mean()
+
+
+def winners(p, x, k):
+    value, expert = torch.topk(torch.addmm(p["ab"], x, p["aw"]), k, dim=-1)
+    return torch.softmax(value, -1), expert
+
+
+def top_k_weights(p, x, n, k):
+    g, expert = winners(p, x, k)
+    return torch.zeros(x.shape[0], n).scatter(1, expert, g), torch.zeros(())
+
+
+gates = {"comet": comet_weights, "dselect_k": dselect_weights, "top_k": top_k_weights}
+
+
+class LayerPass:
+    """Parameters as a dictionary; `separate` gives every expert tensors of its own."""
+
+    def __init__(self, layer, forward, separate=False, compiled=False):
+        numbers = {key: torch.from_numpy(value) for key, value in layer.numbers().items()}
+        self.dy = numbers.pop("dy")
+        self.separate = separate
+        if separate:
+            for key in ("w", "b"):
+                for e, part in enumerate(numbers.pop(key).unbind(0)):
+                    numbers[f"{key}{e}"] = part.clone()
+        self.p = {key: value.requires_grad_() for key, value in numbers.items() if value.numel()}
+        self.inputs = list(self.p.values())
+        self.forward = torch.compile(forward, dynamic=False) if compiled else forward
+
+    def run(self):
+        y, term = self.forward(self.p, self.p["x"])
+        outputs, given = ([y, term], [self.dy, torch.ones(())]) if term.requires_grad else ([y], [self.dy])
+        return y, torch.autograd.grad(outputs, self.inputs, given)
+
+    def __call__(self):
+        self.run()
+
+    def result(self):
+        y, gradients = self.run()
+        found = {key: g.numpy() for key, g in zip(self.p, gradients)}
+        if self.separate:
+            import numpy as np
+
+            for key in ("w", "b"):
+                own = [name for name in found if name[0] == key and name[1:].isdigit()]
+                found[key] = np.stack([found.pop(name) for name in sorted(own, key=lambda name: int(name[1:]))])
+        return {"y": y.detach().numpy(), **found}
+
+
+def layer_of_experts(layer):
+    n, k, d = layer.experts, layer.k, layer.width
+
+    def batched(p, x):
+        g, term = gates[layer.gate](p, x, n, k)
+        h = torch.relu(torch.baddbmm(p["b"][:, None], x.expand(n, -1, -1), p["w"]))
+        return torch.einsum("ebo,be->bo", h, g), term
+
+    def wide(p, x):
+        g, term = gates[layer.gate](p, x, n, k)
+        h = torch.relu(torch.addmm(p["b"].view(-1), x, p["w"].transpose(0, 1).reshape(d, -1))).view(-1, n, d)
+        return torch.bmm(g.unsqueeze(1), h).squeeze(1), term
+
+    def loop(p, x):
+        g, expert = winners(p, x, k)
+        y = torch.zeros(x.shape[0], d)
+        for e in range(n):
+            row, slot = torch.where(expert == e)
+            h = torch.relu(torch.addmm(p[f"b{e}"], x.index_select(0, row), p[f"w{e}"]))
+            y = y.index_add(0, row, h * g[row, slot, None])
+        return y, torch.zeros(())
+
+    def sorted_loop(p, x):
+        g, expert = winners(p, x, k)
+        flat = expert.reshape(-1)
+        order = torch.argsort(flat, stable=True)
+        row = order // k
+        gathered = x.index_select(0, row)
+        blocks = gathered.split(torch.bincount(flat, minlength=n).tolist())
+        h = torch.cat([torch.relu(torch.addmm(p[f"b{e}"], block, p[f"w{e}"])) for e, block in enumerate(blocks)])
+        return torch.zeros(x.shape[0], d).index_add(0, row, h * g.reshape(-1)[order][:, None]), torch.zeros(())
+
+    forms = {"batched": lambda: LayerPass(layer, batched), "wide": lambda: LayerPass(layer, wide),
+             "wide compiled": lambda: LayerPass(layer, wide, compiled=True)}
+    if layer.gate == "top_k":
+        forms["loop"] = lambda: LayerPass(layer, loop, separate=True)
+        forms["sorted loop"] = lambda: LayerPass(layer, sorted_loop, separate=True)
+    return forms
+
+
+# ---- dispatch: rows to the experts' blocks, and their weighted sums back
+
+
+def dispatch(rows, width, experts):
+    def there_and_back(x, w, e):
+        flat = e.reshape(-1)
+        order = torch.argsort(flat, stable=True)
+        row = order // 2
+        gathered = x.index_select(0, row)
+        y = torch.zeros_like(x).index_add_(0, row, gathered * w.reshape(-1)[order][:, None])
+        return gathered, torch.bincount(flat, minlength=experts), y
+
+    def make(compiled):
+        def build():
+            x, w = torch.randn(rows, width), torch.softmax(torch.randn(rows, 2), -1)
+            e = torch.rand(rows, experts).argsort(1)[:, :2].contiguous()
+            f = torch.compile(there_and_back, dynamic=False) if compiled else there_and_back
+            return lambda: f(x, w, e)
+
+        return build
+
+    return {"eager": make(False), "compiled": make(True)}
+
+
 cases = {
     "product/128x784x256": product(128, 784, 256),
     "product/128x256x10": product(128, 256, 10),
@@ -169,7 +317,10 @@ cases = {
     "update/adamw+l1+anchor+mask_4M": {"compiled": lambda: composed(4 << 20, 1e-4, 1e-3, True)},
     "step/784-256-10_b128": training(784, 256, 128),
     "step/64-64-10_b64": training(64, 64, 64),
-}
+    "dispatch/top2_16_512x64": dispatch(512, 64, 16),
+    "dispatch/top2_16_512x256": dispatch(512, 256, 16),
+    "dispatch/top2_64_4096x256": dispatch(4096, 256, 64),
+} | {case: layer_of_experts(layer) for case, layer in mixtures.layers.items()}
 
 if __name__ == "__main__":
     server.serve("pytorch", torch.__version__, cases)
