@@ -66,8 +66,8 @@
                                                  matrix_view<T const>, expert_outputs<T> const&,                       \
                                                  matrix_view<master_of<T>>);                                           \
     prefix template void launch_expert_gradient(launch_target const&, matrix_view<master_of<T> const>,                 \
-                                                matrix_view<std::int32_t const>, int, std::int32_t const*,             \
-                                                matrix_view<T const>, matrix_view<T>);
+                                                matrix_view<std::int32_t const>, mixture_tasks const&,                 \
+                                                expert_pairs const&, matrix_view<T const>, matrix_view<T>);
 
 #define ESPALIER_INSTANCE_BATCH_NORM(prefix, T)                                                                        \
     prefix template void launch_column_moments(launch_target const&, matrix_view<T const>, master_of<T>*,              \

@@ -96,8 +96,10 @@ template <class Gate, class T> void gate_of(device::cuda& device, matrix_view<T>
     matrix_view<std::int32_t const> const chosen{};
     matrix_view<T const> const in = z;
     op_of<Gate> const op = op_at<Gate>(espalier::clock{});
-    device.template route<Gate>(op, in, weights, experts, term);
-    device.template route_backward<Gate>(op, in, shares, chosen, shares, z);
+    gate_run run;
+    run.term = term;
+    device.template route<Gate>(op, in, weights, experts, run);
+    device.template route_backward<Gate>(op, in, shares, chosen, shares, z, run);
 }
 
 template <class T> void mixtures(device::cuda& device, matrix_view<T> y) {
@@ -111,9 +113,9 @@ template <class T> void mixtures(device::cuda& device, matrix_view<T> y) {
     matrix_view<W const> const weights{};
     matrix_view<T const> const dy = y;
     expert_outputs<T> const outputs{};
-    device.combine(weights, y, outputs);
-    device.weight_gradients(weights, dy, matrix_view<W>{}, outputs);
-    device.expert_gradient(weights, matrix_view<std::int32_t const>{}, 0, nullptr, dy, y);
+    device.combine(weights, outputs, y);
+    device.weight_gradients(weights, dy, outputs, matrix_view<W>{});
+    device.expert_gradient(weights, matrix_view<std::int32_t const>{}, mixture_tasks{}, expert_pairs{}, dy, y);
 }
 
 template <class T> void memory(device::cuda& device, matrix_view<T> a, matrix_view<T> b, master_of<T>* sums) {

@@ -335,11 +335,11 @@ template <class Gate> void check_gate(test_device& device, double tolerance) {
         on_device<std::int32_t> de(std::vector<std::int32_t>(expert.size()));
         std::int32_t* const experts = Gate::slot_is_expert ? nullptr : de.data();
         device.route<Gate>(Gate{}, view(static_cast<float const*>(dl.data()), columns), view(dw.data(), slots),
-                           view(experts, slots), nullptr);
-        device.route_backward<Gate>(Gate{}, view(static_cast<float const*>(dl.data()), columns),
-                                    view(static_cast<float const*>(dw.data()), slots),
-                                    view(static_cast<std::int32_t const*>(experts), slots),
-                                    view(static_cast<float const*>(dd.data()), slots), view(dg.data(), columns));
+                           view(experts, slots), gate_run{});
+        device.route_backward<Gate>(
+            Gate{}, view(static_cast<float const*>(dl.data()), columns),
+            view(static_cast<float const*>(dw.data()), slots), view(static_cast<std::int32_t const*>(experts), slots),
+            view(static_cast<float const*>(dd.data()), slots), view(dg.data(), columns), gate_run{});
         device.wait();
         if (first_weight.empty()) {
             first_weight = dw.back();
@@ -380,8 +380,12 @@ void check_dispatch(test_device& device) {
     kernels::combine_experts(serial_group{}, w, outputs(all.data(), expert.data()), view(y.data(), columns));
     kernels::weight_gradients(serial_group{}, w, view(dy.data(), columns), outputs(all.data(), expert.data()),
                               view(dweight.data(), slots));
-    kernels::expert_gradient(serial_group{}, w, view(static_cast<std::int32_t const*>(expert.data()), slots), 2,
-                             nullptr, view(dy.data(), columns), view(d.data(), columns));
+    mixture_tasks tasks;
+    tasks.first_slot[1] = slots;
+    expert_pairs block;
+    block.expert = 2;
+    kernels::expert_gradient(serial_group{}, w, view(static_cast<std::int32_t const*>(expert.data()), slots), tasks,
+                             block, view(dy.data(), columns), view(d.data(), columns));
     on_device<float> da(all), dg(dy), dw(weight);
     on_device<std::int32_t> de(expert);
     for (index_t blocks : block_counts) {
@@ -390,9 +394,9 @@ void check_dispatch(test_device& device) {
             gw(std::vector<float>(dweight.size()));
         matrix_view<float const> const shares = view(static_cast<float const*>(dw.data()), slots);
         matrix_view<float const> const upstream = view(static_cast<float const*>(dg.data()), columns);
-        device.combine(shares, view(gy.data(), columns), outputs(da.data(), de.data()));
-        device.weight_gradients(shares, upstream, view(gw.data(), slots), outputs(da.data(), de.data()));
-        device.expert_gradient(shares, view(static_cast<std::int32_t const*>(de.data()), slots), 2, nullptr, upstream,
+        device.combine(shares, outputs(da.data(), de.data()), view(gy.data(), columns));
+        device.weight_gradients(shares, upstream, outputs(da.data(), de.data()), view(gw.data(), slots));
+        device.expert_gradient(shares, view(static_cast<std::int32_t const*>(de.data()), slots), tasks, block, upstream,
                                view(gd.data(), columns));
         device.wait();
         expect(distance(gy.back(), y) < 2e-6, "dispatch: combination");

@@ -48,16 +48,17 @@ struct footprint {
     extent tape{};          ///< what backward needs from forward
     int tensors = 0;        ///< trained tensors
     int terms = 0;          ///< values added to the loss
+    int measures = 0;       ///< numbers about a step that are not part of the loss
     int streams = 0;        ///< streams of random bits
 
     friend constexpr footprint operator+(footprint const& a, footprint const& b) {
-        return {a.parameters + b.parameters, a.state + b.state,    a.mask_words + b.mask_words,
-                a.group_sets + b.group_sets, a.tape + b.tape,      a.tensors + b.tensors,
-                a.terms + b.terms,           a.streams + b.streams};
+        return {a.parameters + b.parameters, a.state + b.state,       a.mask_words + b.mask_words,
+                a.group_sets + b.group_sets, a.tape + b.tape,         a.tensors + b.tensors,
+                a.terms + b.terms,           a.measures + b.measures, a.streams + b.streams};
     }
     friend constexpr footprint operator*(int n, footprint const& a) {
-        return {n * a.parameters, n * a.state,   n * a.mask_words, n * a.group_sets,
-                n * a.tape,       n * a.tensors, n * a.terms,      n * a.streams};
+        return {n * a.parameters, n * a.state, n * a.mask_words, n * a.group_sets, n * a.tape,
+                n * a.tensors,    n * a.terms, n * a.measures,   n * a.streams};
     }
     friend constexpr bool operator==(footprint const&, footprint const&) = default;
 };
@@ -96,6 +97,7 @@ template <class T> struct layer_memory {
     std::byte* tape = nullptr;
     std::byte* work = nullptr;
     double* terms = nullptr;
+    double* measures = nullptr;
     std::uint32_t stream = 0;
     index_t capacity = 0;
 
@@ -114,6 +116,7 @@ template <class T> struct layer_memory {
         m.tape = tape ? tape + at.tape.bytes(capacity) : nullptr;
         m.work = work ? work + child_work.bytes(capacity) : nullptr;
         m.terms = terms ? terms + at.terms : nullptr;
+        m.measures = measures ? measures + at.measures : nullptr;
         m.stream = stream + static_cast<std::uint32_t>(at.streams);
         return m;
     }

@@ -47,14 +47,36 @@
 // which turns the sums over the batch of the rows that `route` left in `more.statistic` ([statistics][experts]) into
 // a further part of the term, and writes the derivative of that part with respect to every sum to `slopes`;
 // `backward` finds them in `more.slope`.
+//
+// Further members that a gate may have:
+//
+//     static constexpr bool reads_input = false;  // the logits are a trained vector, the same for every row
+//     static constexpr bool sums_to_one = false;  // its weights need not add up to one
+//     using initial = ...;                        // first values of its kernel and bias
+//     static constexpr index_t rows_of_expert(index_t rows);  // experts choose: after the rows' weights are known,
+//     every
+//                                                 // expert keeps the largest of its column, as many as this says
+//
+// A gate with logits == 0 looks its rows up: slots == 1, the weight is 1, and its op has
+//
+//     template <class T, class W>
+//     std::int32_t expert(rows const&, index_t r, T const* x, W const* table) const;  // below 0: no such expert
+//     template <class T> static std::string refusal(rows const&, index_t r, T const* x);  // host: why, one sentence
+//
+// With `static constexpr index_t keys` above 0 it has a table in the state of the network, which
+// `static void fill_table(matrix_view<W>, random_site const&)` fills at first.
 #pragma once
 
 #include <espalier/core/axis.hpp>
 #include <espalier/core/policy.hpp>
+#include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/core/rows.hpp>
+#include <espalier/core/view.hpp>
 
 #include <concepts>
 #include <string_view>
+#include <type_traits>
 
 namespace espalier {
 
@@ -83,6 +105,15 @@ template <class Group, class T, int Experts, int Statistics> struct gate_more {
     row<Group, T, Experts> slope[Statistics > 0 ? Statistics : 1];     ///< read by `backward`, the same for all rows
 };
 
+/// What routing a batch needs beside the logits and the op.
+struct gate_run {
+    double* term = nullptr;   ///< device memory; null: nobody asks for the term
+    double* slopes = nullptr; ///< [2][statistics][experts]: the sums over the batch, then the slopes
+    bool draws = false;       ///< training: noise is drawn
+    random_site site{};
+    rows batch{};
+};
+
 template <class G>
 concept has_experts = requires {
     { G::experts } -> std::convertible_to<int>;
@@ -108,6 +139,59 @@ template <class Op> consteval gate_needs gate_needs_of() {
     else
         return {};
 }
+
+/// Whether the op's functions have a `gate_more`.
+template <class Op> consteval bool gate_uses_more() {
+    return requires {
+        Op::needs;
+    };
+}
+
+/// Columns of the row that the op reads: the logits, without their second half where that is the scale of the noise.
+template <class Gate, class Op> consteval int gate_row_columns() {
+    return gate_needs_of<Op>().noise_logits ? Gate::experts : Gate::logits;
+}
+
+template <class Gate> consteval bool gate_reads_input() {
+    if constexpr (requires { Gate::reads_input; })
+        return Gate::reads_input;
+    else
+        return true;
+}
+
+template <class Gate> consteval bool gate_sums_to_one() {
+    if constexpr (requires { Gate::sums_to_one; })
+        return Gate::sums_to_one;
+    else
+        return true;
+}
+
+template <class Gate> consteval bool gate_chooses_rows() {
+    return requires {
+        Gate::rows_of_expert(index_t{1});
+    };
+}
+
+template <class Gate> consteval index_t gate_keys() {
+    if constexpr (requires { Gate::keys; })
+        return Gate::keys;
+    else
+        return 0;
+}
+
+/// A gate that moves another gate's weights to other experts names it as `scorer`.
+template <class Gate> consteval bool gate_searches() {
+    return requires {
+        typename Gate::scorer;
+    };
+}
+template <class Gate> consteval auto find_gate_scorer() {
+    if constexpr (gate_searches<Gate>())
+        return std::type_identity<typename Gate::scorer>{};
+    else
+        return std::type_identity<Gate>{};
+}
+template <class Gate> using gate_scorer = typename decltype(find_gate_scorer<Gate>())::type;
 
 /// Whether the op wants every row whole in one lane: trees of splits, whose order knows no lanes.
 template <class Op> consteval bool gate_whole_row() {

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/diagnostic.hpp>
+#include <espalier/core/view.hpp>
 
 #include <string_view>
 
@@ -22,5 +24,74 @@ struct compacted {
     static constexpr std::string_view name = "compacted";
     static constexpr bool gathers = true;
 };
+
+/// What happens to a slot whose expert is full.
+enum class overflow {
+    drop, ///< nothing is added for it; a residual connection around the mixture keeps the row (Fedus et al. 2022)
+    pass, ///< the row itself takes the place of the expert's output; input and output must be equally wide
+};
+
+/// As compacted, but an expert takes at most ceil(Factor * slots * rows / experts) rows of a batch: first the first
+/// choices of all rows, in row order, then the second ones (Lepikhin et al. 2021, GShard, section 2.2; Fedus et al.
+/// 2022, Switch Transformers, section 2.2). What is left over follows `Overflow`; weights are not normalised anew. Work
+/// and memory are bounded by Factor * slots * rows whatever the gate does. `measures` tell the share that was dropped.
+template <double Factor, overflow Overflow = overflow::drop> struct capacity {
+    static_assert(diagnostic::holds<(Factor > 0.0 && Factor < 1e6), diagnostic::given<Factor>>,
+                  "espalier: the factor of dispatch::capacity must be above 0: it is how many times an even share of "
+                  "the slots an expert takes at most; the next line names the one given");
+    using axis = espalier::axis::dispatch;
+    static constexpr std::string_view name = Overflow == overflow::drop ? "capacity" : "capacity, passing";
+    static constexpr bool gathers = true;
+    static constexpr overflow on_overflow = Overflow;
+
+    /// Most rows of an expert, at least 1.
+    static constexpr index_t capacity_of(index_t slots, index_t rows, index_t experts) {
+        double const share = Factor * static_cast<double>(slots * rows) / static_cast<double>(experts);
+        index_t const whole = static_cast<index_t>(share);
+        index_t const up = whole + (static_cast<double>(whole) < share ? 1 : 0);
+        return up < 1 ? 1 : up;
+    }
+};
+
+/// Dense or compacted, whichever the last batches needed: dense once more than `High` of all (row, expert) places are
+/// filled, compacted again below `Low`. Results are those of either; gates that start dense and become sparse (COMET,
+/// DSelect-k) gain. What was counted on one batch decides for that batch, on the host.
+template <double Low = 0.45, double High = 0.6> struct automatic {
+    static_assert(
+        diagnostic::holds<(Low >= 0.0 && Low <= High && High <= 1.0), diagnostic::given<Low>, diagnostic::needed<High>>,
+        "espalier: dispatch::automatic<low, high> needs 0 <= low <= high <= 1, shares of the places that are "
+        "filled; the next lines name the low and the high one given");
+    using axis = espalier::axis::dispatch;
+    static constexpr std::string_view name = "automatic";
+    static constexpr bool gathers = true;
+
+    static constexpr bool dense_for(index_t filled, index_t places, bool dense_now) {
+        double const density = places > 0 ? static_cast<double>(filled) / static_cast<double>(places) : 0.0;
+        return density > (dense_now ? Low : High);
+    }
+};
+
+template <class D> inline constexpr bool limits = requires {
+    D::on_overflow;
+};
+template <class D> inline constexpr bool chooses = requires {
+    D::dense_for(index_t{1}, index_t{1}, false);
+};
+
+template <class D> consteval bool find_passing() {
+    if constexpr (limits<D>)
+        return D::on_overflow == overflow::pass;
+    else
+        return false;
+}
+template <class D> inline constexpr bool passes_rows = find_passing<D>();
+
+/// Rows of all experts for one row of a batch, at most, rounded up.
+template <class D> constexpr index_t capacity_per_row(index_t slots) {
+    if constexpr (limits<D>)
+        return D::capacity_of(slots, 1, 1);
+    else
+        return slots;
+}
 
 } // namespace espalier::dispatch

@@ -53,6 +53,7 @@
 #include <espalier/prune/select.hpp>
 
 #include <cstddef>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -120,6 +121,7 @@ struct layer_info {
 struct layer_report {
     std::vector<tensor_info> tensors;
     std::vector<term_info> terms;
+    std::vector<std::string> measures; ///< names of numbers about a step that are not part of the loss
     std::vector<group_set_info> group_sets;
     std::vector<layer_info> layers;
     std::vector<operator_info> operators;
@@ -172,6 +174,12 @@ template <shape In, shape Out> struct invalid_layer {
 };
 
 namespace detail {
+
+constexpr bool any_of(std::initializer_list<bool> all) {
+    for (bool one : all)
+        if (one) return true;
+    return false;
+}
 
 template <class Layer> consteval auto make_body() {
     if constexpr (requires { Layer::body(); })

@@ -127,12 +127,6 @@ template <class Body> void describe_child(layer_report& report, std::string cons
     --report.depth;
 }
 
-constexpr bool any_of(std::initializer_list<bool> all) {
-    for (bool one : all)
-        if (one) return true;
-    return false;
-}
-
 template <class Indices, class... Layers> struct bound_sequence;
 
 template <std::size_t... At, class... Layers> struct bound_sequence<std::index_sequence<At...>, Layers...> {

@@ -141,7 +141,8 @@ public:
     }
 
     /// One traversal. `x`: rows x input_width, `y`: rows x output_width (times the growth of the stack while training).
-    /// Throws shape_error when extents do not fit or the batch exceeds the capacity.
+    /// Throws shape_error when extents do not fit or the batch exceeds the capacity. `terms`, unless it is null: room
+    /// for size.terms values that are added to the loss, and behind them size.measures about the step.
     template <mode Mode>
     void forward(typename layer::numbers const& numbers, rows const& batch, matrix_view<T const> x, matrix_view<T> y,
                  std::uint64_t step = 0, std::uint32_t pass = 0, double* terms = nullptr) {
@@ -158,10 +159,23 @@ public:
     /// the capacity go through in parts. `now` is what weight policies with a schedule see (the rank of
     /// weight::low_rank): `training::time()` after training. Denormal numbers count as 0 on the way.
     void predict(matrix_view<T const> x, matrix_view<T> y, clock const& now = {}) { predict_with(values_, x, y, now); }
+    /// The same for rows that something is known of: the keys that a hash gate looks up, say.
+    void predict(matrix_view<T const> x, rows const& tags, matrix_view<T> y, clock const& now = {}) {
+        predict_with(values_, x, tags, y, now);
+    }
 
     /// The same with other parameters of this type, which must have been refreshed since they were changed.
     void predict_with(parameters_type& values, matrix_view<T const> x, matrix_view<T> y, clock const& now = {}) {
+        rows tags;
+        tags.count = x.rows;
+        predict_with(values, x, tags, y, now);
+    }
+    void predict_with(parameters_type& values, matrix_view<T const> x, rows const& tags, matrix_view<T> y,
+                      clock const& now = {}) {
         espalier::cpu::flush_denormals const scope;
+        if (x.rows != tags.count)
+            throw shape_error("predict: the inputs have " + std::to_string(x.rows) + " rows and their tags describe " +
+                              std::to_string(tags.count));
         if (x.columns != input_width || y.columns != output_width || x.rows != y.rows)
             throw shape_error("predict: inputs are " + std::to_string(x.rows) + " x " + std::to_string(x.columns) +
                               " and outputs " + std::to_string(y.rows) + " x " + std::to_string(y.columns) +
@@ -170,10 +184,8 @@ public:
         auto const numbers = layer::at(now);
         for (index_t r = 0; r < x.rows; r += capacity()) {
             index_t const n = std::min(capacity(), x.rows - r);
-            rows batch;
-            batch.count = n;
-            batch.first = static_cast<std::uint32_t>(r);
-            traverse<mode::evaluate>(values, numbers, batch, x.middle_rows(r, n), y.middle_rows(r, n), 0, 0, nullptr);
+            traverse<mode::evaluate>(values, numbers, tags.slice(r, n), x.middle_rows(r, n), y.middle_rows(r, n), 0, 0,
+                                     nullptr);
         }
     }
 
@@ -202,6 +214,7 @@ private:
         auto context = run_.template make_context<Mode>(seed_, step, pass);
         layer_memory<T> memory = run_.memory(values);
         memory.terms = terms;
+        memory.measures = terms ? terms + size.terms : nullptr;
         layer::forward(context, numbers, memory, batch, x, y);
     }
 

@@ -9,6 +9,7 @@
 #include <espalier/prune/select.hpp>
 #include <espalier/train/tiled_rows.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -74,8 +75,10 @@ public:
           capacity_(net.capacity()),
           kept_state_(loss::per_sample_state<Loss> && undoes ? capacity_ * Network::output_width : 0),
           kept_weights_(layer::prunes && undoes ? size.parameters : 0),
-          kept_masks_(layer::prunes && undoes ? size.mask_words : 0), terms_(size.terms + 1), squared_norm_(1),
-          seen_terms_(static_cast<std::size_t>(size.terms) + 1), rates_(static_cast<std::size_t>(size.tensors)) {
+          kept_masks_(layer::prunes && undoes ? size.mask_words : 0), terms_(1 + size.terms + size.measures),
+          squared_norm_(1), seen_terms_(static_cast<std::size_t>(size.terms) + 1),
+          seen_(static_cast<std::size_t>(terms_.size())), seen_measures_(static_cast<std::size_t>(size.measures)),
+          rates_(static_cast<std::size_t>(size.tensors)) {
         optimizer_.validate();
         device().declare_step(&block_, sizeof block_);
         set_rates(rates);
@@ -207,6 +210,14 @@ public:
         return names;
     }
 
+    /// Numbers about the last step that are not part of the loss, in the order of `measure_names`: how a mixture of
+    /// experts routed the batch. On the CPU; 0 elsewhere.
+    std::vector<double> const& measures() const { return seen_measures_; }
+    static std::vector<std::string> const& measure_names() {
+        static std::vector<std::string> const names = report_of<typename Network::stack>().measures;
+        return names;
+    }
+
     /// Throws numerical_error, with the tensor's name, when a trained weight is not finite: a step of finite loss may
     /// have made it so. Looks at every weight; on the CPU only.
     void require_finite_weights() const {
@@ -257,7 +268,10 @@ private:
 
     /// Waits for the device, and throws what it found wrong with the batch.
     std::vector<double> const& read_terms() {
-        device().read(terms_.data(), seen_terms_.data(), terms_.size());
+        device().read(terms_.data(), seen_.data(), terms_.size());
+        auto const measured = seen_.begin() + size.terms + 1;
+        std::copy(seen_.begin(), measured, seen_terms_.begin());
+        std::copy(measured, seen_.end(), seen_measures_.begin());
         return seen_terms_;
     }
 
@@ -307,7 +321,7 @@ private:
 
     /// Throws when the loss or a term over activations is not finite.
     void check_terms(batch_view<scalar> const& batch) const {
-        for (index_t i = 0; i < terms_.size(); ++i) {
+        for (index_t i = 0; i <= size.terms; ++i) {
             if (std::isfinite(terms_[i])) continue;
             throw numerical_error("training: the " +
                                   (i == 0 ? std::string("loss") : "term " + term_names()[static_cast<std::size_t>(i)]) +
@@ -375,6 +389,7 @@ private:
         m.moments = moments_.data();
         m.moment_stride = size.parameters;
         m.terms = terms_.data() + 1;
+        m.measures = m.terms + size.terms;
         return m;
     }
 
@@ -477,6 +492,8 @@ private:
     buffer<double> terms_;
     buffer<double> squared_norm_;
     std::vector<double> seen_terms_; ///< of the last step, on the host
+    std::vector<double> seen_;       ///< terms and measures as they come from the device
+    std::vector<double> seen_measures_;
     std::vector<tensor_rates> rates_;
     prune_walk<wide> prune_;
 };

@@ -58,6 +58,18 @@ template <class T> struct mixture {
     }
 };
 
+espalier::mixture_tasks one_task(index_t slots) {
+    espalier::mixture_tasks t;
+    t.first_slot[1] = static_cast<std::int32_t>(slots);
+    return t;
+}
+espalier::expert_pairs block_of(int expert, std::int32_t const* row) {
+    espalier::expert_pairs p;
+    p.expert = expert;
+    p.row = row;
+    return p;
+}
+
 /// Row of the experts' rows that slot s of row r reads, written down once more.
 template <class T> index_t place(mixture<T> const& m, index_t r, index_t s) {
     auto const at = static_cast<std::size_t>(r * m.slots + s);
@@ -86,8 +98,8 @@ void check(index_t rows, index_t columns, index_t slots, int experts, bool slot_
                                 matrix_view<W>{dweight.back().data(), rows, slots, slots});
         });
         launch([&](auto const& block) {
-            k::expert_gradient(block, m.weights(), m.chosen(), one, static_cast<std::int32_t const*>(nullptr),
-                               dy.view(), d.back().view());
+            k::expert_gradient(block, m.weights(), m.chosen(), one_task(slots), block_of(one, nullptr), dy.view(),
+                               d.back().view());
         });
     });
     for (std::size_t i = 0; i < y.size(); ++i) {
@@ -145,15 +157,16 @@ TEST_CASE("dispatch bodies and the CPU device take the same views") {
     padded_matrix<float> const dy(rows, columns, 0, 33);
     padded_matrix<float> y(rows, columns, 0, 1), expected = y, d = y, expected_d = y;
     std::vector<float> dweight(99), expected_dweight(99);
-    device.combine(m.weights(), expected.view(), m.outputs());
-    device.weight_gradients(m.weights(), dy.view(), matrix_view<float>{expected_dweight.data(), rows, slots, slots},
-                            m.outputs());
+    device.combine(m.weights(), m.outputs(), expected.view());
+    device.weight_gradients(m.weights(), dy.view(), m.outputs(),
+                            matrix_view<float>{expected_dweight.data(), rows, slots, slots});
     // The rows of one expert, gathered: every second one.
     std::vector<std::int32_t> row;
     for (std::int32_t r = 0; r < rows; r += 2)
         row.push_back(r);
     auto const count = static_cast<index_t>(row.size());
-    device.expert_gradient(m.weights(), m.chosen(), 2, row.data(), dy.view(), expected_d.view().middle_rows(0, count));
+    device.expert_gradient(m.weights(), m.chosen(), one_task(slots), block_of(2, row.data()), dy.view(),
+                           expected_d.view().middle_rows(0, count));
     for_blocks([&](auto const& launch) {
         launch([&](auto const& block) { k::combine_experts(block, m.weights(), m.outputs(), y.view()); });
         launch([&](auto const& block) {
@@ -161,8 +174,8 @@ TEST_CASE("dispatch bodies and the CPU device take the same views") {
                                 matrix_view<float>{dweight.data(), rows, slots, slots});
         });
         launch([&](auto const& block) {
-            k::expert_gradient(block, m.weights(), m.chosen(), 2, static_cast<std::int32_t const*>(row.data()),
-                               dy.view(), d.view().middle_rows(0, count));
+            k::expert_gradient(block, m.weights(), m.chosen(), one_task(slots), block_of(2, row.data()), dy.view(),
+                               d.view().middle_rows(0, count));
         });
         for (std::size_t i = 0; i < y.data.size(); ++i) {
             REQUIRE(near(static_cast<double>(y.data[i]), static_cast<double>(expected.data[i]), 2e-6));

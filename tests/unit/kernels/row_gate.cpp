@@ -169,7 +169,9 @@ void expect_equal(routed const& g, Op const& op, std::vector<float> const& logit
     matrix_view<float const> const z{logits.data(), n, columns, columns};
     matrix_view<float> const weight{e.weight.data(), n, slots, slots};
     matrix_view<std::int32_t> const expert{Gate::slot_is_expert ? nullptr : e.expert.data(), n, slots, slots};
-    e.term = espalier::cpu::route<float, Gate>(op, z, weight, expert);
+    espalier::gate_run run;
+    run.term = &e.term;
+    espalier::cpu::route<float, Gate>(op, z, weight, expert, run);
     // The gradient of the bodies' own choice, so that an empty slot's expert, which nobody looks at, is the same.
     matrix_view<float const> const used{g.weight.data(), n, slots, slots};
     matrix_view<std::int32_t const> const used_expert{Gate::slot_is_expert ? nullptr : g.expert.data(), n, slots,

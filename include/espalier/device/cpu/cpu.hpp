@@ -12,11 +12,13 @@
 #include <espalier/device/cpu/dispatch.hpp>
 #include <espalier/device/cpu/embedding.hpp>
 #include <espalier/device/cpu/epilogue.hpp>
+#include <espalier/device/cpu/routing.hpp>
 #include <espalier/device/cpu/row_gate.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/device/cpu/row_map.hpp>
 #include <espalier/device/cpu/thread_team.hpp>
 #include <espalier/device/cpu/update.hpp>
+#include <espalier/gate/concept.hpp>
 #include <espalier/product/concept.hpp>
 #include <espalier/product/direct.hpp>
 
@@ -185,47 +187,108 @@ public:
         espalier::cpu::running_moments(mean, variance, columns, *row_count, momentum, running);
     }
 
-    /// Weights and experts of all rows; the gate's own term, the mean over the rows, to `term` unless it is null.
+    // ---- mixtures of experts
+
+    /// Weights and experts of all rows; the gate's own term, the mean over the rows, where the run asks for it.
     template <class Gate, class T, class Op>
     void route(Op const& op, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
-               double* term) {
-        double const mean = espalier::cpu::route<T, Gate>(op, logits, weights, experts);
-        if (term) *term = mean;
+               gate_run const& run) {
+        espalier::cpu::route<T, Gate>(op, logits, weights, experts, run);
     }
     template <class Gate, class T, class Op>
     void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<T const> weights,
-                        matrix_view<std::int32_t const> experts, matrix_view<T const> dweights,
-                        matrix_view<T> dlogits) {
-        espalier::cpu::route_backward<T, Gate>(op, logits, weights, experts, dweights, dlogits);
+                        matrix_view<std::int32_t const> experts, matrix_view<T const> dweights, matrix_view<T> dlogits,
+                        gate_run const& run) {
+        espalier::cpu::route_backward<T, Gate>(op, logits, weights, experts, dweights, dlogits, run);
     }
+    /// Weight 1 and the expert that a keyed gate names for every row. Throws data_error for a row without one.
+    template <class Gate, class T, class Op>
+    void look_up(Op const& op, rows const& batch, matrix_view<T const> x, T const* table, matrix_view<T> weights,
+                 matrix_view<std::int32_t> experts) {
+        espalier::cpu::look_up<Gate>(op, batch, x, table, weights, experts);
+    }
+    /// Keeps the `count` largest weights of every column, the lower row of equal ones; the others become 0.
+    template <class T> void choose_rows(index_t count, T* order, matrix_view<T> weights) {
+        espalier::cpu::choose_rows(count, order, weights);
+    }
+    /// Every row of `to` is the vector `from`.
+    template <class T> void repeat_rows(T const* from, matrix_view<T> to) {
+        for (index_t r = 0; r < to.rows; ++r)
+            std::memcpy(to.row(r), from, static_cast<std::size_t>(to.columns) * sizeof(T));
+    }
+
+    /// Weights by slot as weights by expert, and their gradients back; gates with a search use them.
+    template <class T>
+    void spread_slots(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, matrix_view<T> spread) {
+        espalier::cpu::spread_slots(weights, experts, spread);
+    }
+    template <class T>
+    void gather_slots(matrix_view<T const> dspread, matrix_view<T const> weights,
+                      matrix_view<std::int32_t const> experts, matrix_view<T> dweights) {
+        espalier::cpu::gather_slots(dspread, weights, experts, dweights);
+    }
+    /// Slot s of every row belongs to expert s.
+    void number_slots(matrix_view<std::int32_t> experts) {
+        for (index_t r = 0; r < experts.rows; ++r)
+            for (index_t s = 0; s < experts.columns; ++s)
+                experts(r, s) = static_cast<std::int32_t>(s);
+    }
+    /// Divides every row by its sum, which goes to `sums`, and the gradient of that.
+    template <class T> void divide_by_sums(matrix_view<T> weights, T* sums) {
+        espalier::cpu::divide_by_sums(weights, sums);
+    }
+    template <class T>
+    void divide_by_sums_backward(matrix_view<T const> weights, matrix_view<T const> dweights, T const* sums,
+                                 matrix_view<T> d) {
+        espalier::cpu::divide_by_sums_backward(weights, dweights, sums, d);
+    }
+    /// The doubly stochastic matrix of a search's scores, and its term; the gradient of the scores; and the permutation
+    /// nearest to it as a matrix of zeros and ones (gate/local_search.hpp).
+    template <class Op, class T>
+    void soft_permutation(Op const& op, int n, T const* scores, random_site const& site, double* noisy,
+                          double* potentials, double* soft, T* permutation, double* term) {
+        espalier::cpu::soft_permutation(op, n, scores, site, noisy, potentials, soft, permutation, term);
+    }
+    template <class Op, class T>
+    void soft_permutation_backward(Op const& op, int n, double const* noisy, double* potentials,
+                                   double const* soft, T const* dpermutation, double* dsoft, T* dscores) {
+        espalier::cpu::soft_permutation_backward(op, n, noisy, potentials, soft, dpermutation, dsoft, dscores);
+    }
+    template <class T> void round_permutation(int n, double const* soft, double* room, T* permutation) {
+        espalier::cpu::round_permutation(n, soft, room, permutation);
+    }
+
     template <class T>
     void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
-                     int expert_count, index_t granule, pair_table const& table) {
-        espalier::cpu::build_pairs(weights, experts, batch, expert_count, granule, table);
+                     pair_plan const& plan, pair_table const& table) {
+        espalier::cpu::build_pairs(weights, experts, batch, plan, table);
     }
-    template <class T, class Output>
-    void combine(matrix_view<T const> weights, matrix_view<T> y, Output const& output) {
-        espalier::cpu::combine(weights, y, output);
+    template <class T> void combine(matrix_view<T const> weights, expert_outputs<T> const& outputs, matrix_view<T> y) {
+        espalier::cpu::combine(weights, outputs, y);
     }
-    template <class T, class Output>
-    void weight_gradients(matrix_view<T const> weights, matrix_view<T const> dy, matrix_view<T> dweights,
-                          Output const& output) {
-        espalier::cpu::weight_gradients(weights, dy, dweights, output);
-    }
-    /// d_i = weight of expert e in row i * dy of that row, for the rows of `row` (all rows in order when it is null).
     template <class T>
-    void expert_gradient(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, int expert,
-                         std::int32_t const* row, matrix_view<T const> dy, matrix_view<T> d) {
-        for (index_t i = 0; i < d.rows; ++i) {
-            index_t const r = row ? row[i] : i;
-            T factor = T(0);
-            for (index_t s = 0; s < weights.columns; ++s)
-                if ((experts.data ? experts(r, s) : static_cast<std::int32_t>(s)) == expert) factor += weights(r, s);
-            T const* const from = dy.row(r);
-            T* const to = d.row(i);
-            for (index_t c = 0; c < d.columns; ++c)
-                to[c] = factor * from[c];
-        }
+    void weight_gradients(matrix_view<T const> weights, matrix_view<T const> dy, expert_outputs<T> const& outputs,
+                          matrix_view<T> dweights) {
+        espalier::cpu::weight_gradients(weights, dy, outputs, dweights);
+    }
+    /// d_i = the weights of the block's expert in its row i times dy of that row.
+    template <class T>
+    void expert_gradient(matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
+                         mixture_tasks const& tasks, expert_pairs const& block, matrix_view<T const> dy,
+                         matrix_view<T> d) {
+        espalier::cpu::expert_gradient(weights, experts, tasks, block, dy, d);
+    }
+    /// dx += the weights of slots without a pair times dy, where the row took the place of the expert's output.
+    template <class T>
+    void pass_back(matrix_view<T const> weights, mixture_tasks const& tasks, std::int32_t const* pair,
+                   matrix_view<T const> dy, matrix_view<T> dx) {
+        espalier::cpu::pass_back(weights, tasks, pair, dy, dx);
+    }
+    /// What `mixture_measures` lists, then the experts' loads.
+    template <class T>
+    void measure_mixture(matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
+                         std::int32_t const* pair, int expert_count, double* measures) {
+        espalier::cpu::measure_mixture(weights, experts, pair, expert_count, measures);
     }
     /// to_i = from_row[i]
     template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
@@ -234,8 +297,7 @@ public:
     }
     /// to_row[i] += from_i
     template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
-        for (index_t i = 0; i < from.rows; ++i)
-            espalier::cpu::detail::add_scaled(to.row(row[i]), from.row(i), T(1), from.columns);
+        espalier::cpu::scatter_add(from, row, to);
     }
 
     template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {

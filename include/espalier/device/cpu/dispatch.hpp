@@ -7,39 +7,10 @@
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 
+#include <cmath>
 #include <cstdint>
 
 namespace espalier::cpu {
-
-/// Stable counting sort of the filled slots by expert. `experts` has no data when slot s is expert s.
-template <class T>
-void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
-                 int expert_count, index_t granule, pair_table const& table) {
-    auto const expert_of = [&](index_t r, index_t s) {
-        return experts.data ? experts(r, s) : static_cast<std::int32_t>(s);
-    };
-    for (int e = 0; e < expert_count; ++e)
-        table.count[e] = 0;
-    for (index_t r = 0; r < weights.rows; ++r)
-        for (index_t s = 0; s < weights.columns; ++s)
-            if (weights(r, s) != T(0)) ++table.count[expert_of(r, s)];
-    std::int32_t at = 0;
-    for (int e = 0; e < expert_count; ++e) {
-        table.first[e] = at;
-        at += static_cast<std::int32_t>((table.count[e] + granule - 1) / granule * granule);
-        table.count[e] = 0;
-    }
-    for (index_t r = 0; r < weights.rows; ++r)
-        for (index_t s = 0; s < weights.columns; ++s) {
-            std::int32_t& pair = table.pair[r * weights.columns + s];
-            pair = -1;
-            if (weights(r, s) == T(0)) continue;
-            std::int32_t const e = expert_of(r, s);
-            pair = table.first[e] + table.count[e]++;
-            table.row[pair] = static_cast<std::int32_t>(r);
-            table.origin[pair] = batch.origin_of(r);
-        }
-}
 
 namespace detail {
 
@@ -60,26 +31,164 @@ template <class T> ESPALIER_FN T dot(T const* a, T const* b, index_t n) {
     return horizontal_sum(sum);
 }
 
+/// The slot before s of row r that goes to the same expert, or -1.
+template <class T>
+index_t earlier_slot(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, index_t r, index_t s) {
+    for (index_t before = 0; before < s; ++before)
+        if (weights(r, before) != T(0) && experts(r, before) == experts(r, s)) return before;
+    return -1;
+}
+
 } // namespace detail
 
-/// y_r = sum over the slots s of weight(r, s) * output(r, s), in slot order; `output(r, s)` is a row or null.
-template <class T, class Output> void combine(matrix_view<T const> weights, matrix_view<T> y, Output const& output) {
+/// Stable counting sort of the filled slots by expert. `experts` has no data when slot s is expert s. With a capacity,
+/// an expert takes the first choices of all rows in row order, then the second ones, until it is full; what does not
+/// fit has no pair.
+template <class T>
+void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
+                 pair_plan const& plan, pair_table const& table) {
+    constexpr std::int32_t empty = -1, wanted = 0;
+    index_t const slots = weights.columns;
+    auto const expert_of = [&](index_t r, index_t s) {
+        return experts.data ? experts(r, s) : static_cast<std::int32_t>(s);
+    };
+    auto const pair_of = [&](index_t r, index_t s) -> std::int32_t& { return table.pair[r * slots + s]; };
+    auto const shares = [&](index_t r, index_t s) {
+        return plan.shared ? detail::earlier_slot(weights, experts, r, s) : -1;
+    };
+    for (int e = 0; e < plan.experts; ++e)
+        table.count[e] = 0;
+    if (plan.capacity > 0) {
+        for (index_t s = 0; s < slots; ++s)
+            for (index_t r = 0; r < weights.rows; ++r) {
+                pair_of(r, s) = empty;
+                if (weights(r, s) == T(0)) continue;
+                if (index_t const other = shares(r, s); other >= 0) {
+                    pair_of(r, s) = pair_of(r, other);
+                } else if (std::int32_t& n = table.count[expert_of(r, s)]; n < plan.capacity) {
+                    ++n;
+                    pair_of(r, s) = wanted;
+                }
+            }
+    } else {
+        for (index_t r = 0; r < weights.rows; ++r)
+            for (index_t s = 0; s < slots; ++s) {
+                pair_of(r, s) = empty;
+                if (weights(r, s) == T(0)) continue;
+                pair_of(r, s) = wanted;
+                if (shares(r, s) < 0) ++table.count[expert_of(r, s)];
+            }
+    }
+    index_t at = 0;
+    for (int e = 0; e < plan.experts; ++e) {
+        table.first[e] = static_cast<std::int32_t>(at);
+        at += (table.count[e] + plan.granule - 1) / plan.granule * plan.granule;
+        table.count[e] = 0;
+    }
+    for (index_t r = 0; r < weights.rows; ++r)
+        for (index_t s = 0; s < slots; ++s) {
+            std::int32_t& pair = pair_of(r, s);
+            if (pair == empty) continue;
+            if (index_t const other = shares(r, s); other >= 0) {
+                pair = pair_of(r, other);
+                continue;
+            }
+            std::int32_t const e = expert_of(r, s);
+            pair = table.first[e] + table.count[e]++;
+            table.row[pair] = static_cast<std::int32_t>(r);
+            table.slot[pair] = static_cast<std::int32_t>(s);
+            table.origin[pair] = batch.origin_of(r);
+        }
+}
+
+/// y_r = sum over the slots s of weight(r, s) * output(r, s), in slot order.
+template <class T> void combine(matrix_view<T const> weights, expert_outputs<T> const& output, matrix_view<T> y) {
     for (index_t r = 0; r < y.rows; ++r) {
         T* const to = y.row(r);
         for (index_t c = 0; c < y.columns; ++c)
             to[c] = T(0);
         for (index_t s = 0; s < weights.columns; ++s)
-            if (weights(r, s) != T(0)) detail::add_scaled(to, output(r, s), weights(r, s), y.columns);
+            if (weights(r, s) != T(0))
+                if (T const* const from = output(r, s)) detail::add_scaled(to, from, weights(r, s), y.columns);
     }
 }
 
-/// dweight(r, s) = <dy_r, output(r, s)>, 0 for empty slots.
-template <class T, class Output>
-void weight_gradients(matrix_view<T const> weights, matrix_view<T const> dy, matrix_view<T> dweights,
-                      Output const& output) {
+/// dweight(r, s) = <dy_r, output(r, s)>, 0 for slots without an output.
+template <class T>
+void weight_gradients(matrix_view<T const> weights, matrix_view<T const> dy, expert_outputs<T> const& output,
+                      matrix_view<T> dweights) {
     for (index_t r = 0; r < dy.rows; ++r)
-        for (index_t s = 0; s < weights.columns; ++s)
-            dweights(r, s) = weights(r, s) != T(0) ? detail::dot<T>(dy.row(r), output(r, s), dy.columns) : T(0);
+        for (index_t s = 0; s < weights.columns; ++s) {
+            T const* const from = weights(r, s) != T(0) ? output(r, s) : nullptr;
+            dweights(r, s) = from ? detail::dot<T>(dy.row(r), from, dy.columns) : T(0);
+        }
+}
+
+/// d_i = sum over the tasks of the weight of the expert in row i of the block * dy of that row and task.
+template <class T>
+void expert_gradient(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, mixture_tasks const& tasks,
+                     expert_pairs const& block, matrix_view<T const> dy, matrix_view<T> d) {
+    bool const one_slot = tasks.count == 1 && (block.row ? block.slot && !block.pair : !experts.data);
+    for (index_t i = 0; i < d.rows; ++i) {
+        index_t const r = block.row ? block.row[i] : i;
+        T* const to = d.row(i);
+        if (one_slot) {
+            T const factor = weights(r, block.row ? block.slot[i] : block.expert);
+            T const* const from = dy.row(r);
+            for (index_t c = 0; c < d.columns; ++c)
+                to[c] = factor * from[c];
+            continue;
+        }
+        for (index_t c = 0; c < d.columns; ++c)
+            to[c] = T(0);
+        for (int t = 0; t < tasks.count; ++t)
+            for (index_t s = tasks.first_slot[t]; s < tasks.first_slot[t + 1]; ++s)
+                if (weights(r, s) != T(0) && block.holds(r, s, i, weights.columns, experts))
+                    detail::add_scaled(to, dy.row(r) + t * d.columns, weights(r, s), d.columns);
+    }
+}
+
+/// to_row[i] += from_i
+template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
+    for (index_t i = 0; i < from.rows; ++i)
+        detail::add_scaled(to.row(row[i]), from.row(i), T(1), from.columns);
+}
+
+/// dx_r += weight(r, s) dy_r of the task for the slots s that had no pair and took the row itself.
+template <class T>
+void pass_back(matrix_view<T const> weights, mixture_tasks const& tasks, std::int32_t const* pair,
+               matrix_view<T const> dy, matrix_view<T> dx) {
+    for (index_t r = 0; r < dx.rows; ++r)
+        for (int t = 0; t < tasks.count; ++t)
+            for (index_t s = tasks.first_slot[t]; s < tasks.first_slot[t + 1]; ++s)
+                if (weights(r, s) != T(0) && pair[r * weights.columns + s] < 0)
+                    detail::add_scaled(dx.row(r), dy.row(r) + t * dx.columns, weights(r, s), dx.columns);
+}
+
+/// What `mixture_measures` lists, then every expert's share of the filled slots. `pair` is null when every filled slot
+/// was served.
+template <class T>
+void measure_mixture(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, std::int32_t const* pair,
+                     int expert_count, double* measures) {
+    double* const load = measures + mixture_measures;
+    for (int e = 0; e < expert_count; ++e)
+        load[e] = 0.0;
+    index_t filled = 0, served = 0;
+    for (index_t r = 0; r < weights.rows; ++r)
+        for (index_t s = 0; s < weights.columns; ++s) {
+            if (weights(r, s) == T(0)) continue;
+            ++filled;
+            served += !pair || pair[r * weights.columns + s] >= 0;
+            load[experts.data ? experts(r, s) : s] += 1.0;
+        }
+    double entropy = 0.0;
+    for (int e = 0; e < expert_count && filled > 0; ++e) {
+        load[e] /= static_cast<double>(filled);
+        if (load[e] > 0.0) entropy -= load[e] * std::log(load[e]);
+    }
+    measures[0] = weights.rows > 0 ? static_cast<double>(served) / static_cast<double>(weights.rows) : 0.0;
+    measures[1] = filled > 0 ? static_cast<double>(filled - served) / static_cast<double>(filled) : 0.0;
+    measures[2] = entropy;
 }
 
 } // namespace espalier::cpu

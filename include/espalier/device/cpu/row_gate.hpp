@@ -6,6 +6,7 @@
 #pragma once
 
 #include <espalier/core/group.hpp>
+#include <espalier/core/normals.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/view.hpp>
@@ -49,30 +50,128 @@ void store_slots(From const (&from)[Slots][W], int count, To* to, index_t stride
             std::memcpy(to + r * stride, by_row[r], sizeof by_row[0]);
 }
 
+/// What an op reads beside the logits, for the rows of one step, and the sums that it leaves.
+template <class T, class Gate, class Op, class Plan> struct gate_extras {
+    static constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
+    static constexpr bool used = espalier::detail::gate_uses_more<Op>();
+    static constexpr int experts = Gate::experts;
+    static constexpr int statistics = needs.statistics;
+    using value = typename Plan::value;
+    static constexpr int width = pack_width<value>;
+    using row_type = typename Plan::template row<experts>;
+    using more_type = gate_more<typename Plan::group, value, experts, statistics>;
+
+    more_type more;
+    row_type sums[statistics > 0 ? statistics : 1];
+    int rows_summed = 0;
+
+    /// The parts that are the same for all rows.
+    void begin([[maybe_unused]] gate_run const& run, [[maybe_unused]] bool backward) {
+        if constexpr (needs.noise) fill(more.noise, [](int) { return T(0); });
+        if constexpr (statistics > 0)
+            for (int k = 0; k < statistics; ++k) {
+                fill(sums[k], [](int) { return T(0); });
+                if (backward)
+                    fill(more.slope[k],
+                         [&](int e) { return static_cast<T>(run.slopes[(statistics + k) * experts + e]); });
+                else
+                    for (int e = 0; e < experts; ++e)
+                        run.slopes[k * experts + e] = 0.0;
+            }
+    }
+    /// Noise and second half of the logits of `count` rows from `first` on.
+    void load([[maybe_unused]] gate_run const& run, [[maybe_unused]] matrix_view<T const> logits,
+              [[maybe_unused]] index_t first, [[maybe_unused]] int count) {
+        if constexpr (needs.noise)
+            if (run.draws) {
+                constexpr index_t stride = (experts + 15) / 16 * 16;
+                alignas(64) T normals[Plan::rows * stride];
+                fill_normals(run.site, run.batch, first, count, experts, normals, stride);
+                load_rows(rows_at<T const>{normals, stride}, count, more.noise);
+            }
+        if constexpr (needs.noise_logits)
+            load_rows(rows_at<T const>{logits.row(first) + experts, logits.stride}, count, more.noise_logits);
+    }
+    /// Adds the statistics of `count` rows.
+    void add([[maybe_unused]] gate_run const& run, [[maybe_unused]] int count) {
+        if constexpr (statistics > 0) {
+            auto const real = value::iota() < value(static_cast<T>(count));
+            for (int k = 0; k < statistics; ++k)
+                for (int i = 0; i < row_type::local; ++i)
+                    sums[k].v[i] +=
+                        Plan::transposed ? select(real, more.statistic[k].v[i], value(T(0))) : more.statistic[k].v[i];
+            // Partial sums stay short, so that single precision does not run out of digits.
+            if (++rows_summed % 64 == 0) flush(run);
+        }
+    }
+    void flush([[maybe_unused]] gate_run const& run) {
+        if constexpr (statistics > 0)
+            for (int k = 0; k < statistics; ++k) {
+                double* const to = run.slopes + k * experts;
+                for (int e = 0; e < experts; ++e)
+                    to[e] += static_cast<double>(Plan::transposed ? horizontal_sum(sums[k].v[e])
+                                                                  : sums[k].v[e / width][e % width]);
+                fill(sums[k], [](int) { return T(0); });
+            }
+    }
+
+private:
+    /// x_e = number(e) in every row.
+    template <class Number> static void fill(row_type& x, Number const& number) {
+        if constexpr (Plan::transposed) {
+            for (int e = 0; e < experts; ++e)
+                x.v[e] = value(number(e));
+        } else {
+            alignas(64) T lane[row_type::local * width] = {};
+            for (int e = 0; e < experts; ++e)
+                lane[e] = number(e);
+            for (int i = 0; i < row_type::local; ++i)
+                x.v[i] = value::load(lane + i * width);
+        }
+    }
+};
+
 } // namespace detail
 
-/// Routes every row of `logits`: weights [rows][slots] and, unless a slot is its expert, experts [rows][slots]. Returns
-/// the mean of the gate's auxiliary term.
+/// Routes every row of `logits`: weights [rows][slots] and experts [rows][slots], which may have no data where a slot
+/// is its expert. Where the run asks for the gate's term it gets the mean of the rows' shares and what the op makes of
+/// the sums over the batch.
 template <class T, class Gate, class Op>
-double route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts) {
+void route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
+           gate_run const& run = {}) {
     using plan = detail::gate_plan<T, Gate, Op, false>;
     using group = typename plan::group;
     using P = typename plan::value;
+    using extras = detail::gate_extras<T, Gate, Op, plan>;
     constexpr int step = plan::rows;
     Op const op = given;
+    bool const sums = extras::statistics > 0 && run.term;
     double term = 0.0;
+    [[maybe_unused]] extras extra;
+    if constexpr (extras::used) extra.begin(run, false);
     for (index_t first = 0; first < logits.rows; first += step) {
         int const count = logits.rows - first < step ? static_cast<int>(logits.rows - first) : step;
-        typename plan::template row<Gate::logits> z;
+        typename plan::template row<espalier::detail::gate_row_columns<Gate, Op>()> z;
         load_rows(rows_at<T const>{logits.row(first), logits.stride}, count, z);
+        if constexpr (extras::used) extra.load(run, logits, first, count);
+        auto const routed = [&](auto& chosen) {
+            if constexpr (extras::used)
+                return op.route(group{}, z, extra.more, chosen);
+            else
+                return op.route(group{}, z, chosen);
+        };
         P share;
         if constexpr (Gate::slot_is_expert) {
             typename plan::template row<Gate::slots> chosen;
-            share = op.route(group{}, z, chosen);
+            share = routed(chosen);
             store_rows(rows_at<T>{weights.row(first), weights.stride}, count, chosen);
+            if (experts.data)
+                for (int r = 0; r < count; ++r)
+                    for (int s = 0; s < Gate::slots; ++s)
+                        experts(first + r, s) = s;
         } else {
             gate_slots<P, Gate::slots> chosen;
-            share = op.route(group{}, z, chosen);
+            share = routed(chosen);
             // By slot in memory first: an element of a register is not to be had cheaply.
             constexpr int W = pack_width<P>;
             alignas(64) T weight[Gate::slots][W];
@@ -87,29 +186,48 @@ double route(Op const& given, matrix_view<T const> logits, matrix_view<T> weight
         if constexpr (espalier::detail::gate_has_term<Op>())
             for (int r = 0; r < count; ++r)
                 term += static_cast<double>(share[r]);
+        if constexpr (extras::used)
+            if (sums) extra.add(run, count);
     }
-    return logits.rows > 0 ? term / static_cast<double>(logits.rows) : 0.0;
+    if (!run.term) return;
+    *run.term = logits.rows > 0 ? term / static_cast<double>(logits.rows) : 0.0;
+    if constexpr (extras::statistics > 0) {
+        extra.flush(run);
+        *run.term += op.finish(run.slopes, logits.rows, run.slopes + extras::statistics * Gate::experts);
+    }
 }
 
-/// dlogits from the gradients of the weights; `dlogits` may be `logits`' own memory only if nobody reads it again.
+/// dlogits from the gradients of the weights; `dlogits` may be `logits`' own memory only if nobody reads it again. The
+/// run is the one of `route`, which left the slopes.
 template <class T, class Gate, class Op>
 void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T const> weights,
-                    matrix_view<std::int32_t const> experts, matrix_view<T const> dweights, matrix_view<T> dlogits) {
+                    matrix_view<std::int32_t const> experts, matrix_view<T const> dweights, matrix_view<T> dlogits,
+                    gate_run const& run = {}) {
     using plan = detail::gate_plan<T, Gate, Op, true>;
     using group = typename plan::group;
     using P = typename plan::value;
+    using extras = detail::gate_extras<T, Gate, Op, plan>;
     constexpr int step = plan::rows;
     Op const op = given;
     P const term_scale(static_cast<T>(1.0 / static_cast<double>(logits.rows > 0 ? logits.rows : 1)));
+    [[maybe_unused]] extras extra;
+    if constexpr (extras::used) extra.begin(run, true);
     for (index_t first = 0; first < logits.rows; first += step) {
         int const count = logits.rows - first < step ? static_cast<int>(logits.rows - first) : step;
-        typename plan::template row<Gate::logits> z, dz;
+        typename plan::template row<espalier::detail::gate_row_columns<Gate, Op>()> z, dz;
         load_rows(rows_at<T const>{logits.row(first), logits.stride}, count, z);
+        if constexpr (extras::used) extra.load(run, logits, first, count);
+        auto const back = [&](auto const& chosen, auto const& gradient) {
+            if constexpr (extras::used)
+                op.backward(group{}, z, extra.more, chosen, gradient, term_scale, dz);
+            else
+                op.backward(group{}, z, chosen, gradient, term_scale, dz);
+        };
         if constexpr (Gate::slot_is_expert) {
             typename plan::template row<Gate::slots> chosen, gradient;
             load_rows(rows_at<T const>{weights.row(first), weights.stride}, count, chosen);
             load_rows(rows_at<T const>{dweights.row(first), dweights.stride}, count, gradient);
-            op.backward(group{}, z, chosen, gradient, term_scale, dz);
+            back(chosen, gradient);
         } else {
             gate_slots<P, Gate::slots> chosen;
             P gradient[Gate::slots];
@@ -127,9 +245,11 @@ void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
                     }
                 }
             }
-            op.backward(group{}, z, chosen, gradient, term_scale, dz);
+            back(chosen, gradient);
         }
         store_rows(rows_at<T>{dlogits.row(first), dlogits.stride}, count, dz);
+        if constexpr (extras::needs.noise_logits)
+            store_rows(rows_at<T>{dlogits.row(first) + Gate::experts, dlogits.stride}, count, extra.more.dnoise_logits);
     }
 }
 

@@ -355,37 +355,40 @@ public:
 
     // ---- mixtures of experts (kernels/row_gate.hpp, kernels/dispatch.hpp), dense dispatch
 
-    /// Weights and experts of all rows; the gate's own term, the mean over the rows, to `term` (device memory) unless
-    /// it is null.
+    /// Weights and experts of all rows; the gate's own term, the mean over the rows, where the run asks for it.
     template <class Gate, class T, class Op>
     void route(Op const& op, matrix_view<T const> logits, matrix_view<master_of<T>> weights,
-               matrix_view<std::int32_t> experts, double* term) {
+               matrix_view<std::int32_t> experts, gate_run const& run) {
+        static_assert(!espalier::detail::gate_uses_more<Op>(),
+                      "espalier: gates with noise or with terms over the batch run on the CPU only; use device::cpu, "
+                      "or leave those parts out of the gate");
         double* terms = nullptr;
         scratch_cursor space(scratch);
-        if (espalier::detail::gate_has_term<Op>() && term) terms = space.template take<double>(logits.rows);
-        espalier::cuda::launch_row_gate_forward<Gate>(target_, locate(op), logits, weights, experts, terms, term);
+        if (espalier::detail::gate_has_term<Op>() && run.term) terms = space.template take<double>(logits.rows);
+        espalier::cuda::launch_row_gate_forward<Gate>(target_, locate(op), logits, weights, experts, terms, run.term);
     }
     template <class Gate, class T, class Op>
     void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<master_of<T> const> weights,
                         matrix_view<std::int32_t const> experts, matrix_view<master_of<T> const> dweights,
-                        matrix_view<T> dlogits) {
+                        matrix_view<T> dlogits, gate_run const&) {
         espalier::cuda::launch_row_gate_backward<Gate>(target_, locate(op), logits, weights, experts, dweights,
                                                        dlogits);
     }
     template <class T>
-    void combine(matrix_view<master_of<T> const> weights, matrix_view<T> y, expert_outputs<T> const& outputs) {
+    void combine(matrix_view<master_of<T> const> weights, expert_outputs<T> const& outputs, matrix_view<T> y) {
         espalier::cuda::launch_combine_experts(target_, weights, outputs, y);
     }
     template <class T>
     void weight_gradients(matrix_view<master_of<T> const> weights, matrix_view<T const> dy,
-                          matrix_view<master_of<T>> dweights, expert_outputs<T> const& outputs) {
+                          expert_outputs<T> const& outputs, matrix_view<master_of<T>> dweights) {
         espalier::cuda::launch_weight_gradients(target_, weights, dy, outputs, dweights);
     }
-    /// d_i = weight of expert e in row i * dy of that row, for the rows of `row` (all rows in order when it is null).
+    /// d_i = the weights of the block's expert in its row i times dy of that row.
     template <class T>
-    void expert_gradient(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts, int expert,
-                         std::int32_t const* row, matrix_view<T const> dy, matrix_view<T> d) {
-        espalier::cuda::launch_expert_gradient(target_, weights, experts, expert, row, dy, d);
+    void expert_gradient(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
+                         mixture_tasks const& tasks, expert_pairs const& block, matrix_view<T const> dy,
+                         matrix_view<T> d) {
+        espalier::cuda::launch_expert_gradient(target_, weights, experts, tasks, block, dy, d);
     }
 
     // ---- memory

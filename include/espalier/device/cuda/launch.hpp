@@ -192,9 +192,9 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    expert_gradient_kernel(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts, int expert,
-                           std::int32_t const* row, matrix_view<T const> dy, matrix_view<T> d) {
-    kernels::expert_gradient(block{}, weights, experts, expert, row, dy, d);
+    expert_gradient_kernel(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
+                           mixture_tasks tasks, expert_pairs pairs, matrix_view<T const> dy, matrix_view<T> d) {
+    kernels::expert_gradient(block{}, weights, experts, tasks, pairs, dy, d);
 }
 
 template <class T>
@@ -565,12 +565,12 @@ void launch_weight_gradients(launch_target const& target, matrix_view<master_of<
 }
 template <class T>
 void launch_expert_gradient(launch_target const& target, matrix_view<master_of<T> const> weights,
-                            matrix_view<std::int32_t const> experts, int expert, std::int32_t const* row,
-                            matrix_view<T const> dy, matrix_view<T> d) {
+                            matrix_view<std::int32_t const> experts, mixture_tasks const& tasks,
+                            expert_pairs const& pairs, matrix_view<T const> dy, matrix_view<T> d) {
     index_t const lanes = d.rows * kernels::octets_of(d.columns);
     if (lanes == 0) return;
-    expert_gradient_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(weights, experts, expert, row, dy,
-                                                                                      d);
+    expert_gradient_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(weights, experts, tasks, pairs,
+                                                                                      dy, d);
     check_launch("expert_gradient");
 }
 

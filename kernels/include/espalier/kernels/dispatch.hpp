@@ -19,7 +19,7 @@ template <class Group, class T>
 ESPALIER_FN void combine_experts(Group const& group, matrix_view<master_of<T> const> weights,
                                  expert_outputs<T> const& outputs, matrix_view<T> y) {
     using W = master_of<T>;
-    bool const vector = aligned16(outputs.all) && aligned16(y);
+    bool const vector = aligned16(outputs.all) && aligned16(y) && (!outputs.instead.data || aligned16(outputs.instead));
     for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(y.columns)); at.line < y.rows; at.advance()) {
         index_t const c = at.place * octet;
         int const count = count8(c, y.columns);
@@ -27,14 +27,17 @@ ESPALIER_FN void combine_experts(Group const& group, matrix_view<master_of<T> co
         ESPALIER_KERNEL_LOOP
         for (index_t s = 0; s < weights.columns; s += 2) {
             W weight[2], v[2][octet];
+            T const* from[2];
             weight[0] = weights(at.line, s);
             weight[1] = s + 1 < weights.columns ? weights(at.line, s + 1) : W(0);
             ESPALIER_KERNEL_UNROLL
-            for (int k = 0; k < 2; ++k)
-                if (weight[k] != W(0)) load8(outputs(at.line, s + k) + c, count, vector, v[k]);
+            for (int k = 0; k < 2; ++k) {
+                from[k] = weight[k] != W(0) ? outputs(at.line, s + k) : nullptr;
+                if (from[k]) load8(from[k] + c, count, vector, v[k]);
+            }
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < 2; ++k) {
-                if (weight[k] == W(0)) continue;
+                if (!from[k]) continue;
                 ESPALIER_KERNEL_UNROLL
                 for (int j = 0; j < octet; ++j)
                     sum[j] += weight[k] * v[k][j];
@@ -44,18 +47,19 @@ ESPALIER_FN void combine_experts(Group const& group, matrix_view<master_of<T> co
     }
 }
 
-/// dweight(r, s) = <dy_r, output(r, s)>, 0 for empty slots. Eight lanes a slot, whatever the launch. Floor: (S + 1) b
-/// rows columns bytes.
+/// dweight(r, s) = <dy_r, output(r, s)>, 0 for slots without an output. Eight lanes a slot, whatever the launch. Floor:
+/// (S + 1) b rows columns bytes.
 template <class Block, class T>
 ESPALIER_FN void weight_gradients(Block const& block, matrix_view<master_of<T> const> weights, matrix_view<T const> dy,
                                   expert_outputs<T> const& outputs, matrix_view<master_of<T>> dweights) {
     using W = master_of<T>;
     auto const tile = block.template tile<(Block::lanes < 8 ? Block::lanes : 8)>();
-    bool const vector = aligned16(outputs.all) && aligned16(dy);
+    bool const vector =
+        aligned16(outputs.all) && aligned16(dy) && (!outputs.instead.data || aligned16(outputs.instead));
     for (pair_walk at(tile.group_rank(), tile.group_count(), weights.columns); at.line < dy.rows; at.advance()) {
         W sum(0);
-        if (weights(at.line, at.place) != W(0)) {
-            T const* const from = outputs(at.line, at.place);
+        T const* const from = weights(at.line, at.place) != W(0) ? outputs(at.line, at.place) : nullptr;
+        if (from) {
             for (index_t c = static_cast<index_t>(tile.thread_rank()) * octet; c < dy.columns;
                  c += static_cast<index_t>(tile.size()) * octet) {
                 int const count = count8(c, dy.columns);
@@ -72,30 +76,32 @@ ESPALIER_FN void weight_gradients(Block const& block, matrix_view<master_of<T> c
     }
 }
 
-/// d_i = weight of `expert` in row i * dy of that row, for the rows of `row` (all rows in order when it is null).
-/// `experts` has no data when slot s is expert s. Floor: 2 b rows columns bytes.
+/// d_i = sum over the tasks of the weight of the block's expert in its row i * dy of that row and task. `experts` has
+/// no data when slot s is expert s. Floor: (tasks + 1) b rows columns bytes.
 template <class Group, class T>
 ESPALIER_FN void expert_gradient(Group const& group, matrix_view<master_of<T> const> weights,
-                                 matrix_view<std::int32_t const> experts, int expert, std::int32_t const* row,
-                                 matrix_view<T const> dy, matrix_view<T> d) {
+                                 matrix_view<std::int32_t const> experts, mixture_tasks const& tasks,
+                                 expert_pairs const& block, matrix_view<T const> dy, matrix_view<T> d) {
     using W = master_of<T>;
-    bool const vector = aligned16(dy) && aligned16(d);
+    bool const vector = aligned16(dy) && aligned16(d) && (tasks.count == 1 || d.columns % octet == 0);
     for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(d.columns)); at.line < d.rows; at.advance()) {
-        index_t const c = at.place * octet, r = row ? row[at.line] : at.line;
+        index_t const c = at.place * octet, r = block.row ? block.row[at.line] : at.line;
         int const count = count8(c, d.columns);
-        W factor(0);
-        if (experts.data) {
-            for (index_t s = 0; s < weights.columns; ++s)
-                factor += experts(r, s) == expert ? weights(r, s) : W(0);
-        } else {
-            factor = weights(r, expert);
+        W sum[octet] = {};
+        ESPALIER_KERNEL_LOOP
+        for (int t = 0; t < tasks.count; ++t) {
+            W factor(0);
+            ESPALIER_KERNEL_LOOP
+            for (index_t s = tasks.first_slot[t]; s < tasks.first_slot[t + 1]; ++s)
+                factor += block.holds(r, s, at.line, weights.columns, experts) ? weights(r, s) : W(0);
+            if (factor == W(0)) continue;
+            W v[octet];
+            load8(dy.row(r) + t * d.columns + c, count, vector, v);
+            ESPALIER_KERNEL_UNROLL
+            for (int j = 0; j < octet; ++j)
+                sum[j] += factor * v[j];
         }
-        W v[octet];
-        load8(dy.row(r) + c, count, vector, v);
-        ESPALIER_KERNEL_UNROLL
-        for (int j = 0; j < octet; ++j)
-            v[j] *= factor;
-        store8(d.row(at.line) + c, count, vector, v);
+        store8(d.row(at.line) + c, count, vector, sum);
     }
 }
 

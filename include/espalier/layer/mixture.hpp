@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: Apache-2.0
+// What moe and multi_gate are made of: gates that route a batch, and the experts that they share.
+#pragma once
+
+#include <espalier/core/pairs.hpp>
+#include <espalier/gate/concept.hpp>
+#include <espalier/gate/dispatch.hpp>
+#include <espalier/layer/concept.hpp>
+#include <espalier/layer/detail.hpp>
+#include <espalier/layer/router.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace espalier::detail {
+
+/// `Count` experts of one type, each with parameters of its own. Their functions are instantiated once.
+template <int Count, class Expert> struct equal_experts {
+    static constexpr int count = Count;
+    static constexpr shape output = Expert::output;
+    static constexpr bool needs_global_norm = Expert::needs_global_norm;
+    static constexpr bool needs_reference = Expert::needs_reference;
+    static constexpr bool prunes = Expert::prunes;
+
+    using numbers = typename Expert::numbers;
+    static numbers at(clock const& now) { return Expert::at(now); }
+
+    /// What expert e and those before it need, tapes left out.
+    template <class T> static constexpr footprint before(int e) {
+        footprint f = Expert::template size<T>();
+        f.tape = {};
+        return e * f;
+    }
+    template <class T> static constexpr extent tape() { return Expert::template size<T>().tape; }
+    template <class T> static constexpr extent work() { return Expert::template work<T>(); }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        return Expert::template scratch<Device, T>(capacity);
+    }
+    /// Calls body(type_identity of the expert, its number, its numbers) for every expert in order.
+    template <class Body> static void each(numbers const& n, Body const& body) {
+        for (int e = 0; e < Count; ++e)
+            body(std::type_identity<Expert>{}, e, n);
+    }
+    template <class Body> static void each_type(Body const& body) {
+        for (int e = 0; e < Count; ++e)
+            body(std::type_identity<Expert>{}, e);
+    }
+};
+
+/// Experts of different types with equal outputs.
+template <class Indices, class... Experts> struct different_experts;
+template <std::size_t... At, class... Experts> struct different_experts<std::index_sequence<At...>, Experts...> {
+    static constexpr int count = sizeof...(Experts);
+    static constexpr shape output = type_at<0, Experts...>::output;
+    static constexpr bool needs_global_norm = any_of({Experts::needs_global_norm...});
+    static constexpr bool needs_reference = any_of({Experts::needs_reference...});
+    static constexpr bool prunes = any_of({Experts::prunes...});
+
+    using numbers = flat_tuple<typename Experts::numbers...>;
+    static numbers at(clock const& now) { return numbers{{{Experts::at(now)}...}}; }
+
+    template <class T> static constexpr footprint before(int e) {
+        footprint const sizes[] = {Experts::template size<T>()...};
+        footprint sum;
+        for (int i = 0; i < e; ++i)
+            sum = sum + sizes[i];
+        sum.tape = {};
+        return sum;
+    }
+    template <class T> static constexpr extent tape() {
+        extent most{};
+        for (extent e : {Experts::template size<T>().tape...})
+            most = larger(most, e);
+        return most;
+    }
+    template <class T> static constexpr extent work() {
+        extent most{};
+        for (extent e : {Experts::template work<T>()...})
+            most = larger(most, e);
+        return most;
+    }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        std::size_t most = 0;
+        for (std::size_t s : {Experts::template scratch<Device, T>(capacity)...})
+            most = s > most ? s : most;
+        return most;
+    }
+    template <class Body> static void each(numbers const& n, Body const& body) {
+        int const in_order[] = {(body(std::type_identity<Experts>{}, static_cast<int>(At), get<At>(n)), 0)...};
+        static_cast<void>(in_order);
+    }
+    template <class Body> static void each_type(Body const& body) {
+        int const in_order[] = {(body(std::type_identity<Experts>{}, static_cast<int>(At)), 0)...};
+        static_cast<void>(in_order);
+    }
+};
+
+/// Gates over shared experts: output t is mixed by gate t, and the outputs stand side by side.
+template <shape In, class Experts, class Dispatch, class Indices, class... Routers> struct bound_mixture;
+template <shape In, class Experts, class Dispatch, std::size_t... At, class... Routers>
+struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers...> {
+    static constexpr int tasks_count = sizeof...(Routers);
+    static constexpr int experts = Experts::count;
+    static constexpr index_t in = In.size();
+    static constexpr index_t out = Experts::output.size();
+    static constexpr shape input = In;
+    static constexpr shape output =
+        tasks_count == 1 ? Experts::output : shape{static_cast<int>(tasks_count * Experts::output.size())};
+    static constexpr bool passes_through = false;
+    static constexpr int growth = 1;
+    static constexpr bool reads_output = false;
+    static constexpr bool prunes = Experts::prunes;
+    static constexpr bool needs_global_norm = Experts::needs_global_norm || any_of({Routers::needs_global_norm...});
+    static constexpr bool needs_reference = Experts::needs_reference || any_of({Routers::needs_reference...});
+
+    static constexpr bool gathers = Dispatch::gathers;
+    static constexpr bool automatic = dispatch::chooses<Dispatch>;
+    static constexpr bool limited = dispatch::limits<Dispatch>;
+    static constexpr bool passes_rows = dispatch::passes_rows<Dispatch>;
+    static constexpr index_t slots = (index_t{Routers::slots} + ...);
+    /// Slots are their experts, in every row: then nobody needs the experts' numbers.
+    static constexpr bool slot_is_expert = tasks_count == 1 && (... && Routers::slot_is_expert);
+    static constexpr mixture_tasks tasks = [] {
+        mixture_tasks t;
+        int const widths[] = {Routers::slots...};
+        t.count = tasks_count;
+        for (int i = 0; i < tasks_count; ++i)
+            t.first_slot[i + 1] = t.first_slot[i] + widths[i];
+        return t;
+    }();
+
+    struct numbers {
+        flat_tuple<typename Routers::numbers...> gates;
+        typename Experts::numbers experts;
+    };
+    static numbers at(clock const& now) {
+        return {flat_tuple<typename Routers::numbers...>{{{Routers::at(now)}...}}, Experts::at(now)};
+    }
+
+    // ---- memory: the routers' blocks, then the experts'
+
+    template <class T> static constexpr std::array<footprint, tasks_count + 1> router_table() {
+        footprint const sizes[] = {Routers::template size<T>()...};
+        std::array<footprint, tasks_count + 1> at{};
+        for (std::size_t i = 0; i < tasks_count; ++i)
+            at[i + 1] = at[i] + sizes[i];
+        return at;
+    }
+    template <class T> static constexpr std::array<footprint, tasks_count + 1> router_at = router_table<T>();
+
+    // Tape: weights (never narrow), experts, and per expert or per pair what the experts keep.
+    template <class T> struct places {
+        extent weights{};
+        extent chosen{};
+        extent pair{};
+        extent first{};
+        extent count{};
+        extent pair_row{};
+        extent pair_origin{};
+        extent pair_slot{};
+        extent everywhere{}; ///< the last batch went to all experts
+        extent expert_inputs{};
+        extent expert_outputs{};
+        extent expert_tape{};
+        extent total{};
+    };
+    /// Rows that all experts together may get, times the bytes of one: one a pair, plus what rounding every block up
+    /// may add.
+    static constexpr extent pairs_of(index_t bytes) {
+        if (!gathers) return {experts * bytes, 0};
+        index_t most = slots < experts ? slots : experts;
+        if (limited && dispatch::capacity_per_row<Dispatch>(slots) < most)
+            most = dispatch::capacity_per_row<Dispatch>(slots);
+        return {(automatic ? experts : most) * bytes, experts * (row_granule + 1) * bytes};
+    }
+    template <class T> static constexpr places<T> layout() {
+        places<T> p;
+        block_list blocks{router_at<T>[tasks_count].tape};
+        p.weights = blocks.add(row_block<master_of<T>>(slots));
+        if (!slot_is_expert) p.chosen = blocks.add(row_block<std::int32_t>(slots));
+        if (gathers) {
+            p.pair = blocks.add(row_block<std::int32_t>(slots));
+            p.first = blocks.add(fixed_block<std::int32_t>(experts));
+            p.count = blocks.add(fixed_block<std::int32_t>(experts));
+            p.pair_row = blocks.add(pairs_of(sizeof(std::int32_t)));
+            p.pair_origin = blocks.add(pairs_of(sizeof(std::uint32_t)));
+            p.pair_slot = blocks.add(pairs_of(sizeof(std::int32_t)));
+            p.expert_inputs = blocks.add(pairs_of(row_block<T>(in).per_row));
+        }
+        if (automatic) p.everywhere = blocks.add(fixed_block<std::int32_t>(1));
+        p.expert_outputs = blocks.add(pairs_of(row_block<T>(out).per_row));
+        extent const tape = Experts::template tape<T>();
+        extent tapes = pairs_of(tape.per_row);
+        tapes.fixed += experts * tape.fixed;
+        p.expert_tape = blocks.add(tapes);
+        p.total = blocks.end;
+        return p;
+    }
+
+    // Work: gradients of the weights, of one expert's outputs and inputs, and of the input through a further gate.
+    template <class T> struct work_places {
+        extent dweights{};
+        extent doutputs{};
+        extent dinputs{};
+        extent child{};
+        extent total{};
+    };
+    template <class T> static constexpr work_places<T> work_layout() {
+        work_places<T> p;
+        block_list blocks;
+        auto const one_block = [](extent row) { return extent{row.per_row, row_granule * row.per_row}; };
+        p.dweights = blocks.add(row_block<master_of<T>>(slots));
+        p.doutputs = blocks.add(one_block(row_block<T>(out)));
+        p.dinputs = blocks.add(one_block(row_block<T>(in)));
+        p.child = blocks.end;
+        extent most = Experts::template work<T>();
+        for (extent e : {Routers::template work<T>()...})
+            most = larger(most, e);
+        p.total = p.child + most;
+        return p;
+    }
+
+    template <class T> static constexpr footprint own() {
+        footprint f = router_at<T>[tasks_count];
+        f.tape = layout<T>().total;
+        f.measures += measures;
+        return f;
+    }
+    template <class T> static constexpr footprint size() { return own<T>() + Experts::template before<T>(experts); }
+    template <class T> static constexpr extent work() { return work_layout<T>().total; }
+    template <class Device, class T> static std::size_t scratch(index_t capacity) {
+        std::size_t most = Experts::template scratch<Device, T>(capacity);
+        for (std::size_t s : {Routers::template scratch<Device, T>(capacity)...})
+            most = s > most ? s : most;
+        return most;
+    }
+
+    template <class T> static layer_memory<T> router_memory(std::size_t t, layer_memory<T> const& m) {
+        return m.child(router_at<T>[t], work_layout<T>().child);
+    }
+    /// The parameters of expert e, and the part of the tape that starts at row `first` of the experts' rows.
+    template <class T>
+    static layer_memory<T> expert_memory(layer_memory<T> const& m, int e, index_t first, index_t capacity) {
+        footprint at = own<T>() + Experts::template before<T>(e);
+        at.tape = {};
+        layer_memory<T> child = m.child(at, work_layout<T>().child);
+        extent const tape = Experts::template tape<T>();
+        if (m.tape)
+            child.tape =
+                m.template tape_block<std::byte>(layout<T>().expert_tape) + first * tape.per_row + e * tape.fixed;
+        child.capacity = capacity;
+        return child;
+    }
+    template <class T> static matrix_view<master_of<T>> weights_of(layer_memory<T> const& m, index_t n) {
+        return {m.template tape_block<master_of<T>>(layout<T>().weights), n, slots, slots};
+    }
+    template <class T> static matrix_view<std::int32_t> chosen_of(layer_memory<T> const& m, index_t n) {
+        if (slot_is_expert) return {};
+        return {m.template tape_block<std::int32_t>(layout<T>().chosen), n, slots, slots};
+    }
+    template <class U> static matrix_view<U> of_task(matrix_view<U> all, int t) {
+        if (!all.data) return {};
+        return all.middle_columns(tasks.first_slot[t], tasks.first_slot[t + 1] - tasks.first_slot[t]);
+    }
+    template <class T> static pair_table pairs(layer_memory<T> const& m) {
+        constexpr auto p = layout<T>();
+        return {m.template tape_block<std::int32_t>(p.pair_row),  m.template tape_block<std::uint32_t>(p.pair_origin),
+                m.template tape_block<std::int32_t>(p.pair_slot), m.template tape_block<std::int32_t>(p.pair),
+                m.template tape_block<std::int32_t>(p.first),     m.template tape_block<std::int32_t>(p.count)};
+    }
+    template <class T> static std::int32_t* everywhere(layer_memory<T> const& m) {
+        return m.template tape_block<std::int32_t>(layout<T>().everywhere);
+    }
+    /// Whether this batch was gathered; known when compiling unless the dispatch chooses.
+    template <class T> static bool gathered(layer_memory<T> const& m) {
+        if constexpr (automatic)
+            return *everywhere(m) == 0;
+        else
+            return gathers;
+    }
+
+    /// An expert's rows: where they begin among all experts' rows, how many, and what its memory is sized for.
+    struct expert_rows {
+        index_t first;
+        index_t count;
+        index_t capacity;
+    };
+    template <class T> static expert_rows rows_of(layer_memory<T> const& m, int e, index_t n, bool gathered) {
+        if (!gathered) return {e * m.capacity, n, m.capacity};
+        pair_table const table = pairs(m);
+        return {table.first[e], table.count[e], round_up(table.count[e], row_granule)};
+    }
+
+    template <class T>
+    static expert_outputs<T> outputs_of(layer_memory<T> const& m, matrix_view<T const> x, bool gathered) {
+        expert_outputs<T> o;
+        index_t const most = pairs_of(1).bytes(m.capacity);
+        o.all = {m.template tape_block<T>(layout<T>().expert_outputs), most, out, out};
+        o.slots = slots;
+        o.block = m.capacity;
+        o.pair = gathered ? pairs(m).pair : nullptr;
+        o.expert = chosen_of(m, 0).data;
+        if (passes_rows) o.instead = x;
+        return o;
+    }
+
+    // ---- work
+
+    template <class Context, class T>
+    static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                        matrix_view<T const> x, matrix_view<T> y) {
+        static_assert(
+            !gathers || Context::device_type::host_memory,
+            "espalier: this dispatch (compacted, capacity or automatic) runs on the CPU only, because the host "
+            "must know how many rows an expert has; give moe dispatch::dense as its last argument to run it "
+            "on a GPU");
+        if constexpr (!gathers || Context::device_type::host_memory) run_forward(context, n, m, batch, x, y);
+    }
+    template <class Context, class T>
+    static void run_forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                            matrix_view<T const> x, matrix_view<T> y) {
+        constexpr auto p = layout<T>();
+        matrix_view<master_of<T>> const weights = weights_of(m, x.rows);
+        matrix_view<master_of<T> const> const shares = weights;
+        matrix_view<std::int32_t> const chosen = chosen_of(m, x.rows);
+        int const routed[] = {(Routers::forward(context, get<At>(n.gates), router_memory(At, m), batch, x,
+                                                of_task(weights, At), of_task(chosen, At)),
+                               0)...};
+        static_cast<void>(routed);
+        if constexpr (gathers) {
+            pair_plan plan;
+            plan.experts = experts;
+            plan.granule = row_granule;
+            plan.shared = tasks_count > 1;
+            if constexpr (limited) plan.capacity = Dispatch::capacity_of(slots, x.rows, experts);
+            context.device.build_pairs(shares, matrix_view<std::int32_t const>(chosen), batch, plan, pairs(m));
+            if constexpr (automatic) {
+                index_t needed = 0;
+                for (int e = 0; e < experts; ++e)
+                    needed += pairs(m).count[e];
+                *everywhere(m) = Dispatch::dense_for(needed, x.rows * experts, *everywhere(m) != 0) ? 1 : 0;
+            }
+        }
+        bool const by_pairs = gathered(m);
+        T* const inputs = gathers ? m.template tape_block<T>(p.expert_inputs) : nullptr;
+        T* const outputs = m.template tape_block<T>(p.expert_outputs);
+        // Without rows too: what an expert keeps of a batch must not be that of another one.
+        Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
+            expert_rows const at = rows_of(m, e, x.rows, by_pairs);
+            matrix_view<T const> from = x;
+            rows its_batch = batch;
+            if constexpr (gathers)
+                if (by_pairs) {
+                    matrix_view<T> const gathered{inputs + at.first * in, at.count, in, in};
+                    context.device.gather(x, pairs(m).row + at.first, gathered);
+                    from = gathered;
+                    its_batch = batch_of(m, at);
+                }
+            decltype(expert)::type::forward(context, its, expert_memory(m, e, at.first, at.capacity), its_batch, from,
+                                            matrix_view<T>{outputs + at.first * out, at.count, out, out});
+        });
+        expert_outputs<T> const mixed = outputs_of(m, x, by_pairs);
+        for (int t = 0; t < tasks_count; ++t)
+            context.device.combine(of_task(shares, t), mixed.from_slot(tasks.first_slot[t]),
+                                   y.middle_columns(t * out, out));
+        if constexpr (Context::behaviour == mode::train && Context::device_type::host_memory)
+            if (m.measures)
+                context.device.measure_mixture(shares, matrix_view<std::int32_t const>(chosen),
+                                               gathers ? pairs(m).pair : nullptr, experts, m.measures);
+    }
+
+    template <differentiate Want, class Context, class T>
+    static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                         matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
+        if constexpr (!gathers || Context::device_type::host_memory)
+            run_backward<Want>(context, n, m, batch, x, matrix_view<T const>(dy), dx);
+    }
+    template <differentiate Want, class Context, class T>
+    static void run_backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
+                             matrix_view<T const> x, matrix_view<T const> dy, matrix_view<T> dx) {
+        constexpr auto p = layout<T>();
+        constexpr auto w = work_layout<T>();
+        matrix_view<master_of<T> const> const weights = weights_of(m, x.rows);
+        matrix_view<std::int32_t const> const chosen = chosen_of(m, x.rows);
+        matrix_view<master_of<T>> const dweights{m.template work_block<master_of<T>>(w.dweights), x.rows, slots, slots};
+        bool const by_pairs = gathered(m);
+        expert_outputs<T> const mixed = outputs_of(m, x, by_pairs);
+        for (int t = 0; t < tasks_count; ++t)
+            context.device.weight_gradients(of_task(weights, t), dy.middle_columns(t * out, out),
+                                            mixed.from_slot(tasks.first_slot[t]), of_task(dweights, t));
+        matrix_view<T> const further{m.template work_block<T>(w.dinputs), x.rows, in, in};
+        int const routed[] = {(route_back<Routers, Want>(context, get<At>(n.gates), At, m, batch, x, weights, chosen,
+                                                         dweights, At == 0 ? dx : further, dx),
+                               0)...};
+        static_cast<void>(routed);
+        if constexpr (passes_rows && Want.inputs) context.device.pass_back(weights, tasks, pairs(m).pair, dy, dx);
+
+        T* const inputs = gathers ? m.template tape_block<T>(p.expert_inputs) : nullptr;
+        T const* const outputs = m.template tape_block<T>(p.expert_outputs);
+        // An expert without rows still has a gradient: zero.
+        Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
+            expert_rows const at = rows_of(m, e, x.rows, by_pairs);
+            matrix_view<T> const d{m.template work_block<T>(w.doutputs), at.count, out, out};
+            matrix_view<T> const di{m.template work_block<T>(w.dinputs), at.count, in, in};
+            matrix_view<T const> from = x;
+            rows its_batch = batch;
+            expert_pairs block;
+            block.expert = e;
+            if constexpr (gathers)
+                if (by_pairs) {
+                    from = {inputs + at.first * in, at.count, in, in};
+                    its_batch = batch_of(m, at);
+                    block.row = pairs(m).row + at.first;
+                    block.slot = pairs(m).slot + at.first;
+                    block.pair = tasks_count > 1 ? pairs(m).pair : nullptr;
+                    block.first = static_cast<std::int32_t>(at.first);
+                }
+            context.device.expert_gradient(weights, chosen, tasks, block, dy, d);
+            decltype(expert)::type::template backward<Want>(
+                context, its, expert_memory(m, e, at.first, at.capacity), its_batch, from,
+                matrix_view<T const>{outputs + at.first * out, at.count, out, out}, d, di);
+            if constexpr (Want.inputs) {
+                if (block.row)
+                    context.device.scatter_add(matrix_view<T const>(di), block.row, dx);
+                else
+                    context.device.add(matrix_view<T const>(di), dx);
+            }
+        });
+    }
+
+    template <class Context, class Optimizer, class T>
+    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        int const gates[] = {(Routers::update(context, optimizer, get<At>(n.gates), router_memory(At, m),
+                                              given.after(router_at<T>[At].tensors)),
+                              0)...};
+        static_cast<void>(gates);
+        Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
+            // A step finds what the experts kept of the batch; without one there may have been no batch yet.
+            expert_rows at{0, 0, 0};
+            if constexpr (!std::is_same_v<Optimizer, no_step>) at = rows_of(m, e, 0, gathered(m));
+            decltype(expert)::type::update(
+                context, optimizer, its, expert_memory(m, e, at.first, at.capacity),
+                given.after(router_at<T>[tasks_count].tensors + Experts::template before<T>(e).tensors));
+        });
+    }
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        int const gates[] = {(Routers::initialise(context, router_memory(At, m)), 0)...};
+        static_cast<void>(gates);
+        Experts::each_type(
+            [&](auto expert, int e) { decltype(expert)::type::initialise(context, expert_memory(m, e, 0, 0)); });
+    }
+    template <class Context, class T>
+    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
+        Experts::each_type(
+            [&](auto expert, int e) { decltype(expert)::type::prune(context, walk, expert_memory(m, e, 0, 0)); });
+    }
+    static void describe(layer_report& report, std::string const& path) {
+        layer_info line;
+        line.path = path;
+        line.kind =
+            (tasks_count == 1 ? std::string("moe ") : "multi_gate " + std::to_string(tasks_count) + " tasks, ") +
+            std::to_string(experts) + " experts";
+        line.input = In;
+        line.output = output;
+        line.parameters = (Routers::parameter_count() + ...);
+        line.flops = 2.0 * static_cast<double>(line.parameters);
+        line.policies = {describe_policy("gate", Routers::gate_name())...};
+        line.policies.push_back(describe_policy("dispatch", Dispatch::name));
+        line.depth = report.depth;
+        report.layers.push_back(line);
+        footprint const start = report.at;
+        int const gates[] = {
+            (Routers::describe(report, path + ".gate" + (tasks_count == 1 ? "" : "." + std::to_string(At))), 0)...};
+        static_cast<void>(gates);
+        describe_measures(report, path);
+        report.at = start + own<float>();
+        ++report.depth;
+        Experts::each_type([&](auto expert, int e) {
+            decltype(expert)::type::describe(report, path + ".expert." + std::to_string(e));
+        });
+        --report.depth;
+    }
+
+private:
+    /// Numbers about the routing of a step: `measure_mixture` says which.
+    static constexpr int measures = mixture_measures + experts;
+
+    static void describe_measures(layer_report& report, std::string const& path) {
+        for (char const* name : {"experts_per_row", "dropped", "load_entropy"})
+            report.measures.push_back(path + "." + name);
+        for (int e = 0; e < experts; ++e)
+            report.measures.push_back(path + ".load." + std::to_string(e));
+    }
+
+    template <class T> static rows batch_of(layer_memory<T> const& m, expert_rows const& at) {
+        rows its;
+        its.count = at.count;
+        its.origin = pairs(m).origin + at.first;
+        return its;
+    }
+
+    template <class Router, differentiate Want, class Context, class T>
+    static void route_back(Context& context, typename Router::numbers const& n, std::size_t t, layer_memory<T> const& m,
+                           rows const& batch, matrix_view<T const> x, matrix_view<master_of<T> const> weights,
+                           matrix_view<std::int32_t const> chosen, matrix_view<master_of<T>> dweights,
+                           matrix_view<T> own, matrix_view<T> dx) {
+        int const task = static_cast<int>(t);
+        Router::template backward<Want>(context, n, router_memory(t, m), batch, x, of_task(weights, task),
+                                        of_task(chosen, task), matrix_view<master_of<T> const>(of_task(dweights, task)),
+                                        own);
+        if constexpr (Want.inputs)
+            if (t > 0) context.device.add(matrix_view<T const>(own), dx);
+    }
+};
+
+} // namespace espalier::detail

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// One gate for each task over shared experts.
+#pragma once
+
+#include <espalier/layer/moe.hpp>
+
+namespace espalier {
+
+/// The gates of a multi_gate, one a task.
+template <class... Gates> struct gates {
+    static_assert(sizeof...(Gates) > 0, "espalier: a list of gates names at least one gate");
+    static_assert(sizeof...(Gates) <= mixture_tasks::most, "espalier: a multi_gate serves at most 16 tasks");
+};
+
+namespace detail {
+template <class Where, class First, class Gate> consteval bool check_equal_gates() {
+    static_assert(diagnostic::holds<Gate::experts == First::experts, Where, diagnostic::given<Gate::experts>,
+                                    diagnostic::needed<First::experts>>,
+                  "espalier: the gates of a multi_gate share their experts, so they must have equally many; the next "
+                  "lines name the layer's index, one gate's experts and the first gate's");
+    return Gate::experts == First::experts;
+}
+} // namespace detail
+
+/// y = (y_1, ..., y_T) with y_t = sum over the experts e that gate t chose of g_te expert_e(x): the multi-gate mixture
+/// of experts (Ma et al. 2018, section 4.2). The outputs stand side by side; `slice` takes one of them to its task's
+/// own layers. An expert runs once on a row that several gates send to it. `Ps` as for moe; tensors: "gate.T.kernel",
+/// "gate.T.bias", and the experts' below "expert.E.".
+template <class Gates, class Expert, class... Ps> struct multi_gate;
+template <class... Gates, class Expert, class... Ps> struct multi_gate<gates<Gates...>, Expert, Ps...> {
+    static constexpr std::string_view name = "multi_gate";
+    using axes = type_list<axis::dispatch, axis::penalty, axis::transform, axis::initial>;
+
+    static constexpr shape output(shape in) {
+        shape const one = moe<type_at<0, Gates...>, Expert>::output(in);
+        return sizeof...(Gates) == 1 ? one : shape{static_cast<int>(sizeof...(Gates) * one.size())};
+    }
+
+    template <class Where, shape In, class Inherited> static consteval bool check() {
+        if constexpr (!(true && ... && detail::check_gate<Where, Gates>()) ||
+                      !detail::check_has_input<Where, multi_gate, In>())
+            return false;
+        else {
+            using first = type_at<0, Gates...>;
+            return (true && ... && detail::check_equal_gates<Where, first, Gates>()) &&
+                   detail::policy_checks<Where, multi_gate, axes, Ps...>::run() &&
+                   detail::bind_experts<In, first::experts, Expert, Inherited>::template check<Where>() &&
+                   detail::check_passing<Where, detail::dispatch_of<Ps...>, In, moe<first, Expert>::output(In)>();
+        }
+    }
+    template <shape In, class Inherited>
+    using bind = typename detail::bind_mixture<In, type_list<Gates...>, Expert, Inherited, Ps...>::type;
+};
+
+} // namespace espalier
