@@ -167,7 +167,7 @@ private:
     template <std::size_t At> static consteval int first_statistic() {
         int const count[] = {detail::part_needs_of<PartOps>().statistics...};
         int sum = 0;
-        for (std::size_t i = 0; i < At; ++i)
+        for (int i = 0; i < static_cast<int>(At); ++i)
             sum += count[i];
         return sum;
     }

@@ -4,8 +4,12 @@
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/entropy.hpp>
+#include <espalier/gate/over_all.hpp>
 #include <espalier/gate/softmax.hpp>
+#include <espalier/gate/temperature.hpp>
 #include <espalier/gate/top_k.hpp>
+#include <espalier/gate/z_loss.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/elementwise.hpp>
@@ -47,6 +51,12 @@ TEST_CASE("gradients: moe, softmax and top-k, dense and compacted", "[layer]") {
     check<sequence<input<7>, moe<gate::top_k<5, 2>, expert, dispatch::dense>, dense<5>>>("top-2 dense");
     check<sequence<input<7>, moe<gate::top_k<5, 2>, expert>, dense<5>>>("top-2 compacted");
     check<sequence<input<7>, moe<gate::top_k<5, 3, gate::over_all>, expert>, dense<5>>>("over all");
+    check<sequence<input<7>,
+                   moe<gate::top_k<5, 3, gate::temperature<1.5>, gate::z_loss<0.02>, gate::entropy<0.1>>, expert>,
+                   dense<5>>>("top-3 of parts");
+    check<
+        sequence<input<7>, moe<gate::softmax<4, gate::entropy<-0.3>, gate::temperature<1.5>>, expert, dispatch::dense>,
+                 dense<5>>>("softmax of parts");
 }
 
 TEST_CASE("gradients: mixtures inside and around other layers", "[layer]") {
