@@ -71,7 +71,7 @@ template <class ScorerOp> struct local_search_op {
 /// a batch.
 template <class Scorer, search Options = search{}> struct local_search {
     static_assert(gate_policy<Scorer>, "espalier: gate::local_search<gate> takes a gate to move the experts of");
-    static_assert(!detail::gate_searches<Scorer>(),
+    static_assert(!espalier::detail::gate_searches<Scorer>(),
                   "espalier: gate::local_search already searches; give it the gate inside instead");
     static_assert(diagnostic::holds<Options.problem() == nullptr, diagnostic::given<Options>>,
                   "espalier: the numbers of gate::local_search are out of range: 1e-7 <= last_temperature <= "

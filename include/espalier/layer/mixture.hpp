@@ -308,6 +308,15 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         return o;
     }
 
+    static pair_plan plan_for(index_t row_count) {
+        pair_plan plan;
+        plan.experts = experts;
+        plan.granule = row_granule;
+        plan.shared = tasks_count > 1;
+        if constexpr (limited) plan.capacity = Dispatch::capacity_of(slots, row_count, experts);
+        return plan;
+    }
+
     // ---- work
 
     template <class Context, class T>
@@ -331,12 +340,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                                                 of_task(weights, At), of_task(chosen, At)),
                                0)...};
         static_cast<void>(routed);
+        pair_plan const plan = plan_for(x.rows);
         if constexpr (gathers) {
-            pair_plan plan;
-            plan.experts = experts;
-            plan.granule = row_granule;
-            plan.shared = tasks_count > 1;
-            if constexpr (limited) plan.capacity = Dispatch::capacity_of(slots, x.rows, experts);
             context.device.build_pairs(shares, matrix_view<std::int32_t const>(chosen), batch, plan, pairs(m));
             if constexpr (automatic) {
                 index_t needed = 0;
@@ -370,7 +375,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         if constexpr (Context::behaviour == mode::train && Context::device_type::host_memory)
             if (m.measures)
                 context.device.measure_mixture(shares, matrix_view<std::int32_t const>(chosen),
-                                               gathers ? pairs(m).pair : nullptr, experts, m.measures);
+                                               gathers ? pairs(m).pair : nullptr, plan, m.measures);
     }
 
     template <differentiate Want, class Context, class T>

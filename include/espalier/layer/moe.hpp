@@ -43,7 +43,7 @@ struct bind_experts<In, Count, experts<Layers...>, Inherited> {
                       "espalier: a mixture has as many expert types as its gate has experts; the next lines name the "
                       "layer's index, the number of types given and the gate's experts; change one of them");
         constexpr int width[] = {static_cast<int>(Layers::output(In).size())...};
-        constexpr int other = [] {
+        constexpr int other = [&] {
             for (int w : width)
                 if (w != width[0]) return w;
             return width[0];

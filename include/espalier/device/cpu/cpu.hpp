@@ -287,8 +287,8 @@ public:
     /// What `mixture_measures` lists, then the experts' loads.
     template <class T>
     void measure_mixture(matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
-                         std::int32_t const* pair, int expert_count, double* measures) {
-        espalier::cpu::measure_mixture(weights, experts, pair, expert_count, measures);
+                         std::int32_t const* pair, pair_plan const& plan, double* measures) {
+        espalier::cpu::measure_mixture(weights, experts, pair, plan, measures);
     }
     /// to_i = from_row[i]
     template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {

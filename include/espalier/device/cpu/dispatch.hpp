@@ -165,24 +165,25 @@ void pass_back(matrix_view<T const> weights, mixture_tasks const& tasks, std::in
                     detail::add_scaled(dx.row(r), dy.row(r) + t * dx.columns, weights(r, s), dx.columns);
 }
 
-/// What `mixture_measures` lists, then every expert's share of the filled slots. `pair` is null when every filled slot
-/// was served.
+/// What `mixture_measures` lists, then every expert's share of the rows that were sent to experts. `pair` is null when
+/// every filled slot was served. Slots of a row with the same expert, where they share it, count as one.
 template <class T>
 void measure_mixture(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, std::int32_t const* pair,
-                     int expert_count, double* measures) {
+                     pair_plan const& plan, double* measures) {
     double* const load = measures + mixture_measures;
-    for (int e = 0; e < expert_count; ++e)
+    for (int e = 0; e < plan.experts; ++e)
         load[e] = 0.0;
     index_t filled = 0, served = 0;
     for (index_t r = 0; r < weights.rows; ++r)
         for (index_t s = 0; s < weights.columns; ++s) {
             if (weights(r, s) == T(0)) continue;
+            if (plan.shared && detail::earlier_slot(weights, experts, r, s) >= 0) continue;
             ++filled;
             served += !pair || pair[r * weights.columns + s] >= 0;
             load[experts.data ? experts(r, s) : s] += 1.0;
         }
     double entropy = 0.0;
-    for (int e = 0; e < expert_count && filled > 0; ++e) {
+    for (int e = 0; e < plan.experts && filled > 0; ++e) {
         load[e] /= static_cast<double>(filled);
         if (load[e] > 0.0) entropy -= load[e] * std::log(load[e]);
     }

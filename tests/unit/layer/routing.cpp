@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gates that look rows up, experts that choose rows, searches, several tasks, capacities and different experts: values
+// against arithmetic in double, gradients against central differences, errors.
+#include "naive.hpp"
+
+#include <espalier/activation/tanh.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/by_range.hpp>
+#include <espalier/gate/comet.hpp>
+#include <espalier/gate/dselect_k.hpp>
+#include <espalier/gate/enforced.hpp>
+#include <espalier/gate/expert_choice.hpp>
+#include <espalier/gate/hash.hpp>
+#include <espalier/gate/importance.hpp>
+#include <espalier/gate/jitter.hpp>
+#include <espalier/gate/learned_noise.hpp>
+#include <espalier/gate/load.hpp>
+#include <espalier/gate/local_search.hpp>
+#include <espalier/gate/same_for_all_rows.hpp>
+#include <espalier/gate/softmax.hpp>
+#include <espalier/gate/tables.hpp>
+#include <espalier/gate/top_k.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/moe.hpp>
+#include <espalier/layer/multi_gate.hpp>
+#include <espalier/layer/parallel.hpp>
+#include <espalier/layer/residual.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/layer/slice.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/network/set_table.hpp>
+#include <espalier/optimizer/adam.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/train/check_gradients.hpp>
+
+#include <support/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+using namespace espalier;
+
+namespace {
+
+using expert = sequence<dense<8, activation::tanh>, dense<3>>;
+using dropping = sequence<dense<8, activation::tanh, dropout::bernoulli<0.5>>, dense<3>>;
+
+/// A batch whose rows say everything that a gate may ask for.
+struct tagged_batch {
+    naive::matrix x;
+    std::vector<std::int32_t> labels, groups;
+    std::vector<std::uint64_t> keys;
+
+    tagged_batch(index_t n, index_t width, int groups_count, std::uint64_t key_count, std::uint64_t seed = 7)
+        : x(naive::random(n, width, seed, 2.0)), labels(naive::cyclic_labels(n, 3)) {
+        for (index_t r = 0; r < n; ++r) {
+            groups.push_back(static_cast<std::int32_t>(r * 7 % groups_count));
+            keys.push_back(static_cast<std::uint64_t>(r * 5) % key_count);
+        }
+    }
+    rows tags() const {
+        rows t = naive::tags_of(x.rows, &labels);
+        t.group = groups.data();
+        t.key = keys.data();
+        return t;
+    }
+};
+
+/// What expert `e` of the mixture at `path` gives for every row.
+template <class Net> naive::matrix expert_output(Net& net, naive::matrix const& x, std::string const& path, int e) {
+    std::string const at = path + ".expert." + std::to_string(e);
+    auto const hidden =
+        naive::map(naive::affine(x, naive::tensor(net, at + ".0.kernel"), naive::tensor(net, at + ".0.bias")),
+                   [](double v) { return std::tanh(v); });
+    return naive::affine(hidden, naive::tensor(net, at + ".1.kernel"), naive::tensor(net, at + ".1.bias"));
+}
+
+/// sum_e g(r, e) expert_e(x_r)
+template <class Net> naive::matrix mixed(Net& net, naive::matrix const& x, naive::matrix const& g) {
+    naive::matrix y(x.rows, 3);
+    for (int e = 0; e < static_cast<int>(g.columns); ++e) {
+        auto const out = expert_output(net, x, "1", e);
+        for (index_t r = 0; r < y.rows; ++r)
+            for (index_t c = 0; c < 3; ++c)
+                y(r, c) += g(r, e) * out(r, c);
+    }
+    return y;
+}
+
+template <class Net> naive::matrix predicted(Net& net, naive::matrix const& x, rows const& tags) {
+    naive::matrix y(x.rows, Net::output_width);
+    net.predict(x.view(), tags, y.view());
+    return y;
+}
+
+naive::matrix one_hot(std::vector<int> const& chosen, int experts) {
+    naive::matrix g(static_cast<index_t>(chosen.size()), experts);
+    for (std::size_t r = 0; r < chosen.size(); ++r)
+        g(static_cast<index_t>(r), chosen[r]) = 1.0;
+    return g;
+}
+
+struct no_optimizer {
+    no_step at(espalier::clock const&, std::uint64_t) const { return {}; }
+    void validate() const {}
+};
+
+/// Gradients of a stack on a tagged batch against central differences; `spread` moves its biases.
+template <class Stack> void check_stack(char const* what, index_t n = 11, double spread = 0.3) {
+    naive::network<Stack> net({7}, n);
+    tagged_batch batch(n, Stack::output(shape{}).size() > 0 ? net.input_width : 0, 4, 6);
+    for (tensor_info const& t : net.tensors())
+        if (t.trained && t.tensor_role == role::bias) {
+            auto const extra = naive::random(1, t.size(), 3 + static_cast<std::uint64_t>(t.offset), spread);
+            for (index_t i = 0; i < t.size(); ++i)
+                net.values().view(t).data[i] += extra(0, i);
+        }
+    for (index_t r = 0; r < n; ++r)
+        batch.x(r, 0) = static_cast<double>(r % 4) + 0.4; // what by_range reads
+    training<naive::network<Stack>, loss::cross_entropy, no_optimizer> run(net, {}, {}, n);
+    gradient_check_options options;
+    options.step = 4e-5;
+    auto const report = check_gradients(run, batch.x.view(), batch.tags(), {}, options);
+    INFO(what << ": " << report.text());
+    CHECK(report.ok(1e-6));
+    CHECK(report.checked >= 4 * report.skipped);
+}
+
+} // namespace
+
+TEST_CASE("keyed gates: rows go where their tags and the table say", "[layer][gate]") {
+    tagged_batch const batch(40, 5, 4, 9);
+    SECTION("a hash of the key") {
+        naive::network<sequence<input<5>, moe<gate::hash<4, 9>, expert>>> net({6}, 33);
+        std::vector<int> expected;
+        auto const drawn = naive::tensor(net, "1.gate.table");
+        for (std::uint64_t k : batch.keys)
+            expected.push_back(static_cast<int>(drawn(0, static_cast<index_t>(k))));
+        CHECK(naive::distance(predicted(net, batch.x, batch.tags()), mixed(net, batch.x, one_hot(expected, 4))) <
+              1e-14);
+        std::vector<std::uint64_t> const counts{9, 1, 4, 4, 7, 2, 2, 3, 5};
+        auto const table = gate::balanced_table(counts, 4);
+        set_table(net, "1.gate.table", table, 4);
+        for (std::size_t r = 0; r < expected.size(); ++r)
+            expected[r] = table[static_cast<std::size_t>(batch.keys[r])];
+        CHECK(naive::distance(predicted(net, batch.x, batch.tags()), mixed(net, batch.x, one_hot(expected, 4))) <
+              1e-14);
+    }
+    SECTION("the group itself") {
+        naive::network<sequence<input<5>, moe<gate::enforced<4>, expert>>> net({6}, 64);
+        CHECK(naive::distance(predicted(net, batch.x, batch.tags()), mixed(net, batch.x, one_hot(batch.groups, 4))) <
+              1e-14);
+        CHECK(net.parameter_count() == 4 * (5 * 8 + 8 + 8 * 3 + 3)); // nothing of the gate is trained
+    }
+    SECTION("the range of a number") {
+        naive::network<
+            sequence<input<5>, moe<gate::by_range<gate::equal_ranges<3, -2.0, 2.0>, gate::from_column<1>>, expert>>>
+            net({6}, 64);
+        std::vector<int> expected;
+        for (index_t r = 0; r < 40; ++r)
+            expected.push_back(std::min(2, static_cast<int>(3.0 * (batch.x(r, 1) + 2.0) / 4.0)));
+        CHECK(naive::distance(predicted(net, batch.x, batch.tags()), mixed(net, batch.x, one_hot(expected, 3))) <
+              1e-14);
+    }
+}
+
+TEST_CASE("keyed gates: dense and compacted dispatch give the same bits", "[layer][gate]") {
+    tagged_batch const batch(40, 5, 4, 9);
+    naive::network<sequence<input<5>, moe<gate::hash<4, 9>, expert>>> compacted({6}, 64);
+    naive::network<sequence<input<5>, moe<gate::hash<4, 9>, expert, dispatch::dense>>> dense_one({6}, 64);
+    CHECK(predicted(compacted, batch.x, batch.tags()).values == predicted(dense_one, batch.x, batch.tags()).values);
+}
+
+TEST_CASE("ranges: ends, bounds and what lies outside", "[gate]") {
+    using three = gate::equal_ranges<3, 0.0, 3.0>;
+    CHECK(three::range_of(0.0) == 0);
+    CHECK(three::range_of(1.0) == 1);
+    CHECK(three::range_of(2.999) == 2);
+    CHECK(three::range_of(3.0) == 2);
+    CHECK(three::range_of(3.1) == -1);
+    CHECK(three::range_of(-0.1) == -1);
+    CHECK(three::range_of(std::nan("")) == -1);
+    using uneven = gate::ranges_between<0.0, 0.1, 10.0>;
+    CHECK(uneven::count == 2);
+    CHECK(uneven::range_of(0.0999) == 0);
+    CHECK(uneven::range_of(0.1) == 1);
+    CHECK(uneven::range_of(10.0) == 1);
+    CHECK(uneven::range_of(10.1) == -1);
+}
+
+TEST_CASE("keyed gates: a row without an expert is an error before anything changes", "[layer][gate]") {
+    tagged_batch batch(12, 5, 4, 9);
+    naive::network<sequence<input<5>, moe<gate::hash<3, 9>, expert>>> net({6}, 12);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
+    auto const before =
+        naive::copy(contiguous_view<double const>(net.values().weights().data(), 1, net.values().weights().size()));
+    batch.keys[5] = 9;
+    CHECK_THROWS_AS(run.step({batch.x.view(), batch.tags(), {}}), data_error);
+    CHECK_THROWS_WITH(run.step({batch.x.view(), batch.tags(), {}}), Catch::Contains("row 5 has the key 9"));
+    rows without = batch.tags();
+    without.key = nullptr;
+    CHECK_THROWS_WITH(run.step({batch.x.view(), without, {}}), Catch::Contains("has no key"));
+    CHECK(naive::copy(contiguous_view<double const>(net.values().weights().data(), 1, net.values().weights().size()))
+              .values == before.values);
+    CHECK(run.time().step == 0);
+
+    std::vector<std::int32_t> const short_table(8, 0), wrong_expert{0, 1, 2, 3, 0, 0, 0, 0, 0};
+    CHECK_THROWS_WITH(set_table(net, "1.gate.table", short_table, 3), Catch::Contains("9 keys, and 8"));
+    CHECK_THROWS_WITH(set_table(net, "1.gate.table", wrong_expert, 3), Catch::Contains("gets expert 3"));
+
+    naive::network<sequence<input<5>, moe<gate::by_range<gate::equal_ranges<3, 0.0, 1.0>>, expert>>> by_range({6}, 12);
+    batch.x(4, 0) = std::nan("");
+    naive::matrix y(12, 3);
+    CHECK_THROWS_AS(by_range.predict(batch.x.view(), batch.tags(), y.view()), data_error);
+}
+
+TEST_CASE("expert choice: every expert keeps the largest of its column", "[layer][gate]") {
+    using gate_type = gate::expert_choice<3, 1.5>;
+    CHECK(gate_type::rows_of_expert(20) == 10);
+    CHECK(gate_type::rows_of_expert(1) == 1);
+    CHECK(gate::expert_choice<8, 2.0>::rows_of_expert(3) == 1);
+    // The card's example: logits [[1,0],[.2,.4],[-.5,.5],[2,1.9]], two rows an expert.
+    naive::matrix p(4, 2);
+    double const logits[] = {1, 0, .2, .4, -.5, .5, 2, 1.9};
+    std::copy(std::begin(logits), std::end(logits), p.values.begin());
+    p = naive::softmax(p);
+    std::vector<double> order(4);
+    cpu::choose_rows(index_t{2}, order.data(), p.view());
+    double const kept[] = {.731058579, 0, 0, .549833997, 0, .731058579, .524979187, 0};
+    for (std::size_t i = 0; i < 8; ++i)
+        CHECK(p.values[i] == Approx(kept[i]).margin(1e-9));
+    // Equal weights: the lower rows; a NaN stays.
+    naive::matrix q(4, 1, 0.25);
+    cpu::choose_rows(index_t{2}, order.data(), q.view());
+    CHECK(q.values == std::vector<double>{0.25, 0.25, 0.0, 0.0});
+    q.values = {0.5, std::nan(""), 0.7, 0.1};
+    cpu::choose_rows(index_t{2}, order.data(), q.view());
+    CHECK((q.values[0] == 0.0 && std::isnan(q.values[1]) && q.values[2] == 0.7 && q.values[3] == 0.0));
+
+    naive::network<sequence<input<5>, moe<gate_type, expert>>> net({6}, 20);
+    auto const x = naive::random(20, 5, 3, 2.0);
+    auto g = naive::softmax(naive::affine(x, naive::tensor(net, "1.gate.kernel"), naive::tensor(net, "1.gate.bias")));
+    for (index_t e = 0; e < 3; ++e) {
+        std::vector<double> column;
+        for (index_t r = 0; r < 20; ++r)
+            column.push_back(g(r, e));
+        std::sort(column.rbegin(), column.rend());
+        for (index_t r = 0; r < 20; ++r)
+            if (g(r, e) < column[9]) g(r, e) = 0.0;
+    }
+    CHECK(naive::distance(naive::forward<mode::evaluate>(net, x), mixed(net, x, g)) < 1e-14);
+}
+
+TEST_CASE("gates that do not read the row have a bias only", "[layer][gate]") {
+    using stack = sequence<input<5>, moe<gate::same_for_all_rows<gate::dselect_k<4, 2>>, expert>>;
+    naive::network<stack> net({6}, 20);
+    for (tensor_info const& t : net.tensors())
+        CHECK(t.name != "1.gate.kernel");
+    auto const bias = naive::tensor(net, "1.gate.bias");
+    CHECK(*std::max_element(bias.values.begin(), bias.values.end()) != 0.0); // the gate's own first values
+    auto const x = naive::random(20, 5, 3);
+    naive::matrix same(20, 5);
+    for (index_t r = 0; r < 20; ++r)
+        for (index_t c = 0; c < 5; ++c)
+            same(r, c) = x(0, c);
+    auto const y = naive::forward<mode::evaluate>(net, same);
+    for (index_t r = 1; r < 20; ++r)
+        for (index_t c = 0; c < 3; ++c)
+            CHECK(y(r, c) == y(0, c));
+}
+
+TEST_CASE("gradients: every gate with every dispatch", "[layer][gate]") {
+    using gate::hash, gate::enforced, gate::top_k, gate::comet, gate::dselect_k, gate::local_search, gate::search;
+    using ranges = gate::by_range<gate::equal_ranges<4, 0.0, 4.0>>;
+    check_stack<sequence<input<5>, dense<6>, moe<hash<4, 6>, expert>>>("hash compacted");
+    check_stack<sequence<input<5>, dense<6>, moe<hash<4, 6>, expert, dispatch::dense>>>("hash dense");
+    check_stack<sequence<input<5>, dense<6>, moe<enforced<4>, expert, dispatch::capacity<1.0>>>>("enforced, capacity");
+    check_stack<sequence<input<5>, moe<ranges, expert>>>("by range");
+    check_stack<sequence<input<5>, moe<gate::expert_choice<3>, expert>>>("expert choice compacted");
+    check_stack<sequence<input<5>, moe<gate::expert_choice<3>, expert, dispatch::dense>>>("expert choice dense");
+    check_stack<sequence<input<5>, moe<gate::same_for_all_rows<comet<3, 2>>, expert>>>("static comet");
+    check_stack<sequence<input<5>, moe<gate::same_for_all_rows<dselect_k<5, 2>>, expert>>>("static dselect_k", 7, 0.2);
+    check_stack<sequence<input<5>, moe<comet<5, 2>, expert, dispatch::automatic<>>>>("comet automatic");
+    check_stack<sequence<input<5>, moe<dselect_k<4, 2>, expert, dispatch::automatic<0.1, 0.2>>>>("dselect_k automatic");
+    check_stack<sequence<input<5>, moe<top_k<4, 2>, expert, dispatch::capacity<0.75>>>>("top-2, capacity, drop");
+    check_stack<sequence<input<5>,
+                         moe<top_k<4, 1, gate::over_all>, dense<5>, dispatch::capacity<0.6, dispatch::overflow::pass>>,
+                         dense<3>>>("top-1, capacity, pass");
+    check_stack<
+        sequence<input<5>, moe<top_k<3, 2, gate::learned_noise, gate::importance<0.3>, gate::load<0.2>>, dropping>>>(
+        "noisy top-2");
+    check_stack<sequence<input<5>, moe<gate::softmax<3, gate::jitter<0.3>, gate::importance<0.3>>, expert>>>("jitter");
+    constexpr search soft{.steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .entropy = 0.01};
+    check_stack<sequence<input<5>, moe<local_search<top_k<4, 2>, soft>, expert>>>("search over top-2");
+    check_stack<sequence<input<5>, moe<local_search<comet<4, 2>, soft>, expert, dispatch::dense>>>("search over comet");
+    check_stack<sequence<input<5>, moe<local_search<hash<4, 6>, soft>, expert>>>("search over hash");
+    check_stack<sequence<input<5>, moe<local_search<dselect_k<4, 2>, soft>, expert>>>("search over dselect_k");
+    constexpr search noisy{.steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .noise = 0.1};
+    check_stack<sequence<input<5>, moe<local_search<gate::softmax<3>, noisy>, expert>>>("search with noise");
+    check_stack<sequence<input<5>, moe<local_search<top_k<4, 2>, search{.steps = 0}>, expert>>>("search that is over");
+}
+
+TEST_CASE("gradients: several tasks and experts of different types", "[layer][gate]") {
+    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
+    using heads = parallel<merge::concatenate, sequence<slice<0, 3>, dense<2>>, sequence<slice<3, 3>, dense<2>>>;
+    check_stack<sequence<input<5>, multi_gate<two, expert>, heads>>("two gates compacted");
+    check_stack<sequence<input<5>, multi_gate<two, expert, dispatch::dense>, heads>>("two gates dense");
+    check_stack<sequence<
+        input<5>,
+        multi_gate<gates<gate::top_k<4, 2>, gate::hash<4, 6>, gate::comet<4, 1>>, expert, dispatch::capacity<0.5>>,
+        slice<2, 5>>>("three gates, capacity");
+    using different = experts<dense<3, activation::tanh>, sequence<dense<7, activation::tanh>, dense<3>>, expert>;
+    check_stack<sequence<input<5>, moe<gate::top_k<3, 2>, different>>>("different experts");
+    check_stack<sequence<input<5>, moe<gate::softmax<3>, different, dispatch::dense>>>("different experts dense");
+    check_stack<sequence<input<5>, multi_gate<gates<gate::softmax<3>, gate::top_k<3, 1>>, different>>>("both");
+}
+
+namespace {
+template <class Stack> naive::matrix trained(Stack*, int steps, int threads, naive::matrix& y) {
+    naive::network<Stack> net({6}, 50, std::make_unique<device::cpu>(threads));
+    tagged_batch batch(50, 5, 4, 6);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
+    for (int i = 0; i < steps; ++i) {
+        batch.x = naive::random(50, 5, static_cast<std::uint64_t>(i), 2.0);
+        run.step({batch.x.view(), batch.tags(), {}});
+    }
+    y = predicted(net, naive::random(50, 5, 99), batch.tags());
+    return naive::copy(contiguous_view<double const>(net.values().weights().data(), 1, net.values().weights().size()));
+}
+template <class Gate, class Dispatch> using with = sequence<input<5>, moe<Gate, dropping, Dispatch>>;
+template <class A, class B> void check_alike(double tolerance) {
+    naive::matrix y, other_y;
+    auto const weights = trained(static_cast<A*>(nullptr), 4, 1, y);
+    auto const others = trained(static_cast<B*>(nullptr), 4, 1, other_y);
+    CHECK(naive::distance(weights, others) <= tolerance);
+    CHECK(naive::distance(y, other_y) <= tolerance);
+}
+} // namespace
+
+TEST_CASE("dispatches agree, random factors inside the experts included", "[layer][gate]") {
+    check_alike<with<gate::comet<4, 2>, dispatch::dense>, with<gate::comet<4, 2>, dispatch::automatic<>>>(1e-13);
+    check_alike<with<gate::comet<4, 2>, dispatch::compacted>, with<gate::comet<4, 2>, dispatch::automatic<0.0, 1.0>>>(
+        1e-13);
+    check_alike<with<gate::top_k<4, 2>, dispatch::compacted>, with<gate::top_k<4, 2>, dispatch::capacity<4.0>>>(0.0);
+    check_alike<with<gate::hash<4, 6>, dispatch::compacted>, with<gate::hash<4, 6>, dispatch::dense>>(1e-13);
+    using one = sequence<input<5>, multi_gate<gates<gate::top_k<4, 2>>, dropping>>;
+    check_alike<with<gate::top_k<4, 2>, dispatch::compacted>, one>(0.0);
+    naive::matrix y, two_y;
+    using tasks = sequence<input<5>, multi_gate<gates<gate::top_k<4, 2>, gate::softmax<4>>, dropping>, slice<0, 3>>;
+    auto const one_thread = trained(static_cast<tasks*>(nullptr), 3, 1, y);
+    auto const two_threads = trained(static_cast<tasks*>(nullptr), 3, 2, two_y);
+    CHECK(one_thread.values == two_threads.values);
+    CHECK(y.values == two_y.values);
+}
+
+TEST_CASE("several gates: an expert runs once on a row that two gates send to it", "[layer][gate]") {
+    using stack = sequence<input<5>, multi_gate<gates<gate::top_k<4, 2>, gate::top_k<4, 2>>, expert>>;
+    naive::network<stack> net({6}, 20);
+    naive::set_tensor(net, "1.gate.1.kernel", naive::tensor(net, "1.gate.0.kernel"));
+    auto const labels = naive::cyclic_labels(20, 3);
+    auto const x = naive::random(20, 5, 3);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.0});
+    run.step({x.view(), naive::tags_of(20, &labels), {}});
+    CHECK(run.measures()[0] == 2.0); // experts that ran for a row, not four
+    auto const y = naive::forward<mode::evaluate>(net, x);
+    for (index_t r = 0; r < 20; ++r)
+        for (index_t c = 0; c < 3; ++c)
+            CHECK(y(r, c) == y(r, c + 3));
+}
+
+TEST_CASE("capacity: first choices in row order, then second ones; the rest is dropped or passes", "[layer][gate]") {
+    // Every row: expert 0 first, expert 1 second.
+    naive::matrix weights(6, 2, 0.5);
+    std::vector<std::int32_t> chosen;
+    for (int r = 0; r < 6; ++r) {
+        chosen.push_back(r == 5 ? 1 : 0);
+        chosen.push_back(r == 5 ? 0 : 1);
+    }
+    pair_plan plan;
+    plan.experts = 3;
+    plan.granule = 4;
+    plan.capacity = 3;
+    std::vector<std::int32_t> row(32, -9), slot(32, -9), pair(12), first(3), count(3);
+    std::vector<std::uint32_t> origin(32);
+    pair_table const table{row.data(), origin.data(), slot.data(), pair.data(), first.data(), count.data()};
+    rows batch;
+    batch.count = 6;
+    batch.first = 100;
+    cpu::build_pairs(matrix_view<double const>(weights.view()), matrix_view<std::int32_t const>{chosen.data(), 6, 2, 2},
+                     batch, plan, table);
+    CHECK(count == std::vector<std::int32_t>{3, 3, 0});
+    CHECK(first == std::vector<std::int32_t>{0, 4, 8});
+    // Expert 0: rows 0, 1, 2. Expert 1: row 5's first choice, then the second ones of rows 0 and 1, kept in row order.
+    CHECK(std::vector<std::int32_t>(row.begin(), row.begin() + 3) == std::vector<std::int32_t>{0, 1, 2});
+    CHECK(std::vector<std::int32_t>(row.begin() + 4, row.begin() + 7) == std::vector<std::int32_t>{0, 1, 5});
+    CHECK(std::vector<std::int32_t>(slot.begin() + 4, slot.begin() + 7) == std::vector<std::int32_t>{1, 1, 0});
+    CHECK(origin[6] == 105);
+    CHECK(pair == std::vector<std::int32_t>{0, 4, 1, 5, 2, -1, -1, -1, -1, -1, 6, -1});
+
+    CHECK(dispatch::capacity<1.25>::capacity_of(2, 10, 4) == 7);
+    CHECK(dispatch::capacity<1.0>::capacity_of(1, 2, 8) == 1);
+
+    // A network: all rows want expert 2, half of them find room.
+    using dropping_rows = sequence<input<3>, moe<gate::top_k<4, 1>, dense<3>, dispatch::capacity<2.0>>>;
+    using passing_rows =
+        sequence<input<3>, moe<gate::top_k<4, 1>, dense<3>, dispatch::capacity<2.0, dispatch::overflow::pass>>>;
+    naive::matrix offset(1, 4);
+    offset(0, 2) = 50.0;
+    auto const x = naive::random(20, 3, 3);
+    naive::network<dropping_rows> drops({6}, 20);
+    naive::network<passing_rows> passes({6}, 20);
+    naive::set_tensor(drops, "1.gate.bias", offset);
+    naive::set_tensor(passes, "1.gate.bias", offset);
+    auto const full =
+        naive::affine(x, naive::tensor(drops, "1.expert.2.kernel"), naive::tensor(drops, "1.expert.2.bias"));
+    auto const dropped = naive::forward<mode::evaluate>(drops, x), passed = naive::forward<mode::evaluate>(passes, x);
+    for (index_t r = 0; r < 20; ++r)
+        for (index_t c = 0; c < 3; ++c) {
+            CHECK(dropped(r, c) == Approx(r < 10 ? full(r, c) : 0.0).margin(1e-13));
+            CHECK(passed(r, c) == Approx(r < 10 ? full(r, c) : x(r, c)).margin(1e-13));
+        }
+    auto const labels = naive::cyclic_labels(20, 3);
+    training run(drops, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    run.step({x.view(), naive::tags_of(20, &labels), {}});
+    auto const names = decltype(run)::measure_names();
+    REQUIRE(names.size() == 7);
+    CHECK(names[0] == "1.experts_per_row");
+    CHECK(names[5] == "1.load.2");
+    CHECK(run.measures() == std::vector<double>{0.5, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0});
+}
+
+TEST_CASE("local search: a wrong assignment is found, then kept", "[layer][gate]") {
+    // Experts are good at one class each; keys name the wrong ones. Only the search is trained.
+    constexpr int n = 5;
+    using stack = sequence<input<n>, moe<gate::local_search<gate::hash<n, n>, gate::search{.steps = 200}>, dense<n>>>;
+    constexpr int wrong[n] = {3, 0, 4, 1, 2}; // key k goes to expert wrong[k]; right is expert k
+    int found = 0;
+    for (std::uint64_t s = 0; s < 6; ++s) {
+        naive::network<stack> net({s}, 64);
+        set_table(net, "1.gate.table", std::vector<std::int32_t>(wrong, wrong + n), n);
+        for (int e = 0; e < n; ++e) {
+            naive::matrix bias(1, n, -1.0);
+            bias(0, e) = 3.0; // expert e answers class e
+            naive::set_tensor(net, "1.expert." + std::to_string(e) + ".kernel", naive::matrix(n, n));
+            naive::set_tensor(net, "1.expert." + std::to_string(e) + ".bias", bias);
+        }
+        std::vector<std::int32_t> labels;
+        std::vector<std::uint64_t> keys;
+        for (int r = 0; r < 50; ++r) {
+            labels.push_back(r * 3 % n);
+            keys.push_back(static_cast<std::uint64_t>(labels.back()));
+        }
+        rows tags = naive::tags_of(50, &labels);
+        tags.key = keys.data();
+        auto const x = naive::random(50, n, 3);
+        training run(net, loss::cross_entropy{}, optimizer::adam{.learning_rate = 0.01}, 0,
+                     {{.path = "1.expert", .frozen = true}});
+        for (int i = 0; i < 200; ++i)
+            run.step({x.view(), tags, {}});
+        auto const p = naive::tensor(net, "1.gate.permutation");
+        bool right = true;
+        for (int k = 0; k < n; ++k)
+            for (int e = 0; e < n; ++e)
+                right &= p(wrong[k], e) == (e == k ? 1.0 : 0.0);
+        found += right;
+        auto const scores = naive::tensor(net, "1.gate.scores");
+        // Afterwards P stays, whatever the optimizer's momentum does to the scores.
+        for (int i = 0; i < 10; ++i)
+            run.step({x.view(), tags, {}});
+        CHECK(naive::tensor(net, "1.gate.permutation").values == p.values);
+        // The evaluation is a gather with the permutation, bit for bit.
+        auto const y = predicted(net, x, tags);
+        for (index_t r = 0; r < 50; ++r) {
+            int const key = static_cast<int>(keys[static_cast<std::size_t>(r)]);
+            for (int e = 0; e < n; ++e)
+                if (p(wrong[key], e) == 1.0)
+                    for (int c = 0; c < n; ++c)
+                        CHECK(y(r, c) == (c == e ? 3.0 : -1.0));
+        }
+    }
+    CHECK(found >= 5);
+}
+
+TEST_CASE("local search: before the first step evaluation is the gate inside", "[layer][gate]") {
+    using plain = sequence<input<5>, moe<gate::top_k<4, 2>, expert>>;
+    using searching = sequence<input<5>, moe<gate::local_search<gate::top_k<4, 2>>, expert>>;
+    naive::network<plain> a({6}, 33);
+    naive::network<searching> b({6}, 33);
+    for (tensor_info const& t : a.tensors())
+        naive::set_tensor(b, t.name, naive::tensor(a, t.name));
+    auto const x = naive::random(33, 5, 3);
+    CHECK(naive::distance(naive::forward<mode::evaluate>(a, x), naive::forward<mode::evaluate>(b, x)) < 1e-15);
+    // Its schedule: temperature on a logarithmic scale, iterations whole, the step counted before it is used.
+    constexpr gate::search published = gate::published_search(100);
+    using gate_type = gate::local_search<gate::top_k<4, 2>, published>;
+    espalier::clock now;
+    now.step = 49;
+    auto const op = gate_type::at(now);
+    CHECK(op.temperature == Approx(1e-5).epsilon(1e-12));
+    CHECK(op.iterations == 85);
+    CHECK(op.learns);
+    now.step = 99;
+    CHECK(!gate_type::at(now).learns);
+}
