@@ -25,6 +25,8 @@ struct data_view {
     matrix_view<float const> features{};     ///< count x width
     array_view<std::int32_t const> labels{}; ///< count, or 0
     matrix_view<float const> targets{};      ///< count x number of targets, or 0 rows
+    array_view<std::uint64_t const> keys{};  ///< count, or 0: what hash gates look up, `rows::key`
+    array_view<std::int32_t const> groups{}; ///< count, or 0: rows that belong together, `rows::group`
 
     constexpr index_t count() const { return features.rows; }
     constexpr index_t width() const { return features.columns; }
@@ -33,9 +35,15 @@ struct data_view {
 
     /// Rows [first, first + number).
     constexpr data_view middle_rows(index_t first, index_t number) const {
-        data_view part{features.middle_rows(first, number), {}, {}};
+        data_view part{features.middle_rows(first, number)};
         if (has_labels()) {
             part.labels = {labels.data + first, number};
+        }
+        if (keys.size != 0) {
+            part.keys = {keys.data + first, number};
+        }
+        if (groups.size != 0) {
+            part.groups = {groups.data + first, number};
         }
         if (has_targets()) {
             part.targets = targets.middle_rows(first, number);
@@ -53,14 +61,16 @@ struct data_set {
     std::vector<std::int32_t> labels; ///< count, or empty
     std::vector<float> targets;       ///< count x target_width, or empty
     index_t target_width = 0;
+    std::vector<std::uint64_t> keys;        ///< count, or empty
+    std::vector<std::int32_t> groups;       ///< count, or empty
     std::vector<std::string> feature_names; ///< width, or empty
     std::vector<std::string> class_names;   ///< by label, or empty
 
     data_view view() const& {
-        data_view result{contiguous_view(features.data(), count, width), {}, {}};
-        if (!labels.empty()) {
-            result.labels = {labels.data(), static_cast<index_t>(labels.size())};
-        }
+        data_view result{contiguous_view(features.data(), count, width)};
+        result.labels = {labels.data(), static_cast<index_t>(labels.size())};
+        result.keys = {keys.data(), static_cast<index_t>(keys.size())};
+        result.groups = {groups.data(), static_cast<index_t>(groups.size())};
         if (!targets.empty()) {
             result.targets = contiguous_view(
                 targets.data(), target_width > 0 ? static_cast<index_t>(targets.size()) / target_width : count,
@@ -122,7 +132,7 @@ inline void check_finite(matrix_view<float const> const& values, std::string_vie
 }
 
 inline void check_data(data_view const& data, std::string_view what, index_t classes,
-                       std::vector<std::string> const* names) {
+                       std::vector<std::string> const* names, bool targets_may_miss = false) {
     auto const fail = [&](std::string const& reason) { throw data_error(std::string(what) + ": " + reason); };
     auto const number = [](index_t n) { return std::to_string(n); };
     auto const check_matrix = [&](matrix_view<float const> const& m, char const* part) {
@@ -139,12 +149,17 @@ inline void check_data(data_view const& data, std::string_view what, index_t cla
     if (data.features.rows == 0 || data.features.columns == 0) {
         fail("is empty: " + number(data.features.rows) + " rows of " + number(data.features.columns) + " features");
     }
-    if (data.labels.size != 0 && data.labels.size != data.count()) {
-        fail(number(data.labels.size) + " labels for " + number(data.count()) + " rows");
-    }
-    if (data.labels.size != 0 && data.labels.data == nullptr) {
-        fail("labels have an extent but no memory (a null pointer)");
-    }
+    auto const check_array = [&](auto const& array, std::string const& part) {
+        if (array.size != 0 && array.size != data.count()) {
+            fail(number(array.size) + " " + part + " for " + number(data.count()) + " rows");
+        }
+        if (array.size != 0 && array.data == nullptr) {
+            fail(part + " have an extent but no memory (a null pointer)");
+        }
+    };
+    check_array(data.labels, "labels");
+    check_array(data.keys, "keys");
+    check_array(data.groups, "groups");
     if (data.targets.rows != 0 && data.targets.rows != data.count()) {
         fail(number(data.targets.rows) + " rows of targets for " + number(data.count()) + " rows");
     }
@@ -157,16 +172,19 @@ inline void check_data(data_view const& data, std::string_view what, index_t cla
         }
     }
     check_finite(data.features, what, "the feature", names);
-    check_finite(data.targets, what, "the target", nullptr);
+    if (!targets_may_miss) {
+        check_finite(data.targets, what, "the target", nullptr);
+    }
 }
 
 } // namespace detail
 
 /// Throws `data_error` unless the table can be trained on: not empty, as many labels and targets as rows, labels not
 /// negative (and below `classes` when that is given), every number finite. The text starts with `what` and names the
-/// row and the column.
-inline void check(data_view const& data, std::string_view what = "data set", index_t classes = 0) {
-    detail::check_data(data, what, classes, nullptr);
+/// row and the column. With `targets_may_miss` targets may be NaN, which some losses take for "there is none".
+inline void check(data_view const& data, std::string_view what = "data set", index_t classes = 0,
+                  bool targets_may_miss = false) {
+    detail::check_data(data, what, classes, nullptr, targets_may_miss);
 }
 
 /// The same for an owning table, whose arrays must also have the sizes that `count` and `width` say.
@@ -228,6 +246,8 @@ inline std::pair<data_set, data_set> split(data_set const& data, index_t first_c
         };
         cut(data.features, result.features, data.width);
         cut(data.labels, result.labels, 1);
+        cut(data.keys, result.keys, 1);
+        cut(data.groups, result.groups, 1);
         cut(data.targets, result.targets, data.target_width);
         return result;
     };

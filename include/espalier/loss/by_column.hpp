@@ -23,6 +23,7 @@ template <class... Columns> struct by_column {
 
     static constexpr std::string_view name = "by_column";
     static constexpr bool needs_dense_target = true;
+    static constexpr bool skips_missing_targets = true;
 
     constexpr char const* problem() const {
         bool sensible = true;

@@ -9,6 +9,7 @@
 //         static constexpr std::string_view name = "mine";     // what the history prints
 //         static constexpr bool needs_labels = true;           // each flag is false when it is not declared
 //         static constexpr bool needs_dense_target = false;    // reads target.dense
+//         static constexpr bool skips_missing_targets = false; // a target that is NaN counts as none
 //         static constexpr bool per_sample_state = false;      // reads and writes N numbers of the row's sample
 //         constexpr char const* problem() const;               // optional: why the numbers make no sense, or null
 //
@@ -67,6 +68,12 @@ template <class L> consteval bool needs_dense_target() {
     else
         return false;
 }
+template <class L> consteval bool skips_missing_targets() {
+    if constexpr (requires { L::skips_missing_targets; })
+        return L::skips_missing_targets;
+    else
+        return false;
+}
 template <class L> consteval bool per_sample_state() {
     if constexpr (requires { L::per_sample_state; })
         return L::per_sample_state;
@@ -78,6 +85,7 @@ template <class L> consteval bool per_sample_state() {
 
 template <class L> inline constexpr bool needs_labels = detail::needs_labels<L>();
 template <class L> inline constexpr bool needs_dense_target = detail::needs_dense_target<L>();
+template <class L> inline constexpr bool skips_missing_targets = detail::skips_missing_targets<L>();
 template <class L> inline constexpr bool per_sample_state = detail::per_sample_state<L>();
 
 /// Why the numbers of a loss make no sense, or null.

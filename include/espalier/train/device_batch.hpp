@@ -16,7 +16,8 @@ template <class Device, class T> class device_batch {
     template <class U> using buffer = typename Device::template buffer<U>;
 
 public:
-    device_batch(index_t capacity, index_t width, index_t output_width, index_t target_width, bool labels, bool mixes) {
+    device_batch(index_t capacity, index_t width, index_t output_width, index_t target_width, bool labels, bool mixes,
+                 bool keys, bool groups) {
         if constexpr (!Device::host_memory) {
             inputs_ = buffer<T>(capacity * width);
             targets_ = buffer<float>(capacity * target_width);
@@ -25,6 +26,8 @@ public:
             mixing_ = buffer<float>(mixes ? capacity : 0);
             weight_ = buffer<float>(mixes ? capacity : 0);
             sample_ = buffer<std::int64_t>(capacity);
+            key_ = buffer<std::uint64_t>(keys ? capacity : 0);
+            group_ = buffer<std::int32_t>(groups ? capacity : 0);
             outputs_.resize(static_cast<std::size_t>(capacity * output_width));
         }
     }
@@ -42,6 +45,8 @@ public:
             b.tags.mixing = copy(mixing_, host.tags.mixing, n);
             b.tags.weight = copy(weight_, host.tags.weight, n);
             b.tags.sample = copy(sample_, host.tags.sample, n);
+            b.tags.key = copy(key_, host.tags.key, n);
+            b.tags.group = copy(group_, host.tags.group, n);
             return b;
         }
     }
@@ -68,6 +73,8 @@ private:
     buffer<std::int32_t> label_, partner_;
     buffer<float> mixing_, weight_;
     buffer<std::int64_t> sample_;
+    buffer<std::uint64_t> key_;
+    buffer<std::int32_t> group_;
     std::vector<T> outputs_;
 };
 

@@ -60,7 +60,9 @@ public:
           label_(data.has_labels() ? static_cast<std::size_t>(capacity) : 0), partner_(mixes ? label_.size() : 0),
           mixing_(mixes ? static_cast<std::size_t>(capacity) : 0),
           weight_(mixes ? static_cast<std::size_t>(capacity) : 0), sample_(static_cast<std::size_t>(capacity)),
-          width_(width), target_width_(data.targets.columns) {}
+          key_(data.keys.size != 0 ? static_cast<std::size_t>(capacity) : 0),
+          group_(data.groups.size != 0 ? static_cast<std::size_t>(capacity) : 0), width_(width),
+          target_width_(data.targets.columns) {}
 
     /// Copies the rows `order[first ...]` of the data into the buffers.
     void gather(data_view const& data, std::int64_t const* order, index_t n) {
@@ -75,6 +77,8 @@ public:
             for (index_t c = 0; c < target_width_ && !targets_.empty(); ++c)
                 targets_[static_cast<std::size_t>(i * target_width_ + c)] = data.targets(from, c);
             sample_[static_cast<std::size_t>(i)] = from;
+            if (!key_.empty()) key_[static_cast<std::size_t>(i)] = data.keys[from];
+            if (!group_.empty()) group_[static_cast<std::size_t>(i)] = data.groups[from];
         }
         for (std::size_t i = 0; i < mixing_.size(); ++i) {
             mixing_[i] = 1.0f;
@@ -97,7 +101,7 @@ public:
         return m;
     }
 
-    static batch_view<T> view(batch::batch_memory<T> const& m, index_t n) {
+    batch_view<T> view(batch::batch_memory<T> const& m, index_t n) const {
         batch_view<T> b;
         b.inputs = m.inputs;
         b.targets = m.targets;
@@ -107,6 +111,8 @@ public:
         b.tags.mixing = m.mixing;
         b.tags.weight = m.weight;
         b.tags.sample = m.sample;
+        b.tags.key = key_.empty() ? nullptr : key_.data();
+        b.tags.group = group_.empty() ? nullptr : group_.data();
         return b;
     }
 
@@ -119,6 +125,8 @@ private:
     std::vector<float> mixing_;
     std::vector<float> weight_;
     std::vector<std::int64_t> sample_;
+    std::vector<std::uint64_t> key_;
+    std::vector<std::int32_t> group_;
     index_t width_;
     index_t target_width_;
 };
@@ -129,7 +137,7 @@ inline constexpr std::uint64_t batch_stream = order_stream - 1;
 
 template <class Network, class Loss> void check_fit_data(data_view const& data, std::string const& what) {
     constexpr bool labels = loss::needs_labels<Loss>;
-    check(data, what, labels ? Network::output_width : 0);
+    check(data, what, labels ? Network::output_width : 0, loss::skips_missing_targets<Loss>);
     if (data.width() != Network::input_width)
         throw shape_error(what + ": rows have " + std::to_string(data.width()) + " features, the network takes " +
                           std::to_string(Network::input_width));
@@ -145,8 +153,8 @@ template <class Network, class Loss> void check_fit_data(data_view const& data, 
 template <class Network>
 device_batch<typename Network::device_type, typename Network::scalar> make_transfer(Network& net, data_view const& data,
                                                                                     bool mixes) {
-    return {net.capacity(),       Network::input_width, Network::output_width,
-            data.targets.columns, data.has_labels(),    mixes};
+    return {net.capacity(), Network::input_width, Network::output_width, data.targets.columns, data.has_labels(),
+            mixes,          data.keys.size != 0,  data.groups.size != 0};
 }
 
 template <class Training>
@@ -163,7 +171,7 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
         storage.gather(data.middle_rows(r, n), nullptr, n);
         auto memory = storage.memory(n);
         if (memory.source.data) memory.inputs = memory.source;
-        auto batch = batch_storage<T>::view(memory, n);
+        auto batch = storage.view(memory, n);
         batch.tags.partner_label = nullptr;
         batch.tags.mixing = nullptr;
         batch.tags.weight = nullptr;
@@ -200,7 +208,8 @@ template <class Network, class Loss> evaluation evaluate(Network& net, Loss cons
 }
 
 /// Trains a network. Returns one row an epoch: epoch, step, the mean of the loss and of every term by name, their
-/// total, validation_loss, validation_accuracy, seconds.
+/// total, the mean of every measure by name (how mixtures of experts routed), validation_loss, validation_accuracy,
+/// seconds.
 ///
 /// Two runs with one seed are bitwise equal; a run resumed from a checkpoint is bitwise equal to an unbroken one.
 /// Throws, before anything is changed: data_error for an empty or malformed data set, labels out of range or not-finite
@@ -213,7 +222,13 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
     constexpr bool mixes = batch::applies_to_batch<Batch, T>;
     detail::check_fit_data<Network, Loss>(data, "fit: training data");
     bool const validates = options.validation.count() > 0;
-    if (validates) detail::check_fit_data<Network, Loss>(options.validation, "fit: validation data");
+    if (validates) {
+        detail::check_fit_data<Network, Loss>(options.validation, "fit: validation data");
+        if ((data.keys.size != 0) != (options.validation.keys.size != 0) ||
+            (data.groups.size != 0) != (options.validation.groups.size != 0))
+            throw data_error("fit: the training data and the validation data must both have keys or groups, or "
+                             "neither of them");
+    }
     if (options.epochs < 0 || options.batch < 1)
         throw data_error("fit: " + std::to_string(options.epochs) + " epochs with batches of " +
                          std::to_string(options.batch) + " rows; needed are at least 0 and 1");
@@ -267,7 +282,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
             for (std::size_t i = 0; i < order.size(); ++i)
                 order[i] = static_cast<std::int64_t>(i);
 
-        std::vector<double> sums(term_names.size());
+        std::vector<double> sums(term_names.size()), measured(run.measures().size());
         for (index_t r = 0; r < data.count(); r += options.batch) {
             index_t const n = std::min(options.batch, data.count() - r);
             storage.gather(data, order.data() + r, n);
@@ -275,10 +290,12 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
             if constexpr (mixes)
                 batch_policy.apply(memory, n, Network::layer::input, run.time(),
                                    make_site(net.random_seed().value, detail::batch_stream, run.time().step));
-            stopping_with_context([&] { run.step(transfer.upload(detail::batch_storage<T>::view(memory, n))); }, epoch);
+            stopping_with_context([&] { run.step(transfer.upload(storage.view(memory, n))); }, epoch);
             if (options.on_step) options.on_step(run.time());
             for (std::size_t i = 0; i < sums.size(); ++i)
                 sums[i] += run.terms()[i] * static_cast<double>(n);
+            for (std::size_t i = 0; i < measured.size(); ++i)
+                measured[i] += run.measures()[i] * static_cast<double>(n);
             if (options.progress)
                 bar.update(run.time().step,
                            "epoch " + std::to_string(epoch + 1) + "  loss " + std::to_string(run.terms()[0]));
@@ -296,17 +313,20 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
             row.emplace_back(term_names[i], sums[i]);
         }
         row.emplace_back("total", total);
+        for (std::size_t i = 0; i < measured.size(); ++i)
+            row.emplace_back(run.measure_names()[i], measured[i] / static_cast<double>(data.count()));
         bool better = false;
+        evaluation validation;
         if (validates) {
-            evaluation const e = detail::evaluate_in(run, storage, transfer, options.validation);
-            row.emplace_back("validation_loss", e.loss);
-            if (options.validation.has_labels()) row.emplace_back("validation_accuracy", e.accuracy);
-            better = e.loss < best;
+            validation = detail::evaluate_in(run, storage, transfer, options.validation);
+            row.emplace_back("validation_loss", validation.loss);
+            if (options.validation.has_labels()) row.emplace_back("validation_accuracy", validation.accuracy);
+            better = validation.loss < best;
         } else {
             better = total < best;
         }
         if (better) {
-            best = validates ? row[term_names.size() + 3].second : total;
+            best = validates ? validation.loss : total;
             since_best = 0;
         } else {
             ++since_best;
