@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: this dispatch (compacted, capacity or automatic) runs on the CPU only
+// expect: this dispatch .compacted, capacity or automatic. runs on the CPU only
 // expect: give moe dispatch::dense as its last argument
 // A mixture that gathers rows, on a device whose memory the host cannot read.
 #include <espalier/core/context.hpp>

@@ -114,7 +114,8 @@ struct layer_info {
     index_t parameters = 0;
     double flops = 0; ///< of one row, forward
     std::vector<std::string> policies;
-    int depth = 0; ///< of nesting
+    int depth = 0;      ///< of nesting
+    double share = 1.0; ///< of the rows that reach it: below 1 inside an expert that gathers its rows
 };
 
 /// What a walk over the bound layers collects. `at` is where the next layer's blocks begin.

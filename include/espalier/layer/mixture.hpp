@@ -485,10 +485,14 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         describe_measures(report, path);
         report.at = start + own<float>();
         ++report.depth;
+        std::size_t const first = report.layers.size();
         Experts::each_type([&](auto expert, int e) {
             decltype(expert)::type::describe(report, path + ".expert." + std::to_string(e));
         });
         --report.depth;
+        if (gathers && slots < experts)
+            for (std::size_t i = first; i < report.layers.size(); ++i)
+                report.layers[i].share *= static_cast<double>(slots) / experts;
     }
 
 private:

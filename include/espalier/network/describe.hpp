@@ -49,7 +49,7 @@ inline std::string escape_dot(std::string const& text) {
 /// Figures of a whole network type.
 struct network_summary {
     index_t parameters = 0;      ///< trained values
-    double flops = 0.0;          ///< of one row, forward, products only
+    double flops = 0.0;          ///< of one row, forward, products only; an expert's count for the rows it gets
     index_t parameter_bytes = 0; ///< parameters, state and masks
     index_t gradient_bytes = 0;
     index_t tape_bytes_per_row = 0;
@@ -70,7 +70,7 @@ template <class Stack, class T = float> network_summary summarise() {
     for (tensor_info const& t : report_of<Stack>().tensors)
         if (t.trained) s.parameters += t.size();
     for (layer_info const& l : report_of<Stack>().layers)
-        s.flops += l.flops;
+        s.flops += l.share * l.flops;
     s.parameter_bytes = (size.parameters + size.state) * wide + size.mask_words * 4;
     s.gradient_bytes = size.parameters * wide;
     s.tape_bytes_per_row = size.tape.per_row;
