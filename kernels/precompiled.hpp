@@ -53,11 +53,12 @@
 #define ESPALIER_INSTANCE_GATE(prefix, T, E, K)                                                                        \
     prefix template void launch_row_gate_forward<gate::top_k<E, K>>(                                                   \
         launch_target const&, kernels::numbers<gate::top_k<E, K>> const&, matrix_view<T const>,                        \
-        matrix_view<master_of<T>>, matrix_view<std::int32_t>, double*, double*);                                       \
+        matrix_view<master_of<T>>, matrix_view<std::int32_t>, kernels::gate_batch<master_of<T>>, std::uint32_t const*, \
+        gate_scratch<master_of<T>> const&);                                                                            \
     prefix template void launch_row_gate_backward<gate::top_k<E, K>>(                                                  \
         launch_target const&, kernels::numbers<gate::top_k<E, K>> const&, matrix_view<T const>,                        \
         matrix_view<master_of<T> const>, matrix_view<std::int32_t const>, matrix_view<master_of<T> const>,             \
-        matrix_view<T>);
+        matrix_view<T>, kernels::gate_batch<master_of<T>> const&, std::uint32_t const*);
 
 #define ESPALIER_INSTANCE_EXPERTS(prefix, T)                                                                           \
     prefix template void launch_combine_experts(launch_target const&, matrix_view<master_of<T> const>,                 \

@@ -11,8 +11,13 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/gate/balance.hpp>
 #include <espalier/gate/comet.hpp>
 #include <espalier/gate/dselect_k.hpp>
+#include <espalier/gate/importance.hpp>
+#include <espalier/gate/jitter.hpp>
+#include <espalier/gate/learned_noise.hpp>
+#include <espalier/gate/load.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/loss/binary_cross_entropy.hpp>
@@ -108,6 +113,8 @@ template <class T> void mixtures(device::cuda& device, matrix_view<T> y) {
     gate_of<gate::top_k<3, 2>>(device, y, nullptr);
     gate_of<gate::top_k<2000, 2>>(device, y, nullptr);
     gate_of<gate::softmax<100>>(device, y, nullptr);
+    gate_of<gate::top_k<16, 2, gate::learned_noise, gate::importance<0.1>, gate::load<0.1>>>(device, y, nullptr);
+    gate_of<gate::top_k<40, 2, gate::jitter<0.5>, gate::balance<0.1>>>(device, y, nullptr);
     gate_of<gate::comet<8, 2>>(device, y, nullptr);
     gate_of<gate::dselect_k<6, 2>>(device, y, nullptr);
     matrix_view<W const> const weights{};

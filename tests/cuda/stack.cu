@@ -6,6 +6,9 @@
 #include <espalier/core/context.hpp>
 #include <espalier/device/cuda/cuda.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/importance.hpp>
+#include <espalier/gate/learned_noise.hpp>
+#include <espalier/gate/load.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
@@ -38,6 +41,9 @@ using expert = sequence<dense<32, activation::relu, dropout::bernoulli<0.5>>, ba
 struct mixed : sequence<input<64>, moe<gate::top_k<8, 2>, expert, dispatch::dense>,
                         moe<gate::softmax<3>, dense<16>, dispatch::dense>, dense<10>> {};
 
+using noisy = gate::top_k<8, 2, gate::learned_noise, gate::importance<0.1>, gate::load<0.1>>;
+struct balanced : sequence<input<64>, moe<noisy, dense<16>, dispatch::dense>, dense<10>> {};
+
 template <class Stack, class T>
 void step(device::cuda& device, layer_memory<T> const& memory, matrix_view<T> x, matrix_view<T> y) {
     using layer = typename Stack::template bind<shape{}, type_list<>>;
@@ -65,4 +71,5 @@ void train_on_cuda(espalier::device::cuda& device) {
     both(normalised{});
     both(sampled{});
     both(mixed{});
+    both(balanced{});
 }

@@ -169,6 +169,10 @@ template <shape In, class Gate, class... Ps> struct bound_router {
     template <class T> static constexpr extent work() { return work_layout<T>().total; }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
         std::size_t most = reads_input ? Device::template product_scratch<T, void>(capacity, in, width) : 0;
+        if constexpr (!keyed && !Device::host_memory) {
+            std::size_t const own = Device::template gate_scratch<T>(capacity, width, needs.statistics * experts);
+            most = own > most ? own : most;
+        }
         if constexpr (searches) {
             std::size_t const own = Device::template product_scratch<master_of<T>, void>(capacity, experts, experts);
             most = own > most ? own : most;

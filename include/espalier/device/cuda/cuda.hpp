@@ -355,24 +355,42 @@ public:
 
     // ---- mixtures of experts (kernels/row_gate.hpp, kernels/dispatch.hpp), dense dispatch
 
+    /// Bytes of scratch that the verbs of a gate need: `logits` columns, `statistics` numbers a row of terms over the
+    /// batch.
+    template <class T> static std::size_t gate_scratch(index_t batch_rows, index_t logits, index_t statistics) {
+        namespace k = espalier::kernels;
+        auto const numbers = [](index_t count) {
+            return piece(sizeof(master_of<T>) * static_cast<std::size_t>(count));
+        };
+        std::size_t const forward = loss_scratch(batch_rows) + numbers(batch_rows * statistics) +
+                                    numbers(k::partial_size(batch_rows, statistics));
+        std::size_t const bias_gradient = numbers(k::partial_size(batch_rows, logits));
+        return forward > bias_gradient ? forward : bias_gradient;
+    }
     /// Weights and experts of all rows; the gate's own term, the mean over the rows, where the run asks for it.
     template <class Gate, class T, class Op>
     void route(Op const& op, matrix_view<T const> logits, matrix_view<master_of<T>> weights,
                matrix_view<std::int32_t> experts, gate_run const& run) {
-        static_assert(!espalier::detail::gate_uses_more<Op>(),
-                      "espalier: gates with noise or with terms over the batch run on the CPU only; use device::cpu, "
-                      "or leave those parts out of the gate");
-        double* terms = nullptr;
+        using W = master_of<T>;
+        constexpr index_t statistics = index_t{espalier::detail::gate_needs_of<Op>().statistics} * Gate::experts;
         scratch_cursor space(scratch);
-        if (espalier::detail::gate_has_term<Op>() && run.term) terms = space.template take<double>(logits.rows);
-        espalier::cuda::launch_row_gate_forward<Gate>(target_, locate(op), logits, weights, experts, terms, run.term);
+        espalier::cuda::gate_scratch<W> parts;
+        parts.term = run.term;
+        if (espalier::detail::gate_has_term<Op>() && run.term) parts.terms = space.template take<double>(logits.rows);
+        if (statistics > 0 && run.term) {
+            parts.statistics = space.template take<W>(logits.rows * statistics);
+            parts.partial = space.template take<W>(espalier::kernels::partial_size(logits.rows, statistics));
+            parts.sums = run.slopes;
+        }
+        espalier::cuda::launch_row_gate_forward<Gate>(target_, locate(op), logits, weights, experts,
+                                                      batch_of<Gate, Op, W>(run), step_word(), parts);
     }
     template <class Gate, class T, class Op>
     void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<master_of<T> const> weights,
                         matrix_view<std::int32_t const> experts, matrix_view<master_of<T> const> dweights,
-                        matrix_view<T> dlogits, gate_run const&) {
-        espalier::cuda::launch_row_gate_backward<Gate>(target_, locate(op), logits, weights, experts, dweights,
-                                                       dlogits);
+                        matrix_view<T> dlogits, gate_run const& run) {
+        espalier::cuda::launch_row_gate_backward<Gate>(target_, locate(op), logits, weights, experts, dweights, dlogits,
+                                                       batch_of<Gate, Op, master_of<T>>(run), step_word());
     }
     template <class T>
     void combine(matrix_view<master_of<T> const> weights, expert_outputs<T> const& outputs, matrix_view<T> y) {
@@ -451,6 +469,10 @@ public:
     espalier::kernels::site_numbers locate(random_site const& site) const { return {site, step_word()}; }
 
 private:
+    template <class Gate, class Op, class W> static espalier::kernels::gate_batch<W> batch_of(gate_run const& run) {
+        constexpr index_t statistics = index_t{espalier::detail::gate_needs_of<Op>().statistics} * Gate::experts;
+        return {run.site, run.batch, run.draws, nullptr, statistics > 0 ? run.slopes + statistics : nullptr};
+    }
     /// Scratch is dealt out in pieces of 256 bytes.
     static constexpr std::size_t piece(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 

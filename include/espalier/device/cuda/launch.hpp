@@ -154,29 +154,40 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads, 2)
     kernels::row_loss<N>(block{}, loss.get(), arguments, result, weighted, error);
 }
 
-/// A row whole in one lane, or in double, needs registers.
+/// A row whole in one lane, rows of noise and statistics beside the logits, or double need registers.
 template <class Gate, class Op, class T>
 inline constexpr unsigned gate_blocks = kernels::gate_lanes<Gate, Op>() == 1 ? 1
+                                        : detail::gate_uses_more<Op>()       ? (sizeof(T) > 4 ? 1 : 2)
                                         : sizeof(T) > 4                      ? 2
                                                                              : 4;
 
 template <class Gate, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads, gate_blocks<Gate, Op, T>)
     row_gate_forward_kernel(kernels::numbers<Op> op, matrix_view<T const> logits, matrix_view<master_of<T>> weights,
-                            matrix_view<std::int32_t> experts, double* terms) {
-    kernels::row_gate_forward<Gate>(block{}, op.get(), logits, weights, experts, terms);
+                            matrix_view<std::int32_t> experts, double* terms, kernels::gate_batch<master_of<T>> given,
+                            std::uint32_t const* step) {
+    if constexpr (kernels::gate_draws<Op>()) given.site = kernels::site_numbers{given.site, step}.get();
+    kernels::row_gate_forward<Gate>(block{}, op.get(), logits, weights, experts, terms, given);
 }
 template <class Number>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     gate_term_kernel(Number const* terms, index_t row_count, Number* term) {
     kernels::gate_term(block{}, terms, row_count, term);
 }
+template <int Columns, class Op, class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    gate_statistics_kernel(kernels::numbers<Op> op, W const* partial, double const* terms, index_t row_count,
+                           double* sums, double* term) {
+    kernels::gate_statistics<Columns>(block{}, op.get(), partial, terms, row_count, sums, term);
+}
 template <class Gate, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads, gate_blocks<Gate, Op, T>)
     row_gate_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> logits,
                              matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
-                             matrix_view<master_of<T> const> dweights, matrix_view<T> dlogits) {
-    kernels::row_gate_backward<Gate>(block{}, op.get(), logits, weights, experts, dweights, dlogits);
+                             matrix_view<master_of<T> const> dweights, matrix_view<T> dlogits,
+                             kernels::gate_batch<master_of<T>> given, std::uint32_t const* step) {
+    if constexpr (kernels::gate_draws<Op>()) given.site = kernels::site_numbers{given.site, step}.get();
+    kernels::row_gate_backward<Gate>(block{}, op.get(), logits, weights, experts, dweights, dlogits, given);
 }
 
 template <class T>
@@ -193,7 +204,8 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     expert_gradient_kernel(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
-                           mixture_tasks tasks, expert_pairs pairs, matrix_view<T const> dy, matrix_view<T> d) {
+                           mixture_tasks const __grid_constant__ tasks, expert_pairs pairs, matrix_view<T const> dy,
+                           matrix_view<T> d) {
     kernels::expert_gradient(block{}, weights, experts, tasks, pairs, dy, d);
 }
 
@@ -514,35 +526,59 @@ template <class Gate, class Op> constexpr index_t gate_threads(index_t row_count
     if constexpr (kernels::gate_lanes<Gate, Op>() == 1)
         return row_count;
     else
-        return row_threads<Gate::logits>(row_count);
+        return row_threads<detail::gate_row_columns<Gate, Op>()>(row_count);
 }
 
-/// `terms`: room for one number a row when there is a `term`, the gate's own, and the gate has one.
+/// Memory that a forward pass of a gate leaves its terms in; what the gate does not have, or nobody asks for, is null.
+template <class W> struct gate_scratch {
+    double* terms = nullptr; ///< [rows]
+    W* statistics = nullptr; ///< [rows][statistics][experts]
+    W* partial = nullptr;    ///< kernels::partial_size(rows, statistics * experts)
+    double* sums = nullptr;  ///< [2][statistics][experts]: the sums over the batch, then the slopes; kept
+    double* term = nullptr;  ///< the gate's own term
+};
+
 template <class Gate, class Op, class T>
 void launch_row_gate_forward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> logits,
-                             matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts, double* terms,
-                             double* term) {
+                             matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts,
+                             kernels::gate_batch<master_of<T>> given, std::uint32_t const* step,
+                             gate_scratch<master_of<T>> const& scratch) {
+    using W = master_of<T>;
+    constexpr int columns = detail::gate_needs_of<Op>().statistics * Gate::experts;
+    given.statistics = scratch.statistics;
     if (logits.rows > 0) {
         row_gate_forward_kernel<Gate>
             <<<target.blocks(gate_threads<Gate, Op>(logits.rows)), block_threads, 0, target.stream>>>(
-                op, logits, weights, experts, terms);
+                op, logits, weights, experts, scratch.terms, given, step);
         check_launch("row_gate_forward");
     }
-    if constexpr (detail::gate_has_term<Op>())
-        if (term) {
-            gate_term_kernel<<<1, block_threads, 0, target.stream>>>(static_cast<double const*>(terms), logits.rows,
-                                                                     term);
-            check_launch("gate_term");
+    if (!scratch.term) return;
+    if constexpr (columns > 0) {
+        index_t const lanes = kernels::strips_of(logits.rows).count * kernels::octets_of(columns);
+        if (lanes > 0) {
+            column_partials_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(
+                matrix_view<W const>{scratch.statistics, logits.rows, columns, columns}, scratch.partial);
+            check_launch("column_partials");
         }
+        gate_statistics_kernel<columns><<<1, block_threads, 0, target.stream>>>(
+            op, static_cast<W const*>(scratch.partial), static_cast<double const*>(scratch.terms), logits.rows,
+            scratch.sums, scratch.term);
+        check_launch("gate_statistics");
+    } else if constexpr (detail::gate_has_term<Op>()) {
+        gate_term_kernel<<<1, block_threads, 0, target.stream>>>(static_cast<double const*>(scratch.terms), logits.rows,
+                                                                 scratch.term);
+        check_launch("gate_term");
+    }
 }
 template <class Gate, class Op, class T>
 void launch_row_gate_backward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> logits,
                               matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
-                              matrix_view<master_of<T> const> dweights, matrix_view<T> dlogits) {
+                              matrix_view<master_of<T> const> dweights, matrix_view<T> dlogits,
+                              kernels::gate_batch<master_of<T>> const& given, std::uint32_t const* step) {
     if (logits.rows == 0) return;
     row_gate_backward_kernel<Gate>
         <<<target.blocks(gate_threads<Gate, Op>(logits.rows)), block_threads, 0, target.stream>>>(
-            op, logits, weights, experts, dweights, dlogits);
+            op, logits, weights, experts, dweights, dlogits, given, step);
     check_launch("row_gate_backward");
 }
 

@@ -5,9 +5,13 @@
 
 #include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/normals.hpp>
+#include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/gate/concept.hpp>
+#include <espalier/kernels/access.hpp>
 #include <espalier/kernels/row_map.hpp>
 #include <espalier/kernels/sums.hpp>
 
@@ -18,7 +22,7 @@ namespace espalier::kernels {
 
 /// Lanes of a row of logits, unless it is wider than a tile takes.
 template <class Gate, class Op> consteval std::uint32_t gate_lanes() {
-    return espalier::detail::gate_whole_row<Op>() ? 1 : row_lanes<Gate::logits>();
+    return espalier::detail::gate_whole_row<Op>() ? 1 : row_lanes<espalier::detail::gate_row_columns<Gate, Op>()>();
 }
 
 /// The group that works on one row of logits, from the block.
@@ -26,31 +30,84 @@ template <class Gate, class Op, class Block> ESPALIER_FN auto gate_group(Block c
     if constexpr (espalier::detail::gate_whole_row<Op>())
         return block.template tile<1>();
     else
-        return row_group<Gate::logits>(block);
+        return row_group<espalier::detail::gate_row_columns<Gate, Op>()>(block);
 }
+
+/// Whether the gate draws random numbers.
+template <class Op> consteval bool gate_draws() {
+    return espalier::detail::gate_needs_of<Op>().noise;
+}
+
+/// What a gate that needs more than the logits (gate_needs) reads beside them, and leaves beside the weights.
+template <class W> struct gate_batch {
+    random_site site{}; ///< of the noise
+    rows batch{};
+    bool draws = false;             ///< noise is drawn; 0 otherwise
+    W* statistics = nullptr;        ///< forward: [rows][statistics][experts], every row's; null: nobody asks
+    double const* slopes = nullptr; ///< backward: [statistics][experts]
+};
+
+namespace detail {
+
+/// The noise of row r, the second half of its logits and the slopes of the terms over the batch.
+template <class Gate, class Op, bool Backward, class Group, class More, class T, class W>
+ESPALIER_FN void load_more(Group const& group, [[maybe_unused]] gate_batch<W> const& given,
+                           [[maybe_unused]] matrix_view<T const> logits, [[maybe_unused]] index_t r,
+                           [[maybe_unused]] More& more) {
+    constexpr int experts = Gate::experts;
+    constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
+    if constexpr (needs.noise) {
+        std::uint32_t const origin = given.batch.origin_of(r);
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < more.noise.local; ++i)
+            more.noise.v[i] = given.draws ? normal_at<W>(given.site, origin,
+                                                         static_cast<std::uint32_t>(row_column<experts>(group, i)))
+                                          : W(0);
+    }
+    if constexpr (needs.noise_logits) load_row(group, logits.row(r) + experts, more.noise_logits);
+    if constexpr (Backward && needs.statistics > 0) {
+        ESPALIER_ROW_UNROLL
+        for (int k = 0; k < needs.statistics; ++k)
+            load_row(group, given.slopes + k * experts, more.slope[k]);
+    }
+}
+
+} // namespace detail
 
 /// Weights of all rows, [rows][slots], and unless a slot is its expert the experts, [rows][slots]; with `terms` each
 /// row's share of the gate's own term. Floor: rows (E b + S (4 + W)) bytes; a row is read once and held in registers,
-/// every index into it is known when compiling.
+/// every index into it is known when compiling. Noise costs a Philox draw an expert; statistics another W rows E bytes
+/// each.
 template <class Gate, class Block, class Op, class T>
 ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<T const> logits,
-                                  matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts, double* terms) {
+                                  matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts, double* terms,
+                                  [[maybe_unused]] gate_batch<master_of<T>> const& given = {}) {
     using W = master_of<T>;
     constexpr int slots = Gate::slots;
+    constexpr bool uses_more = espalier::detail::gate_uses_more<Op>();
+    constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
     auto const group = gate_group<Gate, Op>(block);
     using group_type = std::remove_cvref_t<decltype(group)>;
     constexpr int lanes = static_cast<int>(group_type::lanes);
     for (index_t r = group.group_rank(); r < logits.rows; r += group.group_count()) {
-        row<group_type, W, Gate::logits> z;
+        row<group_type, W, espalier::detail::gate_row_columns<Gate, Op>()> z;
         load_row(group, logits.row(r), z);
+        [[maybe_unused]] gate_more<group_type, W, Gate::experts, needs.statistics> more;
+        if constexpr (uses_more) detail::load_more<Gate, Op, false>(group, given, logits, r, more);
         [[maybe_unused]] W share;
         if constexpr (Gate::slot_is_expert) {
             row<group_type, W, slots> chosen;
-            share = op.route(group, z, chosen);
+            if constexpr (uses_more)
+                share = op.route(group, z, more, chosen);
+            else
+                share = op.route(group, z, chosen);
             store_row(group, chosen, weights.row(r));
         } else {
             gate_slots<W, slots> chosen;
-            share = op.route(group, z, chosen);
+            if constexpr (uses_more)
+                share = op.route(group, z, more, chosen);
+            else
+                share = op.route(group, z, chosen);
             // Lane s writes slot s; the choice of the slot is by comparison, not by an index at run time.
             ESPALIER_ROW_UNROLL
             for (int s = 0; s < slots; ++s)
@@ -61,6 +118,13 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
         }
         if constexpr (espalier::detail::gate_has_term<Op>())
             if (terms && group.thread_rank() == 0) terms[r] = static_cast<double>(share);
+        if constexpr (needs.statistics > 0)
+            if (given.statistics) {
+                ESPALIER_ROW_UNROLL
+                for (int k = 0; k < needs.statistics; ++k)
+                    store_row(group, more.statistic[k],
+                              given.statistics + (r * needs.statistics + k) * index_t{Gate::experts});
+            }
     }
 }
 
@@ -72,24 +136,54 @@ ESPALIER_FN void gate_term(Block const& block, double const* terms, index_t row_
         *term = row_count > 0 ? sum / static_cast<double>(row_count) : 0.0;
 }
 
+/// sums[c] = the sum over the batch of statistic c (`partial`: the strips' sums that column_partials left of the rows'
+/// statistics) and the derivatives after them; term = (when `terms` is given: the mean of the rows' shares) + what the
+/// op makes of the sums. By one block, in a fixed order.
+template <int Columns, class Block, class Op, class W>
+ESPALIER_FN void gate_statistics(Block const& block, Op const& op, W const* partial, double const* terms,
+                                 index_t row_count, double* sums, double* term) {
+    index_t const strip_count = strips_of(row_count).count;
+    constexpr index_t stride = octets_of(Columns) * octet;
+    for (int c = static_cast<int>(block.thread_rank()); c < Columns; c += static_cast<int>(block.size())) {
+        double sum = 0.0;
+        for (index_t s = 0; s < strip_count; ++s)
+            sum += static_cast<double>(partial[s * stride + c]);
+        sums[c] = sum;
+    }
+    double const shares = terms ? fixed_sum(block, row_count, [&](index_t i) { return terms[i]; }) : 0.0;
+    block.sync();
+    if (block.block_rank() == 0 && block.thread_rank() == 0) {
+        double const mean = row_count > 0 ? shares / static_cast<double>(row_count) : 0.0;
+        *term = mean + op.finish(static_cast<double const*>(sums), row_count, sums + Columns);
+    }
+}
+
 /// dlogits from the gradients of the weights. Floor: rows (2 E b + S (4 + 2 W)) bytes.
 template <class Gate, class Block, class Op, class T>
 ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view<T const> logits,
                                    matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
-                                   matrix_view<master_of<T> const> dweights, matrix_view<T> dlogits) {
+                                   matrix_view<master_of<T> const> dweights, matrix_view<T> dlogits,
+                                   [[maybe_unused]] gate_batch<master_of<T>> const& given = {}) {
     using W = master_of<T>;
     constexpr int slots = Gate::slots;
+    constexpr bool uses_more = espalier::detail::gate_uses_more<Op>();
+    constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
     auto const group = gate_group<Gate, Op>(block);
     using group_type = std::remove_cvref_t<decltype(group)>;
     W const term_scale = W(1) / static_cast<W>(logits.rows > 0 ? logits.rows : 1);
     for (index_t r = group.group_rank(); r < logits.rows; r += group.group_count()) {
-        row<group_type, W, Gate::logits> z, dz;
+        row<group_type, W, espalier::detail::gate_row_columns<Gate, Op>()> z, dz;
         load_row(group, logits.row(r), z);
+        [[maybe_unused]] gate_more<group_type, W, Gate::experts, needs.statistics> more;
+        if constexpr (uses_more) detail::load_more<Gate, Op, true>(group, given, logits, r, more);
         if constexpr (Gate::slot_is_expert) {
             row<group_type, W, slots> chosen, gradient;
             load_row(group, weights.row(r), chosen);
             load_row(group, dweights.row(r), gradient);
-            op.backward(group, z, chosen, gradient, term_scale, dz);
+            if constexpr (uses_more)
+                op.backward(group, z, more, chosen, gradient, term_scale, dz);
+            else
+                op.backward(group, z, chosen, gradient, term_scale, dz);
         } else {
             gate_slots<W, slots> chosen;
             W gradient[slots];
@@ -99,9 +193,13 @@ ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view
                 chosen.weight[s] = weights(r, s);
                 gradient[s] = dweights(r, s);
             }
-            op.backward(group, z, chosen, gradient, term_scale, dz);
+            if constexpr (uses_more)
+                op.backward(group, z, more, chosen, gradient, term_scale, dz);
+            else
+                op.backward(group, z, chosen, gradient, term_scale, dz);
         }
         store_row(group, dz, dlogits.row(r));
+        if constexpr (needs.noise_logits) store_row(group, more.dnoise_logits, dlogits.row(r) + Gate::experts);
     }
 }
 
