@@ -73,8 +73,8 @@ template <std::size_t... At, class... Experts> struct different_experts<std::ind
     }
     template <class T> static constexpr extent tape() {
         extent most{};
-        for (extent e : {Experts::template size<T>().tape...})
-            most = larger(most, e);
+        for (footprint const& f : {Experts::template size<T>()...})
+            most = larger(most, f.tape);
         return most;
     }
     template <class T> static constexpr extent work() {
