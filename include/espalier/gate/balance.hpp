@@ -19,7 +19,7 @@ struct balance_op {
     double coefficient;
 
     static constexpr part_kind kind = part_kind::term;
-    static constexpr part_needs needs{.probabilities = true, .choice = true, .statistics = 2};
+    static constexpr part_needs needs{.weights = true, .probabilities = true, .choice = true, .statistics = 2};
 
     template <class Group, class State, class Row>
     ESPALIER_FN void statistic(Group const&, State const& s, Row* rows) const {

@@ -20,7 +20,7 @@ struct importance_op {
     double coefficient;
 
     static constexpr part_kind kind = part_kind::term;
-    static constexpr part_needs needs{.statistics = 1};
+    static constexpr part_needs needs{.weights = true, .statistics = 1};
 
     template <class Group, class State, class Row>
     ESPALIER_FN void statistic(Group const&, State const& s, Row* rows) const {

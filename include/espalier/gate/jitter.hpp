@@ -29,8 +29,8 @@ struct jitter_op {
         for (int i = 0; i < s.noisy.local; ++i)
             s.noisy.v[i] = fma(more.noise.v[i], factor, s.clean.v[i]);
     }
-    template <class Group, class More, class State, class Gradient>
-    ESPALIER_FN void backward(Group const&, More&, State const&, Gradient&) const {}
+    template <class Group, class More, class Gradient>
+    ESPALIER_FN void backward(Group const&, More&, Gradient&) const {}
 };
 
 /// H = clean + Scale eps with eps ~ N(0, 1) for every row and expert; in training only. Scale: a number or a schedule,

@@ -34,10 +34,10 @@ struct learned_noise {
             s.noisy.v[i] = fma(more.noise.v[i], s.sigma.v[i], s.clean.v[i]);
         }
     }
-    template <class Group, class More, class State, class Gradient>
-    static ESPALIER_FN void backward(Group const&, More& more, State const& s, Gradient& d) {
+    template <class Group, class More, class Gradient>
+    static ESPALIER_FN void backward(Group const&, More& more, Gradient const& d) {
         ESPALIER_ROW_UNROLL
-        for (int i = 0; i < s.noisy.local; ++i)
+        for (int i = 0; i < d.noisy.local; ++i)
             more.dnoise_logits.v[i] =
                 fma(d.noisy.v[i], more.noise.v[i], d.sigma.v[i]) * sigmoid(more.noise_logits.v[i]);
     }

@@ -16,7 +16,7 @@
 //
 //     temperature    T scaled(T z) const                                  linear: its own gradient
 //     noise          void disturb(Group const&, More const&, State&) const            noisy (and sigma) from clean
-//                    void backward(Group const&, More&, State const&, Gradient&) const     after all terms
+//                    void backward(Group const&, More&, Gradient&) const                  after all terms
 //     normalisation  none: over_all is the only one
 //     term           T share(Group const&, State const&) const                            a mean over rows, or
 //                    void statistic(Group const&, State const&, Row* rows) const          needs.statistics rows and
@@ -48,26 +48,27 @@ struct part_needs {
     bool noise = false;         ///< standard normal numbers
     bool noise_logits = false;  ///< as many further logits, the scale of the noise
     bool sigma = false;         ///< learned_noise beside it: a scale of the noise for every expert
+    bool weights = false;       ///< the weights as a row over the experts
     bool probabilities = false; ///< softmax over all experts
     bool runner_up = false;     ///< the last winner, and the largest of those that did not win
     bool choice = false;        ///< experts that do not win: K < Experts
     int statistics = 0;         ///< rows over the experts that are summed over the batch
 };
 
-/// A row as the parts see it. Rows past the first three exist where a part needs them.
+/// A row as the parts see it: `noisy` always, the rest where a part asks for it by its `needs`.
 template <class Group, class T, int Experts, int Winners> struct scored_row {
     static constexpr int experts = Experts;
     static constexpr int winners = Winners; ///< places that a row fills, Experts where all of them count
 
-    row<Group, T, Experts> clean; ///< logits, divided by the temperature
-    row<Group, T, Experts> noisy; ///< with noise: what is ranked and normalised
-    row<Group, T, Experts> g;     ///< weights over the experts, 0 for those not chosen
-    row<Group, T, Experts> sigma; ///< scale of the noise
-    row<Group, T, Experts> p;     ///< softmax of `noisy` over all experts
-    T top;                        ///< largest of `noisy`
-    T total;                      ///< sum of exp(noisy - top)
-    row_place<T> last;            ///< the winner of smallest `noisy`
-    row_place<T> next;            ///< the largest of those after it
+    row<Group, T, Experts> noisy; ///< what is ranked and normalised: clean and noise
+    row<Group, T, Experts> clean; ///< logits divided by the temperature; in a gate with noise
+    row<Group, T, Experts> sigma; ///< scale of the noise; with learned_noise
+    row<Group, T, Experts> g;     ///< `weights`: over the experts, 0 for those not chosen
+    row<Group, T, Experts> p;     ///< `probabilities`: softmax of `noisy` over all experts
+    T top;                        ///< the same: largest of `noisy`
+    T total;                      ///< the same: sum of exp(noisy - top)
+    row_place<T> last;            ///< `runner_up`: the winner of smallest `noisy`
+    row_place<T> next;            ///< the same: the largest of those after it
 
     /// Whether the column of element i is among the winners.
     ESPALIER_FN auto wins(Group const& group, int i) const {
@@ -77,13 +78,13 @@ template <class Group, class T, int Experts, int Winners> struct scored_row {
     ESPALIER_FN T log_p(int i, T const& log_total) const { return noisy.v[i] - top - log_total; }
 };
 
-/// The gradients of the same.
+/// The gradients of the same, where it exists; `clean` and `sigma` with `runner_up`.
 template <class Group, class T, int Experts> struct scored_gradient {
-    row<Group, T, Experts> g;
-    row<Group, T, Experts> p;
     row<Group, T, Experts> noisy;
     row<Group, T, Experts> clean; ///< beside what comes from `noisy`
     row<Group, T, Experts> sigma; ///< the same
+    row<Group, T, Experts> g;
+    row<Group, T, Experts> p;
 };
 
 namespace detail {

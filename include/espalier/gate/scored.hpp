@@ -42,7 +42,8 @@ template <int Experts, int K, class... PartOps> struct scored_op {
     static constexpr gate_needs needs{.noise = (false || ... || detail::part_needs_of<PartOps>().noise),
                                       .noise_logits = (false || ... || detail::part_needs_of<PartOps>().noise_logits),
                                       .statistics = (0 + ... + detail::part_needs_of<PartOps>().statistics)};
-    /// Whether a term reads p, top and total; whether one reads who stands at the threshold, and sigma.
+    /// Whether a term reads g; p, top and total; who stands at the threshold, and sigma.
+    static constexpr bool terms_read_g = (false || ... || detail::part_needs_of<PartOps>().weights);
     static constexpr bool terms_read_p = (false || ... || detail::part_needs_of<PartOps>().probabilities);
     static constexpr bool terms_read_threshold = (false || ... || detail::part_needs_of<PartOps>().runner_up);
 
@@ -66,7 +67,7 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             s.g = s.p;
         } else {
             weigh(s, value, column, chosen);
-            if constexpr (needs.statistics > 0) spread(group, chosen, chosen.weight, s.g);
+            if constexpr (terms_read_g) spread(group, chosen, chosen.weight, s.g);
         }
         T share(scalar_of<T>(0));
         write_statistics(group, s, more, indices{});
@@ -82,7 +83,7 @@ template <int Experts, int K, class... PartOps> struct scored_op {
         constexpr bool needs_p = takes_all || over_all || terms_read_p;
         T const zero(S(0));
         state_of<Group, T> s;
-        rank(group, z, more, s);
+        if constexpr (over_all || terms_read_p || terms_read_threshold) rank(group, z, more, s);
         if constexpr (terms_read_threshold) {
             T value[ranked], column[ranked];
             row_winners(group, s.noisy, value, column);
@@ -126,7 +127,7 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             for (int i = 0; i < dz.local; ++i)
                 d.noisy.v[i] = fma(s.p.v[i], d.p.v[i] - mean, d.noisy.v[i]);
         }
-        undo_noise(group, s, more, d, indices{});
+        undo_noise(group, more, d, indices{});
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < dz.local; ++i) {
             dz.v[i] = d.noisy.v[i];
@@ -192,14 +193,13 @@ private:
     ESPALIER_FN void disturb(Group const& group, More const& more, State& s, std::index_sequence<At...>) const {
         (disturb_by<At>(group, more, s), ...);
     }
-    template <std::size_t At, class Group, class More, class State, class Gradient>
-    ESPALIER_FN void undo_noise_of(Group const& group, State const& s, More& more, Gradient& d) const {
-        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).backward(group, more, s, d);
+    template <std::size_t At, class Group, class More, class Gradient>
+    ESPALIER_FN void undo_noise_of(Group const& group, More& more, Gradient& d) const {
+        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).backward(group, more, d);
     }
-    template <class Group, class More, class State, class Gradient, std::size_t... At>
-    ESPALIER_FN void undo_noise(Group const& group, State const& s, More& more, Gradient& d,
-                                std::index_sequence<At...>) const {
-        (undo_noise_of<At>(group, s, more, d), ...);
+    template <class Group, class More, class Gradient, std::size_t... At>
+    ESPALIER_FN void undo_noise(Group const& group, More& more, Gradient& d, std::index_sequence<At...>) const {
+        (undo_noise_of<At>(group, more, d), ...);
     }
     template <std::size_t At, class Group, class State, class More>
     ESPALIER_FN void write_statistic(Group const& group, State const& s, More& more) const {
@@ -251,12 +251,14 @@ private:
     template <class Group, class T, class More>
     ESPALIER_FN void rank(Group const& group, row<Group, T, Experts> const& z, More const& more,
                           state_of<Group, T>& s) const {
-        s.clean = z;
-        scale(s.clean, indices{});
-        if constexpr (has_noise)
+        if constexpr (has_noise) {
+            s.clean = z;
+            scale(s.clean, indices{});
             disturb(group, more, s, indices{});
-        else
-            s.noisy = s.clean;
+        } else {
+            s.noisy = z;
+            scale(s.noisy, indices{});
+        }
     }
     template <class State, class T>
     static ESPALIER_FN void set_threshold(State& s, T const (&value)[ranked], T const (&column)[ranked]) {
