@@ -163,6 +163,7 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         footprint f = tensors();
         f.tape = layout<T>().total;
         f.terms += terms;
+        f.streams += keyed ? 1 : 0; // of the table, which is no trained tensor
         f.state = padded(keys) + (searches ? padded(index_t{experts} * experts) : 0);
         return f;
     }
@@ -250,7 +251,8 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         if constexpr (keys > 0)
             context.device.initialise(
                 [](matrix_view<W> table, random_site const& site) { scorer::fill_table(table, site); },
-                matrix_view<W>{m.state, 1, keys, keys}, context.site(m.stream, purpose::gate));
+                matrix_view<W>{m.state, 1, keys, keys},
+                context.site(m.stream + static_cast<std::uint32_t>(tensors().streams), purpose::gate));
         if constexpr (searches)
             context.device.initialise(
                 [](matrix_view<W> w, random_site const&) {

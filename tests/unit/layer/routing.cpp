@@ -148,6 +148,10 @@ TEST_CASE("keyed gates: rows go where their tags and the table say", "[layer][ga
         CHECK(naive::distance(predicted(net, batch.x, batch.tags()), mixed(net, batch.x, one_hot(expected, 4))) <
               1e-14);
     }
+    SECTION("two gates draw two tables") {
+        naive::network<sequence<input<5>, multi_gate<gates<gate::hash<4, 9>, gate::hash<4, 9>>, expert>>> net({6}, 33);
+        CHECK(naive::tensor(net, "1.gate.0.table").values != naive::tensor(net, "1.gate.1.table").values);
+    }
     SECTION("the group itself") {
         naive::network<sequence<input<5>, moe<gate::enforced<4>, expert>>> net({6}, 64);
         CHECK(naive::distance(predicted(net, batch.x, batch.tags()), mixed(net, batch.x, one_hot(batch.groups, 4))) <
