@@ -83,7 +83,7 @@ template <int Experts, int K, class... PartOps> struct scored_op {
         constexpr bool needs_p = takes_all || over_all || terms_read_p;
         T const zero(S(0));
         state_of<Group, T> s;
-        if constexpr (over_all || terms_read_p || terms_read_threshold) rank(group, z, more, s);
+        if constexpr (over_all || has_term) rank(group, z, more, s); // nobody else asks for H
         if constexpr (terms_read_threshold) {
             T value[ranked], column[ranked];
             row_winners(group, s.noisy, value, column);
