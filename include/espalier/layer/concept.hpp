@@ -23,6 +23,7 @@
 //         static constexpr bool needs_global_norm;  // a transform reads the norm of all gradients
 //         static constexpr bool needs_reference;    // a transform reads the gradients of a second stream
 //         static constexpr bool prunes;             // masks are selected anew on a schedule
+//         static constexpr bool reads_tags;         // optional: label, group or key of the rows are read (false)
 //         struct numbers;                           // ops with the numbers of one step: this layer's part of the step
 //         block static numbers at(clock const&); template <class T> static constexpr footprint size(); template <class
 //         T> static constexpr extent work();   // memory needed only while a function runs template <class Device,
@@ -180,6 +181,14 @@ constexpr bool any_of(std::initializer_list<bool> all) {
     for (bool one : all)
         if (one) return true;
     return false;
+}
+
+/// Whether a layer reads what a batch says about its rows, beside their origin.
+template <class Layer> consteval bool layer_reads_tags() {
+    if constexpr (requires { Layer::reads_tags; })
+        return Layer::reads_tags;
+    else
+        return false;
 }
 
 template <class Layer> consteval auto make_body() {

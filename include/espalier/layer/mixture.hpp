@@ -25,6 +25,7 @@ template <int Count, class Expert> struct equal_experts {
     static constexpr bool needs_global_norm = Expert::needs_global_norm;
     static constexpr bool needs_reference = Expert::needs_reference;
     static constexpr bool prunes = Expert::prunes;
+    static constexpr bool reads_tags = layer_reads_tags<Expert>();
 
     using numbers = typename Expert::numbers;
     static numbers at(clock const& now) { return Expert::at(now); }
@@ -59,6 +60,7 @@ template <std::size_t... At, class... Experts> struct different_experts<std::ind
     static constexpr bool needs_global_norm = any_of({Experts::needs_global_norm...});
     static constexpr bool needs_reference = any_of({Experts::needs_reference...});
     static constexpr bool prunes = any_of({Experts::prunes...});
+    static constexpr bool reads_tags = any_of({layer_reads_tags<Experts>()...});
 
     using numbers = flat_tuple<typename Experts::numbers...>;
     static numbers at(clock const& now) { return numbers{{{Experts::at(now)}...}}; }
@@ -114,10 +116,13 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static constexpr int growth = 1;
     static constexpr bool reads_output = false;
     static constexpr bool prunes = Experts::prunes;
+    static constexpr bool reads_tags = Experts::reads_tags || any_of({Routers::keyed...});
     static constexpr bool needs_global_norm = Experts::needs_global_norm || any_of({Routers::needs_global_norm...});
     static constexpr bool needs_reference = Experts::needs_reference || any_of({Routers::needs_reference...});
 
     static constexpr bool gathers = Dispatch::gathers;
+    /// The experts see the tags of the rows that were gathered for them.
+    static constexpr bool maps_tags = gathers && Experts::reads_tags;
     static constexpr bool automatic = dispatch::chooses<Dispatch>;
     static constexpr bool limited = dispatch::limits<Dispatch>;
     static constexpr bool passes_rows = dispatch::passes_rows<Dispatch>;
@@ -163,6 +168,9 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         extent pair_origin{};
         extent pair_slot{};
         extent everywhere{}; ///< the last batch went to all experts
+        extent pair_label{};
+        extent pair_group{};
+        extent pair_key{};
         extent expert_inputs{};
         extent expert_outputs{};
         extent expert_tape{};
@@ -172,9 +180,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     /// may add.
     static constexpr extent pairs_of(index_t bytes) {
         if (!gathers) return {experts * bytes, 0};
-        index_t most = slots < experts ? slots : experts;
-        if (limited && dispatch::capacity_per_row<Dispatch>(slots) < most)
-            most = dispatch::capacity_per_row<Dispatch>(slots);
+        index_t most = limited ? dispatch::capacity_per_row<Dispatch>(slots) : slots;
+        if (most > experts) most = experts;
         return {(automatic ? experts : most) * bytes, experts * (row_granule + 1) * bytes};
     }
     template <class T> static constexpr places<T> layout() {
@@ -189,6 +196,11 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             p.pair_row = blocks.add(pairs_of(sizeof(std::int32_t)));
             p.pair_origin = blocks.add(pairs_of(sizeof(std::uint32_t)));
             p.pair_slot = blocks.add(pairs_of(sizeof(std::int32_t)));
+            if (maps_tags) {
+                p.pair_label = blocks.add(pairs_of(sizeof(std::int32_t)));
+                p.pair_group = blocks.add(pairs_of(sizeof(std::int32_t)));
+                p.pair_key = blocks.add(pairs_of(sizeof(std::uint64_t)));
+            }
             p.expert_inputs = blocks.add(pairs_of(row_block<T>(in).per_row));
         }
         if (automatic) p.everywhere = blocks.add(fixed_block<std::int32_t>(1));
@@ -236,6 +248,10 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         std::size_t most = Experts::template scratch<Device, T>(capacity);
         for (std::size_t s : {Routers::template scratch<Device, T>(capacity)...})
             most = s > most ? s : most;
+        if constexpr (!Device::host_memory) {
+            std::size_t const own = Device::dispatch_scratch(capacity, slots, experts);
+            most = own > most ? own : most;
+        }
         return most;
     }
 
@@ -289,10 +305,34 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         index_t count;
         index_t capacity;
     };
-    template <class T> static expert_rows rows_of(layer_memory<T> const& m, int e, index_t n, bool gathered) {
+    /// Layers that look at their rows together have state, those that count them measures.
+    static constexpr bool blocks_fit =
+        Experts::template before<float>(experts).state == 0 && Experts::template before<float>(experts).measures == 0;
+    template <class Context>
+    static constexpr bool runs_on = !gathers || Context::device_type::host_memory || (limited && blocks_fit);
+
+    /// Where the host cannot know how many rows an expert gets, every expert has a block of its own, as large as its
+    /// capacity. Places that got no row hold zeros, and the experts run on them too: their outputs are read by nobody
+    /// and their gradients are zero. What an expert counts over its rows, an activation penalty, counts them.
+    template <class Context> static constexpr bool in_blocks = limited && !Context::device_type::host_memory;
+    static constexpr index_t block_rows(index_t n) {
+        if constexpr (limited) {
+            index_t const most = Dispatch::capacity_of(slots, n, experts);
+            return round_up(most < n ? most : n, row_granule);
+        } else {
+            return 0;
+        }
+    }
+    template <class Context, class T>
+    static expert_rows rows_of(layer_memory<T> const& m, int e, index_t n, bool gathered) {
         if (!gathered) return {e * m.capacity, n, m.capacity};
-        pair_table const table = pairs(m);
-        return {table.first[e], table.count[e], round_up(table.count[e], row_granule)};
+        if constexpr (in_blocks<Context>) {
+            index_t const room = block_rows(m.capacity);
+            return {e * room, block_rows(n), room};
+        } else {
+            pair_table const table = pairs(m);
+            return {table.first[e], table.count[e], round_up(table.count[e], row_granule)};
+        }
     }
 
     template <class T>
@@ -323,11 +363,15 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
         static_assert(
-            !gathers || Context::device_type::host_memory,
-            "espalier: this dispatch (compacted, capacity or automatic) runs on the CPU only, because the host "
-            "must know how many rows an expert has; give moe dispatch::dense as its last argument to run it "
-            "on a GPU");
-        if constexpr (!gathers || Context::device_type::host_memory) run_forward(context, n, m, batch, x, y);
+            !gathers || limited || Context::device_type::host_memory,
+            "espalier: this dispatch (compacted or automatic) runs on the CPU only, because the host must know how "
+            "many rows an expert has; give moe dispatch::capacity<...> or dispatch::dense as its last argument to "
+            "run it on a GPU");
+        static_assert(!in_blocks<Context> || blocks_fit,
+                      "espalier: with dispatch::capacity on a GPU an expert runs on its whole block, empty places "
+                      "included, and a batch_norm or a mixture among the experts' layers would count them as rows; "
+                      "give moe dispatch::dense as its last argument, or take that layer out of the experts");
+        if constexpr (runs_on<Context>) run_forward(context, n, m, batch, x, y);
     }
     template <class Context, class T>
     static void run_forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
@@ -340,7 +384,11 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                                                 of_task(weights, At), of_task(chosen, At)),
                                0)...};
         static_cast<void>(routed);
-        pair_plan const plan = plan_for(x.rows);
+        pair_plan plan = plan_for(x.rows);
+        if constexpr (in_blocks<Context>) {
+            plan.block = block_rows(m.capacity);
+            if (plan.capacity > block_rows(x.rows)) plan.capacity = block_rows(x.rows);
+        }
         if constexpr (gathers) {
             context.device.build_pairs(shares, matrix_view<std::int32_t const>(chosen), batch, plan, pairs(m));
             if constexpr (automatic) {
@@ -355,7 +403,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         T* const outputs = m.template tape_block<T>(p.expert_outputs);
         // Without rows too: what an expert keeps of a batch must not be that of another one.
         Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
-            expert_rows const at = rows_of(m, e, x.rows, by_pairs);
+            expert_rows const at = rows_of<Context>(m, e, x.rows, by_pairs);
             matrix_view<T const> from = x;
             rows its_batch = batch;
             if constexpr (gathers)
@@ -363,7 +411,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                     matrix_view<T> const gathered{inputs + at.first * in, at.count, in, in};
                     context.device.gather(x, pairs(m).row + at.first, gathered);
                     from = gathered;
-                    its_batch = batch_of(m, at);
+                    its_batch = batch_of(m, batch, at);
+                    if constexpr (maps_tags) gather_tags(context.device, m, batch, at);
                 }
             decltype(expert)::type::forward(context, its, expert_memory(m, e, at.first, at.capacity), its_batch, from,
                                             matrix_view<T>{outputs + at.first * out, at.count, out, out});
@@ -372,7 +421,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         for (int t = 0; t < tasks_count; ++t)
             context.device.combine(of_task(shares, t), mixed.from_slot(tasks.first_slot[t]),
                                    y.middle_columns(t * out, out));
-        if constexpr (Context::behaviour == mode::train && Context::device_type::host_memory)
+        if constexpr (Context::behaviour == mode::train)
             if (m.measures)
                 context.device.measure_mixture(shares, matrix_view<std::int32_t const>(chosen),
                                                gathers ? pairs(m).pair : nullptr, plan, m.measures);
@@ -381,8 +430,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
-        if constexpr (!gathers || Context::device_type::host_memory)
-            run_backward<Want>(context, n, m, batch, x, matrix_view<T const>(dy), dx);
+        if constexpr (runs_on<Context>) run_backward<Want>(context, n, m, batch, x, matrix_view<T const>(dy), dx);
     }
     template <differentiate Want, class Context, class T>
     static void run_backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
@@ -408,7 +456,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         T const* const outputs = m.template tape_block<T>(p.expert_outputs);
         // An expert without rows still has a gradient: zero.
         Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
-            expert_rows const at = rows_of(m, e, x.rows, by_pairs);
+            expert_rows const at = rows_of<Context>(m, e, x.rows, by_pairs);
             matrix_view<T> const d{m.template work_block<T>(w.doutputs), at.count, out, out};
             matrix_view<T> const di{m.template work_block<T>(w.dinputs), at.count, in, in};
             matrix_view<T const> from = x;
@@ -418,7 +466,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             if constexpr (gathers)
                 if (by_pairs) {
                     from = {inputs + at.first * in, at.count, in, in};
-                    its_batch = batch_of(m, at);
+                    its_batch = batch_of(m, batch, at);
                     block.row = pairs(m).row + at.first;
                     block.slot = pairs(m).slot + at.first;
                     block.pair = tasks_count > 1 ? pairs(m).pair : nullptr;
@@ -447,7 +495,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
             // A step finds what the experts kept of the batch; without one there may have been no batch yet.
             expert_rows at{0, 0, 0};
-            if constexpr (!std::is_same_v<Optimizer, no_step>) at = rows_of(m, e, 0, gathered(m));
+            if constexpr (!std::is_same_v<Optimizer, no_step>) at = rows_of<Context>(m, e, 0, gathered(m));
             decltype(expert)::type::update(
                 context, optimizer, its, expert_memory(m, e, at.first, at.capacity),
                 given.after(router_at<T>[tasks_count].tensors + Experts::template before<T>(e).tensors));
@@ -506,11 +554,27 @@ private:
             report.measures.push_back(path + ".load." + std::to_string(e));
     }
 
-    template <class T> static rows batch_of(layer_memory<T> const& m, expert_rows const& at) {
+    /// The rows of a block as its expert sees them. Their tags were gathered by the forward pass.
+    template <class T> static rows batch_of(layer_memory<T> const& m, rows const& batch, expert_rows const& at) {
         rows its;
         its.count = at.count;
         its.origin = pairs(m).origin + at.first;
+        if constexpr (maps_tags) {
+            constexpr auto p = layout<T>();
+            its.label = batch.label ? m.template tape_block<std::int32_t>(p.pair_label) + at.first : nullptr;
+            its.group = batch.group ? m.template tape_block<std::int32_t>(p.pair_group) + at.first : nullptr;
+            its.key = batch.key ? m.template tape_block<std::uint64_t>(p.pair_key) + at.first : nullptr;
+        }
         return its;
+    }
+    template <class Device, class T>
+    static void gather_tags(Device& device, layer_memory<T> const& m, rows const& batch, expert_rows const& at) {
+        static_assert(Device::host_memory, "espalier: gates that look rows up stand inside an expert on the CPU only");
+        constexpr auto p = layout<T>();
+        std::int32_t const* const row = pairs(m).row + at.first;
+        device.gather_values(batch.label, row, at.count, m.template tape_block<std::int32_t>(p.pair_label) + at.first);
+        device.gather_values(batch.group, row, at.count, m.template tape_block<std::int32_t>(p.pair_group) + at.first);
+        device.gather_values(batch.key, row, at.count, m.template tape_block<std::uint64_t>(p.pair_key) + at.first);
     }
 
     template <class Router, differentiate Want, class Context, class T>

@@ -19,6 +19,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
     static constexpr bool needs_global_norm = Tail::needs_global_norm;
     static constexpr bool needs_reference = Tail::needs_reference;
     static constexpr bool prunes = Tail::prunes;
+    static constexpr bool reads_tags = layer_reads_tags<Tail>();
 
     using numbers = typename Tail::numbers;
     static numbers at(clock const& now) { return Tail::at(now); }

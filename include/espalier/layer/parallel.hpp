@@ -47,6 +47,7 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     static constexpr bool needs_global_norm = any_of({Branches::needs_global_norm...});
     static constexpr bool needs_reference = any_of({Branches::needs_reference...});
     static constexpr bool prunes = any_of({Branches::prunes...});
+    static constexpr bool reads_tags = any_of({layer_reads_tags<Branches>()...});
     /// Added branches that read their own outputs in backward keep them in the tape.
     static constexpr bool keeps_outputs = adds && any_of({Branches::reads_output...});
     static constexpr bool reads_output = !adds && any_of({Branches::reads_output...});

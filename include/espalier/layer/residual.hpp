@@ -19,6 +19,7 @@ template <shape In, class Inner> struct bound_residual {
     static constexpr bool needs_global_norm = Inner::needs_global_norm;
     static constexpr bool needs_reference = Inner::needs_reference;
     static constexpr bool prunes = Inner::prunes;
+    static constexpr bool reads_tags = layer_reads_tags<Inner>();
     static constexpr index_t width = In.size();
 
     using numbers = typename Inner::numbers;

@@ -176,6 +176,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     static constexpr bool needs_global_norm = any_of({Layers::needs_global_norm...});
     static constexpr bool needs_reference = any_of({Layers::needs_reference...});
     static constexpr bool prunes = any_of({Layers::prunes...});
+    static constexpr bool reads_tags = any_of({layer_reads_tags<Layers>()...});
 
     using numbers = flat_tuple<typename Layers::numbers...>;
     static numbers at(clock const& now) { return numbers{{{body_of<Layers>.at(now)}...}}; }

@@ -177,6 +177,21 @@ TEST_CASE("keyed gates: dense and compacted dispatch give the same bits", "[laye
     CHECK(predicted(compacted, batch.x, batch.tags()).values == predicted(dense_one, batch.x, batch.tags()).values);
 }
 
+TEST_CASE("keyed gates inside experts see the tags of the rows that were gathered", "[layer][gate]") {
+    using inner = moe<gate::hash<3, 9>, sequence<dense<8, activation::tanh>, dense<3>>>;
+    using nested = residual<moe<gate::enforced<4>, sequence<residual<moe<gate::top_k<3, 2>, inner>>>>>;
+    using everywhere_dense = residual<
+        moe<gate::enforced<4>,
+            sequence<residual<moe<gate::top_k<3, 2>, moe<gate::hash<3, 9>, expert, dispatch::dense>, dispatch::dense>>>,
+            dispatch::dense>>;
+    tagged_batch const batch(40, 3, 4, 9);
+    naive::network<sequence<input<3>, nested>> gathered({6}, 64);
+    naive::network<sequence<input<3>, everywhere_dense>> whole({6}, 64);
+    CHECK(naive::distance(predicted(gathered, batch.x, batch.tags()), predicted(whole, batch.x, batch.tags())) < 1e-14);
+    check_stack<sequence<input<3>, residual<moe<gate::same_for_all_rows<gate::softmax<3>>, inner>>>>(
+        "keyed inside experts");
+}
+
 TEST_CASE("ranges: ends, bounds and what lies outside", "[gate]") {
     using three = gate::equal_ranges<3, 0.0, 3.0>;
     CHECK(three::range_of(0.0) == 0);

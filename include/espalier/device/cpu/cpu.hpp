@@ -250,8 +250,8 @@ public:
         espalier::cpu::soft_permutation(op, n, scores, site, noisy, potentials, soft, permutation, term);
     }
     template <class Op, class T>
-    void soft_permutation_backward(Op const& op, int n, double const* noisy, double* potentials,
-                                   double const* soft, T const* dpermutation, double* dsoft, T* dscores) {
+    void soft_permutation_backward(Op const& op, int n, double const* noisy, double* potentials, double const* soft,
+                                   T const* dpermutation, double* dsoft, T* dscores) {
         espalier::cpu::soft_permutation_backward(op, n, noisy, potentials, soft, dpermutation, dsoft, dscores);
     }
     template <class T> void round_permutation(int n, double const* soft, double* room, T* permutation) {
@@ -294,6 +294,11 @@ public:
     template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
         for (index_t i = 0; i < to.rows; ++i)
             std::memcpy(to.row(i), from.row(row[i]), static_cast<std::size_t>(to.columns) * sizeof(T));
+    }
+    /// to[i] = from[row[i]], unless `from` is null.
+    template <class U> void gather_values(U const* from, std::int32_t const* row, index_t n, U* to) {
+        for (index_t i = 0; from && i < n; ++i)
+            to[i] = from[row[i]];
     }
     /// to_row[i] += from_i
     template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
