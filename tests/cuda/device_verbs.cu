@@ -12,12 +12,14 @@
 #include <espalier/dropout/drop_path.hpp>
 #include <espalier/dropout/none.hpp>
 #include <espalier/gate/balance.hpp>
+#include <espalier/gate/by_range.hpp>
 #include <espalier/gate/comet.hpp>
 #include <espalier/gate/dselect_k.hpp>
 #include <espalier/gate/importance.hpp>
 #include <espalier/gate/jitter.hpp>
 #include <espalier/gate/learned_noise.hpp>
 #include <espalier/gate/load.hpp>
+#include <espalier/gate/local_search.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/loss/binary_cross_entropy.hpp>
@@ -107,6 +109,40 @@ template <class Gate, class T> void gate_of(device::cuda& device, matrix_view<T>
     device.template route_backward<Gate>(op, in, shares, chosen, shares, z, run);
 }
 
+template <class T> void routings(device::cuda& device, matrix_view<T> y) {
+    using W = master_of<T>;
+    using keyed = gate::by_range<gate::ranges_between<0.0, 1.0, 5.0>, gate::from_column<0>>;
+    using searching = gate::local_search<gate::softmax<6>>;
+    matrix_view<W> const weights{};
+    matrix_view<W const> const shares{};
+    matrix_view<std::int32_t> const experts{};
+    matrix_view<std::int32_t const> const chosen{};
+    matrix_view<T const> const x = y;
+    W* const w = nullptr;
+    W const* const given = nullptr;
+    double* const d = nullptr;
+    double const* const soft = nullptr;
+    std::int32_t const* const row = nullptr;
+    device.scratch = {nullptr, device::cuda::gate_scratch<T>(32, 8, 2) + device::cuda::dispatch_scratch(32, 2, 8)};
+    device.template look_up<keyed>(keyed{}, rows{}, x, given, weights, experts);
+    device.choose_rows(index_t{3}, w, weights);
+    device.repeat_rows(given, y);
+    device.spread_slots(shares, chosen, weights);
+    device.gather_slots(shares, shares, chosen, weights);
+    device.number_slots(experts);
+    device.divide_by_sums(weights, w);
+    device.divide_by_sums_backward(shares, shares, given, weights);
+    auto const op = searching::at(espalier::clock{});
+    device.soft_permutation(op, 6, given, random_site{}, d, d, d, w, d);
+    device.soft_permutation_backward(op, 6, soft, d, soft, given, d, w);
+    device.round_permutation(6, soft, d, w);
+    device.build_pairs(shares, chosen, rows{}, pair_plan{}, pair_table{});
+    device.measure_mixture(shares, chosen, row, pair_plan{}, d);
+    device.gather(x, row, y);
+    device.scatter_add(x, row, y);
+    device.pass_back(shares, mixture_tasks{}, row, x, y);
+}
+
 template <class T> void mixtures(device::cuda& device, matrix_view<T> y) {
     using W = master_of<T>;
     gate_of<gate::top_k<33, 3, gate::over_all>>(device, y, nullptr);
@@ -120,6 +156,7 @@ template <class T> void mixtures(device::cuda& device, matrix_view<T> y) {
     matrix_view<W const> const weights{};
     matrix_view<T const> const dy = y;
     expert_outputs<T> const outputs{};
+    routings<T>(device, y);
     device.combine(weights, outputs, y);
     device.weight_gradients(weights, dy, outputs, matrix_view<W>{});
     device.expert_gradient(weights, matrix_view<std::int32_t const>{}, mixture_tasks{}, expert_pairs{}, dy, y);

@@ -6,15 +6,21 @@
 #include <espalier/core/context.hpp>
 #include <espalier/device/cuda/cuda.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/comet.hpp>
+#include <espalier/gate/enforced.hpp>
+#include <espalier/gate/expert_choice.hpp>
+#include <espalier/gate/hash.hpp>
 #include <espalier/gate/importance.hpp>
 #include <espalier/gate/learned_noise.hpp>
 #include <espalier/gate/load.hpp>
+#include <espalier/gate/local_search.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
+#include <espalier/layer/multi_gate.hpp>
 #include <espalier/layer/multi_sample.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/optimizer/adamw.hpp>
@@ -44,6 +50,26 @@ struct mixed : sequence<input<64>, moe<gate::top_k<8, 2>, expert, dispatch::dens
 using noisy = gate::top_k<8, 2, gate::learned_noise, gate::importance<0.1>, gate::load<0.1>>;
 struct balanced : sequence<input<64>, moe<noisy, dense<16>, dispatch::dense>, dense<10>> {};
 
+using branches = experts<dense<16, activation::relu>, sequence<dense<24>, dense<16>>, dense<16>, dense<16>>;
+struct limited : sequence<input<64>, moe<gate::top_k<4, 2>, branches, dispatch::capacity<1.25>>, dense<64>,
+                          moe<noisy, dense<64>, dispatch::capacity<1.0, dispatch::overflow::pass>>, dense<10>> {};
+
+using two_tasks = gates<gate::top_k<6, 2>, gate::softmax<6>>;
+struct shared_experts
+    : sequence<input<64>, multi_gate<two_tasks, dense<16>, dispatch::capacity<2.0>>,
+               multi_gate<gates<gate::top_k<4, 2>, gate::top_k<4, 1>>, dense<16>, dispatch::dense>, dense<10>> {};
+
+struct searching : sequence<input<64>, moe<gate::local_search<gate::comet<8, 2>>, dense<16>, dispatch::dense>,
+                            moe<gate::local_search<gate::top_k<8, 2>>, dense<16>, dispatch::capacity<2.0>>, dense<10>> {
+};
+
+struct keyed : sequence<input<64>, moe<gate::hash<8, 1000>, dense<16>, dispatch::capacity<2.0>>,
+                        moe<gate::enforced<4>, dense<16>, dispatch::dense>,
+                        moe<gate::hash<4, 10, gate::from_column<3>>, dense<16>, dispatch::dense>, dense<10>> {};
+
+struct choosing : sequence<input<64>, moe<gate::expert_choice<8>, dense<16>, dispatch::capacity<2.0>>,
+                           moe<gate::expert_choice<8>, dense<16>, dispatch::dense>, dense<10>> {};
+
 template <class Stack, class T>
 void step(device::cuda& device, layer_memory<T> const& memory, matrix_view<T> x, matrix_view<T> y) {
     using layer = typename Stack::template bind<shape{}, type_list<>>;
@@ -72,4 +98,9 @@ void train_on_cuda(espalier::device::cuda& device) {
     both(sampled{});
     both(mixed{});
     both(balanced{});
+    both(limited{});
+    both(shared_experts{});
+    both(searching{});
+    both(keyed{});
+    both(choosing{});
 }

@@ -26,6 +26,8 @@ struct pair_plan {
     index_t granule = 1;  ///< blocks start at multiples of it
     index_t capacity = 0; ///< most pairs of an expert; 0: no limit
     bool shared = false;  ///< slots of one row with the same expert share a pair
+    index_t block = 0;    ///< where the host cannot know the counts: expert e's pairs start at e * block, and what is
+                          ///< left of its block has row and slot -1, origin 0; 0: blocks follow each other
 };
 
 /// The rows that the experts left: a function of (row, slot).

@@ -208,9 +208,6 @@ template <shape In, class Gate, class... Ps> struct bound_router {
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<master_of<T>> weights, matrix_view<std::int32_t> chosen) {
-        static_assert((!keyed && !searches && !chooses_rows) || Context::device_type::host_memory,
-                      "espalier: gates that look rows up, choose rows or search for a permutation run on the CPU only; "
-                      "use device::cpu, or another gate");
         if constexpr (searches)
             forward_searching(context, n, m, batch, x, weights, chosen);
         else
@@ -335,9 +332,11 @@ private:
                 context.device.template product_input_gradient<void>(
                     dz, matrix_view<T const>{kernel::operand(m), in, width, width}, dx);
         }
-        if constexpr (Want.inputs && !reads_input)
-            for (index_t r = 0; r < dx.rows; ++r)
-                context.device.zero(dx.row(r), dx.columns);
+        if constexpr (Want.inputs && !reads_input) {
+            bool const dense = dx.stride == dx.columns; // one call for all rows, or one a row
+            for (index_t r = 0; r < (dense ? 1 : dx.rows); ++r)
+                context.device.zero(dx.row(r), dense ? dx.rows * dx.columns : dx.columns);
+        }
     }
 
     // ---- with a search: the scorer's weights over all experts, w, go to the experts of the permutation, g = w P, and

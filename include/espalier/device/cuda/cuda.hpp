@@ -110,6 +110,11 @@ public:
         if (seen.bits & label_out_of_range) throw data_error("a label is out of range" + where);
         if (seen.bits & mixing_out_of_range) throw data_error("a mixing share is not in [0, 1]" + where);
         if (seen.bits & sample_out_of_range) throw data_error("a sample id is out of range" + where);
+        if (seen.bits & expert_out_of_range)
+            throw data_error(
+                "a gate that looks its rows up finds no expert for one: what it looks at is missing or out "
+                "of range" +
+                where);
         throw numerical_error("the loss is not finite" + where);
     }
 
@@ -353,7 +358,7 @@ public:
                                                errors_.data());
     }
 
-    // ---- mixtures of experts (kernels/row_gate.hpp, kernels/dispatch.hpp), dense dispatch
+    // ---- mixtures of experts (kernels/row_gate.hpp, kernels/routing.hpp, kernels/pairs.hpp, kernels/dispatch.hpp)
 
     /// Bytes of scratch that the verbs of a gate need: `logits` columns, `statistics` numbers a row of terms over the
     /// batch.
@@ -391,6 +396,92 @@ public:
                         matrix_view<T> dlogits, gate_run const& run) {
         espalier::cuda::launch_row_gate_backward<Gate>(target_, locate(op), logits, weights, experts, dweights, dlogits,
                                                        batch_of<Gate, Op, master_of<T>>(run), step_word());
+    }
+    /// Weight 1 and the expert that a keyed gate names for every row. A row without one goes to the error word, and to
+    /// expert 0.
+    template <class Gate, class T, class Op>
+    void look_up(Op const& op, rows const& batch, matrix_view<T const> x, master_of<T> const* table,
+                 matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts) {
+        espalier::cuda::launch_look_up<Gate>(target_, locate(op), batch, x, table, weights, experts, errors_.data());
+    }
+    /// Keeps the `count` largest weights of every column, the lower row of equal ones; the others become 0. `order` is
+    /// not needed here.
+    template <class W> void choose_rows(index_t count, W* order, matrix_view<W> weights) {
+        static_cast<void>(order);
+        espalier::cuda::launch_choose_rows(target_, count, weights);
+    }
+    /// Every row of `to` is the vector `from`.
+    template <class W, class T> void repeat_rows(W const* from, matrix_view<T> to) {
+        espalier::cuda::launch_combine<false>(target_, matrix_view<W const>{from, to.rows, to.columns, 0}, to);
+    }
+    /// Weights by slot as weights by expert, and their gradients back; gates with a search use them.
+    template <class W>
+    void spread_slots(matrix_view<W const> weights, matrix_view<std::int32_t const> experts, matrix_view<W> spread) {
+        espalier::cuda::launch_spread_slots(target_, weights, experts, spread);
+    }
+    template <class W>
+    void gather_slots(matrix_view<W const> dspread, matrix_view<W const> weights,
+                      matrix_view<std::int32_t const> experts, matrix_view<W> dweights) {
+        espalier::cuda::launch_gather_slots(target_, dspread, weights, experts, dweights);
+    }
+    /// Slot s of every row belongs to expert s.
+    void number_slots(matrix_view<std::int32_t> experts) { espalier::cuda::launch_number_slots(target_, experts); }
+    /// Divides every row by its sum, which goes to `sums`, and the gradient of that.
+    template <class W> void divide_by_sums(matrix_view<W> weights, W* sums) {
+        espalier::cuda::launch_divide_by_sums(target_, weights, sums);
+    }
+    template <class W>
+    void divide_by_sums_backward(matrix_view<W const> weights, matrix_view<W const> dweights, W const* sums,
+                                 matrix_view<W> d) {
+        espalier::cuda::launch_divide_by_sums_backward(target_, weights, dweights, sums, d);
+    }
+    /// The soft permutation of a search and its term, the gradient of its scores, its rounding, which a step with an
+    /// error leaves alone; one block each.
+    template <class Op, class W>
+    void soft_permutation(Op const& op, int n, W const* scores, random_site const& site, double* noisy,
+                          double* potentials, double* soft, W* permutation, double* term) {
+        espalier::cuda::launch_soft_permutation(target_, locate(op), n, scores, locate(site), noisy, potentials, soft,
+                                                permutation, term);
+    }
+    template <class Op, class W>
+    void soft_permutation_backward(Op const& op, int n, double const* noisy, double* potentials, double const* soft,
+                                   W const* dpermutation, double* dsoft, W* dscores) {
+        espalier::cuda::launch_soft_permutation_backward(target_, locate(op), n, noisy, potentials, soft, dpermutation,
+                                                         dsoft, dscores);
+    }
+    template <class W> void round_permutation(int n, double const* soft, double* room, W* permutation) {
+        espalier::cuda::launch_round_permutation(target_, n, soft, room, permutation, errors_.data());
+    }
+
+    /// Bytes of scratch that build_pairs and measure_mixture need.
+    static std::size_t dispatch_scratch(index_t batch_rows, index_t slots, int experts) {
+        return piece(sizeof(std::int32_t) *
+                     static_cast<std::size_t>(espalier::kernels::counters_of(batch_rows * slots, experts)));
+    }
+    template <class W>
+    void build_pairs(matrix_view<W const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
+                     pair_plan const& plan, pair_table const& table) {
+        espalier::cuda::launch_build_pairs(target_, pair_work_of(weights, experts, plan, table), batch);
+    }
+    /// What `mixture_measures` lists, then the experts' loads.
+    template <class W>
+    void measure_mixture(matrix_view<W const> weights, matrix_view<std::int32_t const> experts,
+                         std::int32_t const* pair, pair_plan const& plan, double* measures) {
+        espalier::cuda::launch_measure_mixture(target_, pair_work_of(weights, experts, plan, {}), pair, measures);
+    }
+    /// to_i = from_row[i], 0 where row[i] < 0
+    template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
+        espalier::cuda::launch_gather_rows(target_, from, row, to);
+    }
+    /// to_row[i] += from_i where row[i] >= 0; the rows are distinct
+    template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
+        espalier::cuda::launch_scatter_add_rows(target_, from, row, to);
+    }
+    /// dx += the weights of slots without a pair times dy, where the row took the place of the expert's output.
+    template <class T>
+    void pass_back(matrix_view<master_of<T> const> weights, mixture_tasks const& tasks, std::int32_t const* pair,
+                   matrix_view<T const> dy, matrix_view<T> dx) {
+        espalier::cuda::launch_pass_back(target_, weights, tasks, pair, dy, dx);
     }
     template <class T>
     void combine(matrix_view<master_of<T> const> weights, expert_outputs<T> const& outputs, matrix_view<T> y) {
@@ -472,6 +563,14 @@ private:
     template <class Gate, class Op, class W> static espalier::kernels::gate_batch<W> batch_of(gate_run const& run) {
         constexpr index_t statistics = index_t{espalier::detail::gate_needs_of<Op>().statistics} * Gate::experts;
         return {run.site, run.batch, run.draws, nullptr, statistics > 0 ? run.slopes + statistics : nullptr};
+    }
+    template <class W>
+    espalier::kernels::pair_work<W> pair_work_of(matrix_view<W const> weights, matrix_view<std::int32_t const> experts,
+                                                 pair_plan const& plan, pair_table const& table) const {
+        scratch_cursor space(scratch);
+        return {weights, experts, plan, table,
+                space.template take<std::int32_t>(
+                    espalier::kernels::counters_of(weights.rows * weights.columns, plan.experts))};
     }
     /// Scratch is dealt out in pieces of 256 bytes.
     static constexpr std::size_t piece(std::size_t bytes) { return (bytes + 255) / 256 * 256; }

@@ -19,6 +19,8 @@
 #include <espalier/kernels/epilogue.hpp>
 #include <espalier/kernels/group_value.hpp>
 #include <espalier/kernels/norms.hpp>
+#include <espalier/kernels/pairs.hpp>
+#include <espalier/kernels/routing.hpp>
 #include <espalier/kernels/row_gate.hpp>
 #include <espalier/kernels/row_loss.hpp>
 #include <espalier/kernels/row_map.hpp>
@@ -207,6 +209,103 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
                            mixture_tasks const __grid_constant__ tasks, expert_pairs pairs, matrix_view<T const> dy,
                            matrix_view<T> d) {
     kernels::expert_gradient(block{}, weights, experts, tasks, pairs, dy, d);
+}
+
+template <class Gate, class Op, class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    look_up_kernel(kernels::numbers<Op> op, rows batch, matrix_view<T const> x, master_of<T> const* table,
+                   matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts, kernels::error_word* error) {
+    kernels::look_up<Gate>(block{}, op.get(), batch, x, table, weights, experts, error);
+}
+template <class Number>
+ESPALIER_KERNEL void __launch_bounds__(block_threads) number_slots_kernel(matrix_view<Number> experts) {
+    kernels::number_slots(block{}, experts);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    spread_slots_kernel(matrix_view<W const> weights, matrix_view<std::int32_t const> experts, matrix_view<W> spread) {
+    kernels::spread_slots(block{}, weights, experts, spread);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    gather_slots_kernel(matrix_view<W const> dspread, matrix_view<W const> weights,
+                        matrix_view<std::int32_t const> experts, matrix_view<W> dweights) {
+    kernels::gather_slots(block{}, dspread, weights, experts, dweights);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads) divide_by_sums_kernel(matrix_view<W> weights, W* sums) {
+    kernels::divide_by_sums(block{}, weights, sums);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    divide_by_sums_backward_kernel(matrix_view<W const> weights, matrix_view<W const> dweights, W const* sums,
+                                   matrix_view<W> d) {
+    kernels::divide_by_sums_backward(block{}, weights, dweights, sums, d);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads) choose_rows_kernel(index_t count, matrix_view<W> weights) {
+    kernels::choose_rows(block{}, count, weights);
+}
+template <class Op, class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    soft_permutation_kernel(kernels::numbers<Op> op, int n, W const* scores, kernels::site_numbers site, double* noisy,
+                            double* potentials, double* soft, W* permutation, double* term) {
+    kernels::soft_permutation(block{}, op.get(), n, scores, site.get(), noisy, potentials, soft, permutation, term);
+}
+template <class Op, class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    soft_permutation_backward_kernel(kernels::numbers<Op> op, int n, double const* noisy, double* potentials,
+                                     double const* soft, W const* dpermutation, double* dsoft, W* dscores) {
+    kernels::soft_permutation_backward(block{}, op.get(), n, noisy, potentials, soft, dpermutation, dsoft, dscores);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    round_permutation_kernel(int n, double const* soft, double* room, W* permutation,
+                             kernels::error_word const* error) {
+    kernels::round_permutation(block{}, n, soft, room, permutation, error);
+}
+
+template <kernels::slot_order Order, bool Marked, class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads, 4)
+    count_pairs_kernel(kernels::pair_work<W> work, std::int32_t const* served) {
+    kernels::count_pairs<Order, Marked>(block{}, work, served);
+}
+template <bool Final, class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads) scan_pairs_kernel(kernels::pair_work<W> work) {
+    kernels::scan_pairs<Final>(block{}, work);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads, 4) mark_pairs_kernel(kernels::pair_work<W> work) {
+    kernels::mark_pairs(block{}, work);
+}
+template <bool Marked, class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads, 4) fill_pairs_kernel(kernels::pair_work<W> work, rows batch) {
+    kernels::fill_pairs<Marked>(block{}, work, batch);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads) share_pairs_kernel(kernels::pair_work<W> work) {
+    kernels::share_pairs(block{}, work);
+}
+template <class W>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    finish_measures_kernel(kernels::pair_work<W> work, bool all_served, double* measures) {
+    kernels::finish_measures(block{}, work, all_served, measures);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    gather_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
+    kernels::gather_rows(block{}, from, row, to);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    scatter_add_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
+    kernels::scatter_add_rows(block{}, from, row, to);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    pass_back_kernel(matrix_view<master_of<T> const> weights, mixture_tasks const __grid_constant__ tasks,
+                     std::int32_t const* pair, matrix_view<T const> dy, matrix_view<T> dx) {
+    kernels::pass_back(block{}, weights, tasks, pair, dy, dx);
 }
 
 template <class T>
@@ -608,6 +707,141 @@ void launch_expert_gradient(launch_target const& target, matrix_view<master_of<T
     expert_gradient_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(weights, experts, tasks, pairs,
                                                                                       dy, d);
     check_launch("expert_gradient");
+}
+
+template <class Gate, class Op, class T>
+void launch_look_up(launch_target const& target, kernels::numbers<Op> const& op, rows const& batch,
+                    matrix_view<T const> x, master_of<T> const* table, matrix_view<master_of<T>> weights,
+                    matrix_view<std::int32_t> experts, kernels::error_word* error) {
+    if (weights.rows == 0) return;
+    look_up_kernel<Gate><<<target.blocks(weights.rows), block_threads, 0, target.stream>>>(op, batch, x, table, weights,
+                                                                                           experts, error);
+    check_launch("look_up");
+}
+template <class Number> void launch_number_slots(launch_target const& target, matrix_view<Number> experts) {
+    if (experts.rows == 0) return;
+    number_slots_kernel<<<target.blocks(experts.rows * experts.columns), block_threads, 0, target.stream>>>(experts);
+    check_launch("number_slots");
+}
+template <class W>
+void launch_spread_slots(launch_target const& target, matrix_view<W const> weights,
+                         matrix_view<std::int32_t const> experts, matrix_view<W> spread) {
+    if (spread.rows == 0) return;
+    spread_slots_kernel<<<target.blocks(spread.rows * kernels::octets_of(spread.columns)), block_threads, 0,
+                          target.stream>>>(weights, experts, spread);
+    check_launch("spread_slots");
+}
+template <class W>
+void launch_gather_slots(launch_target const& target, matrix_view<W const> dspread, matrix_view<W const> weights,
+                         matrix_view<std::int32_t const> experts, matrix_view<W> dweights) {
+    if (weights.rows == 0) return;
+    gather_slots_kernel<<<target.blocks(weights.rows * weights.columns), block_threads, 0, target.stream>>>(
+        dspread, weights, experts, dweights);
+    check_launch("gather_slots");
+}
+template <class W> void launch_divide_by_sums(launch_target const& target, matrix_view<W> weights, W* sums) {
+    if (weights.rows == 0) return;
+    divide_by_sums_kernel<<<target.blocks(weights.rows * 8), block_threads, 0, target.stream>>>(weights, sums);
+    check_launch("divide_by_sums");
+}
+template <class W>
+void launch_divide_by_sums_backward(launch_target const& target, matrix_view<W const> weights,
+                                    matrix_view<W const> dweights, W const* sums, matrix_view<W> d) {
+    if (weights.rows == 0) return;
+    divide_by_sums_backward_kernel<<<target.blocks(weights.rows * 8), block_threads, 0, target.stream>>>(
+        weights, dweights, sums, d);
+    check_launch("divide_by_sums_backward");
+}
+template <class W> void launch_choose_rows(launch_target const& target, index_t count, matrix_view<W> weights) {
+    if (count >= weights.rows) return;
+    choose_rows_kernel<<<target.blocks(weights.columns * block_threads), block_threads, 0, target.stream>>>(count,
+                                                                                                            weights);
+    check_launch("choose_rows");
+}
+template <class Op, class W>
+void launch_soft_permutation(launch_target const& target, kernels::numbers<Op> const& op, int n, W const* scores,
+                             kernels::site_numbers const& site, double* noisy, double* potentials, double* soft,
+                             W* permutation, double* term) {
+    soft_permutation_kernel<<<1, block_threads, 0, target.stream>>>(op, n, scores, site, noisy, potentials, soft,
+                                                                    permutation, term);
+    check_launch("soft_permutation");
+}
+template <class Op, class W>
+void launch_soft_permutation_backward(launch_target const& target, kernels::numbers<Op> const& op, int n,
+                                      double const* noisy, double* potentials, double const* soft,
+                                      W const* dpermutation, double* dsoft, W* dscores) {
+    soft_permutation_backward_kernel<<<1, block_threads, 0, target.stream>>>(op, n, noisy, potentials, soft,
+                                                                             dpermutation, dsoft, dscores);
+    check_launch("soft_permutation_backward");
+}
+template <class W>
+void launch_round_permutation(launch_target const& target, int n, double const* soft, double* room, W* permutation,
+                              kernels::error_word const* error) {
+    round_permutation_kernel<<<1, block_threads, 0, target.stream>>>(n, soft, room, permutation, error);
+    check_launch("round_permutation");
+}
+
+/// The table of pairs. work.counters: room for kernels::counters_of numbers.
+template <class W>
+void launch_build_pairs(launch_target const& target, kernels::pair_work<W> const& work, rows const& batch) {
+    using kernels::slot_order;
+    unsigned const blocks = target.blocks(kernels::chunks_of(work.slots()).count * 32);
+    std::int32_t const* const nobody = nullptr;
+    auto const count_and_scan = [&]<slot_order Order, bool Marked, bool Final>() {
+        count_pairs_kernel<Order, Marked><<<blocks, block_threads, 0, target.stream>>>(work, nobody);
+        check_launch("count_pairs");
+        scan_pairs_kernel<Final><<<1, block_threads, 0, target.stream>>>(work);
+        check_launch("scan_pairs");
+    };
+    if (work.plan.capacity > 0) {
+        count_and_scan.template operator()<slot_order::by_choice, false, false>();
+        mark_pairs_kernel<<<blocks, block_threads, 0, target.stream>>>(work);
+        check_launch("mark_pairs");
+        count_and_scan.template operator()<slot_order::by_row, true, true>();
+        fill_pairs_kernel<true><<<blocks, block_threads, 0, target.stream>>>(work, batch);
+    } else {
+        count_and_scan.template operator()<slot_order::by_row, false, true>();
+        fill_pairs_kernel<false><<<blocks, block_threads, 0, target.stream>>>(work, batch);
+    }
+    check_launch("fill_pairs");
+    if (work.plan.shared && work.slots() > 0) {
+        share_pairs_kernel<<<target.blocks(work.slots()), block_threads, 0, target.stream>>>(work);
+        check_launch("share_pairs");
+    }
+}
+/// work.table is not used; `pair` null: every filled slot was served.
+template <class W>
+void launch_measure_mixture(launch_target const& target, kernels::pair_work<W> const& work, std::int32_t const* pair,
+                            double* measures) {
+    count_pairs_kernel<kernels::slot_order::by_row, false>
+        <<<target.blocks(kernels::chunks_of(work.slots()).count * 32), block_threads, 0, target.stream>>>(work, pair);
+    check_launch("count_pairs");
+    finish_measures_kernel<<<1, block_threads, 0, target.stream>>>(work, pair == nullptr, measures);
+    check_launch("finish_measures");
+}
+template <class T>
+void launch_gather_rows(launch_target const& target, matrix_view<T const> from, std::int32_t const* row,
+                        matrix_view<T> to) {
+    index_t const lanes = to.rows * kernels::octets_of(to.columns);
+    if (lanes == 0) return;
+    gather_rows_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, row, to);
+    check_launch("gather_rows");
+}
+template <class T>
+void launch_scatter_add_rows(launch_target const& target, matrix_view<T const> from, std::int32_t const* row,
+                             matrix_view<T> to) {
+    index_t const lanes = from.rows * kernels::octets_of(to.columns);
+    if (lanes == 0) return;
+    scatter_add_rows_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, row, to);
+    check_launch("scatter_add_rows");
+}
+template <class T>
+void launch_pass_back(launch_target const& target, matrix_view<master_of<T> const> weights, mixture_tasks const& tasks,
+                      std::int32_t const* pair, matrix_view<T const> dy, matrix_view<T> dx) {
+    index_t const lanes = dx.rows * kernels::octets_of(dx.columns);
+    if (lanes == 0) return;
+    pass_back_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(weights, tasks, pair, dy, dx);
+    check_launch("pass_back");
 }
 
 /// result = (or +=) sum of squares. `partial`: room for kernels::norm_chunks(n) numbers.

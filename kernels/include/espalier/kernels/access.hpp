@@ -241,6 +241,7 @@ enum error_bit : std::uint32_t {
     sample_out_of_range = 2,
     mixing_out_of_range = 4,
     loss_not_finite = 8,
+    expert_out_of_range = 16,
 };
 
 /// Errors of a step, gathered by kernels, read by the host when it next waits. Everything that changes weights or state

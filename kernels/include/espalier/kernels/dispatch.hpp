@@ -76,24 +76,29 @@ ESPALIER_FN void weight_gradients(Block const& block, matrix_view<master_of<T> c
     }
 }
 
-/// d_i = sum over the tasks of the weight of the block's expert in its row i * dy of that row and task. `experts` has
-/// no data when slot s is expert s. Floor: (tasks + 1) b rows columns bytes.
+/// d_i = sum over the tasks of the weight of the block's expert in its row i * dy of that row and task, 0 where the
+/// block has no row. `experts` has no data when slot s is expert s. Floor: (tasks + 1) b rows columns bytes.
 template <class Group, class T>
 ESPALIER_FN void expert_gradient(Group const& group, matrix_view<master_of<T> const> weights,
                                  matrix_view<std::int32_t const> experts, mixture_tasks const& tasks,
                                  expert_pairs const& block, matrix_view<T const> dy, matrix_view<T> d) {
     using W = master_of<T>;
     bool const vector = aligned16(dy) && aligned16(d) && (tasks.count == 1 || d.columns % octet == 0);
+    bool const one_slot = tasks.count == 1 && block.row && block.slot && !block.pair;
     for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(d.columns)); at.line < d.rows; at.advance()) {
         index_t const c = at.place * octet, r = block.row ? block.row[at.line] : at.line;
         int const count = count8(c, d.columns);
         W sum[octet] = {};
         ESPALIER_KERNEL_LOOP
-        for (int t = 0; t < tasks.count; ++t) {
+        for (int t = 0; t < tasks.count && r >= 0; ++t) {
             W factor(0);
-            ESPALIER_KERNEL_LOOP
-            for (index_t s = tasks.first_slot[t]; s < tasks.first_slot[t + 1]; ++s)
-                factor += block.holds(r, s, at.line, weights.columns, experts) ? weights(r, s) : W(0);
+            if (one_slot) {
+                factor = weights(r, block.slot[at.line]);
+            } else {
+                ESPALIER_KERNEL_LOOP
+                for (index_t s = tasks.first_slot[t]; s < tasks.first_slot[t + 1]; ++s)
+                    factor += block.holds(r, s, at.line, weights.columns, experts) ? weights(r, s) : W(0);
+            }
             if (factor == W(0)) continue;
             W v[octet];
             load8(dy.row(r) + t * d.columns + c, count, vector, v);
@@ -102,6 +107,76 @@ ESPALIER_FN void expert_gradient(Group const& group, matrix_view<master_of<T> co
                 sum[j] += factor * v[j];
         }
         store8(d.row(at.line) + c, count, vector, sum);
+    }
+}
+
+/// to_i = from_row[i], 0 where row[i] < 0. Floor: 2 b rows columns bytes.
+template <class Group, class T>
+ESPALIER_FN void gather_rows(Group const& group, matrix_view<T const> from, std::int32_t const* row,
+                             matrix_view<T> to) {
+    bool const vector = aligned16(from) && aligned16(to);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(to.columns)); at.line < to.rows; at.advance()) {
+        index_t const c = at.place * octet, r = row[at.line];
+        int const count = count8(c, to.columns);
+        master_of<T> v[octet] = {};
+        if (r >= 0) load8(from.row(r) + c, count, vector, v);
+        store8(to.row(at.line) + c, count, vector, v);
+    }
+}
+
+/// to_row[i] += from_i where row[i] >= 0. The rows are distinct: nobody else adds to one. Floor: 3 b rows columns
+/// bytes.
+template <class Group, class T>
+ESPALIER_FN void scatter_add_rows(Group const& group, matrix_view<T const> from, std::int32_t const* row,
+                                  matrix_view<T> to) {
+    bool const vector = aligned16(from) && aligned16(to);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(to.columns)); at.line < from.rows; at.advance()) {
+        index_t const c = at.place * octet, r = row[at.line];
+        if (r < 0) continue;
+        int const count = count8(c, to.columns);
+        master_of<T> a[octet], b[octet];
+        load8(from.row(at.line) + c, count, vector, a);
+        load8(to.row(r) + c, count, vector, b);
+        ESPALIER_KERNEL_UNROLL
+        for (int j = 0; j < octet; ++j)
+            b[j] += a[j];
+        store8(to.row(r) + c, count, vector, b);
+    }
+}
+
+/// dx_r += weight(r, s) dy_r of the task for the slots s that had no pair and took the row itself. Floor: 4 slots rows
+/// bytes, and (tasks + 2) b columns for every row with such a slot.
+template <class Group, class T>
+ESPALIER_FN void pass_back(Group const& group, matrix_view<master_of<T> const> weights, mixture_tasks const& tasks,
+                           std::int32_t const* pair, matrix_view<T const> dy, matrix_view<T> dx) {
+    using W = master_of<T>;
+    bool const vector = aligned16(dy) && aligned16(dx) && (tasks.count == 1 || dx.columns % octet == 0);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(dx.columns)); at.line < dx.rows; at.advance()) {
+        index_t const c = at.place * octet, r = at.line;
+        int const count = count8(c, dx.columns);
+        W sum[octet] = {};
+        bool passed = false;
+        ESPALIER_KERNEL_LOOP
+        for (int t = 0; t < tasks.count; ++t) {
+            W factor(0);
+            ESPALIER_KERNEL_LOOP
+            for (index_t s = tasks.first_slot[t]; s < tasks.first_slot[t + 1]; ++s)
+                factor += pair[r * weights.columns + s] < 0 ? weights(r, s) : W(0);
+            if (factor == W(0)) continue;
+            passed = true;
+            W v[octet];
+            load8(dy.row(r) + t * dx.columns + c, count, vector, v);
+            ESPALIER_KERNEL_UNROLL
+            for (int j = 0; j < octet; ++j)
+                sum[j] += factor * v[j];
+        }
+        if (!passed) continue;
+        W own[octet];
+        load8(dx.row(r) + c, count, vector, own);
+        ESPALIER_KERNEL_UNROLL
+        for (int j = 0; j < octet; ++j)
+            sum[j] += own[j];
+        store8(dx.row(r) + c, count, vector, sum);
     }
 }
 

@@ -74,10 +74,10 @@ ESPALIER_FN void load_more(Group const& group, [[maybe_unused]] gate_batch<W> co
 
 } // namespace detail
 
-/// Weights of all rows, [rows][slots], and unless a slot is its expert the experts, [rows][slots]; with `terms` each
-/// row's share of the gate's own term. Floor: rows (E b + S (4 + W)) bytes; a row is read once and held in registers,
-/// every index into it is known when compiling. Noise costs a Philox draw an expert; statistics another W rows E bytes
-/// each.
+/// Weights of all rows, [rows][slots], and the experts, [rows][slots], which may have no data where a slot is its
+/// expert; with `terms` each row's share of the gate's own term. Floor: rows (E b + S (4 + W)) bytes; a row is read
+/// once and held in registers, every index into it is known when compiling. Noise costs a Philox draw an expert;
+/// statistics another W rows E bytes each.
 template <class Gate, class Block, class Op, class T>
 ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<T const> logits,
                                   matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts, double* terms,
@@ -102,6 +102,11 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
             else
                 share = op.route(group, z, chosen);
             store_row(group, chosen, weights.row(r));
+            if (experts.data) { // beside another gate's slots
+                ESPALIER_ROW_UNROLL
+                for (int i = 0; i < chosen.local; ++i)
+                    if (int const e = row_column<slots>(group, i); e < slots) experts(r, e) = e;
+            }
         } else {
             gate_slots<W, slots> chosen;
             if constexpr (uses_more)

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole stacks with mixtures on a device that runs the kernel bodies of mixtures with one lane and whose memory the
+// host does not read: what a GPU does with gates, searches and blocks of fixed size, against the CPU.
+#include <support/catch.hpp>
+
+#include "launches.hpp"
+
+#include <espalier/activation/tanh.hpp>
+#include <espalier/core/group.hpp>
+#include <espalier/core/pairs.hpp>
+#include <espalier/device/cpu/cpu.hpp>
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/comet.hpp>
+#include <espalier/gate/enforced.hpp>
+#include <espalier/gate/expert_choice.hpp>
+#include <espalier/gate/hash.hpp>
+#include <espalier/gate/importance.hpp>
+#include <espalier/gate/learned_noise.hpp>
+#include <espalier/gate/load.hpp>
+#include <espalier/gate/local_search.hpp>
+#include <espalier/gate/softmax.hpp>
+#include <espalier/gate/top_k.hpp>
+#include <espalier/kernels/dispatch.hpp>
+#include <espalier/kernels/pairs.hpp>
+#include <espalier/kernels/routing.hpp>
+#include <espalier/kernels/row_gate.hpp>
+#include <espalier/kernels/sums.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/moe.hpp>
+#include <espalier/layer/multi_gate.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/train/training.hpp>
+
+#include <cstdint>
+#include <vector>
+
+namespace {
+
+using namespace kernel_tests;
+using namespace espalier;
+namespace k = espalier::kernels;
+
+/// The verbs of mixtures by their kernel bodies.
+class bodies : public device::cpu {
+public:
+    static constexpr bool host_memory = false;
+
+    template <class T> static std::size_t gate_scratch(index_t, index_t, index_t) { return 0; }
+    static std::size_t dispatch_scratch(index_t, index_t, int) { return 0; }
+
+    template <class Gate, class T, class Op>
+    void route(Op const& op, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
+               gate_run const& run) {
+        constexpr int columns = detail::gate_needs_of<Op>().statistics * Gate::experts;
+        std::vector<double> terms(static_cast<std::size_t>(logits.rows));
+        std::vector<T> statistics(static_cast<std::size_t>(logits.rows * columns)),
+            partial(static_cast<std::size_t>(k::partial_size(logits.rows, columns)));
+        k::gate_batch<T> const given{run.site, run.batch, run.draws,
+                                     run.term && columns > 0 ? statistics.data() : nullptr, nullptr};
+        k::row_gate_forward<Gate>(lane, op, logits, weights, experts, terms.data(), given);
+        if (!run.term) return;
+        if constexpr (columns > 0) {
+            k::column_partials(lane, matrix_view<T const>{statistics.data(), logits.rows, columns, columns},
+                               partial.data());
+            k::gate_statistics<columns>(lane, op, static_cast<T const*>(partial.data()),
+                                        static_cast<double const*>(terms.data()), logits.rows, run.slopes, run.term);
+        } else if constexpr (detail::gate_has_term<Op>()) {
+            k::gate_term(lane, terms.data(), logits.rows, run.term);
+        }
+    }
+    template <class Gate, class T, class Op>
+    void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<T const> weights,
+                        matrix_view<std::int32_t const> experts, matrix_view<T const> dweights, matrix_view<T> dlogits,
+                        gate_run const& run) {
+        constexpr int columns = detail::gate_needs_of<Op>().statistics * Gate::experts;
+        k::gate_batch<T> const given{run.site, run.batch, run.draws, nullptr, run.slopes + columns};
+        k::row_gate_backward<Gate>(lane, op, logits, weights, experts, dweights, dlogits, given);
+    }
+    template <class Gate, class T, class Op>
+    void look_up(Op const& op, rows const& batch, matrix_view<T const> x, T const* table, matrix_view<T> weights,
+                 matrix_view<std::int32_t> experts) {
+        k::look_up<Gate>(lane, op, batch, x, table, weights, experts, nullptr);
+    }
+    template <class T> void choose_rows(index_t count, T*, matrix_view<T> weights) {
+        k::choose_rows(lane, count, weights);
+    }
+    template <class T>
+    void spread_slots(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, matrix_view<T> spread) {
+        k::spread_slots(lane, weights, experts, spread);
+    }
+    template <class T>
+    void gather_slots(matrix_view<T const> dspread, matrix_view<T const> weights,
+                      matrix_view<std::int32_t const> experts, matrix_view<T> dweights) {
+        k::gather_slots(lane, dspread, weights, experts, dweights);
+    }
+    void number_slots(matrix_view<std::int32_t> experts) { k::number_slots(lane, experts); }
+    template <class T> void divide_by_sums(matrix_view<T> weights, T* sums) { k::divide_by_sums(lane, weights, sums); }
+    template <class T>
+    void divide_by_sums_backward(matrix_view<T const> weights, matrix_view<T const> dweights, T const* sums,
+                                 matrix_view<T> d) {
+        k::divide_by_sums_backward(lane, weights, dweights, sums, d);
+    }
+    template <class Op, class T>
+    void soft_permutation(Op const& op, int n, T const* scores, random_site const& site, double* noisy,
+                          double* potentials, double* soft, T* permutation, double* term) {
+        k::soft_permutation(lane, op, n, scores, site, noisy, potentials, soft, permutation, term);
+    }
+    template <class Op, class T>
+    void soft_permutation_backward(Op const& op, int n, double const* noisy, double* potentials, double const* soft,
+                                   T const* dpermutation, double* dsoft, T* dscores) {
+        k::soft_permutation_backward(lane, op, n, noisy, potentials, soft, dpermutation, dsoft, dscores);
+    }
+    template <class T> void round_permutation(int n, double const* soft, double* room, T* permutation) {
+        k::round_permutation(lane, n, soft, room, permutation, nullptr);
+    }
+    template <class T>
+    void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
+                     pair_plan const& plan, pair_table const& table) {
+        REQUIRE(plan.block > 0);
+        std::vector<std::int32_t> counters(
+            static_cast<std::size_t>(k::counters_of(weights.rows * weights.columns, plan.experts)));
+        k::pair_work<T> const work{weights, experts, plan, table, counters.data()};
+        k::count_pairs<k::slot_order::by_choice, false>(lane, work);
+        k::scan_pairs<false>(lane, work);
+        k::mark_pairs(lane, work);
+        k::count_pairs<k::slot_order::by_row, true>(lane, work);
+        k::scan_pairs<true>(lane, work);
+        k::fill_pairs<true>(lane, work, batch);
+        if (plan.shared) k::share_pairs(lane, work);
+    }
+    template <class T>
+    void measure_mixture(matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
+                         std::int32_t const* pair, pair_plan const& plan, double* measures) {
+        std::vector<std::int32_t> counters(
+            static_cast<std::size_t>(k::counters_of(weights.rows * weights.columns, plan.experts)));
+        k::pair_work<T> const work{weights, experts, plan, {}, counters.data()};
+        k::count_pairs<k::slot_order::by_row, false>(lane, work, pair);
+        k::finish_measures(lane, work, !pair, measures);
+    }
+    template <class T> void combine(matrix_view<T const> weights, expert_outputs<T> const& outputs, matrix_view<T> y) {
+        k::combine_experts(lane, weights, outputs, y);
+    }
+    template <class T>
+    void weight_gradients(matrix_view<T const> weights, matrix_view<T const> dy, expert_outputs<T> const& outputs,
+                          matrix_view<T> dweights) {
+        k::weight_gradients(lane, weights, dy, outputs, dweights);
+    }
+    template <class T>
+    void expert_gradient(matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
+                         mixture_tasks const& tasks, expert_pairs const& block, matrix_view<T const> dy,
+                         matrix_view<T> d) {
+        k::expert_gradient(lane, weights, experts, tasks, block, dy, d);
+    }
+    template <class T>
+    void pass_back(matrix_view<T const> weights, mixture_tasks const& tasks, std::int32_t const* pair,
+                   matrix_view<T const> dy, matrix_view<T> dx) {
+        k::pass_back(lane, weights, tasks, pair, dy, dx);
+    }
+    template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
+        k::gather_rows(lane, from, row, to);
+    }
+    template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
+        k::scatter_add_rows(lane, from, row, to);
+    }
+
+private:
+    serial_group lane;
+};
+
+constexpr index_t width = 12;
+constexpr int classes = 5;
+constexpr std::uint32_t steps = 4;
+
+/// What a few steps leave: terms and measures of every step, weights, state, outputs of a prediction.
+struct trace {
+    std::vector<double> terms, measures;
+    std::vector<float> weights, state, outputs;
+};
+
+/// `room`: the memory is for so many rows.
+template <class Stack, class Device> trace run(index_t n, index_t room) {
+    network<Stack, Device, float> net{seed{5}, room};
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
+    trace t;
+    std::vector<std::int32_t> label, group;
+    std::vector<std::uint64_t> key;
+    for (index_t i = 0; i < n; ++i) {
+        label.push_back(static_cast<std::int32_t>(i * 7 % classes));
+        group.push_back(static_cast<std::int32_t>(i * 3 % 4));
+        key.push_back(static_cast<std::uint64_t>(i * 11 % 50));
+    }
+    rows tags;
+    tags.count = n;
+    tags.label = label.data();
+    tags.group = group.data();
+    tags.key = key.data();
+    for (std::uint32_t i = 0; i < steps; ++i) {
+        auto const x = numbers<float>(n * width, 10 + i);
+        run.step({matrix_view<float const>{x.data(), n, width, width}, tags, {}});
+        t.terms.insert(t.terms.end(), run.terms().begin(), run.terms().end());
+        t.measures.insert(t.measures.end(), run.measures().begin(), run.measures().end());
+    }
+    auto const copy = [](auto const& from) { return std::vector<float>(from.data(), from.data() + from.size()); };
+    t.weights = copy(net.values().weights());
+    t.state = copy(net.values().state());
+    auto const x = numbers<float>(n * width, 9);
+    t.outputs.resize(static_cast<std::size_t>(n * classes));
+    rows asked = tags;
+    asked.label = nullptr;
+    net.predict(matrix_view<float const>{x.data(), n, width, width}, asked,
+                matrix_view<float>{t.outputs.data(), n, classes, classes});
+    return t;
+}
+
+template <class T> bool close(std::vector<T> const& a, std::vector<T> const& b, double tolerance) {
+    if (a.size() != b.size()) return false;
+    for (std::size_t i = 0; i < a.size(); ++i)
+        if (!near(static_cast<double>(a[i]), static_cast<double>(b[i]), tolerance)) return false;
+    return true;
+}
+
+template <class Stack> void check() {
+    for (index_t n : {1, 33, 200}) {
+        CAPTURE(n);
+        trace const expected = run<Stack, device::cpu>(n, n);
+        for (index_t room : {n, n + 100}) {
+            trace const got = run<Stack, bodies>(n, room);
+            CHECK(close(got.terms, expected.terms, 2e-5));
+            CHECK(close(got.measures, expected.measures, 1e-12));
+            CHECK(close(got.weights, expected.weights, 5e-5));
+            CHECK(close(got.state, expected.state, 1e-6));
+            CHECK(close(got.outputs, expected.outputs, 2e-4));
+        }
+    }
+}
+
+using plain = dense<16, activation::tanh>;
+using expert = sequence<dense<8, activation::tanh, dropout::bernoulli<0.25>>, dense<7>>;
+using head = dense<classes>;
+template <class Mixture> using with = sequence<input<width>, plain, Mixture, head>;
+
+} // namespace
+
+TEST_CASE("mixtures by kernel bodies: experts run on their whole block, and the numbers are the CPU's") {
+    check<with<moe<gate::top_k<4, 2>, expert, dispatch::capacity<1.25>>>>();
+    check<with<moe<gate::top_k<4, 2>, expert, dispatch::capacity<0.5>>>>();
+    check<with<moe<gate::top_k<3, 1>, expert, dispatch::capacity<4.0>>>>();
+    check<with<moe<gate::softmax<3>, expert, dispatch::capacity<0.7>>>>();
+    check<with<moe<gate::top_k<4, 2>, dense<16>, dispatch::capacity<0.6, dispatch::overflow::pass>>>>();
+    using different = experts<dense<7>, expert, dense<7, activation::tanh>, expert>;
+    check<with<moe<gate::top_k<4, 2>, different, dispatch::capacity<1.0>>>>();
+}
+
+TEST_CASE("mixtures by kernel bodies: several gates share blocks") {
+    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
+    check<with<multi_gate<two, expert, dispatch::capacity<0.6>>>>();
+    check<with<multi_gate<two, expert, dispatch::dense>>>();
+    check<with<multi_gate<two, dense<16>, dispatch::capacity<0.3, dispatch::overflow::pass>>>>();
+}
+
+TEST_CASE("mixtures by kernel bodies: gates of parts, of keys, of choices and of searches") {
+    using noisy = gate::top_k<4, 2, gate::learned_noise, gate::importance<0.1>, gate::load<0.1>>;
+    check<with<moe<noisy, expert, dispatch::dense>>>();
+    check<with<moe<noisy, expert, dispatch::capacity<1.0>>>>();
+    check<with<moe<gate::hash<4, 50>, expert, dispatch::capacity<1.0>>>>();
+    check<with<moe<gate::enforced<4>, expert, dispatch::dense>>>();
+    check<with<moe<gate::expert_choice<4>, expert, dispatch::capacity<2.0>>>>();
+    constexpr gate::search quick{.steps = 3, .noise = 0.1};
+    check<with<moe<gate::local_search<gate::comet<4, 2>, quick>, expert, dispatch::dense>>>();
+    check<with<moe<gate::local_search<gate::top_k<4, 2>, quick>, expert, dispatch::capacity<2.0>>>>();
+}
