@@ -319,8 +319,8 @@ public:
         for (index_t r = 0; r < from.rows; ++r) {
             T const* const a = from.row(r);
             T* const b = to.row(r);
-            for (index_t c = 0; c < from.columns; ++c)
-                b[c] += a[c];
+            espalier::cpu::detail::write_row(b, from.columns,
+                                             [&](index_t c, auto const& load) { return load(b + c) + load(a + c); });
         }
     }
     /// sums[c] = sum of column c
@@ -329,8 +329,8 @@ public:
             sums[c] = T(0);
         for (index_t r = 0; r < m.rows; ++r) {
             T const* const row = m.row(r);
-            for (index_t c = 0; c < m.columns; ++c)
-                sums[c] += row[c];
+            espalier::cpu::detail::write_row(
+                sums, m.columns, [&](index_t c, auto const& load) { return load(sums + c) + load(row + c); });
         }
     }
 
