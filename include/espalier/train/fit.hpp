@@ -207,6 +207,33 @@ template <class Network, class Loss> evaluation evaluate(Network& net, Loss cons
     return detail::evaluate_in(run, storage, transfer, data);
 }
 
+/// What a network gives for every row of a data set, as it is used: count x output_width numbers, row-major. `now` as
+/// for `network::predict`. Throws data_error for an empty or malformed data set, shape_error for another width.
+template <class Network> std::vector<float> predict(Network& net, data_view const& data, clock const& now = {}) {
+    using T = typename Network::scalar;
+    constexpr index_t width = Network::output_width;
+    check(data, "predict", 0, true);
+    if (data.width() != Network::input_width)
+        throw shape_error("predict: rows have " + std::to_string(data.width()) + " features, the network takes " +
+                          std::to_string(Network::input_width));
+    detail::batch_storage<T> storage(net.capacity(), Network::input_width, data, false);
+    auto transfer = detail::make_transfer(net, data, false);
+    typename Network::device_type::template buffer<T> outputs(net.capacity() * width);
+    std::vector<float> result;
+    result.reserve(static_cast<std::size_t>(data.count() * width));
+    for (index_t r = 0; r < data.count(); r += net.capacity()) {
+        index_t const n = std::min(net.capacity(), data.count() - r);
+        storage.gather(data.middle_rows(r, n), nullptr, n);
+        auto const batch = transfer.upload(storage.view(storage.memory(n), n));
+        matrix_view<T> const y{outputs.data(), n, width, width};
+        net.predict(batch.inputs, batch.tags, y, now);
+        auto const values = transfer.download(net.runner().device(), matrix_view<T const>(y));
+        for (index_t i = 0; i < n * width; ++i)
+            result.push_back(static_cast<float>(values.data[i]));
+    }
+    return result;
+}
+
 /// Trains a network. Returns one row an epoch: epoch, step, the mean of the loss and of every term by name, their
 /// total, the mean of every measure by name (how mixtures of experts routed), validation_loss, validation_accuracy,
 /// seconds.

@@ -26,6 +26,7 @@
 
 #include <support/catch.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -71,6 +72,13 @@ TEST_CASE("fit: keys and groups of a data set reach the gates, shuffled and in v
         CHECK(record.last("1.load.1") == Approx(1.0 / 3.0).epsilon(0.02));
         CHECK(record.last("1.load_entropy") == Approx(std::log(3.0)).epsilon(0.05));
         CHECK(evaluate(net, loss::cross_entropy{}, test).accuracy == record.last("validation_accuracy"));
+        // The same from the outputs, row by row.
+        std::vector<float> const outputs = predict(net, test);
+        REQUIRE(outputs.size() == 180);
+        int right = 0;
+        for (std::size_t r = 0; r < 60; ++r)
+            right += std::max_element(&outputs[3 * r], &outputs[3 * r] + 3) - &outputs[3 * r] == test.labels[r];
+        CHECK(right / 60.0 == record.last("validation_accuracy"));
         return record.last("validation_accuracy");
     };
     CHECK(accuracy(static_cast<gate::hash<4, 12>*>(nullptr)) == 1.0);
