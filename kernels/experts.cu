@@ -7,6 +7,7 @@ namespace espalier::cuda {
 
 #define GATE(...) ESPALIER_INSTANCE_GATE(, __VA_ARGS__)
 #define EXPERTS(...) ESPALIER_INSTANCE_EXPERTS(, __VA_ARGS__)
+#define PAIRS(...) ESPALIER_INSTANCE_PAIRS(, __VA_ARGS__)
 #include "instances.inc"
 
 } // namespace espalier::cuda

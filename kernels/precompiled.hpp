@@ -68,7 +68,18 @@
                                                  matrix_view<master_of<T>>);                                           \
     prefix template void launch_expert_gradient(launch_target const&, matrix_view<master_of<T> const>,                 \
                                                 matrix_view<std::int32_t const>, mixture_tasks const&,                 \
-                                                expert_pairs const&, matrix_view<T const>, matrix_view<T>);
+                                                expert_pairs const&, matrix_view<T const>, matrix_view<T>);            \
+    prefix template void launch_gather_rows(launch_target const&, matrix_view<T const>, std::int32_t const*,           \
+                                            matrix_view<T>);                                                           \
+    prefix template void launch_scatter_add_rows(launch_target const&, matrix_view<T const>, std::int32_t const*,      \
+                                                 matrix_view<T>);                                                      \
+    prefix template void launch_pass_back(launch_target const&, matrix_view<master_of<T> const>, mixture_tasks const&, \
+                                          std::int32_t const*, matrix_view<T const>, matrix_view<T>);
+
+#define ESPALIER_INSTANCE_PAIRS(prefix, W)                                                                             \
+    prefix template void launch_build_pairs(launch_target const&, kernels::pair_work<W> const&, rows const&);          \
+    prefix template void launch_measure_mixture(launch_target const&, kernels::pair_work<W> const&,                    \
+                                                std::int32_t const*, double*);
 
 #define ESPALIER_INSTANCE_BATCH_NORM(prefix, T)                                                                        \
     prefix template void launch_column_moments(launch_target const&, matrix_view<T const>, master_of<T>*,              \
@@ -98,6 +109,7 @@ using penalty::l1_op, penalty::l2_op;
 #define LOSS(...) ESPALIER_INSTANCE_LOSS(extern, __VA_ARGS__)
 #define GATE(...) ESPALIER_INSTANCE_GATE(extern, __VA_ARGS__)
 #define EXPERTS(...) ESPALIER_INSTANCE_EXPERTS(extern, __VA_ARGS__)
+#define PAIRS(...) ESPALIER_INSTANCE_PAIRS(extern, __VA_ARGS__)
 #define BATCH_NORM(...) ESPALIER_INSTANCE_BATCH_NORM(extern, __VA_ARGS__)
 #include "instances.inc"
 

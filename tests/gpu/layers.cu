@@ -11,12 +11,21 @@
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/comet.hpp>
+#include <espalier/gate/enforced.hpp>
+#include <espalier/gate/expert_choice.hpp>
+#include <espalier/gate/hash.hpp>
+#include <espalier/gate/importance.hpp>
+#include <espalier/gate/learned_noise.hpp>
+#include <espalier/gate/load.hpp>
+#include <espalier/gate/local_search.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
+#include <espalier/layer/multi_gate.hpp>
 #include <espalier/layer/multi_sample.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
@@ -32,9 +41,9 @@ constexpr index_t width = 12;
 constexpr int classes = 5;
 constexpr std::uint32_t steps = 3;
 
-/// What a few steps leave: the terms of every step, weights, state, outputs of a prediction.
+/// What a few steps leave: the terms and measures of every step, weights, state, outputs of a prediction.
 struct trace {
-    std::vector<double> terms;
+    std::vector<double> terms, measures;
     std::vector<float> weights, state, outputs;
 };
 
@@ -45,25 +54,44 @@ std::vector<std::int32_t> labels_of(index_t n) {
     return label;
 }
 
+std::vector<std::int32_t> groups_of(index_t n) {
+    std::vector<std::int32_t> group;
+    for (index_t i = 0; i < n; ++i)
+        group.push_back(static_cast<std::int32_t>(i * 3 % 4));
+    return group;
+}
+
+std::vector<std::uint64_t> keys_of(index_t n) {
+    std::vector<std::uint64_t> key;
+    for (index_t i = 0; i < n; ++i)
+        key.push_back(static_cast<std::uint64_t>(i * 11 % 50));
+    return key;
+}
+
 template <class Stack> trace on_cpu(index_t n) {
     network<Stack, device::cpu, float> net{seed{5}, n};
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     trace t;
     auto const label = labels_of(n);
+    auto const group = groups_of(n);
+    auto const key = keys_of(n);
     rows tags;
     tags.count = n;
     tags.label = label.data();
+    tags.group = group.data();
+    tags.key = key.data();
     for (std::uint32_t i = 0; i < steps; ++i) {
         auto const x = numbers(n * width, 10 + i);
         run.step({matrix_view<float const>{x.data(), n, width, width}, tags, {}});
         t.terms.insert(t.terms.end(), run.terms().begin(), run.terms().end());
+        t.measures.insert(t.measures.end(), run.measures().begin(), run.measures().end());
     }
     auto const copy = [](auto const& from) { return std::vector<float>(from.data(), from.data() + from.size()); };
     t.weights = copy(net.values().weights());
     t.state = copy(net.values().state());
     auto const x = numbers(n * width, 9);
     t.outputs.resize(static_cast<std::size_t>(n * classes));
-    net.predict(matrix_view<float const>{x.data(), n, width, width},
+    net.predict(matrix_view<float const>{x.data(), n, width, width}, tags,
                 matrix_view<float>{t.outputs.data(), n, classes, classes});
     return t;
 }
@@ -73,14 +101,18 @@ template <class Stack> trace on_gpu(index_t n, index_t blocks) {
     net.runner().device().set_most_blocks(blocks);
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     trace t;
-    on_device<std::int32_t> label(labels_of(n));
+    on_device<std::int32_t> label(labels_of(n)), group(groups_of(n));
+    on_device<std::uint64_t> key(keys_of(n));
     rows tags;
     tags.count = n;
     tags.label = label.data();
+    tags.group = group.data();
+    tags.key = key.data();
     for (std::uint32_t i = 0; i < steps; ++i) {
         on_device<float> x(numbers(n * width, 10 + i));
         run.step({matrix_view<float const>{x.data(), n, width, width}, tags, {}});
         t.terms.insert(t.terms.end(), run.terms().begin(), run.terms().end());
+        t.measures.insert(t.measures.end(), run.measures().begin(), run.measures().end());
     }
     auto const copy = [](auto const& from) {
         std::vector<float> v(static_cast<std::size_t>(from.size()));
@@ -90,7 +122,8 @@ template <class Stack> trace on_gpu(index_t n, index_t blocks) {
     t.weights = copy(net.values().weights());
     t.state = copy(net.values().state());
     on_device<float> x(numbers(n * width, 9)), y(std::vector<float>(static_cast<std::size_t>(n * classes)));
-    net.predict(matrix_view<float const>{x.data(), n, width, width}, matrix_view<float>{y.data(), n, classes, classes});
+    net.predict(matrix_view<float const>{x.data(), n, width, width}, tags,
+                matrix_view<float>{y.data(), n, classes, classes});
     net.runner().device().wait();
     t.outputs = y.back();
     return t;
@@ -107,15 +140,50 @@ template <class Stack> void check(char const* name) {
             if (first.weights.empty()) first = device;
             std::string const shape = what + std::to_string(blocks) + " blocks change the ";
             expect(same_bits(device.terms, first.terms), shape + "terms");
+            expect(same_bits(device.measures, first.measures), shape + "measures");
             expect(same_bits(device.weights, first.weights), shape + "weights");
             expect(same_bits(device.state, first.state), shape + "state");
             expect(same_bits(device.outputs, first.outputs), shape + "outputs");
         }
         expect(distance(first.terms, host.terms) < 2e-5, what + "terms");
+        expect(distance(first.measures, host.measures) < 1e-12, what + "measures");
         expect(distance(first.weights, host.weights) < 1e-4, what + "weights");
         expect(distance(first.state, host.state) < 1e-4, what + "state");
         expect(distance(first.outputs, host.outputs) < 3e-4, what + "outputs");
     }
+}
+
+/// A row without an expert is reported, and nothing changes until somebody has heard of it.
+void check_refusal() {
+    index_t const n = 33;
+    network<sequence<input<width>, moe<gate::hash<4, 50>, dense<9>, dispatch::dense>, dense<classes>>, device::cuda,
+            float>
+        net{seed{5}, n};
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
+    auto keys = keys_of(n);
+    keys[17] = 50;
+    on_device<std::int32_t> label(labels_of(n));
+    on_device<std::uint64_t> key(keys);
+    on_device<float> x(numbers(n * width, 10));
+    rows tags;
+    tags.count = n;
+    tags.label = label.data();
+    tags.key = key.data();
+    auto const weights = [&] {
+        auto const& from = net.values().weights();
+        std::vector<float> v(static_cast<std::size_t>(from.size()));
+        from.copy_to_host(v.data(), from.size());
+        return v;
+    };
+    auto const before = weights();
+    bool thrown = false;
+    try {
+        run.step({matrix_view<float const>{x.data(), n, width, width}, tags, {}});
+    } catch (data_error const& e) {
+        thrown = std::string(e.what()).find("row 17") != std::string::npos;
+    }
+    expect(thrown, "a key out of range is reported with its row");
+    expect(same_bits(weights(), before), "a step with a key out of range changes nothing");
 }
 
 using plain = dense<16, activation::tanh, dropout::bernoulli<0.25>>;
@@ -128,6 +196,25 @@ void tests() {
     using expert = sequence<dense<8, activation::tanh, dropout::bernoulli<0.25>>, batch_norm<>, dense<7>>;
     check<sequence<input<width>, moe<gate::top_k<4, 2>, expert, dispatch::dense>, head>>("top-k mixture");
     check<sequence<input<width>, plain, moe<gate::softmax<3>, dense<9>, dispatch::dense>, head>>("softmax mixture");
+    using branch = sequence<dense<8, activation::tanh, dropout::bernoulli<0.25>>, dense<7>>;
+    using passing = dispatch::capacity<0.6, dispatch::overflow::pass>;
+    check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, branch, dispatch::capacity<1.25>>, head>>("capacity");
+    check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, dense<16>, passing>, head>>("capacity, passing");
+    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
+    check<sequence<input<width>, plain, multi_gate<two, branch, dispatch::capacity<0.6>>, head>>("two gates");
+    check<sequence<input<width>, plain, multi_gate<two, dense<16>, passing>, head>>("two gates, passing");
+    using noisy = gate::top_k<4, 2, gate::learned_noise, gate::importance<0.1>, gate::load<0.1>>;
+    check<sequence<input<width>, plain, moe<noisy, branch, dispatch::dense>, head>>("a gate of parts");
+    check<sequence<input<width>, plain, moe<gate::hash<4, 50>, branch, dispatch::capacity<1.0>>, head>>("hash");
+    check<sequence<input<width>, plain, moe<gate::enforced<4>, branch, dispatch::dense>, head>>("enforced");
+    using choice = gate::expert_choice<4>;
+    check<sequence<input<width>, plain, moe<choice, branch, dispatch::capacity<2.0>>, head>>("expert choice");
+    constexpr gate::search quick{.steps = 2, .noise = 0.1};
+    using trees = gate::local_search<gate::comet<4, 2>, quick>;
+    using winners = gate::local_search<gate::top_k<4, 2>, quick>;
+    check<sequence<input<width>, plain, moe<trees, branch, dispatch::dense>, head>>("search over trees");
+    check<sequence<input<width>, plain, moe<winners, branch, dispatch::capacity<2.0>>, head>>("search over winners");
+    check_refusal();
     using sampled = multi_sample<3, dense<9, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, head>;
     check<sequence<input<width>, plain, sampled>>("multi_sample");
 }

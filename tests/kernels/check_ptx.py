@@ -19,7 +19,7 @@ import tempfile
 PHILOX = re.compile(r"-766435501|3528531795|0xD2511F53", re.I)  # its first multiplier, as PTX may spell it
 VECTOR = ("epilogue_forward_kernel", "epilogue_backward_kernel", "update_kernel", "moment_partials_kernel",
           "normalise_kernel", "normal_sum_partials_kernel", "normalise_backward_kernel", "combine_experts_kernel",
-          "expert_gradient_kernel")
+          "expert_gradient_kernel", "gather_rows_kernel", "scatter_add_rows_kernel", "pass_back_kernel")
 
 
 def demangle(names):
@@ -72,7 +72,9 @@ def expected(instances):
     kinds = {"EPILOGUE": ("epilogue_forward_kernel", "epilogue_backward_kernel"), "UPDATE": ("update_kernel",),
              "SOFTMAX": ("row_forward_kernel", "row_backward_kernel"), "LOSS": ("row_loss_kernel",),
              "GATE": ("row_gate_forward_kernel", "row_gate_backward_kernel"),
-             "EXPERTS": ("combine_experts_kernel", "weight_gradients_kernel", "expert_gradient_kernel"),
+             "EXPERTS": ("combine_experts_kernel", "weight_gradients_kernel", "expert_gradient_kernel",
+                         "gather_rows_kernel", "scatter_add_rows_kernel", "pass_back_kernel"),
+             "PAIRS": ("mark_pairs_kernel", "share_pairs_kernel", "finish_measures_kernel"),
              "BATCH_NORM": ("moment_partials_kernel", "normalise_kernel", "normal_sum_partials_kernel",
                             "normalise_backward_kernel")}
     wanted = {}

@@ -151,6 +151,7 @@ private:
         ESPALIER_ROW_UNROLL
         for (int m = 0; m < bits; ++m) {
             if (m >= count) break;
+            ESPALIER_ROW_UNROLL
             for (int c = (1 << m) - 1; c >= 0; --c) {
                 r[2 * c + 1] = r[c] * s[m];
                 r[2 * c] = r[c] * (one - s[m]);

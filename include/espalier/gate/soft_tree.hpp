@@ -4,6 +4,7 @@
 
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
+#include <espalier/core/row.hpp>
 
 namespace espalier::gate {
 
@@ -33,6 +34,7 @@ template <int Leaves> struct soft_tree {
     template <class T> static ESPALIER_FN void reach(T const (&s)[splits], T (&node)[nodes]) {
         T const one(scalar_of<T>(1));
         node[0] = one;
+        ESPALIER_ROW_UNROLL
         for (int q = 0; q < splits; ++q) {
             node[2 * q + 1] = node[q] * s[q];
             node[2 * q + 2] = node[q] * (one - s[q]);
@@ -43,6 +45,7 @@ template <int Leaves> struct soft_tree {
     /// division by a split. `below` holds d / d reach at the leaves (heap numbers) and is filled for the inner nodes.
     template <class T>
     static ESPALIER_FN void backward(T const (&s)[splits], T const (&node)[nodes], T (&below)[nodes], T (&ds)[splits]) {
+        ESPALIER_ROW_UNROLL
         for (int q = splits - 1; q >= 0; --q) {
             T const difference = below[2 * q + 1] - below[2 * q + 2];
             ds[q] = node[q] * difference;
