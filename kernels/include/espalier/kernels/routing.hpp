@@ -10,12 +10,12 @@
 #include <espalier/core/random.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/gate/linear_assignment.hpp>
 #include <espalier/gate/sinkhorn.hpp>
 #include <espalier/kernels/access.hpp>
 #include <espalier/kernels/sums.hpp>
 
 #include <cstdint>
-#include <type_traits>
 
 namespace espalier::kernels {
 
@@ -287,8 +287,7 @@ ESPALIER_FN void linear_assignment(Tile const& tile, int n, double const* gain, 
                 row = static_cast<int>(owner[nearest.column]);
         }
         tile.sync();
-        if (lane == 0) row_price[start] += length;
-        tile.sync(); // the row of a settled column is never `start`, but one sum a number is what the CPU has
+        if (lane == 0) row_price[start] += length; // `start` has no column yet, so that nobody else adds to it
         for (int j = lane; j < n; j += lanes)
             if (settled[j] != 0.0 && owner[j] >= 0.0) {
                 double const slack = length - distance[j];
@@ -317,7 +316,7 @@ ESPALIER_FN void round_permutation(Block const& block, int n, double const* soft
     if (failed(error)) return;
     constexpr std::uint32_t lanes = Block::lanes < 32 ? Block::lanes : 32;
     auto const tile = block.template tile<lanes>();
-    auto* const choice = reinterpret_cast<std::int32_t*>(room + index_t{6} * n);
+    auto* const choice = reinterpret_cast<std::int32_t*>(room + gate::linear_assignment_scratch(n));
     if (block.thread_rank() < lanes) linear_assignment(tile, n, soft, choice, room);
     block.sync();
     for (int i = static_cast<int>(block.thread_rank()); i < n * n; i += static_cast<int>(block.size()))

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: an expert runs on its whole block, empty places included
+// expect: take that layer out of the experts
+// A layer over the batch inside the experts of a mixture with a capacity, where the host cannot read the counts.
+#include <espalier/core/context.hpp>
+#include <espalier/gate/top_k.hpp>
+#include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/moe.hpp>
+#include <espalier/layer/sequence.hpp>
+using namespace espalier;
+struct far_away {
+    static constexpr bool host_memory = false;
+    template <class...> void product_forward(auto&&...) {}
+    template <class...> void route(auto&&...) {}
+    void build_pairs(auto&&...) {}
+    void gather(auto&&...) {}
+    void combine(auto&&...) {}
+    void measure_mixture(auto&&...) {}
+};
+#ifdef ESPALIER_POSITIVE_TWIN
+using expert = dense<4>;
+#else
+using expert = sequence<dense<4>, batch_norm<>>;
+#endif
+struct stack : sequence<input<16>, moe<gate::top_k<8, 2>, expert, dispatch::capacity<1.25>>> {};
+template <class Stack> void run(far_away& device, matrix_view<float const> x, matrix_view<float> y) {
+    using layer = typename Stack::template bind<shape{}, type_list<>>;
+    context<far_away, float, mode::train> training{device};
+    layer::forward(training, layer::at(espalier::clock{}), layer_memory<float>{}, rows{}, x, y);
+}
+void run_stack(far_away& device) {
+    run<stack>(device, {}, {});
+}
