@@ -20,11 +20,11 @@ struct far_away {
     void measure_mixture(auto&&...) {}
 };
 #ifdef ESPALIER_POSITIVE_TWIN
-using expert = dense<4>;
+using branch = dense<4>;
 #else
-using expert = sequence<dense<4>, batch_norm<>>;
+using branch = sequence<dense<4>, batch_norm<>>;
 #endif
-struct stack : sequence<input<16>, moe<gate::top_k<8, 2>, expert, dispatch::capacity<1.25>>> {};
+struct stack : sequence<input<16>, moe<gate::top_k<8, 2>, branch, dispatch::capacity<1.25>>> {};
 template <class Stack> void run(far_away& device, matrix_view<float const> x, matrix_view<float> y) {
     using layer = typename Stack::template bind<shape{}, type_list<>>;
     context<far_away, float, mode::train> training{device};

@@ -405,6 +405,95 @@ void check_dispatch(test_device& device) {
     }
 }
 
+/// The table of a gathering dispatch and the choice of experts, for batches that many chunks and blocks work on.
+void check_tables(test_device& device, index_t row_count, index_t slots, int experts, index_t capacity) {
+    std::string const what = "table of " + std::to_string(row_count) + " x " + std::to_string(slots) + ": ";
+    auto weight = numbers(row_count * slots, 1);
+    auto const draws = numbers(row_count, 2);
+    std::vector<std::int32_t> expert;
+    for (index_t r = 0; r < row_count; ++r)
+        for (index_t s = 0; s < slots; ++s) {
+            auto const at = static_cast<std::size_t>(r);
+            expert.push_back(static_cast<std::int32_t>(
+                (static_cast<index_t>((draws[at] + 2.0f) * 0.25f * static_cast<float>(experts)) + 3 * s) % experts));
+            if ((r + s) % 5 == 3) weight[static_cast<std::size_t>(r * slots + s)] = 0.0f;
+        }
+    pair_plan plan;
+    plan.experts = experts;
+    plan.granule = 32;
+    plan.capacity = capacity;
+    plan.block = capacity;
+    rows batch;
+    batch.count = row_count;
+    batch.first = 17;
+    index_t const most = capacity > 0 ? experts * capacity : row_count * slots + 32 * experts;
+    auto const rooms = static_cast<std::size_t>(most), slot_count = static_cast<std::size_t>(row_count * slots);
+    std::vector<std::int32_t> row(rooms, -1), slot(rooms, -1), pair(slot_count, -9),
+        first(static_cast<std::size_t>(experts)), count(first),
+        counters(static_cast<std::size_t>(kernels::counters_of(row_count * slots, experts)));
+    std::vector<std::uint32_t> origin(rooms, 0);
+    std::vector<double> measures(static_cast<std::size_t>(mixture_measures + experts));
+    matrix_view<float const> const weights{weight.data(), row_count, slots, slots};
+    matrix_view<std::int32_t const> const chosen{expert.data(), row_count, slots, slots};
+    kernels::pair_work<float> const work{
+        weights,
+        chosen,
+        plan,
+        {row.data(), origin.data(), slot.data(), pair.data(), first.data(), count.data()},
+        counters.data()};
+    serial_group const lane;
+    if (capacity > 0) {
+        kernels::count_pairs<kernels::slot_order::by_choice, false>(lane, work);
+        kernels::scan_pairs<false>(lane, work);
+        kernels::mark_pairs(lane, work);
+        kernels::count_pairs<kernels::slot_order::by_row, true>(lane, work);
+        kernels::scan_pairs<true>(lane, work);
+        kernels::fill_pairs<true>(lane, work, batch);
+    } else {
+        kernels::count_pairs<kernels::slot_order::by_row, false>(lane, work);
+        kernels::scan_pairs<true>(lane, work);
+        kernels::fill_pairs<false>(lane, work, batch);
+    }
+    kernels::pair_work<float> measured = work;
+    measured.table = {};
+    kernels::count_pairs<kernels::slot_order::by_row, false>(lane, measured, pair.data());
+    kernels::finish_measures(lane, measured, false, measures.data());
+
+    auto scores = numbers(row_count * 7, 3);
+    for (index_t r = 0; r < row_count; ++r) {
+        scores[static_cast<std::size_t>(7 * r)] = 0.5f;
+        if (r % 100 == 7) scores[static_cast<std::size_t>(7 * r + 1)] = NAN;
+    }
+    auto kept = scores;
+    kernels::choose_rows(lane, row_count / 3 + 1, matrix_view<float>{kept.data(), row_count, 7, 7});
+
+    on_device<float> dw(weight);
+    on_device<std::int32_t> de(expert);
+    for (index_t blocks : block_counts) {
+        device.set_most_blocks(blocks);
+        on_device<std::int32_t> d_row(std::vector<std::int32_t>(rooms, -1)),
+            d_slot(std::vector<std::int32_t>(rooms, -1)), d_pair(std::vector<std::int32_t>(slot_count, -7)),
+            d_first(std::vector<std::int32_t>(first.size(), -7)), d_count(std::vector<std::int32_t>(first.size(), -7));
+        on_device<std::uint32_t> d_origin(std::vector<std::uint32_t>(rooms, 0));
+        on_device<double> d_measures(std::vector<double>(measures.size(), -7.0));
+        on_device<float> d_kept(scores);
+        matrix_view<float const> const w{dw.data(), row_count, slots, slots};
+        matrix_view<std::int32_t const> const e{de.data(), row_count, slots, slots};
+        device.build_pairs(
+            w, e, batch, plan,
+            {d_row.data(), d_origin.data(), d_slot.data(), d_pair.data(), d_first.data(), d_count.data()});
+        device.measure_mixture(w, e, static_cast<std::int32_t const*>(d_pair.data()), plan, d_measures.data());
+        device.choose_rows(row_count / 3 + 1, static_cast<float*>(nullptr),
+                           matrix_view<float>{d_kept.data(), row_count, 7, 7});
+        device.wait();
+        expect(d_row.back() == row && d_slot.back() == slot && d_origin.back() == origin, what + "rows of the pairs");
+        expect(d_pair.back() == pair, what + "pairs of the slots");
+        expect(d_first.back() == first && d_count.back() == count, what + "experts' blocks");
+        expect(distance(d_measures.back(), measures) < 1e-13, what + "measures");
+        expect(distance(d_kept.back(), kept) == 0.0, what + "rows that experts choose");
+    }
+}
+
 void tests() {
     test_device device;
     epilogue_op<activation::gelu, dropout::bernoulli_op> const gelu{{}, third, {}};
@@ -459,6 +548,12 @@ void tests() {
     check_gate<gate::softmax<8>>(device, 2e-6);
     check_gate<gate::softmax<200>>(device, 2e-6);
     check_dispatch(device);
+    for (index_t r : {index_t{0}, index_t{33}, index_t{40000}}) {
+        if (short_run && r != 33) continue;
+        check_tables(device, r, 2, 8, 0);
+        check_tables(device, r, 2, 64, 32 + r / 2048 * 32);
+        check_tables(device, r, 3, 300, 0);
+    }
 
     auto const x = numbers(100001, 12);
     double exact = 0;
