@@ -16,7 +16,7 @@ using moe_stack =
                   esp::dense<10>>;
 
 outcome run_moe(task const& what, on_trained const& tell_about) {
-    return train_for_width<moe_stack>("top-2 of 4", "moe<gate::top_k<4, 2>, ...>", what, tell_about, 0.5);
+    return train_for_width<moe_stack>("top-2 of 4", "moe<gate::top_k<4, 2>, ...>", what, tell_about);
 }
 
 } // namespace demo

@@ -75,16 +75,16 @@ template <class Layer> struct loops_of {
 template <class Indices, class... Layers> struct loops_of<espalier::detail::bound_sequence<Indices, Layers...>> {
     static void collect(std::set<std::type_index>& seen) { (loops_of<Layers>::collect(seen), ...); }
 };
-template <espalier::shape In, class Gate, class Expert, class... Policies>
-struct loops_of<espalier::detail::bound_moe<In, Gate, Expert, Policies...>> {
+template <espalier::shape In, class Experts, class Dispatch, class Indices, class... Gates>
+struct loops_of<espalier::detail::bound_mixture<In, Experts, Dispatch, Indices, Gates...>> {
     static void collect(std::set<std::type_index>& seen) {
-        collect_loops<espalier::detail::bound_moe<In, Gate, Expert, Policies...>>(seen);
-        loops_of<Expert>::collect(seen);
+        (loops_of<Gates>::collect(seen), ...);
+        Experts::each_type([&](auto expert, int) { loops_of<typename decltype(expert)::type>::collect(seen); });
     }
 };
 
-/// What can be said of a stack without running it. `expert_share`: experts that a row goes to / all experts.
-template <class Stack> void tell(outcome& out, double expert_share) {
+/// What can be said of a stack without running it.
+template <class Stack> void tell(outcome& out) {
     namespace esp = espalier;
     esp::network_summary const facts = esp::summarise<Stack>();
     for (esp::layer_info const& layer : esp::report_of<Stack>().layers) {
@@ -92,8 +92,7 @@ template <class Stack> void tell(outcome& out, double expert_share) {
         ++out.layers;
         for (std::string const& policy : layer.policies)
             out.policies += policy != "activation identity";
-        bool const of_expert = layer.path.find(".expert.") != std::string::npos;
-        out.kflop += layer.flops / 1e3 * (of_expert ? expert_share : 1.0);
+        out.kflop += layer.share * layer.flops / 1e3;
     }
     std::set<std::type_index> loops;
     loops_of<esp::bound<Stack>>::collect(loops);
@@ -106,14 +105,13 @@ template <class Stack> void tell(outcome& out, double expert_share) {
 }
 
 template <class Stack>
-outcome train_stack(std::string stack, std::string policy, task const& what, on_trained const& tell_about,
-                    double expert_share) {
+outcome train_stack(std::string stack, std::string policy, task const& what, on_trained const& tell_about) {
     namespace esp = espalier;
     using model_type = esp::network<Stack, esp::device::cpu, float>;
     outcome out;
     out.stack = std::move(stack);
     out.policy = std::move(policy);
-    tell<Stack>(out, expert_share);
+    tell<Stack>(out);
     for (std::uint64_t const seed : what.seeds) {
         model_type model{esp::seed{seed}, what.batch};
         auto const start = std::chrono::steady_clock::now();
@@ -139,13 +137,12 @@ outcome train_stack(std::string stack, std::string policy, task const& what, on_
 
 /// Chooses the stack by the width of the data: widths are part of the type.
 template <template <int, int> class Stack>
-outcome train_for_width(char const* stack, char const* policy, task const& what, on_trained const& tell_about,
-                        double expert_share = 1.0) {
+outcome train_for_width(char const* stack, char const* policy, task const& what, on_trained const& tell_about) {
     switch (what.train.width()) {
     case 64:
-        return train_stack<Stack<64, 128>>(stack, policy, what, tell_about, expert_share);
+        return train_stack<Stack<64, 128>>(stack, policy, what, tell_about);
     case 784:
-        return train_stack<Stack<784, 256>>(stack, policy, what, tell_about, expert_share);
+        return train_stack<Stack<784, 256>>(stack, policy, what, tell_about);
     default:
         throw espalier::shape_error(what.name + ": rows have " + std::to_string(what.train.width()) +
                                     " features; the demo's stacks are compiled for 64 and 784");

@@ -19,21 +19,27 @@
 
 namespace espalier::gate {
 
-/// Numbers and row function of `comet`.
-template <int Experts, int Trees> struct comet_op {
+/// Numbers and row function of `comet`. `Apart`: the trees' weights stay side by side, [Trees][Experts], instead of
+/// being added up: a search may then move the experts of each tree on its own.
+template <int Experts, int Trees, bool Apart = false> struct comet_op {
     double width;   ///< of the smooth-step
     double entropy; ///< coefficient of the trees' entropy
 
     using tree = soft_tree<Experts>;
     static constexpr int logits_of_tree = tree::splits + Experts;
     static constexpr int logits = Trees * logits_of_tree;
+    static constexpr int slots = Apart ? Trees * Experts : Experts;
     static constexpr bool whole_row = true;
     static constexpr bool has_term = true;
     static constexpr double leaf_floor = 1e-8;    ///< added to a leaf's probability under the logarithm
     static constexpr double entropy_floor = 1e-6; ///< the same in the entropy
 
+    /// The same op with its weights side by side.
+    using apart = comet_op<Experts, Trees, true>;
+    apart taken_apart() const { return apart{width, entropy}; }
+
     template <class Group, class T>
-    ESPALIER_FN T route(Group const&, row<Group, T, logits> const& z, row<Group, T, Experts>& weights) const {
+    ESPALIER_FN T route(Group const&, row<Group, T, logits> const& z, row<Group, T, slots>& weights) const {
         static_assert(row<Group, T, logits>::lanes == 1, "espalier: a COMET row is worked on by one lane");
         using S = scalar_of<T>;
         T p[Trees][Experts], share(S(0));
@@ -51,26 +57,26 @@ template <int Experts, int Trees> struct comet_op {
         T const top = largest_live(z, p);
         T total(S(0));
         ESPALIER_ROW_UNROLL
-        for (int l = 0; l < Experts; ++l)
+        for (int l = 0; l < slots; ++l)
             weights.v[l] = T(S(0));
         ESPALIER_ROW_UNROLL
         for (int j = 0; j < Trees; ++j)
             ESPALIER_ROW_UNROLL
         for (int l = 0; l < Experts; ++l) {
             T const w = unscaled(p[j][l], exp(score(z, j, l) - top));
-            weights.v[l] += w;
+            weights.v[slot(j, l)] += w;
             total += w;
         }
         T const scale = T(S(1)) / total;
         ESPALIER_ROW_UNROLL
-        for (int l = 0; l < Experts; ++l)
+        for (int l = 0; l < slots; ++l)
             weights.v[l] *= scale;
         return share * T(static_cast<S>(entropy));
     }
 
     template <class Group, class T>
-    ESPALIER_FN void backward(Group const&, row<Group, T, logits> const& z, row<Group, T, Experts> const& weights,
-                              row<Group, T, Experts> const& dweights, T const& term_scale,
+    ESPALIER_FN void backward(Group const&, row<Group, T, logits> const& z, row<Group, T, slots> const& weights,
+                              row<Group, T, slots> const& dweights, T const& term_scale,
                               row<Group, T, logits>& dz) const {
         using S = scalar_of<T>;
         T const zero(S(0));
@@ -92,7 +98,7 @@ template <int Experts, int Trees> struct comet_op {
         for (int l = 0; l < Experts; ++l)
             total += unscaled(p[j][l], exp(score(z, j, l) - top));
         ESPALIER_ROW_UNROLL
-        for (int l = 0; l < Experts; ++l)
+        for (int l = 0; l < slots; ++l)
             mean = fma(weights.v[l], dweights.v[l], mean);
         T const scale = T(S(1)) / total, coefficient = T(static_cast<S>(entropy)) * term_scale;
         smooth_step<T> const step(width);
@@ -103,7 +109,7 @@ template <int Experts, int Trees> struct comet_op {
             tree::reach(s, node);
             ESPALIER_ROW_UNROLL
             for (int l = 0; l < Experts; ++l) {
-                T const e = exp(score(z, j, l) - top) * scale, d = dweights.v[l] - mean;
+                T const e = exp(score(z, j, l) - top) * scale, d = dweights.v[slot(j, l)] - mean;
                 T const floored = p[j][l] + T(S(entropy_floor));
                 dz.v[j * logits_of_tree + tree::splits + l] = unscaled(p[j][l], e) * d;
                 below[tree::leaf(l)] =
@@ -117,6 +123,7 @@ template <int Experts, int Trees> struct comet_op {
     }
 
 private:
+    static constexpr ESPALIER_FN int slot(int j, int l) { return Apart ? j * Experts + l : l; }
     template <class Group, class T> static ESPALIER_FN T score(row<Group, T, logits> const& z, int j, int l) {
         return z.v[j * logits_of_tree + tree::splits + l];
     }

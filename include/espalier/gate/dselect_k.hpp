@@ -28,8 +28,9 @@ consteval int code_bits(int n) {
 }
 } // namespace detail
 
-/// Numbers and row function of `dselect_k`.
-template <int Experts, int K> struct dselect_k_op {
+/// Numbers and row function of `dselect_k`. `Apart`: the selectors' weights stay side by side, [K][Experts], instead of
+/// being added up: a search may then move the experts of each selector on its own.
+template <int Experts, int K, bool Apart = false> struct dselect_k_op {
     double width;     ///< of the smooth-step
     double entropy;   ///< coefficient of the selectors' entropy
     double reachable; ///< coefficient of what keeps mass on codes that are experts
@@ -37,18 +38,23 @@ template <int Experts, int K> struct dselect_k_op {
     static constexpr int bits = detail::code_bits(Experts);
     static constexpr int codes = 1 << bits;
     static constexpr int logits = K * bits + K;
+    static constexpr int slots = Apart ? K * Experts : Experts;
     static constexpr bool whole_row = true;
     static constexpr bool has_term = true;
     static constexpr double floor = 1e-6; ///< in the entropy, and added to the mass on experts
 
+    /// The same op with its weights side by side.
+    using apart = dselect_k_op<Experts, K, true>;
+    apart taken_apart() const { return apart{width, entropy, reachable}; }
+
     template <class Group, class T>
-    ESPALIER_FN T route(Group const&, row<Group, T, logits> const& z, row<Group, T, Experts>& weights) const {
+    ESPALIER_FN T route(Group const&, row<Group, T, logits> const& z, row<Group, T, slots>& weights) const {
         static_assert(row<Group, T, logits>::lanes == 1, "espalier: a DSelect-k row is worked on by one lane");
         using S = scalar_of<T>;
         T alpha[K], sum_entropy(S(0)), sum_reach(S(0));
         mixing(z, alpha);
         ESPALIER_ROW_UNROLL
-        for (int l = 0; l < Experts; ++l)
+        for (int l = 0; l < slots; ++l)
             weights.v[l] = T(S(0));
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < K; ++i) {
@@ -57,7 +63,7 @@ template <int Experts, int K> struct dselect_k_op {
             select_codes(s, r);
             ESPALIER_ROW_UNROLL
             for (int l = 0; l < Experts; ++l) {
-                weights.v[l] = fma(alpha[i], r[l], weights.v[l]);
+                weights.v[slot(i, l)] = fma(alpha[i], r[l], weights.v[slot(i, l)]);
                 sum_entropy -= r[l] * log(r[l] + T(S(floor)));
                 mass += r[l];
             }
@@ -67,8 +73,8 @@ template <int Experts, int K> struct dselect_k_op {
     }
 
     template <class Group, class T>
-    ESPALIER_FN void backward(Group const&, row<Group, T, logits> const& z, row<Group, T, Experts> const&,
-                              row<Group, T, Experts> const& dweights, T const& term_scale,
+    ESPALIER_FN void backward(Group const&, row<Group, T, logits> const& z, row<Group, T, slots> const&,
+                              row<Group, T, slots> const& dweights, T const& term_scale,
                               row<Group, T, logits>& dz) const {
         using S = scalar_of<T>;
         T const of_entropy = T(static_cast<S>(entropy)) * term_scale;
@@ -84,7 +90,7 @@ template <int Experts, int K> struct dselect_k_op {
             ESPALIER_ROW_UNROLL
             for (int l = 0; l < Experts; ++l) {
                 mass += r[l];
-                inner = fma(r[l], dweights.v[l], inner);
+                inner = fma(r[l], dweights.v[slot(i, l)], inner);
             }
             value[i] = inner;
             mean = fma(alpha[i], inner, mean);
@@ -97,7 +103,7 @@ template <int Experts, int K> struct dselect_k_op {
                     continue;
                 }
                 T const floored = r[l] + T(S(floor));
-                d[l] = alpha[i] * dweights.v[l] - of_entropy * (log(floored) + r[l] / floored) - pull;
+                d[l] = alpha[i] * dweights.v[slot(i, l)] - of_entropy * (log(floored) + r[l] / floored) - pull;
             }
             // Up the tree of codes: all prefixes of one length share a bit.
             ESPALIER_ROW_UNROLL
@@ -119,6 +125,7 @@ template <int Experts, int K> struct dselect_k_op {
     }
 
 private:
+    static constexpr ESPALIER_FN int slot(int i, int l) { return Apart ? i * Experts + l : l; }
     /// softmax over the selectors
     template <class Group, class T> static ESPALIER_FN void mixing(row<Group, T, logits> const& z, T (&alpha)[K]) {
         T top = z.v[K * bits];

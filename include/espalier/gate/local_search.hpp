@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 namespace espalier::gate {
 
@@ -25,6 +26,7 @@ struct search {
     double last_temperature = 1e-3;
     int first_iterations = 20; ///< of the normalisation
     int last_iterations = 150;
+    bool apart = false;    ///< a permutation for each of the gate's trees or selectors instead of one for all
     double noise = 0.0;    ///< factor of Gumbel noise on the scores
     double entropy = 1e-4; ///< coefficient of the permutation's entropy
 
@@ -55,14 +57,34 @@ template <class ScorerOp> struct local_search_op {
     bool learns; ///< while training: the permutation is still soft
 };
 
+namespace detail {
+/// A gate of trees or selectors with a weight for every one of them and every expert.
+template <class Gate> struct taken_apart : Gate {
+    using op = typename Gate::op::apart;
+    static constexpr int slots = op::slots;
+    static op at(clock const& now) { return Gate::at(now).taken_apart(); }
+};
+template <class Gate>
+concept comes_apart = requires {
+    typename Gate::op::apart;
+};
+template <class Gate, bool Apart> consteval auto searched_gate() {
+    if constexpr (Apart && comes_apart<Gate>)
+        return std::type_identity<taken_apart<Gate>>{};
+    else
+        return std::type_identity<Gate>{};
+}
+} // namespace detail
+
 /// g = w P / sum(w P), where w are the weights of `Scorer` over the experts and P a permutation of the experts that is
 /// learned in the first Options.steps steps of training (Ibrahim et al. 2023, COMET, section 4 and supplement):
 ///     soft:  P = Sinkhorn((R + noise * Gumbel) / temperature), R trained with everything else, U(-0.05, 0.05) at first
 ///     hard:  the permutation that maximises sum_u P[u][c(u)], P of the last soft step; used by every evaluation and,
 ///            after the steps, by training
 /// The term, while P is soft, is entropy * (sum -P log(P + 1e-6) + sum -Q log(Q + 1e-6)), Q = P / row sums. Weights of
-/// a scorer that do not add up to one (dselect_k) are not divided. One permutation for the gate: COMET's trees share
-/// it.
+/// a scorer that do not add up to one (dselect_k) are not divided. One permutation serves the whole gate, as in the
+/// authors' configurations; with `apart`, comet and dselect_k have one for each tree or selector j, g = sum_j w_j P_j /
+/// sum, and the term is the mean of theirs.
 ///
 /// While P is soft every expert has a weight above 0, so that a compacting dispatch runs all of them;
 /// dispatch::automatic copes. Afterwards rows have as many experts as the scorer gives them, and P costs a product of
@@ -79,11 +101,15 @@ template <class Scorer, search Options = search{}> struct local_search {
                   "line names those given");
     static_assert(Scorer::experts <= 512, "espalier: gate::local_search takes at most 512 experts: its cost grows with "
                                           "their third power");
+    static_assert(!Options.apart || detail::comes_apart<Scorer>,
+                  "espalier: gate::search{.apart = true} needs a gate of trees or selectors, comet or dselect_k: the "
+                  "mean of several permutations of any other gate is none");
     using axis = espalier::axis::gate;
     static constexpr std::string_view name = "local_search";
-    using scorer = Scorer;
+    using scorer = typename decltype(detail::searched_gate<Scorer, Options.apart>())::type;
     static constexpr int experts = Scorer::experts;
     static constexpr int slots = experts;
+    static constexpr int parts = Options.apart ? scorer::slots / experts : 1;
     static constexpr int logits = Scorer::logits;
     static constexpr bool slot_is_expert = true;
     /// Doubles that a search needs to remember or to round.
@@ -93,11 +119,11 @@ template <class Scorer, search Options = search{}> struct local_search {
         return soft > hard ? soft : hard;
     }();
 
-    using op = local_search_op<op_of<Scorer>>;
+    using op = local_search_op<op_of<scorer>>;
     static op at(clock const& now) {
         std::int64_t const t = static_cast<std::int64_t>(now.step) + 1;
         double const f = t >= Options.steps ? 1.0 : static_cast<double>(t) / static_cast<double>(Options.steps);
-        op o{op_at<Scorer>(now), 0.0, Options.noise, Options.entropy, 0, t < Options.steps};
+        op o{op_at<scorer>(now), 0.0, Options.noise, Options.entropy / parts, 0, t < Options.steps};
         double const first = std::log10(Options.first_temperature), last = std::log10(Options.last_temperature);
         o.temperature = std::pow(10.0, first + f * (last - first));
         o.iterations =

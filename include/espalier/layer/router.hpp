@@ -62,12 +62,16 @@ template <shape In, class Gate, class... Ps> struct bound_router {
     static constexpr bool keyed = scorer::logits == 0;
     static constexpr bool reads_input = !keyed && gate_reads_input<scorer>();
     static constexpr bool searches = gate_searches<Gate>();
+    /// Permutations of a search, one below the other: [parts experts][experts]. The scorer's weights are as wide.
+    static constexpr int parts = searches && scorer::slot_is_expert ? scorer::slots / experts : 1;
+    static constexpr index_t wide = index_t{parts} * experts;
+    static constexpr index_t squared = index_t{experts} * experts;
     static constexpr bool chooses_rows = gate_chooses_rows<scorer>();
     static constexpr index_t keys = gate_keys<scorer>();
     using scorer_op = op_of<scorer>;
     static constexpr gate_needs needs = gate_needs_of<scorer_op>();
     static constexpr bool scorer_has_term = gate_has_term<scorer_op>();
-    static constexpr int terms = (scorer_has_term ? 1 : 0) + (searches ? 1 : 0);
+    static constexpr int terms = (scorer_has_term ? 1 : 0) + (searches ? parts : 0);
     static constexpr index_t width = keyed ? 1 : scorer::logits;
 
     template <class Initial>
@@ -76,7 +80,7 @@ template <shape In, class Gate, class... Ps> struct bound_router {
     using kernel = std::conditional_t<reads_input, kernel_part<typename gate_initial_at<scorer, 0>::type>, no_tensor>;
     using bias = std::conditional_t<!keyed, bias_part<typename gate_initial_at<scorer, 1>::type>, no_tensor>;
     using search =
-        std::conditional_t<searches, tensor_part<role::score, experts, experts, initial::uniform<-0.05, 0.05>, Ps...>,
+        std::conditional_t<searches, tensor_part<role::score, wide, experts, initial::uniform<-0.05, 0.05>, Ps...>,
                            no_tensor>;
     static constexpr bool needs_global_norm =
         kernel::rule::needs_global_norm || bias::rule::needs_global_norm || search::rule::needs_global_norm;
@@ -114,17 +118,16 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         if (!keyed) p.logits = blocks.add(row_block<T>(width));
         if (needs.statistics > 0) p.slopes = blocks.add(fixed_block<double>(2 * needs.statistics * experts));
         if constexpr (searches) {
-            constexpr index_t squared = index_t{experts} * experts;
             if (!scorer::slot_is_expert) {
                 p.scored = blocks.add(row_block<W>(scorer::slots));
                 p.scored_experts = blocks.add(row_block<std::int32_t>(scorer::slots));
             }
-            p.spread = blocks.add(row_block<W>(experts));
+            p.spread = blocks.add(row_block<W>(wide));
             p.sums = blocks.add(row_block<W>(1));
-            p.permutation = blocks.add(fixed_block<W>(squared));
-            p.soft = blocks.add(fixed_block<double>(squared));
-            p.noisy = blocks.add(fixed_block<double>(squared));
-            p.potentials = blocks.add(fixed_block<double>(Gate::scratch));
+            p.permutation = blocks.add(fixed_block<W>(parts * squared));
+            p.soft = blocks.add(fixed_block<double>(parts * squared));
+            p.noisy = blocks.add(fixed_block<double>(parts * squared));
+            p.potentials = blocks.add(fixed_block<double>(parts * Gate::scratch));
         }
         p.total = blocks.end;
         return p;
@@ -148,10 +151,10 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         if (chooses_rows) p.order = blocks.add(row_block<W>(1));
         if constexpr (searches) {
             p.dpermuted = blocks.add(row_block<W>(experts));
-            p.dspread = blocks.add(row_block<W>(experts));
+            p.dspread = blocks.add(row_block<W>(wide));
             if (!scorer::slot_is_expert) p.dscored = blocks.add(row_block<W>(scorer::slots));
-            p.dpermutation = blocks.add(fixed_block<W>(index_t{experts} * experts));
-            p.dsoft = blocks.add(fixed_block<double>(index_t{experts} * experts));
+            p.dpermutation = blocks.add(fixed_block<W>(parts * squared));
+            p.dsoft = blocks.add(fixed_block<double>(squared));
         }
         p.total = blocks.end;
         return p;
@@ -164,7 +167,7 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         f.tape = layout<T>().total;
         f.terms += terms;
         f.streams += keyed ? 1 : 0; // of the table, which is no trained tensor
-        f.state = padded(keys) + (searches ? padded(index_t{experts} * experts) : 0);
+        f.state = padded(keys) + (searches ? padded(parts * squared) : 0);
         return f;
     }
     template <class T> static constexpr extent work() { return work_layout<T>().total; }
@@ -175,7 +178,7 @@ template <shape In, class Gate, class... Ps> struct bound_router {
             most = own > most ? own : most;
         }
         if constexpr (searches) {
-            std::size_t const own = Device::template product_scratch<master_of<T>, void>(capacity, experts, experts);
+            std::size_t const own = Device::template product_scratch<master_of<T>, void>(capacity, wide, experts);
             most = own > most ? own : most;
         }
         return most;
@@ -236,9 +239,10 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         // Here and not in forward, as all state: a step whose loss is not finite leaves it alone.
         if constexpr (searches && !std::is_same_v<Optimizer, no_step>)
             if (n.gate.learns)
-                context.device.round_permutation(experts, m.template tape_block<double>(layout<T>().soft),
-                                                 m.template tape_block<double>(layout<T>().potentials),
-                                                 m.state + permutation_at);
+                for (int j = 0; j < parts; ++j)
+                    context.device.round_permutation(
+                        experts, m.template tape_block<double>(layout<T>().soft) + j * squared,
+                        m.template tape_block<double>(layout<T>().potentials), m.state + permutation_at + j * squared);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         kernel::initialise(context, m);
@@ -255,19 +259,20 @@ template <shape In, class Gate, class... Ps> struct bound_router {
                 [](matrix_view<W> w, random_site const&) {
                     for (index_t r = 0; r < w.rows; ++r)
                         for (index_t c = 0; c < w.columns; ++c)
-                            w(r, c) = r == c ? W(1) : W(0);
+                            w(r, c) = r % experts == c ? W(1) : W(0);
                 },
-                matrix_view<W>{m.state + permutation_at, experts, experts, experts}, random_site{});
+                matrix_view<W>{m.state + permutation_at, wide, experts, experts}, random_site{});
     }
     static void describe(layer_report& report, std::string const& path) {
         index_t const state = report.at.state;
         if constexpr (keys > 0) describe_state(report, path + ".table", 1, keys, state);
-        if constexpr (searches) describe_state(report, path + ".permutation", experts, experts, state + permutation_at);
+        if constexpr (searches) describe_state(report, path + ".permutation", wide, experts, state + permutation_at);
         kernel::describe(report, path, "kernel");
         bias::describe(report, path, "bias");
         search::describe(report, path, "scores");
         if (scorer_has_term) report.terms.push_back({path + "." + std::string(name_of<scorer>())});
-        if (searches) report.terms.push_back({path + ".permutation_entropy"});
+        for (int j = 0; searches && j < parts; ++j)
+            report.terms.push_back({path + ".permutation_entropy" + (parts > 1 ? "." + std::to_string(j) : "")});
         footprint rest = size<float>();
         rest.parameters = rest.tensors = rest.streams = rest.mask_words = rest.group_sets = 0;
         rest.terms = terms;
@@ -343,7 +348,7 @@ private:
     // are divided by their sum where the scorer's add up to one.
 
     template <class T> static matrix_view<master_of<T>> spread_of(layer_memory<T> const& m, index_t n) {
-        return {m.template tape_block<master_of<T>>(layout<T>().spread), n, experts, experts};
+        return {m.template tape_block<master_of<T>>(layout<T>().spread), n, wide, wide};
     }
     template <class T> static matrix_view<master_of<T>> scored_of(layer_memory<T> const& m, index_t n) {
         if constexpr (scorer::slot_is_expert)
@@ -361,7 +366,7 @@ private:
     template <class Context, class T>
     static matrix_view<master_of<T> const> permutation_of(numbers const& n, layer_memory<T> const& m) {
         bool const soft = Context::behaviour == mode::train && n.gate.learns;
-        return {soft ? m.template tape_block<master_of<T>>(layout<T>().permutation) : m.state + permutation_at, experts,
+        return {soft ? m.template tape_block<master_of<T>>(layout<T>().permutation) : m.state + permutation_at, wide,
                 experts, experts};
     }
 
@@ -378,12 +383,17 @@ private:
                                         matrix_view<std::int32_t const>(scored_experts_of(m, x.rows)), spread);
         if constexpr (Context::behaviour == mode::train)
             if (n.gate.learns)
-                context.device.soft_permutation(
-                    n.gate, experts, static_cast<W const*>(search_memory(m).parameters),
-                    context.site(search_memory(m).stream, purpose::gate), m.template tape_block<double>(p.noisy),
-                    m.template tape_block<double>(p.potentials), m.template tape_block<double>(p.soft),
-                    m.template tape_block<W>(p.permutation),
-                    gate_terms(m) ? gate_terms(m) + (scorer_has_term ? 1 : 0) : nullptr);
+                for (int j = 0; j < parts; ++j) {
+                    random_site site = context.site(search_memory(m).stream, purpose::gate);
+                    site.pass += static_cast<std::uint32_t>(j); // the number of the draw
+                    context.device.soft_permutation(
+                        n.gate, experts, static_cast<W const*>(search_memory(m).parameters) + j * squared, site,
+                        m.template tape_block<double>(p.noisy) + j * squared,
+                        m.template tape_block<double>(p.potentials) + j * Gate::scratch,
+                        m.template tape_block<double>(p.soft) + j * squared,
+                        m.template tape_block<W>(p.permutation) + j * squared,
+                        gate_terms(m) ? gate_terms(m) + (scorer_has_term ? 1 : 0) + j : nullptr);
+                }
         context.device.template product_forward<void>(matrix_view<W const>(spread), permutation_of<Context>(n, m),
                                                       static_cast<W const*>(nullptr), weights);
         if constexpr (gate_sums_to_one<scorer>())
@@ -399,7 +409,7 @@ private:
         constexpr auto p = layout<T>();
         constexpr auto w = work_layout<T>();
         matrix_view<W> const dpermuted{m.template work_block<W>(w.dpermuted), x.rows, experts, experts};
-        matrix_view<W> const dspread{m.template work_block<W>(w.dspread), x.rows, experts, experts};
+        matrix_view<W> const dspread{m.template work_block<W>(w.dspread), x.rows, wide, wide};
         matrix_view<W const> const permutation = permutation_of<Context>(n, m);
         if constexpr (gate_sums_to_one<scorer>())
             context.device.divide_by_sums_backward(weights, dweights, m.template tape_block<W>(p.sums), dpermuted);
@@ -410,15 +420,18 @@ private:
             W* const dscores = search_memory(m).gradients;
             bool const soft = Context::behaviour == mode::train && n.gate.learns;
             if (soft) {
-                matrix_view<W> const dpermutation{m.template work_block<W>(w.dpermutation), experts, experts, experts};
+                matrix_view<W> const dpermutation{m.template work_block<W>(w.dpermutation), wide, experts, experts};
                 context.device.template product_weight_gradient<void>(matrix_view<W const>(spread_of(m, x.rows)),
                                                                       matrix_view<W const>(dpermuted), dpermutation);
-                context.device.soft_permutation_backward(
-                    n.gate, experts, m.template tape_block<double>(p.noisy),
-                    m.template tape_block<double>(p.potentials), m.template tape_block<double>(p.soft),
-                    static_cast<W const*>(dpermutation.data), m.template work_block<double>(w.dsoft), dscores);
+                for (int j = 0; j < parts; ++j)
+                    context.device.soft_permutation_backward(
+                        n.gate, experts, m.template tape_block<double>(p.noisy) + j * squared,
+                        m.template tape_block<double>(p.potentials) + j * Gate::scratch,
+                        m.template tape_block<double>(p.soft) + j * squared,
+                        static_cast<W const*>(dpermutation.data) + j * squared, m.template work_block<double>(w.dsoft),
+                        dscores + j * squared);
             } else {
-                context.device.zero(dscores, index_t{experts} * experts);
+                context.device.zero(dscores, parts * squared);
             }
         }
         matrix_view<W const> dscored = dspread;

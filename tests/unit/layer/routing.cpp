@@ -316,6 +316,10 @@ TEST_CASE("gradients: every gate with every dispatch", "[layer][gate]") {
     check_stack<sequence<input<5>, moe<local_search<comet<4, 2>, soft>, expert, dispatch::dense>>>("search over comet");
     check_stack<sequence<input<5>, moe<local_search<hash<4, 6>, soft>, expert>>>("search over hash");
     check_stack<sequence<input<5>, moe<local_search<dselect_k<4, 2>, soft>, expert>>>("search over dselect_k");
+    constexpr search apart{
+        .steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .apart = true, .entropy = 0.01};
+    check_stack<sequence<input<5>, moe<local_search<comet<4, 2>, apart>, expert>>>("a search for each tree");
+    check_stack<sequence<input<5>, moe<local_search<dselect_k<4, 2>, apart>, expert>>>("a search for each selector");
     constexpr search noisy{.steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .noise = 0.1};
     check_stack<sequence<input<5>, moe<local_search<gate::softmax<3>, noisy>, expert>>>("search with noise");
     check_stack<sequence<input<5>, moe<local_search<top_k<4, 2>, search{.steps = 0}>, expert>>>("search that is over");
@@ -511,6 +515,26 @@ TEST_CASE("local search: before the first step evaluation is the gate inside", "
         naive::set_tensor(b, t.name, naive::tensor(a, t.name));
     auto const x = naive::random(33, 5, 3);
     CHECK(naive::distance(naive::forward<mode::evaluate>(a, x), naive::forward<mode::evaluate>(b, x)) < 1e-15);
+    using of_trees = sequence<input<5>, moe<gate::comet<4, 2>, expert>>;
+    using of_searched_trees =
+        sequence<input<5>, moe<gate::local_search<gate::comet<4, 2>, gate::search{.apart = true}>, expert>>;
+    naive::network<of_trees> trees({6}, 33);
+    naive::network<of_searched_trees> apart({6}, 33);
+    for (tensor_info const& t : trees.tensors())
+        naive::set_tensor(apart, t.name, naive::tensor(trees, t.name));
+    CHECK(naive::distance(naive::forward<mode::evaluate>(trees, x), naive::forward<mode::evaluate>(apart, x)) < 1e-15);
+    // Each tree has a permutation of its own: exchanging two experts in both is exchanging the experts.
+    naive::matrix exchanged = naive::tensor(apart, "1.gate.permutation");
+    REQUIRE(exchanged.rows == 8);
+    for (index_t tree = 0; tree < 2; ++tree)
+        for (index_t e = 0; e < 2; ++e)
+            std::swap(exchanged(4 * tree + e, 0), exchanged(4 * tree + e, 1));
+    naive::set_tensor(apart, "1.gate.permutation", exchanged);
+    for (std::string const tensor : {"0.kernel", "0.bias", "1.kernel", "1.bias"}) {
+        naive::set_tensor(trees, "1.expert.0." + tensor, naive::tensor(apart, "1.expert.1." + tensor));
+        naive::set_tensor(trees, "1.expert.1." + tensor, naive::tensor(apart, "1.expert.0." + tensor));
+    }
+    CHECK(naive::distance(naive::forward<mode::evaluate>(trees, x), naive::forward<mode::evaluate>(apart, x)) < 1e-15);
     // Its schedule: temperature on a logarithmic scale, iterations whole, the step counted before it is used.
     constexpr gate::search published = gate::published_search(100);
     using gate_type = gate::local_search<gate::top_k<4, 2>, published>;
