@@ -442,7 +442,7 @@ void check_tables(test_device& device, index_t row_count, index_t slots, int exp
         {row.data(), origin.data(), slot.data(), pair.data(), first.data(), count.data()},
         counters.data()};
     serial_group const lane;
-    if (capacity > 0) {
+    if (kernels::marks_first(plan, slots)) {
         kernels::count_pairs<kernels::slot_order::by_choice, false>(lane, work);
         kernels::scan_pairs<false>(lane, work);
         kernels::mark_pairs(lane, work);
@@ -552,6 +552,7 @@ void tests() {
         if (short_run && r != 33) continue;
         check_tables(device, r, 2, 8, 0);
         check_tables(device, r, 2, 64, 32 + r / 2048 * 32);
+        check_tables(device, r, 1, 16, 32 + r / 2048 * 32);
         check_tables(device, r, 3, 300, 0);
     }
 

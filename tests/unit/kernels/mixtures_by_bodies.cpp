@@ -123,12 +123,18 @@ public:
         std::vector<std::int32_t> counters(
             static_cast<std::size_t>(k::counters_of(weights.rows * weights.columns, plan.experts)));
         k::pair_work<T> const work{weights, experts, plan, table, counters.data()};
-        k::count_pairs<k::slot_order::by_choice, false>(lane, work);
-        k::scan_pairs<false>(lane, work);
-        k::mark_pairs(lane, work);
-        k::count_pairs<k::slot_order::by_row, true>(lane, work);
-        k::scan_pairs<true>(lane, work);
-        k::fill_pairs<true>(lane, work, batch);
+        if (k::marks_first(plan, weights.columns)) {
+            k::count_pairs<k::slot_order::by_choice, false>(lane, work);
+            k::scan_pairs<false>(lane, work);
+            k::mark_pairs(lane, work);
+            k::count_pairs<k::slot_order::by_row, true>(lane, work);
+            k::scan_pairs<true>(lane, work);
+            k::fill_pairs<true>(lane, work, batch);
+        } else {
+            k::count_pairs<k::slot_order::by_row, false>(lane, work);
+            k::scan_pairs<true>(lane, work);
+            k::fill_pairs<false>(lane, work, batch);
+        }
         if (plan.shared) k::share_pairs(lane, work);
     }
     template <class T>

@@ -87,7 +87,7 @@ void build(Launch const& launch, batch_slots const& b, pair_plan const& plan, pa
     auto const one_block = [](auto const& body) {
         espalier::emulated_launch<64>(1, [&](auto& block) { body(block); }, {.order_seed = 3});
     };
-    if (plan.capacity > 0) {
+    if (k::marks_first(plan, b.slots)) {
         launch([&](auto const& block) { k::count_pairs<k::slot_order::by_choice, false>(block, work); });
         one_block([&](auto const& block) { k::scan_pairs<false>(block, work); });
         launch([&](auto const& block) { k::mark_pairs(block, work); });

@@ -793,7 +793,7 @@ void launch_build_pairs(launch_target const& target, kernels::pair_work<W> const
         scan_pairs_kernel<Final><<<1, block_threads, 0, target.stream>>>(work);
         check_launch("scan_pairs");
     };
-    if (work.plan.capacity > 0) {
+    if (kernels::marks_first(work.plan, work.weights.columns)) {
         count_and_scan.template operator()<slot_order::by_choice, false, false>();
         mark_pairs_kernel<<<blocks, block_threads, 0, target.stream>>>(work);
         check_launch("mark_pairs");

@@ -10,8 +10,9 @@
 //     scan      places of the chunks' first slots, the experts' counts and first pairs
 //     fill      pairs
 //
-// With a capacity, count, scan and `mark` come before: in the order of the choices (all first slots, then all second
-// ones) a slot whose place is past the capacity is left without a pair.
+// With a capacity and several slots a row, count, scan and `mark` come before: in the order of the choices (all first
+// slots, then all second ones) a slot whose place is past the capacity is left without a pair. With one slot a row that
+// order is the order of the rows, and `fill` leaves out what is past the capacity.
 #pragma once
 
 #include <espalier/core/layout.hpp>
@@ -47,6 +48,11 @@ ESPALIER_FN constexpr index_t counters_of(index_t slots, int experts) {
 
 /// The order in which slots are counted: row after row, or all first slots, then all second ones.
 enum class slot_order { by_row, by_choice };
+
+/// Whether slots are marked before they are counted again.
+ESPALIER_FN constexpr bool marks_first(pair_plan const& plan, index_t slots_of_row) {
+    return plan.capacity > 0 && slots_of_row > 1;
+}
 
 /// What the bodies read and write.
 template <class W> struct pair_work {
@@ -194,6 +200,8 @@ template <bool Final, class Block, class W> ESPALIER_FN void scan_pairs(Block co
             }
         }
         if constexpr (Final) {
+            if (work.plan.capacity > 0 && total > work.plan.capacity)
+                total = static_cast<std::int32_t>(work.plan.capacity);
             auto const granule = static_cast<std::int32_t>(work.plan.granule);
             std::int32_t const room = (total + granule - 1) / granule * granule;
             std::int32_t const before = end + block.exclusive_scan_add(room);
@@ -232,7 +240,8 @@ ESPALIER_FN void fill_pairs(Block const& block, pair_work<W> const& work, rows c
                     return work.wanted(r, s);
             },
             [&](index_t r, index_t s, std::int32_t e, std::int32_t place) {
-                std::int32_t const pair = e >= 0 ? work.table.first[e] + place : -1;
+                bool const fits = e >= 0 && (work.plan.capacity == 0 || place < work.plan.capacity);
+                std::int32_t const pair = fits ? work.table.first[e] + place : -1;
                 work.table.pair[r * slots + s] = pair;
                 if (pair < 0) return;
                 work.table.row[pair] = static_cast<std::int32_t>(r);

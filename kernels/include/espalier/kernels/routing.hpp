@@ -141,8 +141,8 @@ ESPALIER_FN std::uint64_t ordered_bits(double w) {
 
 /// Keeps the `count` largest weights of every column, the lower row of equal ones; the others become 0. A NaN counts as
 /// the largest and stays. One block a column: the bits of the smallest weight that stays are found one after the other,
-/// highest first, by counting. Floor: rows E W bytes read and written; the column is read as often as a weight has
-/// bits, from the second-level cache.
+/// highest first, by counting. Floor: rows E W bytes read and written; the column is read at most as often as a weight
+/// has bits, from the second-level cache.
 template <class Block, class W>
 ESPALIER_FN void choose_rows(Block const& block, index_t count, matrix_view<W> weights) {
     using bits_type = decltype(detail::ordered_bits(W(0)));
@@ -155,7 +155,8 @@ ESPALIER_FN void choose_rows(Block const& block, index_t count, matrix_view<W> w
         return bits < highest ? bits : highest;
     };
     for (index_t e = block.block_rank(); e < weights.columns; e += block.block_count()) {
-        // The largest number that at least `count` ranks reach: the rank of the last one that stays.
+        // The largest number that at least `count` ranks reach, which is the rank of the last row that stays; or one
+        // that exactly `count` ranks reach, which does as well.
         bits_type last = 0;
         ESPALIER_KERNEL_LOOP
         for (bits_type bit = bits_type{1} << (8 * sizeof(bits_type) - 1); bit != 0; bit >>= 1) {
@@ -163,7 +164,9 @@ ESPALIER_FN void choose_rows(Block const& block, index_t count, matrix_view<W> w
             int reach = 0;
             for (index_t r = lane; r < weights.rows; r += lanes)
                 reach += rank_of(r, e) >= tried;
-            if (block.reduce_add(reach) >= count) last = tried;
+            reach = block.reduce_add(reach);
+            if (reach >= count) last = tried;
+            if (reach == count) break;
         }
         int above = 0;
         for (index_t r = lane; r < weights.rows; r += lanes)
