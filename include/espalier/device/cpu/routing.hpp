@@ -13,6 +13,7 @@
 #include <espalier/gate/sinkhorn.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <string>
