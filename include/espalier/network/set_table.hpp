@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/error.hpp>
+#include <espalier/core/view.hpp>
 
 #include <cstddef>
 #include <cstdint>
