@@ -40,6 +40,12 @@ function(espalier_recommended_arch_flags flags_variable reason_variable)
     else()
       set(reason "/proc/cpuinfo does not list AVX2 and FMA")
     endif()
+    # GCC 12 copies a constant such as {7, 7, 0, 0} (std::vector{0.25, 0.25, 0.0, 0.0}: the initialiser's 32 or 64 bytes)
+    # by broadcasting its first number, zeros and all: it compares the part of the constant that is not zero only. Giving
+    # up moves from general to vector registers takes that transformation away; our benchmarks are as fast without.
+    if(flags AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      list(APPEND flags -mtune-ctrl=^inter_unit_moves_to_vec)
+    endif()
   endif()
   set(${flags_variable} "${flags}" PARENT_SCOPE)
   set(${reason_variable} "${reason}" PARENT_SCOPE)
