@@ -211,7 +211,7 @@ public:
     }
 
     /// Numbers about the last step that are not part of the loss, in the order of `measure_names`: how a mixture of
-    /// experts routed the batch. On the CPU; 0 elsewhere.
+    /// experts routed the batch.
     std::vector<double> const& measures() const { return seen_measures_; }
     static std::vector<std::string> const& measure_names() {
         static std::vector<std::string> const names = report_of<typename Network::stack>().measures;
