@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # examples/NAME.cpp -> example_NAME, run by ctest with --quick (label example). examples/NAME.cu -> example_NAME when CUDA
-# is on (label gpu, status 77 is skipped). examples/demo/*.cpp -> espalier_demo.
+# is on (label gpu, status 77 is skipped). examples/demo/*.cpp -> espalier_demo; examples/recommender/*.cpp ->
+# espalier_recommender, run by ctest with --quick on all of its data.
 find_package(fmt QUIET)
 find_package(CLI11 QUIET)
 set(espalier_example_libraries espalier_program)
@@ -46,5 +47,20 @@ if(espalier_demo_sources)
     target_link_libraries(espalier_demo PRIVATE ${espalier_example_libraries} ZLIB::ZLIB)
   else()
     message(STATUS "espalier: the demo needs fmt and CLI11 (Debian: libfmt-dev libcli11-dev); left out")
+  endif()
+endif()
+
+file(GLOB espalier_recommender_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/recommender/*.cpp)
+if(espalier_recommender_sources)
+  if(TARGET fmt::fmt AND TARGET CLI11::CLI11)
+    add_executable(espalier_recommender ${espalier_recommender_sources})
+    set_target_properties(espalier_recommender PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
+    target_include_directories(espalier_recommender PRIVATE ${PROJECT_SOURCE_DIR}/examples/recommender)
+    target_link_libraries(espalier_recommender PRIVATE ${espalier_example_libraries} ZLIB::ZLIB)
+    add_test(NAME example_recommender COMMAND espalier_recommender --quick --data movielens,letters,digits
+                                              --output ${PROJECT_BINARY_DIR}/out/recommender)
+    set_tests_properties(example_recommender PROPERTIES LABELS example TIMEOUT 300)
+  else()
+    message(STATUS "espalier: the recommender needs fmt and CLI11 (Debian: libfmt-dev libcli11-dev); left out")
   endif()
 endif()
