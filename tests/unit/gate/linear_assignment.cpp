@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear assignment against all permutations, against ties, and with numbers a caller should have refused.
+#include <espalier/core/group.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/gate/linear_assignment.hpp>
 
@@ -33,7 +34,7 @@ choices assign(int n, numbers const& gain) {
     // a number past the end of each array shows a write that should not be
     choices c(static_cast<std::size_t>(n) + 1, -7);
     numbers scratch(static_cast<std::size_t>(gate::linear_assignment_scratch(n)) + 1, -7.0);
-    gate::linear_assignment(n, gain.data(), c.data(), scratch.data());
+    gate::linear_assignment(espalier::serial_group{}, n, gain.data(), c.data(), scratch.data());
     REQUIRE(c.back() == -7);
     REQUIRE(scratch.back() == -7.0);
     c.pop_back();

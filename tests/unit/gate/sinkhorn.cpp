@@ -55,7 +55,7 @@ struct soft_permutation {
     std::vector<std::int32_t> assignment() const {
         std::vector<std::int32_t> choice(size(n));
         numbers memory(size(gate::linear_assignment_scratch(n)));
-        gate::linear_assignment(n, p.data(), choice.data(), memory.data());
+        gate::linear_assignment(serial_group{}, n, p.data(), choice.data(), memory.data());
         return choice;
     }
 };

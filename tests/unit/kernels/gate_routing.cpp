@@ -201,11 +201,11 @@ void check_assignment(std::vector<double> const& gain, int n) {
     auto const room = static_cast<std::size_t>(gate::linear_assignment_scratch(n));
     std::vector<double> scratch(room);
     std::vector<std::int32_t> expected(static_cast<std::size_t>(n), -7), choice = expected;
-    gate::linear_assignment(n, gain.data(), expected.data(), scratch.data());
+    gate::linear_assignment(espalier::serial_group{}, n, gain.data(), expected.data(), scratch.data());
     for_blocks([&](auto const& launch) {
         launch([&](auto const& block) {
             auto const tile = block.template tile<32>();
-            if (block.thread_rank() < 32) k::linear_assignment(tile, n, gain.data(), choice.data(), scratch.data());
+            if (block.thread_rank() < 32) gate::linear_assignment(tile, n, gain.data(), choice.data(), scratch.data());
         });
         REQUIRE(choice == expected);
     });

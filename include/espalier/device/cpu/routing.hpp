@@ -132,7 +132,7 @@ void soft_permutation_backward(Op const& op, int n, double const* noisy, double*
 /// `scratch`: linear_assignment_scratch(n) doubles, then room for n numbers of experts.
 template <class T> void round_permutation(int n, double const* soft, double* scratch, T* permutation) {
     auto* const choice = reinterpret_cast<std::int32_t*>(scratch + gate::linear_assignment_scratch(n));
-    gate::linear_assignment(n, soft, choice, scratch);
+    gate::linear_assignment(serial_group{}, n, soft, choice, scratch);
     for (int u = 0; u < n; ++u)
         for (int v = 0; v < n; ++v)
             permutation[u * n + v] = choice[u] == v ? T(1) : T(0);

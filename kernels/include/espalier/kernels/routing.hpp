@@ -222,95 +222,6 @@ ESPALIER_FN void soft_permutation_backward(Block const& block, Op const& op, int
         dscores[i] = static_cast<W>(dsoft[i]);
 }
 
-namespace detail {
-
-/// A column and its distance from the tree of shortest paths.
-struct nearest_column {
-    double distance;
-    std::int32_t column; ///< below 0: none
-    std::int32_t taken;
-};
-/// The nearer one; of equally near ones a free one, then the lower one. One that exists beats none.
-struct nearer {
-    ESPALIER_FN nearest_column operator()(nearest_column const& a, nearest_column const& b) const {
-        bool const equal = a.distance == b.distance || (a.distance != a.distance && b.distance != b.distance);
-        bool const first = a.distance < b.distance || (b.distance != b.distance && a.distance == a.distance) ||
-                           (equal && (a.taken != b.taken ? a.taken < b.taken : a.column < b.column));
-        return b.column < 0 || (a.column >= 0 && first) ? a : b;
-    }
-};
-
-} // namespace detail
-
-/// gate::linear_assignment, a column a lane of one tile: the same choice, for numbers without NaN. The arrays are
-/// those of the scratch there. Returns after a barrier of the tile.
-template <class Tile>
-ESPALIER_FN void linear_assignment(Tile const& tile, int n, double const* gain, std::int32_t* choice, double* scratch) {
-    double* const row_price = scratch;
-    double* const column_price = row_price + n;
-    double* const distance = column_price + n;
-    double* const owner = distance + n;
-    double* const before = owner + n;
-    double* const settled = before + n;
-    int const lane = static_cast<int>(tile.thread_rank()), lanes = static_cast<int>(tile.size());
-    for (int j = lane; j < n; j += lanes) {
-        row_price[j] = 0.0;
-        column_price[j] = 0.0;
-        owner[j] = -1.0;
-        choice[j] = -1;
-    }
-    tile.sync();
-    for (int start = 0; start < n; ++start) {
-        for (int j = lane; j < n; j += lanes) {
-            distance[j] = __builtin_inf();
-            before[j] = start;
-            settled[j] = 0.0;
-        }
-        int row = start, last = -1;
-        double length = 0.0;
-        while (last < 0) {
-            double const* const gains = gain + static_cast<index_t>(row) * n;
-            double const base = length - row_price[row];
-            detail::nearest_column nearest{__builtin_inf(), -1, 0};
-            for (int j = lane; j < n; j += lanes) { // a lane's columns are its own: no barrier
-                if (settled[j] != 0.0) continue;
-                double const through = base - gains[j] - column_price[j];
-                if (through < distance[j]) {
-                    distance[j] = through;
-                    before[j] = row;
-                }
-                nearest = detail::nearer{}(nearest, detail::nearest_column{distance[j], j, owner[j] < 0.0 ? 0 : 1});
-            }
-            nearest = tile.reduce(nearest, detail::nearer{});
-            length = nearest.distance;
-            if (nearest.column % lanes == lane) settled[nearest.column] = 1.0;
-            if (nearest.taken == 0)
-                last = nearest.column;
-            else
-                row = static_cast<int>(owner[nearest.column]);
-        }
-        tile.sync();
-        if (lane == 0) row_price[start] += length; // `start` has no column yet, so that nobody else adds to it
-        for (int j = lane; j < n; j += lanes)
-            if (settled[j] != 0.0 && owner[j] >= 0.0) {
-                double const slack = length - distance[j];
-                row_price[static_cast<int>(owner[j])] += slack; // every row owns one column at most
-                column_price[j] -= slack;
-            }
-        tile.sync();
-        if (lane == 0)
-            for (int column = last;;) {
-                int const taker = static_cast<int>(before[column]);
-                owner[column] = taker;
-                int const given_up = choice[taker];
-                choice[taker] = column;
-                if (taker == start) break;
-                column = given_up;
-            }
-        tile.sync();
-    }
-}
-
 /// The permutation nearest to a soft one as a matrix of zeros and ones, unless the step has an error. By one block.
 /// `room`: linear_assignment_scratch(n) doubles, then room for n numbers of experts.
 template <class Block, class W>
@@ -320,7 +231,7 @@ ESPALIER_FN void round_permutation(Block const& block, int n, double const* soft
     constexpr std::uint32_t lanes = Block::lanes < 32 ? Block::lanes : 32;
     auto const tile = block.template tile<lanes>();
     auto* const choice = reinterpret_cast<std::int32_t*>(room + gate::linear_assignment_scratch(n));
-    if (block.thread_rank() < lanes) linear_assignment(tile, n, soft, choice, room);
+    if (block.thread_rank() < lanes) gate::linear_assignment(tile, n, soft, choice, room);
     block.sync();
     for (int i = static_cast<int>(block.thread_rank()); i < n * n; i += static_cast<int>(block.size()))
         permutation[i] = choice[i / n] == i % n ? W(1) : W(0);
