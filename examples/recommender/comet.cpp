@@ -7,11 +7,12 @@
 namespace recommender {
 
 namespace {
-template <int Experts, esp::index_t> using gate_of = esp::gate::comet<Experts, 2>;
+template <int Experts, esp::index_t> using film_gate = esp::gate::comet<Experts, 2, rising>;
+template <int Experts, esp::index_t> using class_gate = esp::gate::comet<Experts, 2>;
 } // namespace
 
 outcome run_comet(problem const& p, on_trained const& tell_about) {
-    return compare<gate_of, esp::dispatch::automatic<>>("COMET", "comet<E, 2>, automatic", p, tell_about);
+    return compare<film_gate, esp::dispatch::automatic<>, class_gate>("COMET", "comet<E, 2>, automatic", p, tell_about);
 }
 
 } // namespace recommender

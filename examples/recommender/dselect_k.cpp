@@ -7,11 +7,13 @@
 namespace recommender {
 
 namespace {
-template <int Experts, esp::index_t> using gate_of = esp::gate::dselect_k<Experts, 2>;
+template <int Experts, esp::index_t> using film_gate = esp::gate::dselect_k<Experts, 2, rising>;
+template <int Experts, esp::index_t> using class_gate = esp::gate::dselect_k<Experts, 2>;
 } // namespace
 
 outcome run_dselect_k(problem const& p, on_trained const& tell_about) {
-    return compare<gate_of, esp::dispatch::automatic<>>("DSelect-k", "dselect_k<E, 2>, automatic", p, tell_about);
+    return compare<film_gate, esp::dispatch::automatic<>, class_gate>("DSelect-k", "dselect_k<E, 2>, automatic", p,
+                                                                      tell_about);
 }
 
 } // namespace recommender

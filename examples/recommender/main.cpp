@@ -116,7 +116,7 @@ problem make_problem(std::string const& name, arguments const& a) {
         p = read_digits(a.digits);
         p.epochs = 60;
         p.batch = 64;
-        p.learning_rate = 1e-2;
+        p.learning_rate = 2e-2;
         p.weight_decay = 1e-2;
     }
     if (a.epochs > 0) p.epochs = a.epochs;

@@ -85,10 +85,9 @@ std::vector<double> of_scores(trained const& run, double score::*what) {
     return y;
 }
 
-std::string file_name(std::string name) {
-    for (char& c : name)
-        c = c == '+' ? 'S' : c; // a plus is awkward in a file's name
-    return name;
+/// A plus is awkward in a file's name.
+std::string file_name(std::string const& name) {
+    return name.ends_with('+') ? name.substr(0, name.size() - 1) + "_search" : name;
 }
 
 /// Larger by more than the spread, smaller by more than the spread, or neither.

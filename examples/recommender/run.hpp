@@ -22,6 +22,7 @@
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/schedule/linear.hpp>
 #include <espalier/train/training.hpp>
 
 #include <algorithm>
@@ -230,8 +231,9 @@ void train_seeds(outcome& out, problem const& p, Loss const& loss, on_trained co
     }
 }
 
-/// Trains the stack of the problem around a gate.
-template <template <int, esp::index_t> class Gate, class Dispatch>
+/// Trains the stack of the problem around a gate: FilmGate for ratings, ClassGate for classes.
+template <template <int, esp::index_t> class FilmGate, class Dispatch,
+          template <int, esp::index_t> class ClassGate = FilmGate>
 outcome compare(char const* gate, char const* policy, problem const& p, on_trained const& tell_about) {
     outcome out;
     out.gate = gate;
@@ -239,21 +241,26 @@ outcome compare(char const* gate, char const* policy, problem const& p, on_train
     switch (p.what) {
     case kind::ratings:
         // The mean is over all rows; those with a rating are one in two unless there are more negatives.
-        train_seeds<film_stack<Gate, Dispatch>>(
+        train_seeds<film_stack<FilmGate, Dispatch>>(
             out, p,
             esp::loss::columns(esp::loss::column::binary{}, esp::loss::column::squared{.weight = rating_weight}),
             tell_about);
         break;
     case kind::letters:
-        train_seeds<class_stack<Gate, Dispatch, 16, 26>>(out, p, esp::loss::cross_entropy{}, tell_about);
+        train_seeds<class_stack<ClassGate, Dispatch, 16, 26>>(out, p, esp::loss::cross_entropy{}, tell_about);
         break;
     case kind::digits:
-        train_seeds<class_stack<Gate, Dispatch, 64, 10>>(out, p, esp::loss::cross_entropy{}, tell_about);
+        train_seeds<class_stack<ClassGate, Dispatch, 64, 10>>(out, p, esp::loss::cross_entropy{}, tell_about);
         break;
     }
     return out;
 }
 
 inline constexpr esp::gate::search searching{.steps = search_steps};
+
+/// Coefficient of the entropy of COMET's trees and DSelect-k's selectors. With the library's 0.1 from the beginning
+/// they close before embeddings that start near 0 say anything, and all rows go to the same experts; so it rises over
+/// about three epochs of the ratings.
+inline constexpr esp::schedule::linear rising{.from = 0.0, .to = 0.1, .steps = 900};
 
 } // namespace recommender
