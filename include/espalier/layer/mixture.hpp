@@ -421,10 +421,9 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         for (int t = 0; t < tasks_count; ++t)
             context.device.combine(of_task(shares, t), mixed.from_slot(tasks.first_slot[t]),
                                    y.middle_columns(t * out, out));
-        if constexpr (Context::behaviour == mode::train)
-            if (m.measures)
-                context.device.measure_mixture(shares, matrix_view<std::int32_t const>(chosen),
-                                               gathers ? pairs(m).pair : nullptr, plan, m.measures);
+        if (m.measures)
+            context.device.measure_mixture(shares, matrix_view<std::int32_t const>(chosen),
+                                           gathers ? pairs(m).pair : nullptr, plan, m.measures);
     }
 
     template <differentiate Want, class Context, class T>

@@ -142,17 +142,17 @@ public:
 
     /// One traversal. `x`: rows x input_width, `y`: rows x output_width (times the growth of the stack while training).
     /// Throws shape_error when extents do not fit or the batch exceeds the capacity. `terms`, unless it is null: room
-    /// for size.terms values that are added to the loss, and behind them size.measures about the step.
+    /// for size.terms values that are added to the loss; `measures` likewise: size.measures about the routing.
     template <mode Mode>
     void forward(typename layer::numbers const& numbers, rows const& batch, matrix_view<T const> x, matrix_view<T> y,
-                 std::uint64_t step = 0, std::uint32_t pass = 0, double* terms = nullptr) {
+                 std::uint64_t step = 0, std::uint32_t pass = 0, double* terms = nullptr, double* measures = nullptr) {
         check_batch(x, batch);
         index_t const grown = Mode == mode::train ? layer::growth : 1;
         if (y.rows != x.rows * grown || y.columns != output_width)
             throw shape_error("network: the output has " + std::to_string(y.rows) + " x " + std::to_string(y.columns) +
                               " elements, needed are " + std::to_string(x.rows * grown) + " x " +
                               std::to_string(output_width));
-        traverse<Mode>(values_, numbers, batch, x, y, step, pass, terms);
+        traverse<Mode>(values_, numbers, batch, x, y, step, pass, terms, measures);
     }
 
     /// Outputs of the network as it is used: no dropout, running statistics. Any number of rows; larger batches than
@@ -185,7 +185,7 @@ public:
         for (index_t r = 0; r < x.rows; r += capacity()) {
             index_t const n = std::min(capacity(), x.rows - r);
             traverse<mode::evaluate>(values, numbers, tags.slice(r, n), x.middle_rows(r, n), y.middle_rows(r, n), 0, 0,
-                                     nullptr);
+                                     nullptr, nullptr);
         }
     }
 
@@ -210,11 +210,12 @@ private:
     }
     template <mode Mode>
     void traverse(parameters_type& values, typename layer::numbers const& numbers, rows const& batch,
-                  matrix_view<T const> x, matrix_view<T> y, std::uint64_t step, std::uint32_t pass, double* terms) {
+                  matrix_view<T const> x, matrix_view<T> y, std::uint64_t step, std::uint32_t pass, double* terms,
+                  double* measures) {
         auto context = run_.template make_context<Mode>(seed_, step, pass);
         layer_memory<T> memory = run_.memory(values);
         memory.terms = terms;
-        memory.measures = terms ? terms + size.terms : nullptr;
+        memory.measures = measures;
         layer::forward(context, numbers, memory, batch, x, y);
     }
 

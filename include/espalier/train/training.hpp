@@ -191,7 +191,8 @@ public:
         check_room(batch);
         begin_step();
         matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
-        net_->template forward<mode::evaluate>(block_.layers, batch.tags, batch.inputs, y, clock_.step);
+        net_->template forward<mode::evaluate>(block_.layers, batch.tags, batch.inputs, y, clock_.step, 0, nullptr,
+                                               terms_.data() + 1 + size.terms);
         loss_of(loss_, batch, y, {}, terms_.data());
         return read_terms()[0];
     }
@@ -210,8 +211,8 @@ public:
         return names;
     }
 
-    /// Numbers about the last step that are not part of the loss, in the order of `measure_names`: how a mixture of
-    /// experts routed the batch.
+    /// Numbers about the last `step` or `evaluate` that are not part of the loss, in the order of `measure_names`: how
+    /// a mixture of experts routed the batch.
     std::vector<double> const& measures() const { return seen_measures_; }
     static std::vector<std::string> const& measure_names() {
         static std::vector<std::string> const names = report_of<typename Network::stack>().measures;
@@ -399,7 +400,7 @@ private:
         matrix_view<scalar> const y{outputs_.data(), batch.inputs.rows * layer::growth, Network::output_width,
                                     Network::output_width};
         net_->template forward<mode::train>(block_.layers, batch.tags, batch.inputs, y, clock_.step, 0,
-                                            terms_.data() + 1);
+                                            terms_.data() + 1, terms_.data() + 1 + size.terms);
         return y;
     }
 

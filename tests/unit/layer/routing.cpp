@@ -330,6 +330,12 @@ TEST_CASE("gradients: several tasks and experts of different types", "[layer][ga
     using heads = parallel<merge::concatenate, sequence<slice<0, 3>, dense<2>>, sequence<slice<3, 3>, dense<2>>>;
     check_stack<sequence<input<5>, multi_gate<two, expert>, heads>>("two gates compacted");
     check_stack<sequence<input<5>, multi_gate<two, expert, dispatch::dense>, heads>>("two gates dense");
+    using many = gates<gate::softmax<300>, gate::top_k<300, 2>>; // more experts than a row's places are remembered for
+    naive::network<sequence<input<5>, multi_gate<many, dense<2>>>> gathered({6}, 20);
+    naive::network<sequence<input<5>, multi_gate<many, dense<2>, dispatch::dense>>> everywhere({6}, 20);
+    auto const x = naive::random(20, 5, 3, 2.0);
+    CHECK(naive::distance(naive::forward<mode::evaluate>(gathered, x), naive::forward<mode::evaluate>(everywhere, x)) <
+          1e-14);
     check_stack<sequence<
         input<5>,
         multi_gate<gates<gate::top_k<4, 2>, gate::hash<4, 6>, gate::comet<4, 1>>, expert, dispatch::capacity<0.5>>,
@@ -452,6 +458,9 @@ TEST_CASE("capacity: first choices in row order, then second ones; the rest is d
     CHECK(names[0] == "1.experts_per_row");
     CHECK(names[5] == "1.load.2");
     CHECK(run.measures() == std::vector<double>{0.5, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0});
+    // The same of an evaluation: five rows, of which an expert takes three.
+    run.evaluate({x.view().middle_rows(0, 5), naive::tags_of(5, &labels), {}});
+    CHECK(run.measures() == std::vector<double>{0.6, 0.4, 0.0, 0.0, 0.0, 1.0, 0.0});
 }
 
 TEST_CASE("local search: a wrong assignment is found, then kept", "[layer][gate]") {

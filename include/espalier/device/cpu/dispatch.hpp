@@ -47,13 +47,38 @@ template <class T> inline T dot(T const* a, T const* b, index_t n) {
     return horizontal_sum(sum);
 }
 
-/// The slot before s of row r that goes to the same expert, or -1.
-template <class T>
-index_t earlier_slot(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, index_t r, index_t s) {
-    for (index_t before = 0; before < s; ++before)
-        if (weights(r, before) != T(0) && experts(r, before) == experts(r, s)) return before;
-    return -1;
-}
+/// Slots of a row that go to the same expert as an earlier one, where they share it.
+template <class T> class shared_slots {
+public:
+    shared_slots(bool shared, matrix_view<T const> weights, matrix_view<std::int32_t const> experts)
+        : shared_(shared), weights_(weights), experts_(experts) {
+        for (index_t& place : seen_)
+            place = -1;
+    }
+    /// The slot before s of row r that goes to the same expert, or -1. Asked for every filled slot in row order.
+    index_t operator()(index_t r, index_t s) {
+        if (!shared_) return -1;
+        std::int32_t const e = experts_(r, s);
+        if (e >= most) return search(r, s);
+        index_t const row = r * weights_.columns, place = seen_[e] - row;
+        if (place >= 0) return place;
+        seen_[e] = row + s;
+        return -1;
+    }
+    /// The same in any order.
+    index_t search(index_t r, index_t s) const {
+        for (index_t before = 0; shared_ && before < s; ++before)
+            if (weights_(r, before) != T(0) && experts_(r, before) == experts_(r, s)) return before;
+        return -1;
+    }
+
+private:
+    static constexpr int most = 256; ///< experts whose last place is remembered
+    bool shared_;
+    matrix_view<T const> weights_;
+    matrix_view<std::int32_t const> experts_;
+    index_t seen_[most];
+};
 
 } // namespace detail
 
@@ -69,9 +94,7 @@ void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> e
         return experts.data ? experts(r, s) : static_cast<std::int32_t>(s);
     };
     auto const pair_of = [&](index_t r, index_t s) -> std::int32_t& { return table.pair[r * slots + s]; };
-    auto const shares = [&](index_t r, index_t s) {
-        return plan.shared ? detail::earlier_slot(weights, experts, r, s) : -1;
-    };
+    detail::shared_slots<T> counted(plan.shared, weights, experts), placed(plan.shared, weights, experts);
     for (int e = 0; e < plan.experts; ++e)
         table.count[e] = 0;
     if (plan.capacity > 0) {
@@ -79,7 +102,7 @@ void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> e
             for (index_t r = 0; r < weights.rows; ++r) {
                 pair_of(r, s) = empty;
                 if (weights(r, s) == T(0)) continue;
-                if (index_t const other = shares(r, s); other >= 0) {
+                if (index_t const other = counted.search(r, s); other >= 0) {
                     pair_of(r, s) = pair_of(r, other);
                 } else if (std::int32_t& n = table.count[expert_of(r, s)]; n < plan.capacity) {
                     ++n;
@@ -92,7 +115,7 @@ void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> e
                 pair_of(r, s) = empty;
                 if (weights(r, s) == T(0)) continue;
                 pair_of(r, s) = wanted;
-                if (shares(r, s) < 0) ++table.count[expert_of(r, s)];
+                if (counted(r, s) < 0) ++table.count[expert_of(r, s)];
             }
     }
     index_t at = 0;
@@ -105,7 +128,7 @@ void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> e
         for (index_t s = 0; s < slots; ++s) {
             std::int32_t& pair = pair_of(r, s);
             if (pair == empty) continue;
-            if (index_t const other = shares(r, s); other >= 0) {
+            if (index_t const other = placed(r, s); other >= 0) {
                 pair = pair_of(r, other);
                 continue;
             }
@@ -229,10 +252,11 @@ void measure_mixture(matrix_view<T const> weights, matrix_view<std::int32_t cons
     for (int e = 0; e < plan.experts; ++e)
         load[e] = 0.0;
     index_t filled = 0, served = 0;
+    detail::shared_slots<T> shared(plan.shared, weights, experts);
     for (index_t r = 0; r < weights.rows; ++r)
         for (index_t s = 0; s < weights.columns; ++s) {
             if (weights(r, s) == T(0)) continue;
-            if (plan.shared && detail::earlier_slot(weights, experts, r, s) >= 0) continue;
+            if (shared(r, s) >= 0) continue;
             ++filled;
             served += !pair || pair[r * weights.columns + s] >= 0;
             load[experts.data ? experts(r, s) : s] += 1.0;
