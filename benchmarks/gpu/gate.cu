@@ -74,7 +74,7 @@ template <int Experts, int K> void measure_gate(bench_device& device, report& re
         device.template route<gate>(
             op, esp::matrix_view<float const>{logits.data() + at * Experts, row_count, Experts, Experts},
             esp::matrix_view<float>{weights.data() + at * K, row_count, K, K},
-            esp::matrix_view<std::int32_t>{experts.data() + at * K, row_count, K, K}, nullptr);
+            esp::matrix_view<std::int32_t>{experts.data() + at * K, row_count, K, K}, esp::gate_run{});
     };
     auto const hand = [&](int i) {
         index_t const at = i % sets * row_count;
