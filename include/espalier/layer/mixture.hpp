@@ -182,7 +182,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         if (!gathers) return {experts * bytes, 0};
         index_t most = limited ? dispatch::capacity_per_row<Dispatch>(slots) : slots;
         if (most > experts) most = experts;
-        return {(automatic ? experts : most) * bytes, experts * (row_granule + 1) * bytes};
+        return {(automatic ? experts : most) * bytes, round_up(experts * (row_granule + 1), row_granule) * bytes};
     }
     template <class T> static constexpr places<T> layout() {
         places<T> p;

@@ -399,6 +399,32 @@ TEST_CASE("several gates: an expert runs once on a row that two gates send to it
             CHECK(y(r, c) == y(r, c + 3));
 }
 
+namespace {
+template <class Dispatch, class Gate> void check_blocks() {
+    using mixture = typename moe<Gate, dense<3>, Dispatch>::template bind<shape{5}, type_list<>>;
+    // Whatever lies behind the mixture begins on a cache line, for every capacity.
+    extent const tape = mixture::template size<float>().tape, work = mixture::template work<float>();
+    for (index_t capacity : {32, 64, 96, 4128}) {
+        CHECK(tape.bytes(capacity) % 64 == 0);
+        CHECK(work.bytes(capacity) % 64 == 0);
+    }
+    constexpr auto p = mixture::template layout<float>();
+    for (extent at : {p.weights, p.chosen, p.pair, p.first, p.count, p.pair_row, p.pair_origin, p.pair_slot,
+                      p.expert_inputs, p.expert_outputs, p.expert_tape})
+        for (index_t capacity : {32, 96})
+            CHECK(at.bytes(capacity) % 64 == 0);
+}
+} // namespace
+
+TEST_CASE("a mixture's blocks begin on cache lines", "[layer][gate]") {
+    check_blocks<dispatch::compacted, gate::top_k<5, 2>>();
+    check_blocks<dispatch::dense, gate::top_k<5, 2>>();
+    check_blocks<dispatch::automatic<>, gate::comet<7, 2>>();
+    check_blocks<dispatch::capacity<0.7>, gate::top_k<3, 1>>();
+    check_blocks<dispatch::capacity<1.25>, gate::softmax<9>>();
+    check_blocks<dispatch::compacted, gate::local_search<gate::hash<3, 7>>>();
+}
+
 TEST_CASE("capacity: first choices in row order, then second ones; the rest is dropped or passes", "[layer][gate]") {
     // Every row: expert 0 first, expert 1 second.
     naive::matrix weights(6, 2, 0.5);
