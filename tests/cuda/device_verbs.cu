@@ -41,6 +41,7 @@
 #include <espalier/weight/identity.hpp>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace device_verbs {
 
@@ -190,6 +191,16 @@ template <class T> void batch_norms(device::cuda& device, matrix_view<T> y, mast
     device.running_moments(in, in, index_t{1}, static_cast<index_t const*>(counted), 0.1, w);
 }
 
+/// 16-bit numbers do not hold ids.
+template <class T> void embeddings(device::cuda& device, matrix_view<T> y) {
+    if constexpr (std::is_same_v<T, master_of<T>>) {
+        matrix_view<T const> const ids = y;
+        index_t const sizes[] = {5, 7};
+        device.embed(ids, sizes, static_cast<T const*>(nullptr), index_t{3}, y);
+        device.embed_backward(ids, sizes, ids, index_t{3}, static_cast<T*>(nullptr));
+    }
+}
+
 } // namespace device_verbs
 
 void all_device_verbs(espalier::device::cuda& device) {
@@ -202,6 +213,7 @@ void all_device_verbs(espalier::device::cuda& device) {
         mixtures<T>(device, m);
         memory<T>(device, m, m, nullptr);
         batch_norms<T>(device, m, nullptr, nullptr);
+        embeddings<T>(device, m);
     };
     each(static_cast<float*>(nullptr));
     each(static_cast<double*>(nullptr));

@@ -18,6 +18,7 @@
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
+#include <espalier/layer/embedding.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
@@ -70,6 +71,8 @@ struct keyed : sequence<input<64>, moe<gate::hash<8, 1000>, dense<16>, dispatch:
 struct choosing : sequence<input<64>, moe<gate::expert_choice<8>, dense<16>, dispatch::capacity<2.0>>,
                            moe<gate::expert_choice<8>, dense<16>, dispatch::dense>, dense<10>> {};
 
+struct embedded : sequence<input<2>, embedding<vocabulary<671, 9066>, 16>, dense<32, activation::relu>, dense<10>> {};
+
 template <class Stack, class T>
 void step(device::cuda& device, layer_memory<T> const& memory, matrix_view<T> x, matrix_view<T> y) {
     using layer = typename Stack::template bind<shape{}, type_list<>>;
@@ -103,4 +106,5 @@ void train_on_cuda(espalier::device::cuda& device) {
     both(searching{});
     both(keyed{});
     both(choosing{});
+    step<embedded, float>(device, {}, {}, {}); // 16-bit numbers do not hold ids
 }

@@ -23,6 +23,7 @@
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
+#include <espalier/layer/embedding.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
@@ -31,6 +32,11 @@
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/train/training.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace {
 
@@ -68,6 +74,16 @@ std::vector<std::uint64_t> keys_of(index_t n) {
     return key;
 }
 
+/// What a stack reads: numbers, or ids of its vocabulary.
+template <class Stack> std::vector<float> inputs_of(index_t n, std::uint32_t salt) {
+    auto x = numbers(n * width, salt);
+    if constexpr (requires { typename Stack::ids; })
+        for (std::size_t i = 0; i < x.size(); ++i)
+            x[i] = std::floor((x[i] + 2.0f) / 4.0f *
+                              static_cast<float>(Stack::ids::sizes[i % static_cast<std::size_t>(width)]));
+    return x;
+}
+
 template <class Stack> trace on_cpu(index_t n) {
     network<Stack, device::cpu, float> net{seed{5}, n};
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
@@ -81,7 +97,7 @@ template <class Stack> trace on_cpu(index_t n) {
     tags.group = group.data();
     tags.key = key.data();
     for (std::uint32_t i = 0; i < steps; ++i) {
-        auto const x = numbers(n * width, 10 + i);
+        auto const x = inputs_of<Stack>(n, 10 + i);
         run.step({matrix_view<float const>{x.data(), n, width, width}, tags, {}});
         t.terms.insert(t.terms.end(), run.terms().begin(), run.terms().end());
         t.measures.insert(t.measures.end(), run.measures().begin(), run.measures().end());
@@ -89,7 +105,7 @@ template <class Stack> trace on_cpu(index_t n) {
     auto const copy = [](auto const& from) { return std::vector<float>(from.data(), from.data() + from.size()); };
     t.weights = copy(net.values().weights());
     t.state = copy(net.values().state());
-    auto const x = numbers(n * width, 9);
+    auto const x = inputs_of<Stack>(n, 9);
     t.outputs.resize(static_cast<std::size_t>(n * classes));
     net.predict(matrix_view<float const>{x.data(), n, width, width}, tags,
                 matrix_view<float>{t.outputs.data(), n, classes, classes});
@@ -109,7 +125,7 @@ template <class Stack> trace on_gpu(index_t n, index_t blocks) {
     tags.group = group.data();
     tags.key = key.data();
     for (std::uint32_t i = 0; i < steps; ++i) {
-        on_device<float> x(numbers(n * width, 10 + i));
+        on_device<float> x(inputs_of<Stack>(n, 10 + i));
         run.step({matrix_view<float const>{x.data(), n, width, width}, tags, {}});
         t.terms.insert(t.terms.end(), run.terms().begin(), run.terms().end());
         t.measures.insert(t.measures.end(), run.measures().begin(), run.measures().end());
@@ -121,7 +137,7 @@ template <class Stack> trace on_gpu(index_t n, index_t blocks) {
     };
     t.weights = copy(net.values().weights());
     t.state = copy(net.values().state());
-    on_device<float> x(numbers(n * width, 9)), y(std::vector<float>(static_cast<std::size_t>(n * classes)));
+    on_device<float> x(inputs_of<Stack>(n, 9)), y(std::vector<float>(static_cast<std::size_t>(n * classes)));
     net.predict(matrix_view<float const>{x.data(), n, width, width}, tags,
                 matrix_view<float>{y.data(), n, classes, classes});
     net.runner().device().wait();
@@ -153,18 +169,16 @@ template <class Stack> void check(char const* name) {
     }
 }
 
-/// A row without an expert is reported, and nothing changes until somebody has heard of it.
-void check_refusal() {
+/// A row that a kernel cannot accept is reported, and nothing changes until somebody has heard of it.
+template <class Stack>
+void check_refusal(std::string const& what, std::vector<float> const& numbers_given,
+                   std::vector<std::uint64_t> const& keys) {
     index_t const n = 33;
-    network<sequence<input<width>, moe<gate::hash<4, 50>, dense<9>, dispatch::dense>, dense<classes>>, device::cuda,
-            float>
-        net{seed{5}, n};
+    network<Stack, device::cuda, float> net{seed{5}, n};
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
-    auto keys = keys_of(n);
-    keys[17] = 50;
     on_device<std::int32_t> label(labels_of(n));
     on_device<std::uint64_t> key(keys);
-    on_device<float> x(numbers(n * width, 10));
+    on_device<float> x(numbers_given);
     rows tags;
     tags.count = n;
     tags.label = label.data();
@@ -182,12 +196,74 @@ void check_refusal() {
     } catch (data_error const& e) {
         thrown = std::string(e.what()).find("row 17") != std::string::npos;
     }
-    expect(thrown, "a key out of range is reported with its row");
-    expect(same_bits(weights(), before), "a step with a key out of range changes nothing");
+    expect(thrown, what + " is reported with its row");
+    expect(same_bits(weights(), before), "a step with " + what + " changes nothing");
+}
+
+using head = dense<classes>;
+
+/// A table for each column, some with fewer ids than a batch has rows, some with more.
+struct embedded : sequence<input<width>, embedding<vocabulary<1, 2, 3, 5, 8, 13, 40, 100, 671, 4, 6, 900>, 9>,
+                           dense<16, activation::tanh>, head> {
+    using ids = vocabulary<1, 2, 3, 5, 8, 13, 40, 100, 671, 4, 6, 900>;
+};
+
+void refusals() {
+    index_t const n = 33;
+    auto keys = keys_of(n);
+    keys[17] = 50;
+    check_refusal<sequence<input<width>, moe<gate::hash<4, 50>, dense<9>, dispatch::dense>, head>>(
+        "a key out of range", numbers(n * width, 10), keys);
+    for (float wrong : {-1.0f, 2.0f, 0.5f, std::nanf(""), 1e30f}) {
+        auto x = inputs_of<embedded>(n, 10);
+        x[17 * width + 1] = wrong;
+        check_refusal<embedded>("the id " + std::to_string(wrong), x, keys_of(n));
+    }
+}
+
+/// The verbs of embeddings against the CPU, bit by bit, with more columns than one launch takes.
+void check_tables() {
+    constexpr index_t columns = 19;
+    std::vector<index_t> sizes;
+    index_t total = 0;
+    for (index_t f = 0; f < columns; ++f) {
+        sizes.push_back(1 + f * f * f % 101);
+        total += sizes.back();
+    }
+    for (index_t n : {index_t{1}, index_t{33}, index_t{700}})
+        for (index_t wide : {index_t{1}, index_t{8}, index_t{33}, index_t{100}}) {
+            if (short_run && (n != 33 || wide == 100)) continue;
+            auto x = numbers(n * columns, 3);
+            for (std::size_t i = 0; i < x.size(); ++i)
+                x[i] =
+                    std::floor((x[i] + 2.0f) / 4.0f * static_cast<float>(sizes[i % static_cast<std::size_t>(columns)]));
+            auto const table = numbers(total * wide, 4), dy = numbers(n * columns * wide, 5);
+            std::vector<float> y(dy.size()), gradient(table.size());
+            index_t const all = columns * wide;
+            espalier::cpu::embed(matrix_view<float const>{x.data(), n, columns, columns}, sizes.data(), table.data(),
+                                 wide, matrix_view<float>{y.data(), n, all, all});
+            espalier::cpu::embed_backward(matrix_view<float const>{x.data(), n, columns, columns}, sizes.data(),
+                                          matrix_view<float const>{dy.data(), n, all, all}, wide, gradient.data());
+            std::string const what = "tables of " + std::to_string(wide) + " numbers, " + std::to_string(n) + " rows, ";
+            for (index_t blocks : block_counts) {
+                device::cuda device;
+                device.set_most_blocks(blocks);
+                on_device<float> ids(x), from(table), upstream(dy), to(std::vector<float>(y.size(), -7.0f)),
+                    sums(std::vector<float>(table.size(), -7.0f));
+                matrix_view<float const> const read{ids.data(), n, columns, columns};
+                device.embed(read, sizes.data(), static_cast<float const*>(from.data()), wide,
+                             matrix_view<float>{to.data(), n, all, all});
+                device.embed_backward(read, sizes.data(), matrix_view<float const>{upstream.data(), n, all, all}, wide,
+                                      sums.data());
+                device.throw_on_error();
+                std::string const shape = what + std::to_string(blocks) + " blocks: ";
+                expect(same_bits(to.back(), y), shape + "rows of the tables");
+                expect(same_bits(sums.back(), gradient), shape + "the tables' gradient");
+            }
+        }
 }
 
 using plain = dense<16, activation::tanh, dropout::bernoulli<0.25>>;
-using head = dense<classes>;
 
 void tests() {
     check<sequence<input<width>, plain, batch_norm<>, head>>("batch_norm");
@@ -214,7 +290,9 @@ void tests() {
     using winners = gate::local_search<gate::top_k<4, 2>, quick>;
     check<sequence<input<width>, plain, moe<trees, branch, dispatch::dense>, head>>("search over trees");
     check<sequence<input<width>, plain, moe<winners, branch, dispatch::capacity<2.0>>, head>>("search over winners");
-    check_refusal();
+    check<embedded>("embedding");
+    check_tables();
+    refusals();
     using sampled = multi_sample<3, dense<9, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, head>;
     check<sequence<input<width>, plain, sampled>>("multi_sample");
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/initial/uniform.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
@@ -10,6 +11,7 @@
 
 #include <array>
 #include <string>
+#include <type_traits>
 
 namespace espalier {
 
@@ -48,8 +50,9 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
     template <class Context, class T>
     static void forward(Context& context, numbers const&, layer_memory<T> const& m, rows const&, matrix_view<T const> x,
                         matrix_view<T> y) {
-        static_assert(Context::device_type::host_memory,
-                      "espalier: embedding runs on the CPU only; use device::cpu, or take it out of the stack");
+        static_assert(std::is_same_v<T, master_of<T>>,
+                      "espalier: an embedding reads ids from its input, and 16-bit numbers do not hold them (bf16 is "
+                      "exact up to 256 only); give the network activations in float");
         context.device.embed(x, Vocabulary::sizes.data(), table::operand(m), Width, y);
     }
     template <differentiate Want, class Context, class T>
@@ -57,9 +60,13 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
                          matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
         if constexpr (Want.parameters)
             context.device.embed_backward(x, Vocabulary::sizes.data(), matrix_view<T const>(dy), Width, m.gradients);
-        if constexpr (Want.inputs)
-            for (index_t r = 0; r < dx.rows; ++r)
-                context.device.zero(dx.row(r), dx.columns);
+        if constexpr (Want.inputs) {
+            if (dx.stride == dx.columns)
+                context.device.zero(dx.data, dx.rows * dx.columns);
+            else
+                for (index_t r = 0; r < dx.rows; ++r)
+                    context.device.zero(dx.row(r), dx.columns);
+        }
     }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
@@ -102,9 +109,11 @@ template <class Where, class Vocabulary, shape In> consteval bool check_vocabula
 
 /// y_r = (table_0[x_r0], table_1[x_r1], ...): one row of Width trained numbers for the id in each column of x, side by
 /// side. Ids are whole numbers, 0 up to the size of their column in the vocabulary; others throw data_error before
-/// anything is changed. Shape: columns -> columns x Width. Tensor: "table" [sum of sizes][Width], the columns' tables
-/// one below the other (role::embedding; penalties reach it unasked). First values: U(-0.05, 0.05).
-/// The gradient of an id is 0. A step reads the rows of the batch and updates the whole table, in the one pass.
+/// anything is changed. Activations are float or double: 16-bit numbers do not hold ids. Shape: columns -> columns x
+/// Width. Tensor: "table" [sum of sizes][Width], the columns' tables one below the other (role::embedding; penalties
+/// reach it unasked). First values: U(-0.05, 0.05). The gradient of an id is 0. A step reads the rows of the batch and
+/// updates the whole table, in the one pass. On CUDA the gradient compares the ids of a column with each other, at most
+/// rows^2 comparisons.
 template <class Vocabulary, int Width, class... Ps> struct embedding {
     static_assert(Width >= 1, "espalier: an embedding has at least one number for each id");
     static constexpr std::string_view name = "embedding";

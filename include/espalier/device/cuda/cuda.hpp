@@ -15,6 +15,7 @@
 #include <espalier/device/cuda/launch.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/kernels/access.hpp>
+#include <espalier/kernels/embedding.hpp>
 #include <espalier/product/cublaslt.hpp>
 
 #include <cuda_runtime_api.h>
@@ -115,6 +116,10 @@ public:
                 "a gate that looks its rows up finds no expert for one: what it looks at is missing or out "
                 "of range" +
                 where);
+        if (seen.bits & id_out_of_range)
+            throw data_error("an embedding finds an id that is not a whole number, or not below the size of its column "
+                             "in the vocabulary," +
+                             where);
         throw numerical_error("the loss is not finite" + where);
     }
 
@@ -500,6 +505,33 @@ public:
         espalier::cuda::launch_expert_gradient(target_, weights, experts, tasks, block, dy, d);
     }
 
+    // ---- embeddings (kernels/embedding.hpp)
+
+    /// Rows of tables, looked up by number, and the tables' gradient; `sizes` is host memory. What is no id goes to the
+    /// error word, and reads row 0 of its table.
+    template <class T>
+    void embed(matrix_view<T const> ids, index_t const* sizes, T const* table, index_t width, matrix_view<T> y) {
+        for_tables(ids, sizes, [&](matrix_view<T const> some, auto const& tables, index_t f, index_t begin) {
+            espalier::cuda::launch_embed(target_, some, tables, table + begin * width, width,
+                                         matrix_view<T>{y.data + f * width, y.rows, some.columns * width, y.stride},
+                                         errors_.data());
+        });
+    }
+    template <class T, class Wide>
+    void embed_backward(matrix_view<T const> ids, index_t const* sizes, matrix_view<T const> dy, index_t width,
+                        Wide* gradient) {
+        index_t total = 0;
+        for (index_t f = 0; f < ids.columns; ++f)
+            total += sizes[f];
+        zero(gradient, total * width);
+        for_tables(ids, sizes, [&](matrix_view<T const> some, auto const& tables, index_t f, index_t begin) {
+            espalier::cuda::launch_embed_backward(
+                target_, some, tables,
+                matrix_view<T const>{dy.data + f * width, dy.rows, some.columns * width, dy.stride}, width,
+                gradient + begin * width);
+        });
+    }
+
     // ---- memory
 
     /// Sets a tensor's first values by `fill(view, site)`, which runs on the host. Waits: not for steps.
@@ -563,6 +595,19 @@ private:
     template <class Gate, class Op, class W> static espalier::kernels::gate_batch<W> batch_of(gate_run const& run) {
         constexpr index_t statistics = index_t{espalier::detail::gate_needs_of<Op>().statistics} * Gate::experts;
         return {run.site, run.batch, run.draws, nullptr, statistics > 0 ? run.slopes + statistics : nullptr};
+    }
+    /// Calls launch(ids, tables, first column, first row of the tables) for as many columns of ids as one launch takes.
+    template <class T, class Launch>
+    static void for_tables(matrix_view<T const> ids, index_t const* sizes, Launch const& launch) {
+        using tables = espalier::kernels::id_tables;
+        index_t begin = 0;
+        for (index_t f = 0; f < ids.columns; f += tables::most) {
+            index_t const count = ids.columns - f < tables::most ? ids.columns - f : tables::most;
+            launch(matrix_view<T const>{ids.data + f, ids.rows, count, ids.stride}, tables::of(sizes + f, count), f,
+                   begin);
+            for (index_t i = f; i < f + count; ++i)
+                begin += sizes[i];
+        }
     }
     template <class W>
     espalier::kernels::pair_work<W> pair_work_of(matrix_view<W const> weights, matrix_view<std::int32_t const> experts,

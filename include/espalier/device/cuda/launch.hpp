@@ -16,6 +16,7 @@
 #include <espalier/kernels/access.hpp>
 #include <espalier/kernels/batch_norm.hpp>
 #include <espalier/kernels/dispatch.hpp>
+#include <espalier/kernels/embedding.hpp>
 #include <espalier/kernels/epilogue.hpp>
 #include <espalier/kernels/group_value.hpp>
 #include <espalier/kernels/norms.hpp>
@@ -216,6 +217,19 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
     look_up_kernel(kernels::numbers<Op> op, rows batch, matrix_view<T const> x, master_of<T> const* table,
                    matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts, kernels::error_word* error) {
     kernels::look_up<Gate>(block{}, op.get(), batch, x, table, weights, experts, error);
+}
+// A table of a launch that is indexed at run time must stay where arguments are, or it is copied to local memory.
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    embed_kernel(matrix_view<T const> ids, kernels::id_tables const __grid_constant__ tables, T const* table,
+                 index_t width, matrix_view<T> y, kernels::error_word* error) {
+    kernels::embed(block{}, ids, tables, table, width, y, error);
+}
+template <class T, class Wide>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    embed_backward_kernel(matrix_view<T const> ids, kernels::id_tables const __grid_constant__ tables,
+                          matrix_view<T const> dy, index_t width, Wide* gradient) {
+    kernels::embed_backward(block{}, ids, tables, dy, width, gradient);
 }
 template <class Number>
 ESPALIER_KERNEL void __launch_bounds__(block_threads) number_slots_kernel(matrix_view<Number> experts) {
@@ -717,6 +731,25 @@ void launch_look_up(launch_target const& target, kernels::numbers<Op> const& op,
     look_up_kernel<Gate><<<target.blocks(weights.rows), block_threads, 0, target.stream>>>(op, batch, x, table, weights,
                                                                                            experts, error);
     check_launch("look_up");
+}
+template <class T>
+void launch_embed(launch_target const& target, matrix_view<T const> ids, kernels::id_tables const& tables,
+                  T const* table, index_t width, matrix_view<T> y, kernels::error_word* error) {
+    index_t const octets = ids.columns * kernels::octets_of(width);
+    if (ids.rows * octets == 0) return;
+    embed_kernel<<<target.blocks(ids.rows * octets), block_threads, 0, target.stream>>>(ids, tables, table, width, y,
+                                                                                        error);
+    check_launch("embed");
+}
+/// `gradient` is 0 before.
+template <class T, class Wide>
+void launch_embed_backward(launch_target const& target, matrix_view<T const> ids, kernels::id_tables const& tables,
+                           matrix_view<T const> dy, index_t width, Wide* gradient) {
+    index_t const slices = ids.columns * ((width + 31) / 32); // a warp each
+    if (ids.rows * slices == 0) return;
+    embed_backward_kernel<<<target.blocks(ids.rows * slices * 32), block_threads, 0, target.stream>>>(ids, tables, dy,
+                                                                                                      width, gradient);
+    check_launch("embed_backward");
 }
 template <class Number> void launch_number_slots(launch_target const& target, matrix_view<Number> experts) {
     if (experts.rows == 0) return;

@@ -242,6 +242,7 @@ enum error_bit : std::uint32_t {
     mixing_out_of_range = 4,
     loss_not_finite = 8,
     expert_out_of_range = 16,
+    id_out_of_range = 32,
 };
 
 /// Errors of a step, gathered by kernels, read by the host when it next waits. Everything that changes weights or state
