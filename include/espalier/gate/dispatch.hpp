@@ -25,6 +25,22 @@ struct compacted {
     static constexpr bool gathers = true;
 };
 
+/// As compacted, with less memory: what the experts keep of their rows for the way back has room for `Rows` rows for
+/// each row of the batch. Experts whose rows do not fit beside those before them begin the next chunk, which takes the
+/// place of the last one; on the way back every chunk is run forward once more, so a batch of one chunk costs what
+/// compacted does and one of several a further forward pass. Results are those of compacted, bit for bit. The experts'
+/// outputs stay: mixing them in slot order needs all of them. For gates that start with most experts and become sparse
+/// (COMET, DSelect-k), where room for the worst batch is Rows / experts of what is kept too much.
+template <int Rows = 1> struct chunked {
+    static_assert(diagnostic::holds<(Rows >= 1), diagnostic::given<Rows>>,
+                  "espalier: dispatch::chunked<rows> needs room for at least 1 row for each row of the batch, because "
+                  "one expert may get them all; the next line names the number given");
+    using axis = espalier::axis::dispatch;
+    static constexpr std::string_view name = "chunked";
+    static constexpr bool gathers = true;
+    static constexpr int kept_rows = Rows;
+};
+
 /// What happens to a slot whose expert is full.
 enum class overflow {
     drop, ///< nothing is added for it; a residual connection around the mixture keeps the row (Fedus et al. 2022)
@@ -76,6 +92,10 @@ template <class D> inline constexpr bool limits = requires {
 };
 template <class D> inline constexpr bool chooses = requires {
     D::dense_for(index_t{1}, index_t{1}, false);
+};
+
+template <class D> inline constexpr bool runs_in_chunks = requires {
+    D::kept_rows;
 };
 
 template <class D> consteval bool find_passing() {

@@ -126,6 +126,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static constexpr bool automatic = dispatch::chooses<Dispatch>;
     static constexpr bool limited = dispatch::limits<Dispatch>;
     static constexpr bool passes_rows = dispatch::passes_rows<Dispatch>;
+    static constexpr bool in_chunks = dispatch::runs_in_chunks<Dispatch>;
     static constexpr index_t slots = (index_t{Routers::slots} + ...);
     /// Slots are their experts, in every row: then nobody needs the experts' numbers.
     static constexpr bool slot_is_expert = tasks_count == 1 && (... && Routers::slot_is_expert);
@@ -168,6 +169,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         extent pair_origin{};
         extent pair_slot{};
         extent everywhere{}; ///< the last batch went to all experts
+        extent chunk{};      ///< of every expert
+        extent kept{};       ///< where its inputs and its tape begin, in rows
         extent pair_label{};
         extent pair_group{};
         extent pair_key{};
@@ -183,6 +186,12 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         index_t most = limited ? dispatch::capacity_per_row<Dispatch>(slots) : slots;
         if (most > experts) most = experts;
         return {(automatic ? experts : most) * bytes, round_up(experts * (row_granule + 1), row_granule) * bytes};
+    }
+    /// The same for what the experts keep of their rows.
+    static constexpr extent kept_of(index_t bytes) {
+        if constexpr (in_chunks)
+            if (Dispatch::kept_rows < pairs_of(1).per_row) return {Dispatch::kept_rows * bytes, 0};
+        return pairs_of(bytes);
     }
     template <class T> static constexpr places<T> layout() {
         places<T> p;
@@ -201,12 +210,16 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                 p.pair_group = blocks.add(pairs_of(sizeof(std::int32_t)));
                 p.pair_key = blocks.add(pairs_of(sizeof(std::uint64_t)));
             }
-            p.expert_inputs = blocks.add(pairs_of(row_block<T>(in).per_row));
+            if (in_chunks) {
+                p.chunk = blocks.add(fixed_block<std::int32_t>(experts));
+                p.kept = blocks.add(fixed_block<std::int32_t>(experts));
+            }
+            p.expert_inputs = blocks.add(kept_of(row_block<T>(in).per_row));
         }
         if (automatic) p.everywhere = blocks.add(fixed_block<std::int32_t>(1));
         p.expert_outputs = blocks.add(pairs_of(row_block<T>(out).per_row));
         extent const tape = Experts::template tape<T>();
-        extent tapes = pairs_of(tape.per_row);
+        extent tapes = kept_of(tape.per_row);
         tapes.fixed += experts * tape.fixed;
         p.expert_tape = blocks.add(tapes);
         p.total = blocks.end;
@@ -258,16 +271,16 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class T> static layer_memory<T> router_memory(std::size_t t, layer_memory<T> const& m) {
         return m.child(router_at<T>[t], work_layout<T>().child);
     }
-    /// The parameters of expert e, and the part of the tape that starts at row `first` of the experts' rows.
+    /// The parameters of expert e, and the part of the experts' tape that starts at row `kept`.
     template <class T>
-    static layer_memory<T> expert_memory(layer_memory<T> const& m, int e, index_t first, index_t capacity) {
+    static layer_memory<T> expert_memory(layer_memory<T> const& m, int e, index_t kept, index_t capacity) {
         footprint at = own<T>() + Experts::template before<T>(e);
         at.tape = {};
         layer_memory<T> child = m.child(at, work_layout<T>().child);
         extent const tape = Experts::template tape<T>();
         if (m.tape)
             child.tape =
-                m.template tape_block<std::byte>(layout<T>().expert_tape) + first * tape.per_row + e * tape.fixed;
+                m.template tape_block<std::byte>(layout<T>().expert_tape) + kept * tape.per_row + e * tape.fixed;
         child.capacity = capacity;
         return child;
     }
@@ -299,11 +312,13 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             return gathers;
     }
 
-    /// An expert's rows: where they begin among all experts' rows, how many, and what its memory is sized for.
+    /// An expert's rows: where they begin among all experts' rows, how many, what its memory is sized for, and where
+    /// they begin among those that are kept.
     struct expert_rows {
         index_t first;
         index_t count;
         index_t capacity;
+        index_t kept;
     };
     /// Layers that look at their rows together have state, those that count them measures.
     static constexpr bool blocks_fit =
@@ -325,13 +340,15 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     }
     template <class Context, class T>
     static expert_rows rows_of(layer_memory<T> const& m, int e, index_t n, bool gathered) {
-        if (!gathered) return {e * m.capacity, n, m.capacity};
+        if (!gathered) return {e * m.capacity, n, m.capacity, e * m.capacity};
         if constexpr (in_blocks<Context>) {
             index_t const room = block_rows(m.capacity);
-            return {e * room, block_rows(n), room};
+            return {e * room, block_rows(n), room, e * room};
         } else {
             pair_table const table = pairs(m);
-            return {table.first[e], table.count[e], round_up(table.count[e], row_granule)};
+            index_t kept = table.first[e];
+            if constexpr (in_chunks) kept = m.template tape_block<std::int32_t>(layout<T>().kept)[e];
+            return {table.first[e], table.count[e], round_up(table.count[e], row_granule), kept};
         }
     }
 
@@ -371,12 +388,15 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                       "espalier: with dispatch::capacity on a GPU an expert runs on its whole block, empty places "
                       "included, and a batch_norm or a mixture among the experts' layers would count them as rows; "
                       "give moe dispatch::dense as its last argument, or take that layer out of the experts");
+        static_assert(!in_chunks || blocks_fit,
+                      "espalier: with dispatch::chunked what an expert keeps of a batch is overwritten by later "
+                      "chunks, and a batch_norm or a mixture among the experts' layers needs it in the update; give "
+                      "moe dispatch::compacted as its last argument, or take that layer out of the experts");
         if constexpr (runs_on<Context>) run_forward(context, n, m, batch, x, y);
     }
     template <class Context, class T>
     static void run_forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                             matrix_view<T const> x, matrix_view<T> y) {
-        constexpr auto p = layout<T>();
         matrix_view<master_of<T>> const weights = weights_of(m, x.rows);
         matrix_view<master_of<T> const> const shares = weights;
         matrix_view<std::int32_t> const chosen = chosen_of(m, x.rows);
@@ -398,24 +418,11 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                 *everywhere(m) = Dispatch::dense_for(needed, x.rows * experts, *everywhere(m) != 0) ? 1 : 0;
             }
         }
+        if constexpr (in_chunks) divide(m);
         bool const by_pairs = gathered(m);
-        T* const inputs = gathers ? m.template tape_block<T>(p.expert_inputs) : nullptr;
-        T* const outputs = m.template tape_block<T>(p.expert_outputs);
         // Without rows too: what an expert keeps of a batch must not be that of another one.
         Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
-            expert_rows const at = rows_of<Context>(m, e, x.rows, by_pairs);
-            matrix_view<T const> from = x;
-            rows its_batch = batch;
-            if constexpr (gathers)
-                if (by_pairs) {
-                    matrix_view<T> const gathered{inputs + at.first * in, at.count, in, in};
-                    context.device.gather(x, pairs(m).row + at.first, gathered);
-                    from = gathered;
-                    its_batch = batch_of(m, batch, at);
-                    if constexpr (maps_tags) gather_tags(context.device, m, batch, at);
-                }
-            decltype(expert)::type::forward(context, its, expert_memory(m, e, at.first, at.capacity), its_batch, from,
-                                            matrix_view<T>{outputs + at.first * out, at.count, out, out});
+            run_expert<typename decltype(expert)::type>(context, its, m, e, batch, x, by_pairs);
         });
         expert_outputs<T> const mixed = outputs_of(m, x, by_pairs);
         for (int t = 0; t < tasks_count; ++t)
@@ -455,6 +462,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         T const* const outputs = m.template tape_block<T>(p.expert_outputs);
         // An expert without rows still has a gradient: zero.
         Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
+            if constexpr (in_chunks) run_chunk_again(context, n, m, e, batch, x);
             expert_rows const at = rows_of<Context>(m, e, x.rows, by_pairs);
             matrix_view<T> const d{m.template work_block<T>(w.doutputs), at.count, out, out};
             matrix_view<T> const di{m.template work_block<T>(w.dinputs), at.count, in, in};
@@ -464,7 +472,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             block.expert = e;
             if constexpr (gathers)
                 if (by_pairs) {
-                    from = {inputs + at.first * in, at.count, in, in};
+                    from = {inputs + at.kept * in, at.count, in, in};
                     its_batch = batch_of(m, batch, at);
                     block.row = pairs(m).row + at.first;
                     block.slot = pairs(m).slot + at.first;
@@ -473,7 +481,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                 }
             context.device.expert_gradient(weights, chosen, tasks, block, dy, d);
             decltype(expert)::type::template backward<Want>(
-                context, its, expert_memory(m, e, at.first, at.capacity), its_batch, from,
+                context, its, expert_memory(m, e, at.kept, at.capacity), its_batch, from,
                 matrix_view<T const>{outputs + at.first * out, at.count, out, out}, d, di);
             if constexpr (Want.inputs) {
                 if (block.row)
@@ -493,10 +501,10 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         static_cast<void>(gates);
         Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
             // A step finds what the experts kept of the batch; without one there may have been no batch yet.
-            expert_rows at{0, 0, 0};
+            expert_rows at{0, 0, 0, 0};
             if constexpr (!std::is_same_v<Optimizer, no_step>) at = rows_of<Context>(m, e, 0, gathered(m));
             decltype(expert)::type::update(
-                context, optimizer, its, expert_memory(m, e, at.first, at.capacity),
+                context, optimizer, its, expert_memory(m, e, at.kept, at.capacity),
                 given.after(router_at<T>[tasks_count].tensors + Experts::template before<T>(e).tensors));
         });
     }
@@ -551,6 +559,61 @@ private:
             report.measures.push_back(path + "." + name);
         for (int e = 0; e < experts; ++e)
             report.measures.push_back(path + ".load." + std::to_string(e));
+    }
+
+    /// One expert on its rows of a batch.
+    template <class Expert, class Context, class T>
+    static void run_expert(Context& context, typename Expert::numbers const& its, layer_memory<T> const& m, int e,
+                           rows const& batch, matrix_view<T const> x, bool by_pairs) {
+        constexpr auto p = layout<T>();
+        expert_rows const at = rows_of<Context>(m, e, x.rows, by_pairs);
+        matrix_view<T const> from = x;
+        rows its_batch = batch;
+        if constexpr (gathers)
+            if (by_pairs) {
+                matrix_view<T> const gathered{m.template tape_block<T>(p.expert_inputs) + at.kept * in, at.count, in,
+                                              in};
+                context.device.gather(x, pairs(m).row + at.first, gathered);
+                from = gathered;
+                its_batch = batch_of(m, batch, at);
+                if constexpr (maps_tags) gather_tags(context.device, m, batch, at);
+            }
+        Expert::forward(
+            context, its, expert_memory(m, e, at.kept, at.capacity), its_batch, from,
+            matrix_view<T>{m.template tape_block<T>(p.expert_outputs) + at.first * out, at.count, out, out});
+    }
+
+    // ---- chunks of experts: consecutive ones whose rows fit what is kept
+
+    template <class T> static std::int32_t* chunk_of_expert(layer_memory<T> const& m) {
+        return m.template tape_block<std::int32_t>(layout<T>().chunk);
+    }
+    template <class T> static void divide(layer_memory<T> const& m) {
+        index_t const room = kept_of(1).bytes(m.capacity);
+        index_t used = 0;
+        std::int32_t chunk = 0;
+        for (int e = 0; e < experts; ++e) {
+            index_t const needed = round_up(pairs(m).count[e], row_granule);
+            if (used + needed > room) {
+                used = 0;
+                ++chunk;
+            }
+            chunk_of_expert(m)[e] = chunk;
+            m.template tape_block<std::int32_t>(layout<T>().kept)[e] = static_cast<std::int32_t>(used);
+            used += needed;
+        }
+    }
+    /// Before the way back through the first expert of a chunk: what its experts kept was overwritten since. The order
+    /// of the experts is that of compacted, so that sums have its bits.
+    template <class Context, class T>
+    static void run_chunk_again(Context& context, numbers const& n, layer_memory<T> const& m, int e, rows const& batch,
+                                matrix_view<T const> x) {
+        std::int32_t const* const chunk = chunk_of_expert(m);
+        if (chunk[experts - 1] == 0 || (e > 0 && chunk[e] == chunk[e - 1])) return;
+        Experts::each(n.experts, [&](auto expert, int other, auto const& its) {
+            if (chunk[other] == chunk[e])
+                run_expert<typename decltype(expert)::type>(context, its, m, other, batch, x, true);
+        });
     }
 
     /// The rows of a block as its expert sees them. Their tags were gathered by the forward pass.

@@ -48,6 +48,8 @@ TEST_CASE("gradients: multi_sample", "[layer]") {
 TEST_CASE("gradients: moe, softmax and top-k, dense and compacted", "[layer]") {
     check<sequence<input<7>, moe<gate::softmax<4>, expert, dispatch::dense>, dense<5>>>("softmax dense");
     check<sequence<input<7>, moe<gate::softmax<4>, expert>, dense<5>>>("softmax compacted");
+    check<sequence<input<7>, moe<gate::softmax<4>, expert, dispatch::chunked<>>, dense<5>>>("softmax in chunks");
+    check<sequence<input<7>, moe<gate::top_k<5, 2>, expert, dispatch::chunked<>>, dense<5>>>("top-2 in chunks");
     check<sequence<input<7>, moe<gate::top_k<5, 2>, expert, dispatch::dense>, dense<5>>>("top-2 dense");
     check<sequence<input<7>, moe<gate::top_k<5, 2>, expert>, dense<5>>>("top-2 compacted");
     check<sequence<input<7>, moe<gate::top_k<5, 3, gate::over_all>, expert>, dense<5>>>("over all");

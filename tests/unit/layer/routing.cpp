@@ -3,7 +3,9 @@
 // against arithmetic in double, gradients against central differences, errors.
 #include "naive.hpp"
 
+#include <espalier/activation/relu.hpp>
 #include <espalier/activation/tanh.hpp>
+#include <espalier/activation_penalty/l1.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/gate/by_range.hpp>
 #include <espalier/gate/comet.hpp>
@@ -384,6 +386,49 @@ TEST_CASE("dispatches agree, random factors inside the experts included", "[laye
     CHECK(y.values == two_y.values);
 }
 
+namespace {
+/// The same steps and the same predictions, and the batches below need several chunks.
+template <class Gate, int Rows, class Expert> void check_chunks() {
+    using chunks = sequence<input<5>, moe<Gate, Expert, dispatch::chunked<Rows>>>;
+    using whole = sequence<input<5>, moe<Gate, Expert, dispatch::compacted>>;
+    using mixture = typename moe<Gate, Expert, dispatch::chunked<Rows>>::template bind<shape{5}, type_list<>>;
+    using larger_mixture = typename moe<Gate, Expert, dispatch::compacted>::template bind<shape{5}, type_list<>>;
+    constexpr index_t row_count = 300, capacity = 320;
+    REQUIRE(mixture::kept_of(1).bytes(capacity) < mixture::experts * row_count / 2);
+    CHECK(mixture::template size<double>().tape.bytes(4096) < larger_mixture::template size<double>().tape.bytes(4096));
+    auto const train = [&]<class Stack>(std::type_identity<Stack>, int threads, naive::matrix& y) {
+        naive::network<Stack> net({6}, row_count, std::make_unique<device::cpu>(threads));
+        training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
+        std::vector<double> losses;
+        for (int i = 0; i < 4; ++i) {
+            tagged_batch batch(i == 2 ? 3 : row_count, 5, 4, 6); // the third one fits one chunk
+            batch.x = naive::random(batch.x.rows, 5, static_cast<std::uint64_t>(i), 2.0);
+            losses.push_back(run.step({batch.x.view(), batch.tags(), {}}).total);
+        }
+        y = naive::forward<mode::evaluate>(net, naive::random(row_count, 5, 99));
+        auto const weights = net.values().weights();
+        losses.insert(losses.end(), weights.data(), weights.data() + weights.size());
+        return losses;
+    };
+    naive::matrix y, expected, threaded;
+    auto const wanted = train(std::type_identity<whole>{}, 1, expected);
+    CHECK(train(std::type_identity<chunks>{}, 1, y) == wanted);
+    CHECK(y.values == expected.values);
+    CHECK(train(std::type_identity<chunks>{}, 2, threaded) == wanted);
+    CHECK(threaded.values == expected.values);
+}
+} // namespace
+
+TEST_CASE("experts in chunks give the bits of experts in one piece", "[layer][gate]") {
+    using penalised = dense<3, activation::tanh, dropout::bernoulli<0.3>, activation_penalty::l1<0.01>>;
+    using different = experts<penalised, sequence<dense<7, activation::tanh>, dense<3>>, dropping, penalised, dropping,
+                              sequence<dense<9, activation::relu>, dense<3>>>;
+    check_chunks<gate::softmax<8>, 1, dropping>();
+    check_chunks<gate::comet<7, 2>, 1, penalised>(); // starts with all experts
+    check_chunks<gate::softmax<6>, 1, different>();
+    check_chunks<gate::softmax<16>, 5, sequence<dense<4, activation::tanh>, dropping>>();
+}
+
 TEST_CASE("several gates: an expert runs once on a row that two gates send to it", "[layer][gate]") {
     using stack = sequence<input<5>, multi_gate<gates<gate::top_k<4, 2>, gate::top_k<4, 2>>, expert>>;
     naive::network<stack> net({6}, 20);
@@ -419,6 +464,7 @@ template <class Dispatch, class Gate> void check_blocks() {
 TEST_CASE("a mixture's blocks begin on cache lines", "[layer][gate]") {
     check_blocks<dispatch::compacted, gate::top_k<5, 2>>();
     check_blocks<dispatch::dense, gate::top_k<5, 2>>();
+    check_blocks<dispatch::chunked<2>, gate::comet<7, 2>>();
     check_blocks<dispatch::automatic<>, gate::comet<7, 2>>();
     check_blocks<dispatch::capacity<0.7>, gate::top_k<3, 1>>();
     check_blocks<dispatch::capacity<1.25>, gate::softmax<9>>();
