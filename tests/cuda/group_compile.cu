@@ -41,6 +41,19 @@ template <class Tile> ESPALIER_FN double tile_members(Tile tile, double x) {
     return x + tile.template tile<1>().reduce_add(x);
 }
 
+template <class Tile> ESPALIER_FN double matrix_members(Tile tile, void const* row, double x) {
+    if constexpr (espalier::matrix_tile<Tile>) {
+        std::uint32_t words[4], more[4];
+        float d[4] = {static_cast<float>(x), 1, 2, 3};
+        tile.template load_matrices<false>(words, row);
+        tile.template load_matrices<true>(more, row);
+        std::uint32_t const b[2] = {more[0], more[3]};
+        tile.multiply_add(d, words, b);
+        return d[0] + d[1] + d[2] + d[3];
+    }
+    return x;
+}
+
 struct storage {
     double value[64];
 };
@@ -60,7 +73,9 @@ template <std::uint32_t Threads, std::uint32_t W> ESPALIER_KERNEL void all_membe
     static_assert(!espalier::cooperative_tile<espalier::block_group<Threads>>);
     static_assert(espalier::cooperative_tile<espalier::warp_tile<W>>);
     static_assert(!espalier::cooperative_block<espalier::warp_tile<W>>);
+    static_assert(espalier::matrix_tile<espalier::warp_tile<W>> == (W == 32));
     double x = common_members(block, in) + common_members(tile, in);
+    x = matrix_members(tile, block.template shared<storage>().value, x);
     x = block_members(block, tile_members(tile, x));
     espalier::serial_group const thread = espalier::cuda_thread_group();
     out[thread.group_rank()] = x + common_members(thread, in) + tile_members(thread, x);

@@ -42,6 +42,13 @@
 //         std::uint32_t ballot(bool) const;                // bit i is the argument of lane i
 //         auto tile<W>() const;                            // this lane's tile of W lanes, W a power of two <= lanes
 //
+//         // --- exactly 32 lanes: matrix_tile, for tensor cores --------------------------------------------------
+//         void multiply_add(float (&d)[4], std::uint32_t const (&a)[4], std::uint32_t const (&b)[2]) const;
+//                                                          // d += a b for 16 x 16 and 16 x 8 numbers of bf16, two in
+//                                                          //   a word, the first in the lower half
+//         void load_matrices<Transposed>(std::uint32_t (&words)[4], void const* row) const;
+//                                                          // four 8 x 8 matrices of 16 bits from shared storage
+//
 //         // --- a block: cooperative_block ----------------------------------------------------------------------
 //         auto tile<W>() const;                            // this lane's tile; tile i holds lanes i W ... (i + 1) W -
 //         1 T& shared<T>() const;                            // storage of the block, uninitialised, one object for
@@ -53,6 +60,15 @@
 // order. Only `sync` orders memory: a shuffle or a ballot does not make another lane's writes visible on a GPU.
 //
 // Values that are shuffled are trivially copyable: numbers of any width, or a struct such as {score, expert}.
+//
+// Shares of the lanes in the matrices, as PTX defines them for mma.m16n8k16 and ldmatrix.x4, with g = lane / 4 and
+// t = lane % 4:
+//   - a[i] holds a(g + 8 (i % 2), 2 t + 8 (i / 2)) and the number to its right,
+//   - b[i] holds b(2 t + 8 i, g) and the number below it,
+//   - d[i] is d(g + 8 (i / 2), 2 t + i % 2);
+//   - row r of matrix i is the 16 bytes, 16-byte aligned, at the `row` that lane 8 i + r gives;
+//   - words[i] holds matrix_i(g, 2 t) and (g, 2 t + 1), or, transposed, matrix_i(2 t, g) and (2 t + 1, g).
+// In which order multiply_add adds its sixteen products is the hardware's affair, but it is always the same.
 //
 // Order of reductions, the same in every implementation, so that the results have the same bits: a tile is a butterfly,
 // v_i <- operation(v_i, v_{i ^ m}) for m = W/2, W/4, ..., 1. A block is a butterfly in each tile of 32 lanes, then the
@@ -151,6 +167,16 @@ concept cooperative_tile = cooperative_group<G> && requires(G const g, float x, 
     { g.shuffle_up(x, lane) } -> std::same_as<float>;
     { g.ballot(p) } -> std::same_as<std::uint32_t>;
     { g.template tile<1>() } -> cooperative_group;
+};
+
+/// A warp that multiplies small matrices.
+template <class G>
+concept matrix_tile = cooperative_tile<G> && requires(G const g, float (&d)[4], std::uint32_t (&words)[4],
+                                                      std::uint32_t const (&a)[4], std::uint32_t const (&b)[2]) {
+    requires G::lanes == 32;
+    g.multiply_add(d, a, b);
+    g.template load_matrices<false>(words, static_cast<void const*>(nullptr));
+    g.template load_matrices<true>(words, static_cast<void const*>(nullptr));
 };
 
 /// A block: it hands out tiles and shared storage.

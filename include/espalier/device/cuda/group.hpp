@@ -93,6 +93,39 @@ ESPALIER_FN T cuda_shuffle_value(std::uint32_t mask, T value, std::uint32_t argu
     return value;
 }
 
+// d += a b on the tensor cores. A program for a GPU without bf16 (compute capability below 8.0) stops here.
+ESPALIER_FN void cuda_multiply_add([[maybe_unused]] float (&d)[4], [[maybe_unused]] std::uint32_t const (&a)[4],
+                                   [[maybe_unused]] std::uint32_t const (&b)[2]) {
+#if ESPALIER_ON_DEVICE
+#if __CUDA_ARCH__ >= 800
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    __trap();
+#endif
+#endif
+}
+
+template <bool Transposed>
+ESPALIER_FN void cuda_load_matrices([[maybe_unused]] std::uint32_t (&w)[4], [[maybe_unused]] void const* row) {
+#if ESPALIER_ON_DEVICE
+    auto const at = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+    // Reads memory: neither it nor a store may pass the other.
+    if constexpr (Transposed)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
+                     : "r"(at)
+                     : "memory");
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
+                     : "r"(at)
+                     : "memory");
+#endif
+}
+
 // One object of the block for each T.
 template <class T> ESPALIER_FN T& cuda_shared() {
 #if ESPALIER_ON_DEVICE
@@ -188,6 +221,15 @@ template <std::uint32_t W> struct warp_tile {
     }
     template <std::integral T> ESPALIER_FN T exclusive_scan_add(T value) const {
         return static_cast<T>(inclusive_scan_add(value) - value);
+    }
+
+    ESPALIER_FN void multiply_add(float (&d)[4], std::uint32_t const (&a)[4], std::uint32_t const (&b)[2]) const
+        requires(W == 32) {
+        detail::cuda_multiply_add(d, a, b);
+    }
+    template <bool Transposed>
+    ESPALIER_FN void load_matrices(std::uint32_t (&words)[4], void const* row) const requires(W == 32) {
+        detail::cuda_load_matrices<Transposed>(words, row);
     }
 
     template <std::uint32_t V> ESPALIER_FN warp_tile<V> tile() const {

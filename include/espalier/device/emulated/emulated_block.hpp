@@ -573,6 +573,71 @@ void emulated_finish_scan(emulated_engine const&, std::uint32_t, emulated_reques
     }
 }
 
+// The numbers that a lane gives to multiply_add.
+struct emulated_fragments {
+    float d[4];
+    std::uint32_t a[4], b[2];
+};
+
+inline float emulated_bfloat16(std::uint32_t word, std::uint32_t half) {
+    std::uint32_t const bits = half == 0 ? word << 16 : word & 0xffff0000u;
+    float x;
+    std::memcpy(&x, &bits, 4);
+    return x;
+}
+
+// Adds the products in the order of the inner index.
+inline void emulated_finish_multiply_add(emulated_engine const&, std::uint32_t, emulated_request const* const* members,
+                                         std::uint32_t) {
+    auto const of = [&](std::uint32_t lane) -> emulated_fragments const& {
+        return emulated_value<emulated_fragments>(*members[lane]);
+    };
+    float a[16][16], b[16][8];
+    for (std::uint32_t i = 0; i < 16; ++i) {
+        for (std::uint32_t k = 0; k < 16; ++k) {
+            a[i][k] = emulated_bfloat16(of(i % 8 * 4 + k % 8 / 2).a[i / 8 + k / 8 * 2], k % 2);
+        }
+    }
+    for (std::uint32_t k = 0; k < 16; ++k) {
+        for (std::uint32_t j = 0; j < 8; ++j) {
+            b[k][j] = emulated_bfloat16(of(j * 4 + k % 8 / 2).b[k / 8], k % 2);
+        }
+    }
+    for (std::uint32_t lane = 0; lane < 32; ++lane) {
+        for (std::uint32_t e = 0; e < 4; ++e) {
+            float sum = of(lane).d[e];
+            for (std::uint32_t k = 0; k < 16; ++k) {
+                sum += a[lane / 4 + e / 2 * 8][k] * b[k][lane % 4 * 2 + e % 2];
+            }
+            static_cast<float*>(members[lane]->result)[e] = sum;
+        }
+    }
+}
+
+template <bool Transposed>
+void emulated_finish_load_matrices(emulated_engine const& engine, std::uint32_t first,
+                                   emulated_request const* const* members, std::uint32_t width) {
+    auto const row = [&](std::uint32_t lane) {
+        return static_cast<unsigned char const*>(emulated_value<void const*>(*members[lane]));
+    };
+    for (std::uint32_t lane = 0; lane < width; ++lane) {
+        if (reinterpret_cast<std::uintptr_t>(row(lane)) % 16 != 0) {
+            engine.fail(first + lane, *members[lane], "the row of a matrix is not 16-byte aligned");
+        }
+    }
+    for (std::uint32_t lane = 0; lane < width; ++lane) {
+        for (std::uint32_t i = 0; i < 4; ++i) {
+            std::uint16_t half[2];
+            for (std::uint32_t h = 0; h < 2; ++h) {
+                std::uint32_t const r = Transposed ? lane % 4 * 2 + h : lane / 4;
+                std::uint32_t const c = Transposed ? lane / 4 : lane % 4 * 2 + h;
+                std::memcpy(&half[h], row(8 * i + r) + 2 * c, 2);
+            }
+            static_cast<std::uint32_t*>(members[lane]->result)[i] = half[0] | std::uint32_t{half[1]} << 16;
+        }
+    }
+}
+
 // What blocks and tiles have in common.
 template <bool Block, std::uint32_t Lanes> class emulated_group {
 public:
@@ -692,6 +757,20 @@ public:
         this->engine_->wait(this->lane_,
                             this->request("ballot", &detail::emulated_finish_ballot, &predicate, &result, where));
         return result;
+    }
+    void multiply_add(float (&d)[4], std::uint32_t const (&a)[4], std::uint32_t const (&b)[2],
+                      location where = location::current()) const requires(W == 32) {
+        detail::emulated_fragments const given{{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+        this->engine_->wait(this->lane_,
+                            this->request("multiply_add", &detail::emulated_finish_multiply_add, &given, &d[0], where));
+    }
+    /// \throws emulation_error if `row` is not 16-byte aligned.
+    template <bool Transposed>
+    void load_matrices(std::uint32_t (&words)[4], void const* row, location where = location::current()) const
+        requires(W == 32) {
+        this->engine_->wait(
+            this->lane_,
+            this->request("load_matrices", &detail::emulated_finish_load_matrices<Transposed>, &row, &words[0], where));
     }
     template <std::uint32_t V> emulated_tile<V> tile() const {
         static_assert(V <= W, "espalier: a tile of a tile has at most as many lanes");

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels of the products by tiles and the functions that launch them. Include it from .cu files.
+#pragma once
+
+#include <espalier/core/layout.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/device/cuda/check.hpp>
+#include <espalier/device/cuda/group.hpp>
+#include <espalier/kernels/tile_product.hpp>
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace espalier::cuda {
+
+using tile_block = block_group<kernels::tile_product_threads>;
+
+/// Where the products of tiles go, and the most blocks of one launch; 0: twice as many as the GPU has multiprocessors.
+struct tile_target {
+    cudaStream_t stream = nullptr;
+    index_t most_blocks = 0;
+
+    /// No more blocks than there are small tiles in the result when every row is live.
+    template <class T> unsigned blocks(index_t rows, index_t columns) const {
+        index_t most = most_blocks;
+        if (most <= 0) {
+            int gpu = 0, multiprocessors = 0;
+            check(cudaGetDevice(&gpu), "cudaGetDevice");
+            check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, gpu),
+                  "cudaDeviceGetAttribute");
+            most = 2 * index_t{multiprocessors};
+        }
+        index_t const tiles = kernels::detail::tile_count<typename kernels::tile_shapes<T>::small>(rows, columns);
+        return static_cast<unsigned>(tiles < most ? tiles : most);
+    }
+};
+
+template <class T, class Bias>
+ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
+    tile_forward_kernel(matrix_view<T const> x, matrix_view<T const> w, Bias const* bias, matrix_view<T> z,
+                        bool accumulate, std::int32_t const* live) {
+    kernels::tile_forward(tile_block{}, x, w, bias, z, accumulate, live);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
+    tile_input_gradient_kernel(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
+                               std::int32_t const* live) {
+    kernels::tile_input_gradient(tile_block{}, dz, w, dx, live);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
+    tile_weight_gradient_kernel(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw,
+                                std::int32_t const* live) {
+    kernels::tile_weight_gradient(tile_block{}, x, dz, dw, live);
+}
+
+template <class T, class Bias>
+void launch_tile_forward(tile_target const& target, matrix_view<T const> x, matrix_view<T const> w, Bias const* bias,
+                         matrix_view<T> z, bool accumulate, std::int32_t const* live) {
+    unsigned const blocks = target.blocks<T>(z.rows, z.columns);
+    if (blocks == 0) return;
+    tile_forward_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, w, bias, z, accumulate, live);
+    check_launch("tile_forward");
+}
+template <class T>
+void launch_tile_input_gradient(tile_target const& target, matrix_view<T const> dz, matrix_view<T const> w,
+                                matrix_view<T> dx, std::int32_t const* live) {
+    unsigned const blocks = target.blocks<T>(dx.rows, dx.columns);
+    if (blocks == 0) return;
+    tile_input_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(dz, w, dx, live);
+    check_launch("tile_input_gradient");
+}
+template <class T>
+void launch_tile_weight_gradient(tile_target const& target, matrix_view<T const> x, matrix_view<T const> dz,
+                                 matrix_view<master_of<T>> dw, std::int32_t const* live) {
+    unsigned const blocks = target.blocks<T>(dw.rows, dw.columns);
+    if (blocks == 0) return;
+    tile_weight_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, dz, dw, live);
+    check_launch("tile_weight_gradient");
+}
+
+} // namespace espalier::cuda
