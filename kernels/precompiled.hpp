@@ -9,6 +9,7 @@
 #include <espalier/activation/softmax.hpp>
 #include <espalier/device/cuda/bfloat16.hpp>
 #include <espalier/device/cuda/launch.hpp>
+#include <espalier/device/cuda/product_launch.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/none.hpp>
 #include <espalier/gate/top_k.hpp>
@@ -94,6 +95,14 @@
                                                    master_of<T> const*, master_of<T> const*, master_of<T> const*,      \
                                                    double, master_of<T> const*, matrix_view<T>);
 
+#define ESPALIER_INSTANCE_PRODUCTS(prefix, T)                                                                          \
+    prefix template void launch_tile_forward(tile_target const&, matrix_view<T const>, matrix_view<T const>,           \
+                                             master_of<T> const*, matrix_view<T>, bool, std::int32_t const*);          \
+    prefix template void launch_tile_input_gradient(tile_target const&, matrix_view<T const>, matrix_view<T const>,    \
+                                                    matrix_view<T>, std::int32_t const*);                              \
+    prefix template void launch_tile_weight_gradient(tile_target const&, matrix_view<T const>, matrix_view<T const>,   \
+                                                     matrix_view<master_of<T>>, std::int32_t const*);
+
 namespace espalier::cuda {
 
 using activation::gelu, activation::relu;
@@ -111,6 +120,7 @@ using penalty::l1_op, penalty::l2_op;
 #define EXPERTS(...) ESPALIER_INSTANCE_EXPERTS(extern, __VA_ARGS__)
 #define PAIRS(...) ESPALIER_INSTANCE_PAIRS(extern, __VA_ARGS__)
 #define BATCH_NORM(...) ESPALIER_INSTANCE_BATCH_NORM(extern, __VA_ARGS__)
+#define PRODUCTS(...) ESPALIER_INSTANCE_PRODUCTS(extern, __VA_ARGS__)
 #include "instances.inc"
 
 } // namespace espalier::cuda

@@ -3,7 +3,7 @@
 """Properties of the shipped kernels that need no GPU, from what nvcc leaves behind.
 
 For every kernels/*.cu: no stack frame and no spills (ptxas), no local memory, 16-byte global accesses in epilogue,
-update, batch normalisation and dispatch, random-bit code exactly where an op draws, every line of kernels/instances.inc
+update, batch normalisation and dispatch, 16-byte loads in products and tensor cores in those of bf16, random-bit code exactly where an op draws, every line of kernels/instances.inc
 compiled, and the names that the host half registers equal to the names of the device half (nvcc can make them differ
 silently).
 Needs nvcc and a host compiler. Exit status 0: all hold.
@@ -20,6 +20,7 @@ PHILOX = re.compile(r"-766435501|3528531795|0xD2511F53", re.I)  # its first mult
 VECTOR = ("epilogue_forward_kernel", "epilogue_backward_kernel", "update_kernel", "moment_partials_kernel",
           "normalise_kernel", "normal_sum_partials_kernel", "normalise_backward_kernel", "combine_experts_kernel",
           "expert_gradient_kernel", "gather_rows_kernel", "scatter_add_rows_kernel", "pass_back_kernel")
+PRODUCTS = ("tile_forward_kernel", "tile_input_gradient_kernel", "tile_weight_gradient_kernel")
 
 
 def demangle(names):
@@ -76,7 +77,8 @@ def expected(instances):
                          "gather_rows_kernel", "scatter_add_rows_kernel", "pass_back_kernel"),
              "PAIRS": ("mark_pairs_kernel", "share_pairs_kernel", "finish_measures_kernel"),
              "BATCH_NORM": ("moment_partials_kernel", "normalise_kernel", "normal_sum_partials_kernel",
-                            "normalise_backward_kernel")}
+                            "normalise_backward_kernel"),
+             "PRODUCTS": PRODUCTS}
     wanted = {}
     for line in instances.splitlines():
         match = re.match(r"([A-Z]+)\(", line)
@@ -125,6 +127,11 @@ def main():
                 wrong.append(f"{what}: uses local memory")
             if kernel in VECTOR and (wide_loads == 0 or wide_stores == 0):
                 wrong.append(f"{what}: {wide_loads} loads and {wide_stores} stores of 16 bytes")
+            if kernel in PRODUCTS:
+                if wide_loads == 0:
+                    wrong.append(f"{what}: no loads of 16 bytes")
+                if ("mma.sync" in body) != ("bfloat16" in name):
+                    wrong.append(f"{what}: {'has' if 'mma.sync' in body else 'no'} tensor-core code")
             if kernel.startswith("epilogue_"):
                 draws = "bernoulli_op" in readable[name] or "bernoulli_op" in name
                 drawing += draws

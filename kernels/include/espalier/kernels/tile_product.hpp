@@ -217,32 +217,35 @@ template <class T, class Shape> struct plain_tile {
             for (int j = 0; j < wide / group; ++j)
                 copy_unit(&right[j], b + k * b_line + j * 16 * group);
             ESPALIER_KERNEL_UNROLL
-            for (int i = 0; i < tall; ++i)
+            for (int i = 0; i < tall; ++i) {
                 ESPALIER_KERNEL_UNROLL
-            for (int j = 0; j < wide; ++j)
-                sum[i][j] = fma(left[i / group].v[i % group], right[j / group].v[j % group], sum[i][j]);
+                for (int j = 0; j < wide; ++j)
+                    sum[i][j] = fma(left[i / group].v[i % group], right[j / group].v[j % group], sum[i][j]);
+            }
         }
     }
 
     template <class Result> ESPALIER_FN void start(index_t r0, index_t c0, Result const& result) {
         if (result.starts_from_zero()) return;
         ESPALIER_KERNEL_UNROLL
-        for (int i = 0; i < tall; ++i)
+        for (int i = 0; i < tall; ++i) {
             ESPALIER_KERNEL_UNROLL
-        for (int j = 0; j < wide; ++j)
-            sum[i][j] = result.template start<W>(row_of(r0, i), column_of(c0, j) + j % group);
+            for (int j = 0; j < wide; ++j)
+                sum[i][j] = result.template start<W>(row_of(r0, i), column_of(c0, j) + j % group);
+        }
     }
     template <class Result> ESPALIER_FN void finish(index_t r0, index_t c0, Result const& result) const {
         bool const vector = result.template aligned<group>();
         ESPALIER_KERNEL_UNROLL
-        for (int i = 0; i < tall; ++i)
+        for (int i = 0; i < tall; ++i) {
             ESPALIER_KERNEL_UNROLL
-        for (int j = 0; j < wide; j += group) {
-            W v[group];
-            ESPALIER_KERNEL_UNROLL
-            for (int e = 0; e < group; ++e)
-                v[e] = sum[i][j + e];
-            result.put(row_of(r0, i), column_of(c0, j), vector, v);
+            for (int j = 0; j < wide; j += group) {
+                W v[group];
+                ESPALIER_KERNEL_UNROLL
+                for (int e = 0; e < group; ++e)
+                    v[e] = sum[i][j + e];
+                result.put(row_of(r0, i), column_of(c0, j), vector, v);
+            }
         }
     }
 
@@ -331,11 +334,12 @@ template <class T, class Shape> struct matrix_tile_sums {
                     warp.template load_matrices<true>(b[j], from + (k + low + r) * (Shape::n + pad) + n + high);
             }
             ESPALIER_KERNEL_UNROLL
-            for (int i = 0; i < tall; ++i)
+            for (int i = 0; i < tall; ++i) {
                 ESPALIER_KERNEL_UNROLL
-            for (int j = 0; j < wide; ++j) {
-                std::uint32_t const right[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
-                warp.multiply_add(sum[i][j], a[i], right);
+                for (int j = 0; j < wide; ++j) {
+                    std::uint32_t const right[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
+                    warp.multiply_add(sum[i][j], a[i], right);
+                }
             }
         }
     }
@@ -343,23 +347,27 @@ template <class T, class Shape> struct matrix_tile_sums {
     template <class Result> ESPALIER_FN void start(index_t r0, index_t c0, Result const& result) {
         if (result.starts_from_zero()) return;
         ESPALIER_KERNEL_UNROLL
-        for (int i = 0; i < tall; ++i)
+        for (int i = 0; i < tall; ++i) {
             ESPALIER_KERNEL_UNROLL
-        for (int j = 0; j < wide; ++j)
-            ESPALIER_KERNEL_UNROLL
-        for (int e = 0; e < 4; ++e)
-            sum[i][j][e] = result.template start<float>(row_of(r0, i, e / 2), column_of(c0, j) + e % 2);
+            for (int j = 0; j < wide; ++j) {
+                ESPALIER_KERNEL_UNROLL
+                for (int e = 0; e < 4; ++e)
+                    sum[i][j][e] = result.template start<float>(row_of(r0, i, e / 2), column_of(c0, j) + e % 2);
+            }
+        }
     }
     template <class Result> ESPALIER_FN void finish(index_t r0, index_t c0, Result const& result) const {
         bool const vector = result.template aligned<2>();
         ESPALIER_KERNEL_UNROLL
-        for (int i = 0; i < tall; ++i)
+        for (int i = 0; i < tall; ++i) {
             ESPALIER_KERNEL_UNROLL
-        for (int h = 0; h < 2; ++h)
-            ESPALIER_KERNEL_UNROLL
-        for (int j = 0; j < wide; ++j) {
-            float const v[2] = {sum[i][j][2 * h], sum[i][j][2 * h + 1]};
-            result.put(row_of(r0, i, h), column_of(c0, j), vector, v);
+            for (int h = 0; h < 2; ++h) {
+                ESPALIER_KERNEL_UNROLL
+                for (int j = 0; j < wide; ++j) {
+                    float const v[2] = {sum[i][j][2 * h], sum[i][j][2 * h + 1]};
+                    result.put(row_of(r0, i, h), column_of(c0, j), vector, v);
+                }
+            }
         }
     }
 
