@@ -162,6 +162,15 @@ def step(widths, batch, dtype, small):
     return {"eager fused": lambda: make(False), "compiled fused": lambda: make(True)}
 
 
+def product(kind, dtype, shape, part, small):
+    rows, inner, outer = (16, 8, 8) if small else shape
+    rows //= part
+    x, dz = torch.randn(rows, inner, device=device, dtype=dtype), torch.randn(rows, outer, device=device, dtype=dtype)
+    w = torch.randn(inner, outer, device=device, dtype=dtype)
+    call = {"forward": lambda: x @ w, "input_gradient": lambda: dz @ w.t(), "weight_gradient": lambda: x.t() @ dz}[kind]
+    return {"eager": lambda: call}
+
+
 def case_of(name, small=False):
     """The forms of a case of our programs, by its name."""
     family, case = name.split("/")
@@ -172,6 +181,10 @@ def case_of(name, small=False):
         return update(parts[0], 64 << 20 if parts[1] == "64M" else 256 << 10, small)
     if family == "gate":
         return gate(int(parts[2]), int(parts[3]), small)
+    if family == "product":  # kind_type_ROWSxINxOUT_all, or the part of the rows that are live: ..._1_8
+        at = next(i for i, part in enumerate(parts) if part in types)
+        return product("_".join(parts[:at]), types[parts[at]], [int(n) for n in parts[at + 1].split("x")],
+                       1 if parts[-1] == "all" else int(parts[-1]), small)
     if family == "step":
         return step([int(w) for w in parts[0].split("-")], int(parts[1][1:]), types[parts[2]], small)
     raise KeyError(name)
@@ -219,7 +232,9 @@ def time_of(call):
 names_to_check = ["epilogue/0_policies_65536x1024_bf16", "epilogue/relu_65536x1024_f32",
                   "epilogue/relu+dropout_65536x1024_bf16", "epilogue/backward_relu+dropout+bias_65536x1024_f32",
                   "update/adamw_64M", "update/adamw+l1_64M", "update/adamw+l1+mask_256k_in_a_graph", "gate/top_k_16_2_1M",
-                  "gate/top_k_128_8_1M", "step/784-256-10_b128_f32", "step/1024-4096-4096-10_b8192_bf16"]
+                  "gate/top_k_128_8_1M", "product/forward_f32_4096x1024x1024_all",
+                  "product/input_gradient_bf16_512x256x1024_1_8", "product/weight_gradient_f32_512x256x1024_1_2",
+                  "step/784-256-10_b128_f32", "step/1024-4096-4096-10_b8192_bf16"]
 
 
 def main():

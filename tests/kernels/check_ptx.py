@@ -3,9 +3,9 @@
 """Properties of the shipped kernels that need no GPU, from what nvcc leaves behind.
 
 For every kernels/*.cu: no stack frame and no spills (ptxas), no local memory, 16-byte global accesses in epilogue,
-update, batch normalisation and dispatch, 16-byte loads in products and tensor cores in those of bf16, random-bit code exactly where an op draws, every line of kernels/instances.inc
-compiled, and the names that the host half registers equal to the names of the device half (nvcc can make them differ
-silently).
+update, batch normalisation and dispatch, 16-byte loads in products and tensor cores in those of bf16, random-bit code
+exactly where an op draws, every line of kernels/instances.inc compiled, and the names that the host half registers equal
+to the names of the device half (nvcc can make them differ silently).
 Needs nvcc and a host compiler. Exit status 0: all hold.
 """
 import argparse
