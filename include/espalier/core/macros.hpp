@@ -4,11 +4,14 @@
 
 // ESPALIER_FN marks a function that a policy or a kernel body may call: it runs on the host and on the device and is
 // inlined into the loop or kernel that uses it, so that a composition of policies compiles to one loop body.
+//
+// ESPALIER_HOST_FN marks what is inlined likewise but belongs to the host alone: the loops of the CPU that call a lambda.
+#define ESPALIER_HOST_FN inline __attribute__((always_inline))
 #if defined(__CUDACC__)
 #define ESPALIER_FN __host__ __device__ __forceinline__
 #define ESPALIER_KERNEL __global__ __attribute__((visibility("hidden")))
 #else
-#define ESPALIER_FN inline __attribute__((always_inline))
+#define ESPALIER_FN ESPALIER_HOST_FN
 #endif
 
 // 1 while device code is being compiled: vector types of the host compiler do not exist there.

@@ -11,7 +11,7 @@ namespace espalier::cpu {
 namespace detail {
 
 /// Calls body(first column, load, store) for packs of columns; load and store touch only columns that exist.
-template <class T, class Body> ESPALIER_FN void for_column_packs(index_t columns, Body const& body) {
+template <class T, class Body> ESPALIER_HOST_FN void for_column_packs(index_t columns, Body const& body) {
     using P = native_pack<T>;
     constexpr index_t lanes = pack_width<P>;
     index_t c = 0;

@@ -16,7 +16,7 @@ namespace detail {
 
 /// Calls body(first_row, row_count, first_column, column_count) over tiles whose draws fit the buffer. First columns
 /// are multiples of 128 so that draws come in whole blocks.
-template <class Body> ESPALIER_FN void for_tiles(index_t row_count, index_t columns, Body const& body) {
+template <class Body> ESPALIER_HOST_FN void for_tiles(index_t row_count, index_t columns, Body const& body) {
     if (columns == 0) return;
     index_t const tile_columns = columns < strip_draws ? columns : strip_draws;
     index_t const padded_columns = (tile_columns + 7) / 8 * 8;
@@ -29,7 +29,7 @@ template <class Body> ESPALIER_FN void for_tiles(index_t row_count, index_t colu
 }
 
 template <class Op>
-ESPALIER_FN void draw_tile(random_site const& site, rows const& batch, index_t first_row, index_t row_count,
+ESPALIER_HOST_FN void draw_tile(random_site const& site, rows const& batch, index_t first_row, index_t row_count,
                            index_t first_column, index_t column_count, draw_buffer& draws) {
     if constexpr (Op::scope == random_scope::element) {
         auto const blocks = static_cast<std::uint32_t>((column_count + 7) / 8);

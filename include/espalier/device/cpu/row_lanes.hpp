@@ -152,7 +152,7 @@ template <class T, int W, int Columns> ESPALIER_FN void transpose(T const* const
 
 /// Calls body(block, width) for the blocks of W columns that make up N; `width` is a compile-time constant. A body is
 /// always inlined: a call for every block costs as much as a transposition.
-template <int N, int W, class Body> ESPALIER_FN void for_column_blocks(Body const& body) {
+template <int N, int W, class Body> ESPALIER_HOST_FN void for_column_blocks(Body const& body) {
     for (int block = 0; block < N / W; ++block)
         body(block, std::integral_constant<int, W>{});
     if constexpr (N % W != 0) body(N / W, std::integral_constant<int, N % W>{});
