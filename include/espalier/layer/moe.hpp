@@ -31,7 +31,12 @@ template <class First, class... Others> struct output_of_experts<experts<First, 
 
 template <shape In, int Count, class Expert, class Inherited> struct bind_experts {
     using type = equal_experts<Count, typename Expert::template bind<In, Inherited>>;
-    template <class Where> static consteval bool check() { return Expert::template check<Where, In, Inherited>(); }
+    template <class Where> static consteval bool check() {
+        if constexpr (!Expert::template check<Where, In, Inherited>())
+            return false;
+        else
+            return check_keeps_rows<Where, typename Expert::template bind<In, Inherited>>();
+    }
 };
 template <shape In, int Count, class... Layers, class Inherited>
 struct bind_experts<In, Count, experts<Layers...>, Inherited> {
@@ -52,7 +57,11 @@ struct bind_experts<In, Count, experts<Layers...>, Inherited> {
                                         diagnostic::needed_width<width[0]>>,
                       "espalier: the experts of a mixture must be equally wide; the next lines name the layer's index, "
                       "another expert's width and that of the first one; make them equal");
-        return given == Count && other == width[0] && (true && ... && Layers::template check<Where, In, Inherited>());
+        if constexpr (!(given == Count && other == width[0] &&
+                        (true && ... && Layers::template check<Where, In, Inherited>())))
+            return false;
+        else
+            return (true && ... && check_keeps_rows<Where, typename Layers::template bind<In, Inherited>>());
     }
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/sequence.hpp>
 
@@ -212,7 +213,10 @@ template <class Merge, class... Branches> struct parallel {
             diagnostic::holds<fits, Where, diagnostic::given_width<last>, diagnostic::needed_width<width[0]>>,
             "espalier: branches that are added must be equally wide; the next lines name the layer's index and "
             "the widths of the last and the first branch; make them equal or use merge::concatenate");
-        return fits && (true && ... && Branches::template check<Where, In, Inherited>());
+        if constexpr (!(fits && (true && ... && Branches::template check<Where, In, Inherited>())))
+            return false;
+        else
+            return (true && ... && detail::check_keeps_rows<Where, typename Branches::template bind<In, Inherited>>());
     }
     template <shape In, class Inherited>
     using bind = detail::bound_parallel<In, Merge, std::index_sequence_for<Branches...>,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/sequence.hpp>
 
@@ -107,7 +108,10 @@ template <class... Layers> struct residual {
             "espalier: the layers inside a residual give another width than they receive, so the input cannot "
             "be added; the next lines name the layer's index and both widths; make the last inner layer as "
             "wide as the input");
-        return out.size() == In.size();
+        if constexpr (out.size() != In.size() || !sequence<Layers...>::template check<Where, In, Inherited>())
+            return false;
+        else
+            return detail::check_keeps_rows<Where, typename sequence<Layers...>::template bind<In, Inherited>>();
     }
     template <shape In, class Inherited>
     using bind = detail::bound_residual<In, typename sequence<Layers...>::template bind<In, Inherited>>;
