@@ -24,6 +24,8 @@ CASES = [
      [("epilogue_forward", "tanh"), ("epilogue_backward", "tanh")]),
     ("one more penalty in one layer", ["NUMBERS=0", "STRUCTURE=2"],
      [("update", "no_step", "l1_op"), ("update", "adamw_op", "l1_op")]),
+    ("groups that are shrunk after the step", ["NUMBERS=0", "STRUCTURE=3"],
+     [("update", "no_step", "group_lasso_op"), ("update", "adamw_op", "group_lasso_op")]),
 ]
 
 

@@ -9,8 +9,10 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/proximal.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/train/training.hpp>
 
@@ -34,8 +36,11 @@ using stack = sequence<input<64>, dense<256, activation::relu, drop, decay>, den
 #elif STRUCTURE == 1 // another activation in one layer: one more epilogue each way
 using stack = sequence<input<64>, dense<256, activation::relu, drop, decay>, dense<256, activation::tanh, drop, decay>,
                        dense<10, decay>>;
-#else                // another penalty in one layer: one more update
+#elif STRUCTURE == 2 // another penalty in one layer: one more update
 using stack = sequence<input<64>, dense<256, activation::relu, drop, decay>, dense<10, decay, penalty::l1<1e-3>>>;
+#else                // groups that are shrunk in a further pass: one more update, and the pass is its refresh
+using groups = penalty::proximal<penalty::group_lasso<1e-3, penalty::over::rows>>;
+using stack = sequence<input<64>, dense<256, activation::relu, drop, decay>, dense<10, decay, groups>>;
 #endif
 
 } // namespace

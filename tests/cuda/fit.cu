@@ -13,6 +13,7 @@
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/proximal.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/train/fit.hpp>
 #include <espalier/transform/clip_global_norm.hpp>
@@ -24,7 +25,8 @@ using stack =
                   esp::dense<256, esp::activation::relu, esp::dropout::bernoulli<0.2>, esp::penalty::l2<1e-4>,
                              esp::transform::clip_global_norm<1.0>, esp::prune::n_m_magnitude<2, 4>>,
                   esp::residual<esp::dense<256>>, esp::parallel<esp::merge::concatenate, esp::dense<8>, esp::dense<8>>,
-                  esp::dense<10, esp::penalty::group_lasso<0.1, esp::penalty::over::columns>>>;
+                  esp::dense<10, esp::penalty::group_lasso<0.1, esp::penalty::over::columns>,
+                             esp::penalty::proximal<esp::penalty::group_lasso<0.1, esp::penalty::over::rows>>>>;
 
 template <class T> void train_on_gpu(esp::data_view const& data) {
     esp::network<stack, esp::device::cuda, T> model{esp::seed{42}, 128};

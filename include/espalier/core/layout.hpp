@@ -50,15 +50,23 @@ struct footprint {
     int terms = 0;          ///< values added to the loss
     int measures = 0;       ///< numbers about a step that are not part of the loss
     int streams = 0;        ///< streams of random bits
+    int group_proxes = 0;   ///< tensors whose groups are shrunk after the step: a further pass when there are any
 
     friend constexpr footprint operator+(footprint const& a, footprint const& b) {
-        return {a.parameters + b.parameters, a.state + b.state,       a.mask_words + b.mask_words,
-                a.group_sets + b.group_sets, a.tape + b.tape,         a.tensors + b.tensors,
-                a.terms + b.terms,           a.measures + b.measures, a.streams + b.streams};
+        return {a.parameters + b.parameters,
+                a.state + b.state,
+                a.mask_words + b.mask_words,
+                a.group_sets + b.group_sets,
+                a.tape + b.tape,
+                a.tensors + b.tensors,
+                a.terms + b.terms,
+                a.measures + b.measures,
+                a.streams + b.streams,
+                a.group_proxes + b.group_proxes};
     }
     friend constexpr footprint operator*(int n, footprint const& a) {
         return {n * a.parameters, n * a.state, n * a.mask_words, n * a.group_sets, n * a.tape,
-                n * a.tensors,    n * a.terms, n * a.measures,   n * a.streams};
+                n * a.tensors,    n * a.terms, n * a.measures,   n * a.streams,    n * a.group_proxes};
     }
     friend constexpr bool operator==(footprint const&, footprint const&) = default;
 };

@@ -6,11 +6,13 @@
 //     w  <- optimizer(w, g, moments)
 //     w  <- prox_n(... prox_1(w))
 //     operand <- effective(w)                  what the products of the next step read
-// All of it between one load and one store of the weight.
+// All of it between one load and one store of the weight. The prox of a penalty over groups waits for the norms of the
+// stepped weights: a further pass, by a step that leaves the weights alone, applies it.
 #pragma once
 
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
 
@@ -72,6 +74,15 @@ template <class Op> consteval bool is_proximal() {
         return false;
 }
 
+/// Whether a step is the one that applies the proxes over groups: it moves no weight itself, and its rate is that of
+/// the step before it, or 0 when nothing is to be shrunk.
+template <class Optimizer> consteval bool shrinks_groups() {
+    if constexpr (requires { Optimizer::shrinks_groups; })
+        return Optimizer::shrinks_groups;
+    else
+        return false;
+}
+
 template <class Op> consteval group_scope penalty_groups() {
     if constexpr (requires { Op::groups; })
         return Op::groups;
@@ -117,6 +128,10 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     static constexpr int penalty_count = sizeof...(Penalties);
     static constexpr int group_sets = (0 + ... + int{detail::penalty_groups<Penalties>() != group_scope::element});
     static constexpr bool grouped = group_sets > 0;
+    /// Penalties over groups that are applied by their prox: in a further pass.
+    static constexpr int group_proxes =
+        (0 + ... +
+         int{detail::penalty_groups<Penalties>() != group_scope::element && detail::is_proximal<Penalties>()});
     static constexpr bool draws = (false || ... || detail::op_draws<Transforms>());
     static constexpr bool needs_reference = (false || ... || detail::op_needs_reference<Transforms>());
     static constexpr bool needs_global_norm = (false || ... || detail::op_needs_global_norm<Transforms>());
@@ -125,7 +140,8 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     static constexpr bool needs_operand = Map::needs_operand;
 };
 
-/// Passes over the weights that a rule costs beyond the one update pass.
+/// Passes over the weights that a rule costs beyond the one update pass. The one that shrinks groups is not among them:
+/// it visits every tensor of the network that carries penalties over groups.
 template <class Rule> consteval int extra_passes() {
     return Rule::needs_global_norm ? 1 : 0;
 }
@@ -160,10 +176,12 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T wei
         for_each(rule.penalties, [&](auto const& penalty) {
             using op = std::remove_cvref_t<decltype(penalty)>;
             if constexpr (detail::penalty_groups<op>() != group_scope::element) {
-                if constexpr (detail::is_proximal<op>()) next = penalty.prox(next, learning_rate, norm(group));
+                // Its norms are those of the stepped weights, or, at a rate of 0, not known yet.
+                if constexpr (detail::is_proximal<op>() && detail::shrinks_groups<Optimizer>())
+                    if (optimizer.rate() > 0.0) next = penalty.prox(next, learning_rate, norm(group));
                 ++group;
             } else if constexpr (detail::is_proximal<op>()) {
-                next = penalty.prox(next, learning_rate);
+                next = penalty.prox(next, detail::shrinks_groups<Optimizer>() ? T(scalar_of<T>(0)) : learning_rate);
             }
         });
     }

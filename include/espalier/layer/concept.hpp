@@ -81,6 +81,7 @@ struct tensor_info {
     bool vector = false;      ///< saved with one dimension
     index_t mask_offset = -1; ///< words from the start of the mask arena, -1 without a mask
     int passes = 1;           ///< passes over this tensor in an update
+    bool grouped = false;     ///< carries penalties over groups
 
     index_t size() const { return rows * columns; }
 };
@@ -94,6 +95,7 @@ struct term_info {
 struct group_set_info {
     std::string name;
     index_t groups = 0;
+    bool proximal = false; ///< shrunk by a prox after the step
 };
 
 /// A layer whose product is an operator: how to make the matrix it stands for from its tensors.
@@ -137,8 +139,9 @@ struct layer_report {
 struct update_numbers {
     tensor_rates const* rates = nullptr;
     double const* squared_norm = nullptr; ///< of all gradients, in the device's memory
+    bool after_step = false;              ///< the further pass, for tensors with penalties over groups only
 
-    update_numbers after(int tensors) const { return {rates ? rates + tensors : nullptr, squared_norm}; }
+    update_numbers after(int tensors) const { return {rates ? rates + tensors : nullptr, squared_norm, after_step}; }
 };
 
 /// A walk that selects masks anew where that is due. Selections within one tensor are made on the way; tensors whose

@@ -19,10 +19,13 @@
 namespace espalier {
 
 /// An update that changes no weight: it makes the operand copies, applies masks and gathers the group norms anew, after
-/// weights were set from outside.
+/// weights were set from outside. After a step, with that step's rate, it also applies the proxes over groups.
 struct no_step {
+    double group_rate = 0.0;
+
     static constexpr int moments = 0;
-    ESPALIER_FN double rate() const { return 0.0; }
+    static constexpr bool shrinks_groups = true;
+    ESPALIER_FN double rate() const { return group_rate; }
     template <class T> ESPALIER_FN T step(T w, T, T*, T, T) const { return w; }
 };
 
@@ -59,6 +62,10 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     using map = std::conditional_t<prunable, typename map_of<Ps...>::policy, weight::identity>;
     using rule = tensor_rule<op_of<map>, ops_of<penalties>, ops_of<transforms>>;
 
+    static_assert(diagnostic::holds<(rule::group_proxes <= 1), diagnostic::from_policy<penalties>>,
+                  "espalier: a tensor carries at most one penalty::proximal over groups, for a second one would need "
+                  "the norms that the first leaves; take the gradient form of the others");
+
     static rule at(clock const& now) { return {op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)}; }
 
     constexpr index_t count() const { return rows * columns; }
@@ -70,6 +77,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         f.tensors = 1;
         f.terms = rule::penalty_count;
         f.streams = 1;
+        f.group_proxes = rule::group_proxes;
         return f;
     }
 
@@ -107,6 +115,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                 update_numbers const& given) const {
         static_assert(rule::group_sets <= max_group_sets,
                       "espalier: a tensor carries at most four grouped penalties; merge some of them");
+        if constexpr (!rule::grouped)
+            if (given.after_step) return;
         auto s = segment(m, given.rates ? given.rates[0] : tensor_rates{});
         s.site = context.site(m.stream, purpose::gradient);
         if constexpr (std::is_same_v<Optimizer, no_step>) s.gradients = s.reference = s.weights; // read, never used
@@ -114,6 +124,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
             if constexpr (rule::grouped) group_terms(context, numbers, m);
             // Frozen weights keep their part of the terms and of the groups' norms, and a map may change with time.
             if (s.rates.frozen) return update(context, no_step{}, numbers, m, given);
+        } else if constexpr (rule::group_proxes > 0) {
+            if (s.rates.frozen) s.rates.learning_rate = 0.0; // nor are their groups shrunk
         }
         context.device.update(optimizer, numbers, s, rule::needs_global_norm ? given.squared_norm : nullptr);
     }
@@ -188,6 +200,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         t.vector = rows == 1 && Role != role::kernel && Role != role::factor;
         if (rule::uses_mask) t.mask_offset = report.at.mask_words;
         t.passes = 1 + extra_passes<rule>();
+        t.grouped = rule::grouped;
         report.tensors.push_back(t);
         describe_penalties(report, t.name, penalties{});
         report.at = report.at + size();
@@ -204,7 +217,7 @@ private:
         if constexpr (scope != group_scope::element) {
             std::string name;
             if constexpr (requires { P::group_name; }) name = P::group_name.str();
-            report.group_sets.push_back({name, scope == group_scope::rows ? rows : columns});
+            report.group_sets.push_back({name, scope == group_scope::rows ? rows : columns, is_proximal<op_of<P>>()});
         }
     }
 };

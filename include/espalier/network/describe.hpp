@@ -57,7 +57,9 @@ struct network_summary {
     index_t work_bytes_per_row = 0;
     int tensors = 0;
     int terms = 0;
-    int update_passes = 1; ///< passes over the weights in an update: 1, and 1 more for the norm of all gradients
+    /// Passes over the weights in an update: 1, and 1 more for the norm of all gradients, and 1 more for proxes over
+    /// groups (of the tensors with penalties over groups only).
+    int update_passes = 1;
 };
 
 /// Sums over the layers of a stack run with scalars of type T.
@@ -78,7 +80,7 @@ template <class Stack, class T = float> network_summary summarise() {
     s.work_bytes_per_row = work.per_row;
     s.tensors = size.tensors;
     s.terms = size.terms;
-    s.update_passes = layer::needs_global_norm ? 2 : 1;
+    s.update_passes = 1 + int{layer::needs_global_norm} + int{size.group_proxes > 0};
     return s;
 }
 

@@ -30,6 +30,8 @@ template <class Stack> layer_report const& report_of() {
     static layer_report const report = [] {
         layer_report r;
         bound<Stack>::describe(r, "");
+        for (tensor_info& t : r.tensors)
+            t.passes += t.grouped && r.at.group_proxes > 0; // shrinks groups, and gathers the norms of the others anew
         return r;
     }();
     return report;
@@ -55,6 +57,10 @@ inline group_layout layout_groups(std::vector<group_set_info> const& sets) {
             if (sets[same].groups != sets[i].groups)
                 throw shape_error("the groups \"" + sets[i].name + "\" are " + std::to_string(sets[same].groups) +
                                   " in one tensor and " + std::to_string(sets[i].groups) + " in another");
+            if (sets[same].proximal != sets[i].proximal)
+                throw data_error("the groups \"" + sets[i].name +
+                                 "\" have penalty::proximal in one tensor and not in "
+                                 "another; a group is shrunk as a whole: name it in both or in neither");
             l.offset.push_back(l.offset[same]);
             l.first[i] = false;
         } else {

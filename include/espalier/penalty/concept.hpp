@@ -18,6 +18,9 @@
 //         static constexpr group_scope groups = group_scope::rows;
 //         template <class T> ESPALIER_FN T gradient(T w, T squared_norm) const; // squared norm of the group of w
 //         template <class T> ESPALIER_FN T group_value(T squared_norm) const;   // share of one group in the term
+//         // optional, what `proximal<>` uses: the element of w in argmin_u group_value(|u|^2) + |u - w|^2 / (2 rate),
+//         // where squared_norm is that of the group after the step; w itself for a rate of 0
+//         template <class T> ESPALIER_FN T prox(T w, T rate, T squared_norm) const;
 //     };
 //
 // T is float, double or a pack of them. The policy itself has `axis`, `name`, `op` and `at(clock)` as in
@@ -57,6 +60,11 @@ concept has_group_gradient = requires(Op const& op, T x) {
 template <class Op, class T>
 concept has_group_value = requires(Op const& op, T x) {
     { op.group_value(x) } -> std::convertible_to<T>;
+};
+
+template <class Op, class T>
+concept has_group_prox = requires(Op const& op, T x) {
+    { op.prox(x, x, x) } -> std::convertible_to<T>;
 };
 
 template <class Op>

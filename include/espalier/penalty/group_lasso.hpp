@@ -39,10 +39,20 @@ template <group_scope Groups> struct group_lasso_op {
         using espalier::sqrt;
         return T(static_cast<scalar_of<T>>(coefficient)) * sqrt(squared_norm);
     }
+    template <class T> ESPALIER_FN T prox(T w, T rate, T squared_norm) const {
+        using espalier::select, espalier::sqrt;
+        using S = scalar_of<T>;
+        T const zero(S(0)), one(S(1)), threshold = rate * T(static_cast<S>(coefficient)), norm = sqrt(squared_norm);
+        // Exactly 0 inside the threshold, squares that are too small for T included; a NaN stays one.
+        T const shrunk = select(norm <= threshold, zero, w * (one - threshold / norm));
+        return select(threshold > zero, shrunk, w);
+    }
 };
 
 /// Coefficient * sum_g ||w_g||_2 over the rows or columns of a tensor (Yuan and Lin 2006). The gradient is
-/// Coefficient * w / ||w_g||, and 0 in a group of norm 0. The coefficient is multiplied by nothing: the factor
+/// Coefficient * w / ||w_g||, and 0 in a group of norm 0. Prox: w max(0, 1 - rate Coefficient / ||w_g||), block soft
+/// thresholding (Parikh and Boyd 2014, section 6.5.4): with `proximal<group_lasso<c, over>>` groups become exactly 0,
+/// with the gradient they only come near it. The coefficient is multiplied by nothing: the factor
 /// sqrt(size of the group) that the paper uses for groups of unequal size is the user's. Tensors whose policies name
 /// the same `Group` have the same number of groups, and group i of all of them together is one group with one norm: a
 /// unit's incoming column in one layer and its outgoing row in the next vanish together. Coefficient: a number or a

@@ -31,15 +31,27 @@ template <class P> consteval auto proximal_name() {
 
 template <class P> inline constexpr auto proximal_text = proximal_name<P>();
 
+template <class Op> consteval bool can_be_proximal() {
+    if constexpr (has_groups<Op>)
+        return has_group_prox<Op, float> && has_group_prox<Op, double>;
+    else
+        return has_prox<Op, float> && has_prox<Op, double>;
+}
+
 } // namespace detail
 
 /// Proximal gradient descent for Penalty: w <- prox(w - rate * gradient, rate), where rate is the learning rate of the
 /// step times the tensor's factor (Parikh and Boyd 2014, section 4.2). Under an adaptive optimizer the prox uses that
 /// rate too, not the one of the single weight. Needs a penalty with a prox: `proximal<l1<1e-4>>`.
+///
+/// Over groups, `proximal<group_lasso<1e-3, over::columns>>`, the prox needs the norms of the stepped weights of all
+/// tensors that share the groups. They are known when the update pass is over: the tensors of the network that carry
+/// penalties over groups are passed over once more, after the element-wise proxes (l1 and then the groups: the sparse
+/// group lasso, Simon et al. 2013). A tensor carries one of them.
 template <class Penalty> struct proximal : Penalty {
-    static_assert(diagnostic::holds < has_prox<op_of<Penalty>, float> && has_prox<op_of<Penalty>, double>,
-                  diagnostic::from_policy < Penalty >>,
-                  "espalier: penalty::proximal needs a penalty with `template <class T> T prox(T w, T rate) const`");
+    static_assert(diagnostic::holds<detail::can_be_proximal<op_of<Penalty>>(), diagnostic::from_policy<Penalty>>,
+                  "espalier: penalty::proximal needs a penalty with `template <class T> T prox(T w, T rate) const`, or "
+                  "over groups `T prox(T w, T rate, T squared_norm) const`");
     static constexpr std::string_view name{detail::proximal_text<Penalty>.text,
                                            sizeof(detail::proximal_text<Penalty>.text)};
     using op = proximal_op<op_of<Penalty>>;

@@ -234,6 +234,27 @@ template <class P> void check_penalty(policy_checker& to, clock const& now) {
         double const still = op.gradient(0.0, 0.0);
         to.over("a group of norm 0 has a finite gradient")
             .require(std::isfinite(still), "norm = 0", "given " + number_text(still));
+        if constexpr (penalty::has_group_prox<op_type, double>) {
+            auto check = to.over("prox minimises group_value(|u|^2) + |u - w|^2 / (2 rate)");
+            for (double const rate : {0.05, 1.0})
+                for (double const a : {-3.2, -0.4, 0.0, 0.02, 0.7})
+                    for (double const b : {0.0, 0.03, 1.9}) {
+                        auto const cost = [&](double u, double v) {
+                            return op.group_value(u * u + v * v) +
+                                   ((u - a) * (u - a) + (v - b) * (v - b)) / (2.0 * rate);
+                        };
+                        double const square = a * a + b * b, u = op.prox(a, rate, square), v = op.prox(b, rate, square),
+                                     least = cost(u, v);
+                        std::string const place =
+                            "w = (" + number_text(a) + ", " + number_text(b) + "), rate = " + number_text(rate);
+                        check.require(std::isfinite(u) && std::isfinite(v), place, "given " + number_text(u));
+                        for (double const other : {a, 0.0, u - 1e-3, u + 1e-3, u - 0.1, u + 0.1, u / 2.0, a / 2.0})
+                            for (double const another :
+                                 {b, 0.0, v - 1e-3, v + 1e-3, v - 0.1, v + 0.1, v / 2.0, b / 2.0})
+                                check.require(least <= cost(other, another) + 1e-12 * (1.0 + std::fabs(least)), place,
+                                              "given u = (" + number_text(u) + ", " + number_text(v) + ")");
+                    }
+        }
     } else {
         if constexpr (penalty::has_gradient<op_type, double>) {
             to.derivative(

@@ -251,11 +251,14 @@ public:
 
 private:
     static constexpr bool needs_global_norm = layer::needs_global_norm;
+    static constexpr bool shrinks_groups = size.group_proxes > 0;
+    struct nothing {};
 
     /// The numbers of one step. It stays where it is: a device may keep a mirror of it.
     struct step_block {
         typename layer::numbers layers;
         optimizer_op optimizer;
+        [[no_unique_address]] std::conditional_t<shrinks_groups, no_step, nothing> after{};
     };
 
     device_type& device() { return net_->runner().device(); }
@@ -263,13 +266,24 @@ private:
     /// Evaluates all schedules once and hands the numbers to the device.
     void begin_step() {
         clock_.updates = clock_.step;
-        block_ = {layer::at(clock_), optimizer_.at(clock_, clock_.step + 1)};
+        block_.layers = layer::at(clock_);
+        block_.optimizer = optimizer_.at(clock_, clock_.step + 1);
+        if constexpr (shrinks_groups) block_.after = {block_.optimizer.rate()};
         device().upload_step(static_cast<std::uint32_t>(clock_.step));
     }
 
     /// Waits for the device, and throws what it found wrong with the batch.
     std::vector<double> const& read_terms() {
-        device().read(terms_.data(), seen_.data(), terms_.size());
+        if constexpr (undoes || size.group_sets == 0) {
+            device().read(terms_.data(), seen_.data(), terms_.size());
+        } else {
+            try {
+                device().read(terms_.data(), seen_.data(), terms_.size());
+            } catch (...) {
+                net_->refresh(clock_); // an update that did nothing has gathered no norms
+                throw;
+            }
+        }
         auto const measured = seen_.begin() + size.terms + 1;
         std::copy(seen_.begin(), measured, seen_terms_.begin());
         std::copy(measured, seen_.end(), seen_measures_.begin());
@@ -436,6 +450,16 @@ private:
         net_->values().start_norms(device());
         layer::update(context, block_.optimizer, block_.layers, memory(), given);
         net_->values().finish_norms();
+        if constexpr (shrinks_groups) {
+            // The norms are those of the stepped weights now.
+            layer_memory<scalar> m = memory();
+            m.terms = nullptr;
+            update_numbers after = given;
+            after.after_step = true;
+            net_->values().start_norms(device());
+            layer::update(context, block_.after, block_.layers, m, after);
+            net_->values().finish_norms();
+        }
     }
 
     /// Finds out whether masks are selected anew before this step.

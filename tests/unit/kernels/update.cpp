@@ -9,6 +9,7 @@
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/kernels/norms.hpp>
 #include <espalier/kernels/update.hpp>
+#include <espalier/layer/detail.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/elastic_net.hpp>
@@ -20,6 +21,7 @@
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -35,6 +37,8 @@ using espalier::update_segment;
 constexpr espalier::optimizer::adamw_op adamw{1e-2, 0.9, 0.99, 1e-6, 1e-2, 1.7, 1.3};
 using rows_lasso = espalier::penalty::group_lasso_op<group_scope::rows>;
 using columns_lasso = espalier::penalty::group_lasso_op<group_scope::columns>;
+using shrunk_columns = espalier::penalty::proximal_op<columns_lasso>;
+using shrunk_rows = espalier::penalty::proximal_op<rows_lasso>;
 
 // A map whose products read something else than the stored weights.
 struct doubled {
@@ -259,6 +263,45 @@ TEST_CASE("update bodies: penalties over rows and columns") {
     espalier::get<2>(r.penalties) = {0.1};
     espalier::get<0>(r.transforms) = {20000, 65536.0 / (65536.0 - 20000.0)};
     check_shapes<float>(adamw, r, 4e-6);
+}
+
+TEST_CASE("update bodies: the pass that shrinks groups, from the norms of stepped weights") {
+    using by_columns =
+        tensor_rule<espalier::weight::fixed_mask,
+                    flat_tuple<rows_lasso, shrunk_columns, espalier::penalty::proximal_op<espalier::penalty::l1_op>>,
+                    flat_tuple<espalier::transform::gradient_dropout_op>>;
+    by_columns c{};
+    espalier::get<0>(c.penalties) = {0.3};
+    espalier::get<1>(c.penalties).coefficient = 2.0;
+    espalier::get<2>(c.penalties).coefficient = 5.0; // was applied by the step
+    check_shapes<float>(espalier::no_step{0.3}, c, 4e-6);
+    check_shapes<float>(adamw, c, 4e-6);
+    using by_rows = tensor_rule<doubled, flat_tuple<shrunk_rows>, flat_tuple<>>;
+    by_rows r{};
+    espalier::get<0>(r.penalties).coefficient = 2.0;
+    check_shapes<float>(espalier::no_step{0.3}, r, 4e-6);
+    check_shapes<float, narrow>(espalier::no_step{0.3}, r, 4e-6);
+
+    // The formula itself, and that a step or a rate of 0 leaves it out.
+    tensor<float> const before(33, 40);
+    tensor<float> t(33, 40), still(33, 40);
+    for_blocks([&](auto const& launch) {
+        t = still = before;
+        run_update(launch, espalier::no_step{0.3}, r, t);
+        run_update(launch, espalier::no_step{}, r, still);
+    });
+    int zeros = 0;
+    for (std::size_t i = 0; i < t.weights.size(); ++i) {
+        double const norm = std::sqrt(static_cast<double>(before.norms[0][i / 40]));
+        double const factor = norm > 0.48 ? 1.0 - 0.48 / norm : 0.0; // 0.3 times the tensor's 0.8 times 2
+        zeros += factor == 0.0;
+        REQUIRE(static_cast<double>(t.weights[i]) ==
+                Approx(static_cast<double>(before.weights[i]) * factor).epsilon(1e-5));
+        REQUIRE((factor == 0.0) == (t.weights[i] == 0.0f));
+    }
+    REQUIRE(zeros > 0);
+    REQUIRE(zeros < 33 * 40);
+    REQUIRE(same_bits(still.weights, before.weights));
 }
 
 TEST_CASE("update bodies: many tensors in one launch are as many launches") {

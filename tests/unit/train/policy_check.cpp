@@ -124,6 +124,11 @@ struct wrong_group {
     template <class T> ESPALIER_FN T gradient(T w, T) const { return w; }
     template <class T> ESPALIER_FN T group_value(T squared_norm) const { return squared_norm; }
 };
+struct wrong_group_prox : penalty::group_lasso_op<group_scope::rows> {
+    using axis = espalier::axis::penalty;
+    wrong_group_prox() : penalty::group_lasso_op<group_scope::rows>{0.5} {}
+    template <class T> ESPALIER_FN T prox(T w, T rate, T) const { return w / (T(scalar_of<T>(1)) + rate); }
+};
 struct forgets_the_rows {
     using axis = espalier::axis::activation_penalty;
     static constexpr penalty_scope scope = penalty_scope::element;
@@ -165,7 +170,8 @@ TEST_CASE("check_policy: every shipped activation passes", "[train][policy_check
 TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]") {
     all_pass<penalty::l1<1e-4>, penalty::l1<0.3>, penalty::l2<1e-4>, penalty::l2<2.0>, penalty::elastic_net<0.1, 0.2>,
              penalty::group_lasso<1e-3, penalty::over::rows>, penalty::proximal<penalty::l1<0.01>>,
-             penalty::proximal<penalty::elastic_net<0.1, 0.2>>, on<role::bias, penalty::l2<0.5>>,
+             penalty::proximal<penalty::elastic_net<0.1, 0.2>>,
+             penalty::proximal<penalty::group_lasso<0.3, penalty::over::columns>>, on<role::bias, penalty::l2<0.5>>,
              activation_penalty::l1<1e-3>, activation_penalty::flops<1e-3>>();
 }
 
@@ -197,6 +203,7 @@ TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][pol
     fails<without_scale>("the mean factor over all draws is 1 at all 65536 draws: given 0.75, expected 1");
     fails<wrong_penalty>("gradient is the derivative of value at w = -4.94203125");
     fails<wrong_prox>("prox minimises value(u) + (u - w)^2 / (2 rate) at w = -3.2, rate = 0.05");
+    fails<wrong_group_prox>("prox minimises group_value(|u|^2) + |u - w|^2 / (2 rate) at w = (-3.2, 0), rate = 0.05");
     fails<wrong_group>("gradient is the derivative of the group's value at w = -4.94203125");
     fails<forgets_the_rows>("gradient is the derivative of the term at y = ");
     fails<hidden_reference>("reads what it declares, no more at g = -3: the result depends on about.reference");
