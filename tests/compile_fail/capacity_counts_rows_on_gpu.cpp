@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: an expert runs on its whole block, empty places included
+// expect: runs on a block whose rows only the device counts
 // expect: take that layer out of the experts
 // A layer over the batch inside the experts of a mixture with a capacity, where the host cannot read the counts.
 #include <espalier/core/context.hpp>

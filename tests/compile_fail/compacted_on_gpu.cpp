@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: this dispatch .compacted or automatic. runs on the CPU only
-// expect: give moe dispatch::capacity<...> or dispatch::dense as its last argument
+// expect: on a GPU the host does not know how many rows an expert gets
+// expect: give moe dispatch::automatic<>, dispatch::capacity<...> or dispatch::dense as its last argument
 // A mixture that gathers rows, on a device whose memory the host cannot read.
 #include <espalier/core/context.hpp>
 #include <espalier/gate/top_k.hpp>

@@ -2,7 +2,9 @@
 // What moe and multi_gate are made of: gates that route a batch, and the experts that they share.
 #pragma once
 
+#include <espalier/core/context.hpp>
 #include <espalier/core/pairs.hpp>
+#include <espalier/device/live_rows.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/gate/dispatch.hpp>
 #include <espalier/layer/concept.hpp>
@@ -304,9 +306,9 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class T> static std::int32_t* everywhere(layer_memory<T> const& m) {
         return m.template tape_block<std::int32_t>(layout<T>().everywhere);
     }
-    /// Whether this batch was gathered; known when compiling unless the dispatch chooses.
-    template <class T> static bool gathered(layer_memory<T> const& m) {
-        if constexpr (automatic)
+    /// Whether this batch was gathered; known when compiling unless the host can choose.
+    template <class Context, class T> static bool gathered(layer_memory<T> const& m) {
+        if constexpr (automatic && Context::device_type::host_memory)
             return *everywhere(m) == 0;
         else
             return gathers;
@@ -323,19 +325,37 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     /// Layers that look at their rows together have state, those that count them measures.
     static constexpr bool blocks_fit =
         Experts::template before<float>(experts).state == 0 && Experts::template before<float>(experts).measures == 0;
+    /// Room for all rows with every expert.
+    static constexpr bool room_for_all = !in_chunks && pairs_of(1).per_row >= experts;
     template <class Context>
-    static constexpr bool runs_on = !gathers || Context::device_type::host_memory || (limited && blocks_fit);
+    static constexpr bool runs_on =
+        !gathers || Context::device_type::host_memory || (blocks_fit && (limited || room_for_all));
 
     /// Where the host cannot know how many rows an expert gets, every expert has a block of its own, as large as its
     /// capacity. Places that got no row hold zeros, and the experts run on them too: their outputs are read by nobody
     /// and their gradients are zero. What an expert counts over its rows, an activation penalty, counts them.
-    template <class Context> static constexpr bool in_blocks = limited && !Context::device_type::host_memory;
+    /// Without a capacity the blocks have room for all rows, and the experts run on as many as the device has counted.
+    template <class Context> static constexpr bool in_blocks = gathers && !Context::device_type::host_memory;
+    template <class Context> static constexpr bool counts_on_device = in_blocks<Context> && !limited;
     static constexpr index_t block_rows(index_t n) {
         if constexpr (limited) {
             index_t const most = Dispatch::capacity_of(slots, n, experts);
             return round_up(most < n ? most : n, row_granule);
         } else {
-            return 0;
+            return round_up(n, row_granule);
+        }
+    }
+    /// Calls body(the context in which expert e runs).
+    template <class Context, class T, class Body>
+    static void in_context_of(Context& context, layer_memory<T> const& m, int e, Body const& body) {
+        if constexpr (counts_on_device<Context>) {
+            using device_type = device::live_rows<typename Context::device_type>;
+            device_type part(context.device, pairs(m).count + e);
+            espalier::context<device_type, typename Context::scalar, Context::behaviour> its{
+                part, context.seed, context.step, context.pass};
+            body(its);
+        } else {
+            body(context);
         }
     }
     template <class Context, class T>
@@ -343,7 +363,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         if (!gathered) return {e * m.capacity, n, m.capacity, e * m.capacity};
         if constexpr (in_blocks<Context>) {
             index_t const room = block_rows(m.capacity);
-            return {e * room, block_rows(n), room, e * room};
+            return {e * room, limited ? block_rows(n) : n, room, e * room};
         } else {
             pair_table const table = pairs(m);
             index_t kept = table.first[e];
@@ -380,14 +400,14 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
         static_assert(
-            !gathers || limited || Context::device_type::host_memory,
-            "espalier: this dispatch (compacted or automatic) runs on the CPU only, because the host must know how "
-            "many rows an expert has; give moe dispatch::capacity<...> or dispatch::dense as its last argument to "
-            "run it on a GPU");
+            !in_blocks<Context> || limited || room_for_all,
+            "espalier: on a GPU the host does not know how many rows an expert gets, and this dispatch (compacted for "
+            "a gate with fewer slots than experts, or chunked) has no room for all of them; give moe "
+            "dispatch::automatic<>, dispatch::capacity<...> or dispatch::dense as its last argument to run it there");
         static_assert(!in_blocks<Context> || blocks_fit,
-                      "espalier: with dispatch::capacity on a GPU an expert runs on its whole block, empty places "
-                      "included, and a batch_norm or a mixture among the experts' layers would count them as rows; "
-                      "give moe dispatch::dense as its last argument, or take that layer out of the experts");
+                      "espalier: on a GPU an expert that rows are gathered for runs on a block whose rows only the "
+                      "device counts, and a batch_norm or a mixture among the experts' layers needs their number; give "
+                      "moe dispatch::dense as its last argument, or take that layer out of the experts");
         static_assert(!in_chunks || blocks_fit,
                       "espalier: with dispatch::chunked what an expert keeps of a batch is overwritten by later "
                       "chunks, and a batch_norm or a mixture among the experts' layers needs it in the update; give "
@@ -411,7 +431,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         }
         if constexpr (gathers) {
             context.device.build_pairs(shares, matrix_view<std::int32_t const>(chosen), batch, plan, pairs(m));
-            if constexpr (automatic) {
+            if constexpr (automatic && Context::device_type::host_memory) {
                 index_t needed = 0;
                 for (int e = 0; e < experts; ++e)
                     needed += pairs(m).count[e];
@@ -419,7 +439,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             }
         }
         if constexpr (in_chunks) divide(m);
-        bool const by_pairs = gathered(m);
+        bool const by_pairs = gathered<Context>(m);
         // Without rows too: what an expert keeps of a batch must not be that of another one.
         Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
             run_expert<typename decltype(expert)::type>(context, its, m, e, batch, x, by_pairs);
@@ -446,7 +466,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         matrix_view<master_of<T> const> const weights = weights_of(m, x.rows);
         matrix_view<std::int32_t const> const chosen = chosen_of(m, x.rows);
         matrix_view<master_of<T>> const dweights{m.template work_block<master_of<T>>(w.dweights), x.rows, slots, slots};
-        bool const by_pairs = gathered(m);
+        bool const by_pairs = gathered<Context>(m);
         expert_outputs<T> const mixed = outputs_of(m, x, by_pairs);
         for (int t = 0; t < tasks_count; ++t)
             context.device.weight_gradients(of_task(weights, t), dy.middle_columns(t * out, out),
@@ -479,16 +499,18 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                     block.pair = tasks_count > 1 ? pairs(m).pair : nullptr;
                     block.first = static_cast<std::int32_t>(at.first);
                 }
-            context.device.expert_gradient(weights, chosen, tasks, block, dy, d);
-            decltype(expert)::type::template backward<Want>(
-                context, its, expert_memory(m, e, at.kept, at.capacity), its_batch, from,
-                matrix_view<T const>{outputs + at.first * out, at.count, out, out}, d, di);
-            if constexpr (Want.inputs) {
-                if (block.row)
-                    context.device.scatter_add(matrix_view<T const>(di), block.row, dx);
-                else
-                    context.device.add(matrix_view<T const>(di), dx);
-            }
+            in_context_of(context, m, e, [&](auto& its_context) {
+                its_context.device.expert_gradient(weights, chosen, tasks, block, dy, d);
+                decltype(expert)::type::template backward<Want>(
+                    its_context, its, expert_memory(m, e, at.kept, at.capacity), its_batch, from,
+                    matrix_view<T const>{outputs + at.first * out, at.count, out, out}, d, di);
+                if constexpr (Want.inputs) {
+                    if (block.row)
+                        its_context.device.scatter_add(matrix_view<T const>(di), block.row, dx);
+                    else
+                        its_context.device.add(matrix_view<T const>(di), dx);
+                }
+            });
         });
     }
 
@@ -502,7 +524,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
             // A step finds what the experts kept of the batch; without one there may have been no batch yet.
             expert_rows at{0, 0, 0, 0};
-            if constexpr (!std::is_same_v<Optimizer, no_step>) at = rows_of<Context>(m, e, 0, gathered(m));
+            if constexpr (!std::is_same_v<Optimizer, no_step>) at = rows_of<Context>(m, e, 0, gathered<Context>(m));
             decltype(expert)::type::update(
                 context, optimizer, its, expert_memory(m, e, at.kept, at.capacity),
                 given.after(router_at<T>[tasks_count].tensors + Experts::template before<T>(e).tensors));
@@ -567,20 +589,22 @@ private:
                            rows const& batch, matrix_view<T const> x, bool by_pairs) {
         constexpr auto p = layout<T>();
         expert_rows const at = rows_of<Context>(m, e, x.rows, by_pairs);
-        matrix_view<T const> from = x;
-        rows its_batch = batch;
-        if constexpr (gathers)
-            if (by_pairs) {
-                matrix_view<T> const gathered{m.template tape_block<T>(p.expert_inputs) + at.kept * in, at.count, in,
-                                              in};
-                context.device.gather(x, pairs(m).row + at.first, gathered);
-                from = gathered;
-                its_batch = batch_of(m, batch, at);
-                if constexpr (maps_tags) gather_tags(context.device, m, batch, at);
-            }
-        Expert::forward(
-            context, its, expert_memory(m, e, at.kept, at.capacity), its_batch, from,
-            matrix_view<T>{m.template tape_block<T>(p.expert_outputs) + at.first * out, at.count, out, out});
+        in_context_of(context, m, e, [&](auto& its_context) {
+            matrix_view<T const> from = x;
+            rows its_batch = batch;
+            if constexpr (gathers)
+                if (by_pairs) {
+                    T* const inputs = m.template tape_block<T>(p.expert_inputs);
+                    matrix_view<T> const gathered{inputs + at.kept * in, at.count, in, in};
+                    its_context.device.gather(x, pairs(m).row + at.first, gathered);
+                    from = gathered;
+                    its_batch = batch_of(m, batch, at);
+                    if constexpr (maps_tags) gather_tags(context.device, m, batch, at);
+                }
+            Expert::forward(
+                its_context, its, expert_memory(m, e, at.kept, at.capacity), its_batch, from,
+                matrix_view<T>{m.template tape_block<T>(p.expert_outputs) + at.first * out, at.count, out, out});
+        });
     }
 
     // ---- chunks of experts: consecutive ones whose rows fit what is kept

@@ -5,7 +5,10 @@
 
 #include "launches.hpp"
 
+#include <espalier/activation/softmax.hpp>
 #include <espalier/activation/tanh.hpp>
+#include <espalier/activation_penalty/flops.hpp>
+#include <espalier/activation_penalty/l1.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/device/cpu/cpu.hpp>
@@ -29,12 +32,15 @@
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
+#include <espalier/layer/parallel.hpp>
+#include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/train/training.hpp>
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 namespace {
@@ -158,7 +164,8 @@ public:
     void expert_gradient(matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
                          mixture_tasks const& tasks, expert_pairs const& block, matrix_view<T const> dy,
                          matrix_view<T> d) {
-        k::expert_gradient(lane, weights, experts, tasks, block, dy, d);
+        spoil(d);
+        k::expert_gradient(lane, weights, experts, tasks, block, dy, some(d));
     }
     template <class T>
     void pass_back(matrix_view<T const> weights, mixture_tasks const& tasks, std::int32_t const* pair,
@@ -166,14 +173,76 @@ public:
         k::pass_back(lane, weights, tasks, pair, dy, dx);
     }
     template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
-        k::gather_rows(lane, from, row, to);
+        spoil(to);
+        k::gather_rows(lane, from, row, some(to));
     }
     template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
-        k::scatter_add_rows(lane, from, row, to);
+        k::scatter_add_rows(lane, some(from), row, to);
+    }
+
+    // ---- rows that the host does not count: what lies behind them holds no number
+
+    template <class Body> void on_live_rows(std::int32_t const* live, Body const& body) {
+        live_ = live;
+        body();
+        live_ = nullptr;
+    }
+    template <class T>
+    void live_product_forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z,
+                              std::int32_t const* live) {
+        on_live_rows(live, [&] {
+            spoil(z);
+            product_forward<void>(some(x), w, bias, some(z));
+        });
+    }
+    template <class T>
+    void live_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
+                                     std::int32_t const* live) {
+        on_live_rows(live, [&] {
+            spoil(dx);
+            product_input_gradient<void>(some(dz), w, some(dx));
+        });
+    }
+    template <class T>
+    void live_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw,
+                                      std::int32_t const* live) {
+        on_live_rows(live, [&] { product_weight_gradient<void>(some(x), some(dz), dw); });
+    }
+    template <class Op, class T>
+    void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
+                          rows const& batch, epilogue_statistics<T> statistics) {
+        device::cpu::epilogue_forward(op, some(z), some(y), site, batch, statistics);
+    }
+    template <class Op, class T>
+    void epilogue_backward(Op const& op, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
+                           T* bias_gradient, random_site const& site, rows const& batch,
+                           epilogue_statistics<T> statistics) {
+        device::cpu::epilogue_backward(op, some(z), some(dy), some(dz), bias_gradient, site, batch, statistics);
+    }
+    template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
+        device::cpu::row_forward<Activation, Width>(some(y));
+    }
+    template <class Activation, index_t Width, class T> void row_backward(matrix_view<T const> y, matrix_view<T> dy) {
+        device::cpu::row_backward<Activation, Width>(some(y), some(dy));
+    }
+    template <class T> void column_sums(matrix_view<T const> m, T* sums) { device::cpu::column_sums(some(m), sums); }
+    template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {
+        device::cpu::copy(some(from), some(to));
+    }
+    template <class T> void add(matrix_view<T const> from, matrix_view<T> to) {
+        device::cpu::add(some(from), some(to));
     }
 
 private:
+    template <class T> matrix_view<T> some(matrix_view<T> all) const { return k::live_rows(all, live_); }
+    template <class T> void spoil(matrix_view<T> all) const {
+        for (index_t r = some(all).rows; r < all.rows; ++r)
+            for (index_t c = 0; c < all.columns; ++c)
+                all(r, c) = std::numeric_limits<T>::quiet_NaN();
+    }
+
     serial_group lane;
+    std::int32_t const* live_ = nullptr;
 };
 
 constexpr index_t width = 12;
@@ -258,6 +327,24 @@ TEST_CASE("mixtures by kernel bodies: experts run on their whole block, and the 
     check<with<moe<gate::top_k<4, 2>, dense<16>, dispatch::capacity<0.6, dispatch::overflow::pass>>>>();
     using different = experts<dense<7>, expert, dense<7, activation::tanh>, expert>;
     check<with<moe<gate::top_k<4, 2>, different, dispatch::capacity<1.0>>>>();
+}
+
+TEST_CASE("mixtures by kernel bodies: experts run on the rows that the device has counted") {
+    check<with<moe<gate::top_k<4, 2>, expert, dispatch::automatic<>>>>();
+    check<with<moe<gate::comet<5, 2>, expert, dispatch::compacted>>>();
+    check<with<moe<gate::softmax<3>, expert, dispatch::compacted>>>();
+    check<with<moe<gate::top_k<8, 1>, expert, dispatch::automatic<>>>>(); // one row: experts without any
+    using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>, activation_penalty::flops<0.2>>,
+                              dense<7, activation::softmax>>;
+    check<with<moe<gate::top_k<4, 2>, counting, dispatch::automatic<>>>>();
+    using branches = sequence<residual<dense<16, activation::tanh, dropout::bernoulli<0.25>>>,
+                              parallel<merge::add, dense<7>, sequence<dense<5, activation::tanh>, dense<7>>>,
+                              residual<dense<7, activation::softmax>>>;
+    check<with<moe<gate::top_k<4, 2>, branches, dispatch::automatic<>>>>();
+    using different = experts<dense<7>, counting, branches, expert>;
+    check<with<moe<gate::top_k<4, 2>, different, dispatch::automatic<>>>>();
+    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
+    check<with<multi_gate<two, expert, dispatch::compacted>>>();
 }
 
 TEST_CASE("mixtures by kernel bodies: several gates share blocks") {

@@ -185,6 +185,33 @@ public:
         product_for<Chosen>::template weight_gradient<T>(plans_, x, dz, dw, scratch, target_.stream);
     }
 
+    // ---- rows that the device counts (device/live_rows.hpp)
+
+    /// Runs the verbs that body calls on the first *live rows of their views.
+    template <class Body> void on_live_rows(std::int32_t const* live, Body const& body) {
+        struct restore {
+            espalier::cuda::launch_target& target;
+            ~restore() { target.live = nullptr; }
+        } const after{target_};
+        target_.live = live;
+        body();
+    }
+    template <class T>
+    void live_product_forward(matrix_view<T const> x, matrix_view<T const> w, master_of<T> const* bias,
+                              matrix_view<T> z, std::int32_t const* live) {
+        product::tiles::template forward<T>(plans_, x, w, bias, z, false, {}, target_.stream, live);
+    }
+    template <class T>
+    void live_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
+                                     std::int32_t const* live) {
+        product::tiles::template input_gradient<T>(plans_, dz, w, dx, {}, target_.stream, live);
+    }
+    template <class T>
+    void live_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw,
+                                      std::int32_t const* live) {
+        product::tiles::template weight_gradient<T>(plans_, x, dz, dw, {}, target_.stream, live);
+    }
+
     // ---- passes
 
     template <class Op, class T>
@@ -554,6 +581,7 @@ public:
     }
     template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {
         if (from.rows == 0 || from.columns == 0) return;
+        if (target_.live) return espalier::cuda::launch_combine<false>(target_, from, to);
         espalier::cuda::check(cudaMemcpy2DAsync(to.data, static_cast<std::size_t>(to.stride) * sizeof(T), from.data,
                                                 static_cast<std::size_t>(from.stride) * sizeof(T),
                                                 static_cast<std::size_t>(from.columns) * sizeof(T),

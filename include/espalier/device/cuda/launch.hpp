@@ -44,6 +44,9 @@ using block = block_group<block_threads>;
 struct launch_target {
     cudaStream_t stream = nullptr;
     index_t most_blocks = 1024;
+    /// Device memory: how many of the rows that a launch is given hold something, from the first one on; null: all.
+    /// Only the layers' own passes heed it: the epilogue, row maps, column sums, copies, gathering and scattering.
+    std::int32_t const* live = nullptr;
 
     /// Blocks for so many threads' worth of work: enough, but no more than run at once; the bodies loop over the rest.
     unsigned blocks(index_t threads) const {
@@ -64,44 +67,50 @@ inline constexpr unsigned backward_blocks = sizeof(T) > 4 || Op::column_penaltie
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_forward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
-                            kernels::site_numbers site, rows batch) {
-    kernels::epilogue_forward(block{}, op.get(), z, y, site.get(), batch);
+                            kernels::site_numbers site, rows batch, std::int32_t const* live) {
+    kernels::epilogue_forward(block{}, op.get(), kernels::live_rows(z, live), y, site.get(), batch);
 }
 
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_forward_strips_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
                                    kernels::site_numbers site, rows batch,
-                                   kernels::epilogue_scratch<master_of<T>> scratch) {
-    kernels::epilogue_forward_strips(block{}, op.get(), z, y, site.get(), batch, scratch);
+                                   kernels::epilogue_scratch<master_of<T>> scratch, std::int32_t const* live) {
+    kernels::epilogue_forward_strips(block{}, op.get(), kernels::live_rows(z, live), y, site.get(), batch, scratch);
 }
 
 template <class Op, class W>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_finish_kernel(kernels::numbers<Op> op, index_t row_count, index_t columns,
-                           kernels::epilogue_scratch<W> scratch, epilogue_statistics<W> statistics) {
-    kernels::epilogue_finish(block{}, op.get(), row_count, columns, scratch, statistics);
+                           kernels::epilogue_scratch<W> scratch, epilogue_statistics<W> statistics,
+                           std::int32_t const* live) {
+    kernels::epilogue_finish(block{}, op.get(), kernels::live_count(row_count, live), columns, scratch, statistics);
 }
 
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads, backward_blocks<Op, T>)
     epilogue_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T const> dy,
                              matrix_view<T> dz, kernels::site_numbers site, rows batch,
-                             epilogue_statistics<master_of<T>> statistics, master_of<T>* partial) {
-    kernels::epilogue_backward(block{}, op.get(), z, dy, dz, site.get(), batch, statistics, partial);
+                             epilogue_statistics<master_of<T>> statistics, master_of<T>* partial,
+                             std::int32_t const* live) {
+    kernels::epilogue_backward(block{}, op.get(), kernels::live_rows(z, live), dy, dz, site.get(), batch, statistics,
+                               partial);
 }
 
+/// The partial rows of set `set`; `row_count` rows were cut into strips, as many as there are partial rows of a set.
 template <class W>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    add_partial_rows_kernel(W const* partial, index_t count, index_t stride, index_t columns, W* out, bool accumulate,
-                            kernels::error_word const* error) {
-    kernels::add_partial_rows(block{}, partial, count, stride, columns, out, accumulate, error);
+    add_partial_rows_kernel(W const* partial, int set, index_t row_count, index_t columns, W* out, bool accumulate,
+                            kernels::error_word const* error, std::int32_t const* live) {
+    index_t const count = kernels::strips_of(kernels::live_count(row_count, live)).count;
+    index_t const stride = kernels::octets_of(columns) * kernels::octet;
+    kernels::add_partial_rows(block{}, partial + set * count * stride, count, stride, columns, out, accumulate, error);
 }
 
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    column_partials_kernel(matrix_view<T const> m, master_of<T>* partial) {
-    kernels::column_partials(block{}, m, partial);
+    column_partials_kernel(matrix_view<T const> m, master_of<T>* partial, std::int32_t const* live) {
+    kernels::column_partials(block{}, kernels::live_rows(m, live), partial);
 }
 
 template <class Optimizer, class Rule, class Wide, class Narrow>
@@ -135,13 +144,14 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 }
 
 template <int N, class Op, class T>
-ESPALIER_KERNEL void __launch_bounds__(block_threads) row_forward_kernel(kernels::numbers<Op> op, matrix_view<T> y) {
-    kernels::row_map_forward<N>(block{}, op.get(), y);
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    row_forward_kernel(kernels::numbers<Op> op, matrix_view<T> y, std::int32_t const* live) {
+    kernels::row_map_forward<N>(block{}, op.get(), kernels::live_rows(y, live));
 }
 template <int N, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    row_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> y, matrix_view<T> dy) {
-    kernels::row_map_backward<N>(block{}, op.get(), y, dy);
+    row_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> y, matrix_view<T> dy, std::int32_t const* live) {
+    kernels::row_map_backward<N>(block{}, op.get(), kernels::live_rows(y, live), kernels::live_rows(dy, live));
 }
 
 template <class Loss>
@@ -208,8 +218,8 @@ template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     expert_gradient_kernel(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
                            mixture_tasks const __grid_constant__ tasks, expert_pairs pairs, matrix_view<T const> dy,
-                           matrix_view<T> d) {
-    kernels::expert_gradient(block{}, weights, experts, tasks, pairs, dy, d);
+                           matrix_view<T> d, std::int32_t const* live) {
+    kernels::expert_gradient(block{}, weights, experts, tasks, pairs, dy, kernels::live_rows(d, live));
 }
 
 template <class Gate, class Op, class T>
@@ -307,13 +317,15 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    gather_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
-    kernels::gather_rows(block{}, from, row, to);
+    gather_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to,
+                       std::int32_t const* live) {
+    kernels::gather_rows(block{}, from, row, kernels::live_rows(to, live));
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    scatter_add_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
-    kernels::scatter_add_rows(block{}, from, row, to);
+    scatter_add_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to,
+                            std::int32_t const* live) {
+    kernels::scatter_add_rows(block{}, kernels::live_rows(from, live), row, to);
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
@@ -381,8 +393,10 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 
 /// to = from + to or = from, element by element; a row of `from` stands for all when its stride is 0.
 template <bool Add, class From, class To>
-ESPALIER_KERNEL void __launch_bounds__(block_threads) combine_kernel(matrix_view<From const> from, matrix_view<To> to) {
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    combine_kernel(matrix_view<From const> from, matrix_view<To> to, std::int32_t const* live) {
     using W = master_of<To>;
+    to = kernels::live_rows(to, live);
     bool const vector = kernels::aligned16(from) && kernels::aligned16(to);
     block const group;
     for (kernels::pair_walk at(kernels::grid_lane(group), kernels::grid_lanes(group), kernels::octets_of(to.columns));
@@ -443,12 +457,13 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 
 // ---- launches
 
+/// Set `set` of the partial sums of so many rows.
 template <class W>
-void launch_add_partial_rows(launch_target const& target, W const* partial, index_t count, index_t stride,
-                             index_t columns, W* out, bool accumulate, kernels::error_word const* error) {
+void launch_add_partial_rows(launch_target const& target, W const* partial, int set, index_t row_count, index_t columns,
+                             W* out, bool accumulate, kernels::error_word const* error) {
     if (columns == 0) return;
     add_partial_rows_kernel<<<target.blocks(columns), block_threads, 0, target.stream>>>(
-        partial, count, stride, columns, out, accumulate, error);
+        partial, set, row_count, columns, out, accumulate, error, target.live);
     check_launch("add_partial_rows");
 }
 
@@ -471,8 +486,8 @@ void launch_epilogue_forward(launch_target const& target, kernels::numbers<Op> c
                              matrix_view<T> y, kernels::site_numbers const& site, rows const& batch) {
     index_t const octets = kernels::octets_of(z.columns);
     if (z.rows * octets == 0) return;
-    epilogue_forward_kernel<<<target.blocks((z.rows * octets + 1) / 2), block_threads, 0, target.stream>>>(op, z, y,
-                                                                                                           site, batch);
+    epilogue_forward_kernel<<<target.blocks((z.rows * octets + 1) / 2), block_threads, 0, target.stream>>>(
+        op, z, y, site, batch, target.live);
     check_launch("epilogue_forward");
 }
 
@@ -483,18 +498,18 @@ void launch_epilogue_forward(launch_target const& target, kernels::numbers<Op> c
                              epilogue_statistics<master_of<T>> const& statistics,
                              kernels::epilogue_scratch<master_of<T>> const& scratch) {
     kernels::strips const cut = kernels::strips_of(z.rows);
-    index_t const octets = kernels::octets_of(z.columns), stride = octets * kernels::octet;
+    index_t const octets = kernels::octets_of(z.columns);
     if (cut.count * octets > 0) {
         epilogue_forward_strips_kernel<<<target.blocks(cut.count * octets), block_threads, 0, target.stream>>>(
-            op, z, y, site, batch, scratch);
+            op, z, y, site, batch, scratch, target.live);
         check_launch("epilogue_forward_strips");
     }
     for (int i = 0; i < Op::column_penalties; ++i)
-        launch_add_partial_rows(target, static_cast<master_of<T> const*>(scratch.columns + i * cut.count * stride),
-                                cut.count, stride, z.columns, statistics.column_sums + i * statistics.column_stride,
-                                false, nullptr);
+        launch_add_partial_rows(target, static_cast<master_of<T> const*>(scratch.columns), i, z.rows, z.columns,
+                                statistics.column_sums + i * statistics.column_stride, false, nullptr);
     if (statistics.value) {
-        epilogue_finish_kernel<<<1, block_threads, 0, target.stream>>>(op, z.rows, z.columns, scratch, statistics);
+        epilogue_finish_kernel<<<1, block_threads, 0, target.stream>>>(op, z.rows, z.columns, scratch, statistics,
+                                                                       target.live);
         check_launch("epilogue_finish");
     }
 }
@@ -509,12 +524,12 @@ void launch_epilogue_backward(launch_target const& target, kernels::numbers<Op> 
     index_t const lines = bias_gradient ? count : z.rows;
     if (lines * octets > 0) {
         epilogue_backward_kernel<<<target.blocks(lines * octets), block_threads, 0, target.stream>>>(
-            op, z, dy, dz, site, batch, statistics, bias_gradient ? partial : nullptr);
+            op, z, dy, dz, site, batch, statistics, bias_gradient ? partial : nullptr, target.live);
         check_launch("epilogue_backward");
     }
     if (bias_gradient)
-        launch_add_partial_rows(target, static_cast<master_of<T> const*>(partial), count, octets * kernels::octet,
-                                z.columns, bias_gradient, false, nullptr);
+        launch_add_partial_rows(target, static_cast<master_of<T> const*>(partial), 0, z.rows, z.columns, bias_gradient,
+                                false, nullptr);
 }
 
 template <class T>
@@ -522,11 +537,12 @@ void launch_column_sums(launch_target const& target, matrix_view<T const> m, mas
                         master_of<T>* partial) {
     index_t const octets = kernels::octets_of(m.columns), count = kernels::strips_of(m.rows).count;
     if (count * octets > 0) {
-        column_partials_kernel<<<target.blocks(count * octets), block_threads, 0, target.stream>>>(m, partial);
+        column_partials_kernel<<<target.blocks(count * octets), block_threads, 0, target.stream>>>(m, partial,
+                                                                                                   target.live);
         check_launch("column_partials");
     }
-    launch_add_partial_rows(target, static_cast<master_of<T> const*>(partial), count, octets * kernels::octet,
-                            m.columns, sums, false, nullptr);
+    launch_add_partial_rows(target, static_cast<master_of<T> const*>(partial), 0, m.rows, m.columns, sums, false,
+                            nullptr);
 }
 
 /// `partial`: [penalties][chunks], needed when the segment has values.
@@ -580,8 +596,8 @@ void launch_update_grouped(launch_target const& target, kernels::numbers<Optimiz
     using groups = kernels::detail::rule_groups<Rule>;
     for (int g = 0; g < Rule::group_sets; ++g) {
         if (groups::scope(g) == group_scope::columns) {
-            launch_add_partial_rows(target, static_cast<Wide const*>(scratch.columns), count, octets * kernels::octet,
-                                    segment.columns, segment.next_norms[g], true, context.error);
+            launch_add_partial_rows(target, static_cast<Wide const*>(scratch.columns), 0, segment.rows, segment.columns,
+                                    segment.next_norms[g], true, context.error);
         } else {
             add_row_sums_kernel<<<target.blocks(segment.rows * 32), block_threads, 0, target.stream>>>(
                 static_cast<Wide const*>(scratch.rows), segment.rows, octets, segment.next_norms[g], context.error);
@@ -604,14 +620,16 @@ template <int N> constexpr index_t row_threads(index_t row_count) {
 template <int N, class Op, class T>
 void launch_row_forward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T> y) {
     if (y.rows == 0) return;
-    row_forward_kernel<N><<<target.blocks(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y);
+    row_forward_kernel<N>
+        <<<target.blocks(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, target.live);
     check_launch("row_forward");
 }
 template <int N, class Op, class T>
 void launch_row_backward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> y,
                          matrix_view<T> dy) {
     if (y.rows == 0) return;
-    row_backward_kernel<N><<<target.blocks(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, dy);
+    row_backward_kernel<N>
+        <<<target.blocks(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, dy, target.live);
     check_launch("row_backward");
 }
 
@@ -670,7 +688,7 @@ void launch_row_gate_forward(launch_target const& target, kernels::numbers<Op> c
         index_t const lanes = kernels::strips_of(logits.rows).count * kernels::octets_of(columns);
         if (lanes > 0) {
             column_partials_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(
-                matrix_view<W const>{scratch.statistics, logits.rows, columns, columns}, scratch.partial);
+                matrix_view<W const>{scratch.statistics, logits.rows, columns, columns}, scratch.partial, nullptr);
             check_launch("column_partials");
         }
         gate_statistics_kernel<columns><<<1, block_threads, 0, target.stream>>>(
@@ -719,7 +737,7 @@ void launch_expert_gradient(launch_target const& target, matrix_view<master_of<T
     index_t const lanes = d.rows * kernels::octets_of(d.columns);
     if (lanes == 0) return;
     expert_gradient_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(weights, experts, tasks, pairs,
-                                                                                      dy, d);
+                                                                                      dy, d, target.live);
     check_launch("expert_gradient");
 }
 
@@ -857,7 +875,7 @@ void launch_gather_rows(launch_target const& target, matrix_view<T const> from, 
                         matrix_view<T> to) {
     index_t const lanes = to.rows * kernels::octets_of(to.columns);
     if (lanes == 0) return;
-    gather_rows_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, row, to);
+    gather_rows_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, row, to, target.live);
     check_launch("gather_rows");
 }
 template <class T>
@@ -865,7 +883,7 @@ void launch_scatter_add_rows(launch_target const& target, matrix_view<T const> f
                              matrix_view<T> to) {
     index_t const lanes = from.rows * kernels::octets_of(to.columns);
     if (lanes == 0) return;
-    scatter_add_rows_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, row, to);
+    scatter_add_rows_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, row, to, target.live);
     check_launch("scatter_add_rows");
 }
 template <class T>
@@ -951,7 +969,7 @@ template <bool Add, class From, class To>
 void launch_combine(launch_target const& target, matrix_view<From const> from, matrix_view<To> to) {
     index_t const pairs = to.rows * kernels::octets_of(to.columns);
     if (pairs == 0) return;
-    combine_kernel<Add><<<target.blocks(pairs), block_threads, 0, target.stream>>>(from, to);
+    combine_kernel<Add><<<target.blocks(pairs), block_threads, 0, target.stream>>>(from, to, target.live);
     check_launch("combine");
 }
 

@@ -32,6 +32,15 @@ ESPALIER_FN constexpr index_t octets_of(index_t columns) {
     return (columns + octet - 1) / octet;
 }
 
+/// How many rows hold something where only the device knows it (null: all of them), and the view of these.
+ESPALIER_FN index_t live_count(index_t rows, std::int32_t const* live) {
+    return live && *live < rows ? *live : rows;
+}
+template <class T> ESPALIER_FN matrix_view<T> live_rows(matrix_view<T> all, std::int32_t const* live) {
+    all.rows = live_count(all.rows, live);
+    return all;
+}
+
 /// Lane of the grid and lanes in it.
 template <class Group> ESPALIER_FN index_t grid_lane(Group const& group) {
     return group.block_rank() * static_cast<index_t>(Group::lanes) + static_cast<index_t>(group.thread_rank());
