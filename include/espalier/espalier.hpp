@@ -119,6 +119,7 @@
 #include <espalier/layer/elementwise.hpp>
 #include <espalier/layer/embedding.hpp>
 #include <espalier/layer/everywhere.hpp>
+#include <espalier/layer/in_group.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/mixture.hpp>
 #include <espalier/layer/moe.hpp>

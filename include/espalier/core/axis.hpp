@@ -69,6 +69,7 @@ ESPALIER_AXIS(bias, false);              // with or without
 ESPALIER_AXIS(dispatch, false);          // how rows reach experts
 ESPALIER_AXIS(gate, false);              // which experts a row goes to
 ESPALIER_AXIS(merge, false);             // how branches become one output
+ESPALIER_AXIS(group, false);             // which parameter group tensors belong to
 
 #undef ESPALIER_AXIS
 

@@ -195,13 +195,13 @@ struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
 
 /// y = factor * activation(x W + b).
 /// x: rows x in, W ("kernel"): in x Out row-major, b ("bias"): Out, y: rows x Out. Policies in any order on the axes
-/// activation, dropout, activation_penalty, weight, prune, penalty, transform, initial, bias, product.
+/// activation, dropout, activation_penalty, weight, prune, penalty, transform, initial, bias, product, group.
 /// Forward costs 2 rows in Out operations and one pass over y; backward twice that and one pass.
 template <int Out, class... Ps> struct dense {
     static_assert(Out > 0, "espalier: the width of a dense layer is positive");
     static constexpr std::string_view name = "dense";
     using axes = type_list<axis::activation, axis::dropout, axis::activation_penalty, axis::weight, axis::prune,
-                           axis::penalty, axis::transform, axis::initial, axis::bias, axis::product>;
+                           axis::penalty, axis::transform, axis::initial, axis::bias, axis::product, axis::group>;
 
     static constexpr shape output(shape) { return {Out}; }
 

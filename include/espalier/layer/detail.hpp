@@ -10,6 +10,7 @@
 #include <espalier/dropout/none.hpp>
 #include <espalier/initial/he_normal.hpp>
 #include <espalier/layer/concept.hpp>
+#include <espalier/layer/in_group.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/operator.hpp>
 
@@ -192,6 +193,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     void describe(layer_report& report, std::string const& path, std::string const& name) const {
         tensor_info t;
         t.name = path + "." + name;
+        t.group = pick<axis::group, no_group, Ps...>::name;
         t.layer = report.top_layer;
         t.tensor_role = Role;
         t.rows = rows;

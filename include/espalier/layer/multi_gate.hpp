@@ -29,7 +29,7 @@ template <class Where, class First, class Gate> consteval bool check_equal_gates
 template <class Gates, class Expert, class... Ps> struct multi_gate;
 template <class... Gates, class Expert, class... Ps> struct multi_gate<gates<Gates...>, Expert, Ps...> {
     static constexpr std::string_view name = "multi_gate";
-    using axes = type_list<axis::dispatch, axis::penalty, axis::transform, axis::initial>;
+    using axes = type_list<axis::dispatch, axis::penalty, axis::transform, axis::initial, axis::group>;
 
     static constexpr shape output(shape in) {
         shape const one = moe<type_at<0, Gates...>, Expert>::output(in);

@@ -27,17 +27,20 @@ template <class T> struct batch_view {
     matrix_view<float const> targets{};
 };
 
-/// Factors of the learning rate and the decay, and freezing, for the tensors that match. Empty fields match everything;
-/// later rules override earlier ones.
+/// Factors of the learning rate and the decay, and freezing, for the tensors that match. Empty fields match everything.
+/// Where several rules match a tensor their factors multiply, and one that freezes is enough: the order does not
+/// matter.
 struct rate_rule {
-    std::string_view path = {}; ///< beginning of the tensor's name: "1." is layer 1, "1.kernel" its kernel
+    std::string_view path = {};  ///< beginning of the tensor's name: "1." is layer 1, "1.kernel" its kernel
+    std::string_view group = {}; ///< name of the tensor's parameter group, see `in_group`
     std::optional<role> tensor_role = {};
-    double learning_rate = 1.0;
-    double decay = 1.0;
+    double learning_rate = 1.0; ///< finite and not negative
+    double decay = 1.0;         ///< finite and not negative
     bool frozen = false;
 
     bool matches(tensor_info const& t) const {
-        return t.name.starts_with(path) && (!tensor_role || *tensor_role == t.tensor_role);
+        return t.name.starts_with(path) && (group.empty() || group == t.group) &&
+               (!tensor_role || *tensor_role == t.tensor_role);
     }
 };
 
@@ -238,13 +241,21 @@ public:
     buffer<wide>& moment_values() { return moments_; }
     buffer<wide>& loss_state() { return loss_state_; }
 
+    /// Rates of the steps from now on: groups of tensors can be frozen and thawed in turn. Throws data_error, with
+    /// nothing changed, for a rule that no trained tensor matches or whose factors are negative or not finite.
     void set_rates(std::vector<rate_rule> const& rules) {
+        for (rate_rule const& rule : rules)
+            check_rule(rule);
         std::size_t i = 0;
         for (tensor_info const& t : Network::tensors()) {
             if (!t.trained) continue;
             tensor_rates r;
             for (rate_rule const& rule : rules)
-                if (rule.matches(t)) r = {rule.learning_rate, rule.decay, rule.frozen};
+                if (rule.matches(t)) {
+                    r.learning_rate *= rule.learning_rate;
+                    r.decay *= rule.decay;
+                    r.frozen = r.frozen || rule.frozen;
+                }
             rates_[i++] = r;
         }
     }
@@ -262,6 +273,20 @@ private:
     };
 
     device_type& device() { return net_->runner().device(); }
+
+    static void check_rule(rate_rule const& rule) {
+        bool matches = false;
+        for (tensor_info const& t : Network::tensors())
+            matches = matches || (t.trained && rule.matches(t));
+        std::string const what = "training: the rate rule for path \"" + std::string(rule.path) + "\", group \"" +
+                                 std::string(rule.group) + "\" and role " +
+                                 (rule.tensor_role ? std::string(role_name(*rule.tensor_role)) : "any");
+        if (!matches) throw data_error(what + " matches no trained tensor of the network");
+        for (double factor : {rule.learning_rate, rule.decay})
+            if (!(factor >= 0.0 && std::isfinite(factor)))
+                throw data_error(what + " has the factor " + std::to_string(factor) +
+                                 "; needed are finite numbers of at least 0");
+    }
 
     /// Evaluates all schedules once and hands the numbers to the device.
     void begin_step() {

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules of learning rate, decay and freezing: by path, parameter group and role.
+#include <espalier/activation/relu.hpp>
+#include <espalier/device/cpu/cpu.hpp>
+#include <espalier/gate/top_k.hpp>
+#include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/everywhere.hpp>
+#include <espalier/layer/in_group.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/moe.hpp>
+#include <espalier/layer/residual.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/loss/cross_entropy.hpp>
+#include <espalier/network/describe.hpp>
+#include <espalier/network/network.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/train/training.hpp>
+#include <espalier/weight/low_rank.hpp>
+
+#include <support/catch.hpp>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+using namespace espalier;
+using namespace espalier::literals;
+
+namespace {
+
+constexpr index_t count = 12;
+
+using encoder =
+    everywhere<sequence<dense<8, activation::relu>, residual<dense<8, in_group<"inner"_name>>>, batch_norm<>>,
+               in_group<"encoder"_name>>;
+using stack = sequence<input<5>, encoder, moe<gate::top_k<2, 1>, dense<6>, in_group<"sixteen letters_"_name>>,
+                       dense<6, weight::low_rank<2>, in_group<"head"_name>>, dense<3>>;
+using plain_stack = sequence<input<5>, sequence<dense<8, activation::relu>, residual<dense<8>>, batch_norm<>>,
+                             moe<gate::top_k<2, 1>, dense<6>>, dense<6, weight::low_rank<2>>, dense<3>>;
+using model_type = network<stack, device::cpu, double>;
+
+struct data {
+    std::vector<double> x = std::vector<double>(count * 5);
+    std::vector<std::int32_t> labels = std::vector<std::int32_t>(count);
+    batch_view<double> batch;
+    data() {
+        fill_normal(make_site(2, 2), 0.0, 1.0, array_view<double>{x.data(), count * 5});
+        for (index_t i = 0; i < count; ++i)
+            labels[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i % 3);
+        batch.inputs = contiguous_view<double const>(x.data(), count, 5);
+        batch.tags.count = count;
+        batch.tags.label = labels.data();
+    }
+    data(data const&) = delete;
+};
+
+/// How far a step moved every trained tensor, divided by how far it does without rules.
+std::map<std::string, double> moved(std::vector<rate_rule> const& rules) {
+    data const d;
+    auto const distances = [&](std::vector<rate_rule> const& given) {
+        model_type net{seed{4}, count};
+        training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}, 0, given};
+        auto const before = net.values();
+        run.step(d.batch);
+        std::map<std::string, double> sums;
+        for (tensor_info const& t : model_type::tensors())
+            if (t.trained)
+                for (index_t i = 0; i < t.size(); ++i)
+                    sums[t.name] += std::fabs(net.values().view(t).data[i] - before.view(t).data[i]);
+        return sums;
+    };
+    auto const plain = distances({});
+    auto ratio = distances(rules);
+    for (auto& [name, value] : ratio)
+        value = plain.at(name) > 0.0 ? value / plain.at(name) : 1.0;
+    return ratio;
+}
+
+} // namespace
+
+TEST_CASE("rates: a layer's tensors carry its group, or that of an everywhere around it", "[train][rates]") {
+    std::map<std::string, std::string> groups;
+    for (tensor_info const& t : model_type::tensors())
+        if (t.trained) groups[t.name] = t.group;
+    CHECK(groups.at("1.0.kernel") == "encoder");
+    CHECK(groups.at("1.0.bias") == "encoder");
+    CHECK(groups.at("1.1.0.kernel") == "inner");
+    CHECK(groups.at("1.2.scale") == "encoder");
+    CHECK(groups.at("2.gate.kernel") == "sixteen letters_");
+    CHECK(groups.at("4.kernel").empty());
+    int in_head = 0;
+    for (auto const& [name, group] : groups)
+        in_head += group == "head";
+    CHECK(in_head == 3); // both factors and the bias
+    CHECK(describe<stack>().find("group head") != std::string::npos);
+}
+
+TEST_CASE("rates: groups change no number", "[train][rates]") {
+    data const d;
+    model_type with{seed{4}, count};
+    network<plain_stack, device::cpu, double> without{seed{4}, count};
+    training a{with, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
+    training b{without, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
+    for (int i = 0; i < 3; ++i)
+        CHECK(a.step(d.batch).total == b.step(d.batch).total);
+}
+
+TEST_CASE("rates: factors of all rules that match multiply", "[train][rates]") {
+    auto const ratio = moved({{.group = "encoder", .learning_rate = 0.5},
+                              {.tensor_role = role::bias, .learning_rate = 0.25},
+                              {.path = "4.", .learning_rate = 2.0},
+                              {.group = "head", .frozen = true},
+                              {.group = "inner", .learning_rate = 3.0}});
+    CHECK(ratio.at("1.0.kernel") == Approx(0.5).epsilon(1e-9));
+    CHECK(ratio.at("1.0.bias") == Approx(0.125).epsilon(1e-9));
+    CHECK(ratio.at("1.1.0.kernel") == Approx(3.0).epsilon(1e-9));
+    CHECK(ratio.at("1.2.scale") == Approx(0.5).epsilon(1e-9));
+    CHECK(ratio.at("4.kernel") == Approx(2.0).epsilon(1e-9));
+    CHECK(ratio.at("4.bias") == Approx(0.5).epsilon(1e-9));
+    CHECK(ratio.at("3.bias") == 0.0);
+}
+
+TEST_CASE("rates: groups are frozen and thawed in turn", "[train][rates]") {
+    data const d;
+    model_type net{seed{4}, count};
+    training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
+    auto const step_moves = [&] {
+        auto const before = net.values();
+        run.step(d.batch);
+        std::map<std::string, bool> moves;
+        for (tensor_info const& t : model_type::tensors())
+            if (t.trained)
+                for (index_t i = 0; i < t.size(); ++i)
+                    if (net.values().view(t).data[i] != before.view(t).data[i]) moves[t.group] = true;
+        return moves;
+    };
+    run.set_rates({{.group = "encoder", .frozen = true}});
+    auto first = step_moves();
+    CHECK(!first["encoder"]);
+    CHECK(first["head"]);
+    run.set_rates({{.group = "head", .frozen = true}});
+    auto second = step_moves();
+    CHECK(second["encoder"]);
+    CHECK(!second["head"]);
+}
+
+TEST_CASE("rates: a rule that cannot be meant is refused and changes nothing", "[train][rates]") {
+    data const d;
+    model_type net{seed{4}, count}, other{seed{4}, count};
+    training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
+    training calm{other, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
+    CHECK_THROWS_WITH(run.set_rates({{.frozen = true}, {.group = "encodr", .learning_rate = 0.5}}),
+                      Catch::Contains("group \"encodr\"") && Catch::Contains("matches no trained tensor"));
+    CHECK_THROWS_AS(run.set_rates({{.path = "9.", .learning_rate = 0.5}}), data_error);
+    CHECK_THROWS_AS(run.set_rates({{.frozen = true}, {.learning_rate = -1.0}}), data_error);
+    CHECK_THROWS_AS(run.set_rates({{.decay = 1.0 / 0.0}}), data_error);
+    CHECK(run.step(d.batch).total == calm.step(d.batch).total);
+    CHECK(run.step(d.batch).total == calm.step(d.batch).total);
+}
