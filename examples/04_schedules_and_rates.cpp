@@ -89,12 +89,11 @@ int run(bool quick) {
     double const pretrained = accuracy_of(model, test);
     std::printf("after %lld epochs: test accuracy %.4f\n\n", static_cast<long long>(epochs), pretrained);
 
-    // 2. Fine-tuning: layer 1 stays as it is, biases learn at a tenth of the rate. Later rules override earlier ones.
+    // 2. Fine-tuning: layer 1 stays as it is, biases learn at a tenth of the rate.
     auto const first = copy_of(model.tensor("1.kernel"));
     auto const head = copy_of(model.tensor("3.kernel"));
     esp::fit_options tuning{.epochs = 2, .batch = 64};
-    tuning.rates = {{.tensor_role = esp::role::bias, .learning_rate = 0.1},
-                    {.path = "1.", .frozen = true}};
+    tuning.rates = {{.tensor_role = esp::role::bias, .learning_rate = 0.1}, {.path = "1.", .frozen = true}};
     esp::fit(model, esp::loss::cross_entropy{}, optimizer, train, tuning);
     bool const frozen = copy_of(model.tensor("1.kernel")) == first;
     bool const moved = copy_of(model.tensor("3.kernel")) != head;
@@ -107,7 +106,7 @@ int run(bool quick) {
     esp::ema_teacher teacher{student, 0.98};
     esp::fit_options following{.epochs = epochs, .batch = 64};
     following.values = options.values;
-    following.on_step = teacher.follow(student); // or teacher.update(student, clock) in a loop of one's own
+    following.followers = {teacher.follow(student)}; // or teacher.update(student, clock) in a loop of one's own
     esp::fit(student, esp::loss::cross_entropy{}, esp::optimizer::adamw{.learning_rate = 1e-2}, train, following);
     model_type averaged = student;
     averaged.values() = teacher.values();

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -73,14 +74,16 @@ template <class Network> struct host_parameters {
     }
 };
 
-template <class Network> void add_records(std::vector<tensor_record>& out, host_parameters<Network>& values) {
+/// `prefix` goes before every name.
+template <class Network>
+void add_records(std::vector<tensor_record>& out, host_parameters<Network>& values, std::string const& prefix = {}) {
     for (tensor_info const& t : Network::tensors())
-        out.push_back(
-            make_record(t.name, saved_shape(t), array_view<typename Network::wide const>{values.tensor(t), t.size()}));
+        out.push_back(make_record(prefix + t.name, saved_shape(t),
+                                  array_view<typename Network::wide const>{values.tensor(t), t.size()}));
     for (tensor_info const& t : Network::tensors())
         if (t.mask_offset >= 0) {
             index_t const words = (t.size() + 31) / 32;
-            out.push_back(make_record("mask." + t.name, {words},
+            out.push_back(make_record(prefix + "mask." + t.name, {words},
                                       array_view<std::uint32_t const>{values.masks.data() + t.mask_offset, words}));
         }
 }
@@ -135,12 +138,13 @@ struct load_plan {
 };
 
 template <class Network>
-void plan_weights(load_plan& plan, safetensors_file const& file, host_parameters<Network>& values) {
+void plan_weights(load_plan& plan, safetensors_file const& file, host_parameters<Network>& values,
+                  std::string const& prefix = {}) {
     for (tensor_info const& t : Network::tensors())
-        plan.add(file, t.name, saved_shape(t), values.tensor(t));
+        plan.add(file, prefix + t.name, saved_shape(t), values.tensor(t));
     for (tensor_info const& t : Network::tensors())
-        if (t.mask_offset >= 0 && file.find("mask." + t.name))
-            plan.add(file, "mask." + t.name, {(t.size() + 31) / 32}, values.masks.data() + t.mask_offset);
+        if (std::string const name = prefix + "mask." + t.name; t.mask_offset >= 0 && file.find(name))
+            plan.add(file, name, {(t.size() + 31) / 32}, values.masks.data() + t.mask_offset);
 }
 
 inline std::uint64_t metadata_number(safetensors_file const& file, std::string const& key) {
@@ -157,6 +161,18 @@ inline std::uint64_t metadata_number(safetensors_file const& file, std::string c
 }
 
 } // namespace detail
+
+/// Something that goes along with a training and belongs to its checkpoints, such as an averaging teacher
+/// (`ema_teacher::follow`).
+struct follower {
+    /// Called after every step with the time of the next one.
+    std::function<void(clock const&)> after_step;
+    /// Adds its tensors to a checkpoint; their names begin with a name of its own.
+    std::function<void(std::vector<tensor_record>&)> write;
+    /// Finds its tensors in a checkpoint, throws file_error when they are not there or do not fit, and returns a
+    /// function that takes them over and cannot fail.
+    std::function<std::function<void()>(safetensors_file const&)> read;
+};
 
 /// Writes the parameters and running statistics of a network, one tensor each ("1.kernel": in x out, "1.bias": out) in
 /// the type they are trained in, and the bit masks of pruned tensors. Atomic: the old file stays until the new one is
@@ -183,10 +199,10 @@ template <class Network> void load(Network& net, std::filesystem::path const& pa
 }
 
 /// Writes everything that a training needs to go on as if it had not stopped: `save` plus the optimizer's state, the
-/// memory of the loss and the clock. `extra` is kept beside them.
+/// memory of the loss, the clock, and what its followers have to remember. `extra` is kept beside them.
 template <class Training>
 void save_training(Training& training, std::filesystem::path const& path,
-                   std::map<std::string, std::string> const& extra = {}) {
+                   std::map<std::string, std::string> const& extra = {}, std::vector<follower> const& followers = {}) {
     using network_type = typename Training::network_type;
     using device = typename network_type::device_type;
     detail::host_parameters<network_type> values(training.net().values());
@@ -204,6 +220,8 @@ void save_training(Training& training, std::filesystem::path const& path,
     if (memory.size() > 0)
         records.push_back(make_record("loss.state", {memory.size()},
                                       array_view<typename network_type::wide const>{memory.data(), memory.size()}));
+    for (follower const& f : followers)
+        f.write(records);
     std::map<std::string, std::string> metadata = extra;
     metadata["format"] = "espalier";
     metadata["step"] = std::to_string(training.time().step);
@@ -216,7 +234,8 @@ void save_training(Training& training, std::filesystem::path const& path,
 /// Goes back to the state that `save_training` wrote; what follows is bitwise equal to an unbroken run. Returns the
 /// metadata. Throws file_error as `load` does, with nothing changed.
 template <class Training>
-std::map<std::string, std::string> load_training(Training& training, std::filesystem::path const& path) {
+std::map<std::string, std::string> load_training(Training& training, std::filesystem::path const& path,
+                                                 std::vector<follower> const& followers = {}) {
     using network_type = typename Training::network_type;
     auto const file = read_safetensors(path);
     using device = typename network_type::device_type;
@@ -239,10 +258,15 @@ std::map<std::string, std::string> load_training(Training& training, std::filesy
     if (saved_seed != training.net().random_seed().value)
         throw file_error(file.path() + ": the training had seed " + std::to_string(saved_seed) + ", this network has " +
                          std::to_string(training.net().random_seed().value) + "; it would not go on as it was");
+    std::vector<std::function<void()>> take_over;
+    for (follower const& f : followers)
+        take_over.push_back(f.read(file));
     plan.run();
     values.write_back();
     moments.write_back();
     memory.write_back();
+    for (auto const& take : take_over)
+        take();
     training.time() = now;
     training.net().refresh(now);
     return {file.metadata().begin(), file.metadata().end()};

@@ -20,6 +20,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace espalier {
@@ -38,9 +39,19 @@ struct fit_options {
     bool progress = true;                ///< a progress bar on standard error, when that is a terminal
     /// Called after every epoch with the history so far; returning false ends the training.
     std::function<bool(history const&, std::vector<named_value>&)> on_epoch{};
-    /// Called after every step with the time of the next one: the place of an averaging teacher.
+    /// Called after every step with the time of the next one.
     std::function<void(clock const&)> on_step{};
+    std::vector<follower> followers{}; ///< go along and are part of last.safetensors: an averaging teacher
 };
+
+/// A second stream of gradients, for stacks with a transform that compares with one (`transform::agreement`): those of
+/// `loss` on the rows of `data` at the places of the training rows of a batch, so both data sets have as many rows.
+/// Augmentation acts on the training rows only.
+template <class Loss> struct reference_stream {
+    Loss loss;
+    data_view data;
+};
+template <class Loss, class Data> reference_stream(Loss, Data const&) -> reference_stream<Loss>;
 
 /// Mean loss and, where there are labels, the share of rows whose largest output is the label's.
 struct evaluation {
@@ -234,17 +245,58 @@ template <class Network> std::vector<float> predict(Network& net, data_view cons
     return result;
 }
 
-/// Trains a network. Returns one row an epoch: epoch, step, the mean of the loss and of every term by name, their
-/// total, the mean of every measure by name (how mixtures of experts routed), validation_loss, validation_accuracy,
-/// seconds.
-///
-/// Two runs with one seed are bitwise equal; a run resumed from a checkpoint is bitwise equal to an unbroken one.
-/// Throws, before anything is changed: data_error for an empty or malformed data set, labels out of range or not-finite
-/// features, shape_error for widths that do not fit. Throws numerical_error when the loss stops being finite: the
-/// weights are those before that step and the last checkpoint is kept.
-template <class Network, class Loss, class Optimizer, class Batch = batch::plain>
-history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data, fit_options options = {},
-            Batch const& batch_policy = {}) {
+namespace detail {
+
+/// One step on the rows `order[0 ... n)` of the second data set as well.
+template <class Network, class Loss> class second_stream {
+    using T = typename Network::scalar;
+
+public:
+    second_stream(Network& net, reference_stream<Loss> const& stream, index_t count)
+        : stream_(stream), storage_(net.capacity(), Network::input_width, checked(stream.data, count), false),
+          transfer_(make_transfer(net, stream.data, false)) {}
+
+    template <class Training>
+    void step(Training& run, batch_view<T> const& batch, std::int64_t const* order, index_t n) {
+        storage_.gather(stream_.data, order, n);
+        batch_view<T> reference = storage_.view(storage_.memory(n), n);
+        reference.tags.partner_label = nullptr;
+        reference.tags.mixing = nullptr;
+        reference.tags.weight = nullptr;
+        sum_ += run.step(batch, transfer_.upload(reference), stream_.loss).reference * static_cast<double>(n);
+    }
+    void report(std::vector<history::cell>& row, index_t count) {
+        row.emplace_back("reference_loss", sum_ / static_cast<double>(count));
+        sum_ = 0.0;
+    }
+
+private:
+    static data_view const& checked(data_view const& data, index_t count) {
+        check_fit_data<Network, Loss>(data, "fit: data of the second stream");
+        if (data.count() != count)
+            throw data_error("fit: the second stream has " + std::to_string(data.count()) +
+                             " rows, the training data have " + std::to_string(count) +
+                             "; row i of one goes with row i of the other");
+        return data;
+    }
+
+    reference_stream<Loss> const& stream_;
+    batch_storage<T> storage_;
+    device_batch<typename Network::device_type, T> transfer_;
+    double sum_ = 0.0;
+};
+
+struct one_stream {
+    template <class Training, class Batch> void step(Training& run, Batch const& batch, std::int64_t const*, index_t) {
+        run.step(batch);
+    }
+    void report(std::vector<history::cell>&, index_t) {}
+};
+
+/// `make_stream(net)` gives what takes the steps; it is called once everything else was found to fit.
+template <class Network, class Loss, class Optimizer, class Batch, class MakeStream>
+history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data, fit_options options,
+                 Batch const& batch_policy, MakeStream const& make_stream) {
     using T = typename Network::scalar;
     constexpr bool mixes = batch::applies_to_batch<Batch, T>;
     detail::check_fit_data<Network, Loss>(data, "fit: training data");
@@ -261,6 +313,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
                          std::to_string(options.batch) + " rows; needed are at least 0 and 1");
     if constexpr (requires { batch_policy.validate(); }) batch_policy.validate();
     net.reserve(options.batch);
+    auto stream = make_stream(net);
 
     training<Network, Loss, Optimizer> run(net, loss, optimizer, data.count(), options.rates);
     auto const steps_per_epoch = static_cast<std::uint64_t>((data.count() + options.batch - 1) / options.batch);
@@ -280,7 +333,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
     bool const keeps = !options.checkpoints.empty();
     if (keeps) std::filesystem::create_directories(options.checkpoints);
     if (keeps && options.resume && std::filesystem::exists(last_file)) {
-        auto const metadata = load_training(run, last_file);
+        auto const metadata = load_training(run, last_file, options.followers);
         run.time().steps_per_epoch = steps_per_epoch;
         run.time().values = {options.values.data(), static_cast<index_t>(options.values.size())};
         if (auto const found = metadata.find("best"); found != metadata.end()) best = std::stod(found->second);
@@ -317,7 +370,10 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
             if constexpr (mixes)
                 batch_policy.apply(memory, n, Network::layer::input, run.time(),
                                    make_site(net.random_seed().value, detail::batch_stream, run.time().step));
-            stopping_with_context([&] { run.step(transfer.upload(storage.view(memory, n))); }, epoch);
+            stopping_with_context(
+                [&] { stream.step(run, transfer.upload(storage.view(memory, n)), order.data() + r, n); }, epoch);
+            for (follower const& f : options.followers)
+                f.after_step(run.time());
             if (options.on_step) options.on_step(run.time());
             for (std::size_t i = 0; i < sums.size(); ++i)
                 sums[i] += run.terms()[i] * static_cast<double>(n);
@@ -340,6 +396,7 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
             row.emplace_back(term_names[i], sums[i]);
         }
         row.emplace_back("total", total);
+        stream.report(row, data.count());
         for (std::size_t i = 0; i < measured.size(); ++i)
             row.emplace_back(run.measure_names()[i], measured[i] / static_cast<double>(data.count()));
         bool better = false;
@@ -363,7 +420,8 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
         if (keeps) {
             char number[40];
             std::snprintf(number, sizeof number, "%.17g", best);
-            save_training(run, last_file, {{"best", number}, {"since_best", std::to_string(since_best)}});
+            save_training(run, last_file, {{"best", number}, {"since_best", std::to_string(since_best)}},
+                          options.followers);
             record.write_json(record_file);
             if (better) save(net, best_file);
         }
@@ -373,6 +431,34 @@ history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_vie
     }
     if (options.progress) bar.finish();
     return record;
+}
+
+} // namespace detail
+
+/// Trains a network. Returns one row an epoch: epoch, step, the mean of the loss and of every term by name, their
+/// total, the mean of every measure by name (how mixtures of experts routed), validation_loss, validation_accuracy,
+/// seconds.
+///
+/// Two runs with one seed are bitwise equal; a run resumed from a checkpoint is bitwise equal to an unbroken one.
+/// Throws, before anything is changed: data_error for an empty or malformed data set, labels out of range or not-finite
+/// features, shape_error for widths that do not fit. Throws numerical_error when the loss stops being finite: the
+/// weights are those before that step and the last checkpoint is kept.
+template <class Network, class Loss, class Optimizer, class Batch = batch::plain>
+history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data, fit_options options = {},
+            Batch const& batch_policy = {}) {
+    return detail::fit_with(net, loss, optimizer, data, std::move(options), batch_policy,
+                            [](Network&) { return detail::one_stream{}; });
+}
+
+/// The same with a second stream of gradients, whose mean loss is `reference_loss` in the history. Costs a second
+/// forward and backward pass a step. Throws data_error as well when the second data set has another number of rows.
+template <class Network, class Loss, class Optimizer, class ReferenceLoss, class Batch = batch::plain>
+history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data,
+            reference_stream<ReferenceLoss> const& reference, fit_options options = {},
+            Batch const& batch_policy = {}) {
+    return detail::fit_with(net, loss, optimizer, data, std::move(options), batch_policy, [&](Network& made) {
+        return detail::second_stream<Network, ReferenceLoss>(made, reference, data.count());
+    });
 }
 
 } // namespace espalier

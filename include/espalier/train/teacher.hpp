@@ -5,12 +5,16 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/io/checkpoint.hpp>
+#include <espalier/io/safetensors.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
 
 namespace espalier {
 
@@ -28,11 +32,10 @@ enum class ema_start { warm, cold };
 ///     teacher.update(model, run.time());
 ///     teacher.predict(model, x, y);
 ///
-///     fit(model, loss, optimizer, data, {.on_step = teacher.follow(model)});
+///     fit(model, loss, optimizer, data, {.followers = {teacher.follow(model)}}); // also part of its checkpoints
 ///
 /// The teacher has parameters only: it runs in the student's executor. Operand copies are made anew before they are
-/// used, once after any number of updates. Nothing is allocated after construction. Checkpoints of the student do not
-/// contain the teacher; `values()` can be saved on its own.
+/// used, once after any number of updates. Nothing is allocated after construction.
 template <class Network, schedule::number_or_schedule Decay = double> class ema_teacher {
 public:
     static_assert(Network::device_type::host_memory,
@@ -77,9 +80,28 @@ public:
         stale_ = false;
     }
 
-    /// `update` as a function for `fit_options::on_step`; both objects must outlive it.
-    auto follow(Network const& student) {
-        return [this, &student](clock const& now) { update(student, now); };
+    /// `update` after every step, and the teacher's part of checkpoints: tensors of the student's names behind
+    /// "teacher." and the number of updates, so that a resumed training has the bits of an unbroken one. Several
+    /// teachers of one student need names of their own. Both objects must outlive what is returned.
+    follower follow(Network const& student, std::string const& name = "teacher") {
+        auto const prefix = name + ".";
+        return {
+            [this, &student](clock const& now) { update(student, now); },
+            [this, prefix](std::vector<tensor_record>& records) {
+                detail::host_parameters<Network> host(values_);
+                detail::add_records<Network>(records, host, prefix);
+                records.push_back(make_record(prefix + "updates", {1}, array_view<std::uint64_t const>{&updates_, 1}));
+            },
+            [this, prefix](safetensors_file const& file) -> std::function<void()> {
+                detail::host_parameters<Network> host(values_);
+                detail::load_plan plan;
+                detail::plan_weights(plan, file, host, prefix);
+                plan.add(file, prefix + "updates", {1}, &updates_);
+                return [this, plan] {
+                    plan.run();
+                    stale_ = true;
+                };
+            }};
     }
 
     parameters_type& values() { return values_; }

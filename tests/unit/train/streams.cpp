@@ -13,6 +13,7 @@
 #include <espalier/loss/soft_cross_entropy.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/train/fit.hpp>
 #include <espalier/train/training.hpp>
 #include <espalier/transform/agreement.hpp>
 
@@ -179,4 +180,66 @@ TEST_CASE("streams: a bad second stream changes nothing", "[train][streams]") {
     CHECK(run.time().step == 0);
     CHECK(std::vector<double>(net.values().weights().data(),
                               net.values().weights().data() + net.values().weights().size()) == before);
+}
+
+TEST_CASE("streams: fit takes the rows of the second stream at the places of its own", "[train][streams]") {
+    index_t const rows_of_data = 22, batch = 8; // the last batch has 6 rows
+    std::vector<float> x(rows_of_data * width), other(rows_of_data * width), targets(rows_of_data * classes);
+    std::vector<std::int32_t> labels(rows_of_data);
+    fill_normal(make_site(9, 0), 0.0, 1.0, array_view<float>{x.data(), rows_of_data * width});
+    fill_normal(make_site(9, 1), 0.0, 1.0, array_view<float>{other.data(), rows_of_data * width});
+    for (index_t i = 0; i < rows_of_data; ++i) {
+        labels[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i * i % classes);
+        for (index_t c = 0; c < classes; ++c)
+            targets[static_cast<std::size_t>(i * classes + c)] = c == (i + 1) % classes ? 0.8f : 0.1f;
+    }
+    data_view task, reference;
+    task.features = contiguous_view<float const>(x.data(), rows_of_data, width);
+    task.labels = {labels.data(), rows_of_data};
+    reference.features = contiguous_view<float const>(other.data(), rows_of_data, width);
+    reference.targets = contiguous_view<float const>(targets.data(), rows_of_data, classes);
+
+    auto const optimizer = optimizer::sgd{.learning_rate = 0.3};
+    network<gated_stack, device::cpu, float> fitted{seed{21}, batch}, by_hand{seed{21}, batch};
+    history const record =
+        fit(fitted, loss::cross_entropy{}, optimizer, task, reference_stream{loss::soft_cross_entropy{}, reference},
+            {.epochs = 3, .batch = batch, .progress = false});
+
+    training run{by_hand, loss::cross_entropy{}, optimizer};
+    run.time().steps_per_epoch = 3;
+    double mean = 0.0;
+    for (std::uint64_t epoch = 0; epoch < 3; ++epoch) {
+        std::vector<std::int64_t> order(rows_of_data);
+        random_permutation(make_site(21, detail::order_stream, epoch),
+                           array_view<std::int64_t>{order.data(), rows_of_data});
+        mean = 0.0;
+        for (index_t first = 0; first < rows_of_data; first += batch) {
+            index_t const n = std::min(batch, rows_of_data - first);
+            std::vector<float> bx, bo, bt;
+            std::vector<std::int32_t> bl;
+            for (index_t i = 0; i < n; ++i) {
+                index_t const r = order[static_cast<std::size_t>(first + i)];
+                bx.insert(bx.end(), x.data() + r * width, x.data() + (r + 1) * width);
+                bo.insert(bo.end(), other.data() + r * width, other.data() + (r + 1) * width);
+                bt.insert(bt.end(), targets.data() + r * classes, targets.data() + (r + 1) * classes);
+                bl.push_back(labels[static_cast<std::size_t>(r)]);
+            }
+            batch_view<float> a, b;
+            a.inputs = contiguous_view<float const>(bx.data(), n, width);
+            b.inputs = contiguous_view<float const>(bo.data(), n, width);
+            b.targets = contiguous_view<float const>(bt.data(), n, classes);
+            a.tags.count = b.tags.count = n;
+            a.tags.label = bl.data();
+            mean += run.step(a, b, loss::soft_cross_entropy{}).reference * static_cast<double>(n);
+        }
+        run.time().epoch = epoch + 1;
+    }
+    for (index_t i = 0; i < fitted.values().weights().size(); ++i)
+        REQUIRE(fitted.values().weights()[i] == by_hand.values().weights()[i]);
+    CHECK(record.last("reference_loss") == Approx(mean / static_cast<double>(rows_of_data)).epsilon(1e-12));
+
+    reference.features.rows = reference.targets.rows = rows_of_data - 1;
+    CHECK_THROWS_WITH(fit(fitted, loss::cross_entropy{}, optimizer, task,
+                          reference_stream{loss::soft_cross_entropy{}, reference}, {.progress = false}),
+                      Catch::Contains("the second stream has 21 rows, the training data have 22"));
 }

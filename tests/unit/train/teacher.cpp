@@ -200,11 +200,11 @@ TEST_CASE("teacher: follows fit", "[train][teacher]") {
     ema_teacher teacher{model, 0.98};
     fit_options options{.epochs = 12, .batch = 64, .progress = false};
     std::uint64_t seen = 0;
-    options.on_step = [&, follow = teacher.follow(model)](espalier::clock const& now) {
+    options.on_step = [&](espalier::clock const& now) {
         ++seen;
         CHECK(now.step == seen);
-        follow(now);
     };
+    options.followers = {teacher.follow(model)};
     fit(model, loss::cross_entropy{}, optimizer::adamw{.learning_rate = 2e-3}, train, options);
     CHECK(seen == 12 * 22);
     CHECK(teacher.updates() == seen);
@@ -216,4 +216,60 @@ TEST_CASE("teacher: follows fit", "[train][teacher]") {
         right += std::max_element(row, row + 10) - row == test.labels[static_cast<std::size_t>(i)];
     }
     CHECK(static_cast<double>(right) / static_cast<double>(test.count) > 0.8);
+}
+
+TEST_CASE("teacher: a resumed fit has the teacher of an unbroken one, bit for bit", "[train][teacher]") {
+    using pruned =
+        prune::policy<prune::by_magnitude, prune::per_layer, schedule::linear{0.0, 0.5, 40}, prune::straight_through>;
+    using small = sequence<input<64>, dense<16, activation::relu, pruned>, batch_norm<>, dense<10>>;
+    using small_net = network<small, device::cpu, float>;
+    auto all = read_csv(std::filesystem::absolute(__FILE__).parent_path() / "../../../examples/data/digits.csv.gz");
+    scale(all, 1.0 / 16);
+    auto const [train, rest] = split(all, 300);
+    auto const folder = std::filesystem::temp_directory_path() / "espalier_teacher_resume";
+    std::filesystem::remove_all(folder);
+    auto const optimizer = optimizer::adamw{.learning_rate = 2e-3};
+    auto const options_for = [&](index_t epochs, follower const& f) {
+        fit_options o{.epochs = epochs, .batch = 32, .checkpoints = folder, .resume = true, .progress = false};
+        o.followers = {f};
+        return o;
+    };
+    auto const same = [](auto const& a, auto const& b) {
+        REQUIRE(a.size() == b.size());
+        for (index_t i = 0; i < a.size(); ++i)
+            if (a[i] != b[i]) return false;
+        return true;
+    };
+
+    small_net unbroken{seed{5}};
+    ema_teacher whole{unbroken, 0.95};
+    auto options = options_for(4, whole.follow(unbroken));
+    options.checkpoints.clear();
+    fit(unbroken, loss::cross_entropy{}, optimizer, train, options);
+
+    {
+        small_net first{seed{5}};
+        ema_teacher half{first, 0.95};
+        fit(first, loss::cross_entropy{}, optimizer, train, options_for(2, half.follow(first)));
+    }
+    small_net again{seed{5}};
+    ema_teacher resumed{again, 0.95};
+    fit(again, loss::cross_entropy{}, optimizer, train, options_for(4, resumed.follow(again)));
+    CHECK(resumed.updates() == whole.updates());
+    CHECK(same(again.values().weights(), unbroken.values().weights()));
+    CHECK(same(resumed.values().weights(), whole.values().weights()));
+    CHECK(same(resumed.values().state(), whole.values().state()));
+    CHECK(same(resumed.values().masks(), whole.values().masks()));
+
+    // A checkpoint without this teacher is refused, and nothing has changed then.
+    small_net third{seed{5}};
+    ema_teacher other{third, 0.95};
+    training run{third, loss::cross_entropy{}, optimizer};
+    auto const before = third.values();
+    CHECK_THROWS_WITH(load_training(run, folder / "last.safetensors", {other.follow(third, "second")}),
+                      Catch::Contains("there is no tensor 'second.1.kernel'"));
+    CHECK(same(third.values().weights(), before.weights()));
+    CHECK(other.updates() == 0);
+    CHECK(run.time().step == 0);
+    std::filesystem::remove_all(folder);
 }
