@@ -23,6 +23,7 @@
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
 #include <espalier/layer/multi_sample.hpp>
+#include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/elastic_net.hpp>
@@ -54,6 +55,12 @@ struct balanced : sequence<input<64>, moe<noisy, dense<16>, dispatch::dense>, de
 using branches = experts<dense<16, activation::relu>, sequence<dense<24>, dense<16>>, dense<16>, dense<16>>;
 struct limited : sequence<input<64>, moe<gate::top_k<4, 2>, branches, dispatch::capacity<1.25>>, dense<64>,
                           moe<noisy, dense<64>, dispatch::capacity<1.0, dispatch::overflow::pass>>, dense<10>> {};
+
+// Experts on as many rows as the device has counted.
+using counting = sequence<dense<24, activation::relu, activation_penalty::l1<0.1>>, residual<dense<24>>, dense<16>>;
+struct counted : sequence<input<64>, moe<gate::top_k<8, 2>, counting, dispatch::automatic<>>,
+                          moe<gate::comet<4, 2>, dense<16>, dispatch::compacted>,
+                          moe<gate::top_k<4, 2>, counting, dispatch::capacity<1.0>>, dense<10>> {};
 
 using two_tasks = gates<gate::top_k<6, 2>, gate::softmax<6>>;
 struct shared_experts
@@ -102,6 +109,7 @@ void train_on_cuda(espalier::device::cuda& device) {
     both(mixed{});
     both(balanced{});
     both(limited{});
+    both(counted{});
     both(shared_experts{});
     both(searching{});
     both(keyed{});

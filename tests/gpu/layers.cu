@@ -7,6 +7,7 @@
 #include "verify.hpp"
 
 #include <espalier/activation/relu.hpp>
+#include <espalier/activation/softmax.hpp>
 #include <espalier/activation/tanh.hpp>
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/device/cpu/cpu.hpp>
@@ -28,6 +29,7 @@
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
 #include <espalier/layer/multi_sample.hpp>
+#include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/sgd.hpp>
@@ -276,7 +278,17 @@ void tests() {
     using passing = dispatch::capacity<0.6, dispatch::overflow::pass>;
     check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, branch, dispatch::capacity<1.25>>, head>>("capacity");
     check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, dense<16>, passing>, head>>("capacity, passing");
+    check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, branch, dispatch::automatic<>>, head>>("counted rows");
+    check<sequence<input<width>, plain, moe<gate::comet<5, 2>, dense<16>, dispatch::compacted>, head>>(
+        "counted rows of trees");
+    using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, residual<dense<8>>,
+                              dense<7, activation::softmax>>;
+    check<sequence<input<width>, plain, moe<gate::top_k<8, 1>, counting, dispatch::automatic<>>, head>>(
+        "a penalty over counted rows");
+    check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, counting, dispatch::capacity<0.8>>, head>>(
+        "a penalty over the rows of a block");
     using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
+    check<sequence<input<width>, plain, multi_gate<two, branch, dispatch::automatic<>>, head>>("two gates, counted");
     check<sequence<input<width>, plain, multi_gate<two, branch, dispatch::capacity<0.6>>, head>>("two gates");
     check<sequence<input<width>, plain, multi_gate<two, dense<16>, passing>, head>>("two gates, passing");
     using noisy = gate::top_k<4, 2, gate::learned_noise, gate::importance<0.1>, gate::load<0.1>>;

@@ -51,6 +51,7 @@ struct footprint {
     int measures = 0;       ///< numbers about a step that are not part of the loss
     int streams = 0;        ///< streams of random bits
     int group_proxes = 0;   ///< tensors whose groups are shrunk after the step: a further pass when there are any
+    int row_terms = 0;      ///< those of the terms that are sums over the rows of a batch
 
     friend constexpr footprint operator+(footprint const& a, footprint const& b) {
         return {a.parameters + b.parameters,
@@ -62,11 +63,12 @@ struct footprint {
                 a.terms + b.terms,
                 a.measures + b.measures,
                 a.streams + b.streams,
-                a.group_proxes + b.group_proxes};
+                a.group_proxes + b.group_proxes,
+                a.row_terms + b.row_terms};
     }
     friend constexpr footprint operator*(int n, footprint const& a) {
-        return {n * a.parameters, n * a.state, n * a.mask_words, n * a.group_sets, n * a.tape,
-                n * a.tensors,    n * a.terms, n * a.measures,   n * a.streams,    n * a.group_proxes};
+        return {n * a.parameters, n * a.state,    n * a.mask_words, n * a.group_sets,   n * a.tape,     n * a.tensors,
+                n * a.terms,      n * a.measures, n * a.streams,    n * a.group_proxes, n * a.row_terms};
     }
     friend constexpr bool operator==(footprint const&, footprint const&) = default;
 };

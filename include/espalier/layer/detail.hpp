@@ -365,7 +365,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
             f.tape = fixed_block<master_of<T>>(sums_size());
             if (KeepsInput) f.tape = f.tape + row_block<T>(width);
         }
-        f.terms = train_op::penalty_count;
+        f.terms = f.row_terms = train_op::penalty_count;
         f.streams = 1;
         return f;
     }

@@ -331,12 +331,15 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static constexpr bool runs_on =
         !gathers || Context::device_type::host_memory || (blocks_fit && (limited || room_for_all));
 
-    /// Where the host cannot know how many rows an expert gets, every expert has a block of its own, as large as its
-    /// capacity. Places that got no row hold zeros, and the experts run on them too: their outputs are read by nobody
-    /// and their gradients are zero. What an expert counts over its rows, an activation penalty, counts them.
-    /// Without a capacity the blocks have room for all rows, and the experts run on as many as the device has counted.
+    /// Where the host cannot know how many rows an expert gets, every expert has a block of its own: as large as its
+    /// capacity, or with room for all rows. Without a capacity the experts run on as many rows as the device has
+    /// counted. With one they run on whole blocks, by the products of the library: places that got no row hold zeros,
+    /// their outputs are read by nobody and their gradients are zero. Only an expert with a term over its rows, an
+    /// activation penalty, must know which places are rows, and runs on what was counted too.
     template <class Context> static constexpr bool in_blocks = gathers && !Context::device_type::host_memory;
-    template <class Context> static constexpr bool counts_on_device = in_blocks<Context> && !limited;
+    template <class Context>
+    static constexpr bool counts_on_device = in_blocks<Context> &&
+                                             (!limited || Experts::template before<float>(experts).row_terms > 0);
     static constexpr index_t block_rows(index_t n) {
         if constexpr (limited) {
             index_t const most = Dispatch::capacity_of(slots, n, experts);

@@ -337,6 +337,7 @@ TEST_CASE("mixtures by kernel bodies: experts run on the rows that the device ha
     using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>, activation_penalty::flops<0.2>>,
                               dense<7, activation::softmax>>;
     check<with<moe<gate::top_k<4, 2>, counting, dispatch::automatic<>>>>();
+    check<with<moe<gate::top_k<4, 2>, counting, dispatch::capacity<0.8>>>>();
     using branches = sequence<residual<dense<16, activation::tanh, dropout::bernoulli<0.25>>>,
                               parallel<merge::add, dense<7>, sequence<dense<5, activation::tanh>, dense<7>>>,
                               residual<dense<7, activation::softmax>>>;
