@@ -5,7 +5,8 @@
 // ESPALIER_FN marks a function that a policy or a kernel body may call: it runs on the host and on the device and is
 // inlined into the loop or kernel that uses it, so that a composition of policies compiles to one loop body.
 //
-// ESPALIER_HOST_FN marks what is inlined likewise but belongs to the host alone: the loops of the CPU that call a lambda.
+// ESPALIER_HOST_FN marks what is inlined likewise but belongs to the host alone: the loops of the CPU that call a
+// lambda.
 #define ESPALIER_HOST_FN inline __attribute__((always_inline))
 #if defined(__CUDACC__)
 #define ESPALIER_FN __host__ __device__ __forceinline__

@@ -227,7 +227,9 @@ template <class T, int N> struct pack {
     /// p[0 .. N).
     ESPALIER_FN static pack load(T const* p) {
         pack r;
-        std::memcpy(r.v, p, sizeof(r.v));
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < chunks; ++i) // a register at a time: GCC copies the whole by halves, through the stack
+            std::memcpy(&r.v[i], p + i * lanes, sizeof(chunk));
         return r;
     }
     /// p[0 .. count), the other lanes `fill`; memory at and after p + count is not touched.
@@ -263,7 +265,9 @@ template <class T, int N> struct pack {
     }
 
     ESPALIER_FN void store(T* p) const {
-        std::memcpy(p, v, sizeof(v));
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < chunks; ++i)
+            std::memcpy(p + i * lanes, &v[i], sizeof(chunk));
     }
     /// The first `count` lanes; memory at and after p + count is not touched.
     ESPALIER_FN void store(T* p, int count) const {

@@ -371,7 +371,20 @@ template <int N, class Unsigned = std::uint32_t> ESPALIER_FN pack<Unsigned, N> l
     for (int i = 0; i < r.chunks; ++i) {
         from half;
         std::memcpy(&half, p + i * r.lanes, sizeof half);
-        r.v[i] = __builtin_convertvector(half, to);
+        // GCC 12 would widen two halves and join them, five instructions for one.
+#if ESPALIER_PACK_BYTES == 64 && !defined(__clang__)
+        if constexpr (sizeof(Unsigned) == 4) {
+            typedef short words __attribute__((vector_size(32)));
+            typedef int wide __attribute__((vector_size(64)));
+            r.v[i] = (to)__builtin_ia32_pmovzxwd512_mask((words)half, wide{}, static_cast<unsigned short>(-1));
+        } else
+#elif defined(__AVX2__) && !defined(__clang__)
+        if constexpr (sizeof(Unsigned) == 4) {
+            typedef short words __attribute__((vector_size(16)));
+            r.v[i] = (to)__builtin_ia32_pmovzxwd256((words)half);
+        } else
+#endif
+            r.v[i] = __builtin_convertvector(half, to);
     }
 #endif
     return r;

@@ -30,7 +30,7 @@ template <class Body> ESPALIER_HOST_FN void for_tiles(index_t row_count, index_t
 
 template <class Op>
 ESPALIER_HOST_FN void draw_tile(random_site const& site, rows const& batch, index_t first_row, index_t row_count,
-                           index_t first_column, index_t column_count, draw_buffer& draws) {
+                                index_t first_column, index_t column_count, draw_buffer& draws) {
     if constexpr (Op::scope == random_scope::element) {
         auto const blocks = static_cast<std::uint32_t>((column_count + 7) / 8);
         auto const block = static_cast<std::uint32_t>(first_column / 8);
@@ -61,7 +61,6 @@ void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
                       rows const& batch, epilogue_statistics<T> statistics) {
     using P = native_pack<T>;
     constexpr index_t lanes = pack_width<P>;
-    Op const op = given; // a copy: through a reference its numbers might alias y
     draw_buffer draws;
     double element_sum[Op::penalty_count + 1] = {};
     if constexpr (Op::column_penalties > 0)
@@ -72,13 +71,16 @@ void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
     detail::for_tiles(z.rows, z.columns, [&](index_t r0, index_t rn, index_t c0, index_t cn) {
         detail::draw_tile<Op>(site, batch, r0, rn, c0, cn, draws);
         index_t const draw_stride = (cn + 7) / 8 * 8;
+        Op const op = given; // of the tile's own: through a reference its numbers are read again after every store
         P contribution[Op::penalty_count + 1]; // of the tile
         for (auto& sum : contribution)
             sum = P(T(0));
         for (index_t r = 0; r < rn; ++r) {
             T const* const from = z.row(r0 + r) + c0;
             T* const to = y.row(r0 + r) + c0;
-            auto const element = [&](index_t c, auto load_some, auto store_some, auto partial) {
+            // Always inlined, for GCC finds it too long and a call costs as much as the element.
+            auto const element = [&](index_t c, auto load_some, auto store_some, auto partial)
+                __attribute__((always_inline)) {
                 P const value = op.forward(load_some(from + c), detail::tile_bits<P, Op>(draws, r, c, draw_stride));
                 store_some(to + c, value);
                 if constexpr (Op::has_penalties) {
@@ -119,7 +121,7 @@ void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
             int index = 0;
             int column_index = 0;
             double const row_count = static_cast<double>(z.rows);
-            for_each(op.penalties, [&](auto const& penalty) {
+            for_each(given.penalties, [&](auto const& penalty) {
                 using penalty_op = std::remove_cvref_t<decltype(penalty)>;
                 if constexpr (penalty_op::scope == penalty_scope::column) {
                     double total = 0.0;
@@ -143,8 +145,6 @@ void epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T co
                        epilogue_statistics<T> statistics) {
     using P = native_pack<T>;
     constexpr index_t lanes = pack_width<P>;
-    Op const op = given;
-    P const row_count(static_cast<T>(z.rows));
     draw_buffer draws;
     if (bias_gradient)
         for (index_t c = 0; c < z.columns; ++c)
@@ -153,17 +153,22 @@ void epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T co
     detail::for_tiles(z.rows, z.columns, [&](index_t r0, index_t rn, index_t c0, index_t cn) {
         detail::draw_tile<Op>(site, batch, r0, rn, c0, cn, draws);
         index_t const draw_stride = (cn + 7) / 8 * 8;
+        Op const op = given; // of the tile's own, as in the forward pass, and so are the views
+        matrix_view<T const> const zs = z, dys = dy;
+        matrix_view<T> const dzs = dz;
+        epilogue_statistics<T> const sums = statistics;
+        P const row_count(static_cast<T>(z.rows));
         // Columns outside: the bias gradient of a pack of columns stays in a register for the whole strip of rows.
-        auto const column = [&](index_t c, auto load_some, auto store_some) {
+        auto const column = [&](index_t c, auto load_some, auto store_some) __attribute__((always_inline)) {
             P sum(T(0));
             auto const column_sum = [&](int i) {
-                return load_some(statistics.column_sums + i * statistics.column_stride + c0 + c);
+                return load_some(sums.column_sums + i * sums.column_stride + c0 + c);
             };
             for (index_t r = 0; r < rn; ++r) {
                 P const gradient =
-                    op.backward(load_some(z.row(r0 + r) + c0 + c), load_some(dy.row(r0 + r) + c0 + c),
+                    op.backward(load_some(zs.row(r0 + r) + c0 + c), load_some(dys.row(r0 + r) + c0 + c),
                                 detail::tile_bits<P, Op>(draws, r, c, draw_stride), row_count, column_sum);
-                store_some(dz.row(r0 + r) + c0 + c, gradient);
+                store_some(dzs.row(r0 + r) + c0 + c, gradient);
                 sum = sum + gradient;
             }
             if (bias_gradient) {

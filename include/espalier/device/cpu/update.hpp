@@ -58,8 +58,8 @@ template <class Optimizer, class Rule, class T> struct update_loop {
 
     /// One pack of weights at element i; `count` of its lanes are weights.
     template <bool Partial, class Norm>
-    ESPALIER_HOST_FN static P element(constants const& k, index_t i, int count, std::uint16_t const* draws, Norm const& norm,
-                                 P* sums) {
+    ESPALIER_HOST_FN static P element(constants const& k, index_t i, int count, std::uint16_t const* draws,
+                                      Norm const& norm, P* sums) {
         auto const& s = k.s;
         auto const get = [&](T const* p) {
             if constexpr (Partial)
@@ -99,7 +99,8 @@ template <class Optimizer, class Rule, class T> struct update_loop {
 
     /// Elements [first, first + n), n at most strip_draws.
     template <class Norm, class Then>
-    ESPALIER_HOST_FN void strip(index_t first, index_t n, draw_buffer& draws, Norm const& norm, Then const& then) const {
+    ESPALIER_HOST_FN void strip(index_t first, index_t n, draw_buffer& draws, Norm const& norm,
+                                Then const& then) const {
         if constexpr (Rule::draws)
             // The tensor is one long row: element i is column i of row 0.
             fill_bits(s.site, std::uint32_t{0}, 1, static_cast<std::uint32_t>(first / 8),
