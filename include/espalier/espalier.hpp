@@ -130,6 +130,7 @@
 #include <espalier/layer/router.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/layer/slice.hpp>
+#include <espalier/layer/tap.hpp>
 #include <espalier/loss/binary_cross_entropy.hpp>
 #include <espalier/loss/by_column.hpp>
 #include <espalier/loss/column.hpp>

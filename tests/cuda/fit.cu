@@ -9,16 +9,22 @@
 #include <espalier/layer/parallel.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
+#include <espalier/layer/tap.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/mean_squared_error.hpp>
+#include <espalier/loss/soft_cross_entropy.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/train/fit.hpp>
+#include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_global_norm.hpp>
 
 namespace esp = espalier;
+
+using namespace esp::literals;
 
 using stack =
     esp::sequence<esp::input<64>,
@@ -36,7 +42,26 @@ template <class T> void train_on_gpu(esp::data_view const& data) {
     esp::load(model, "model.safetensors");
 }
 
+using gated = esp::sequence<esp::input<64>, esp::dense<32, esp::transform::agreement<0.5>>, esp::tap<"hidden"_name>,
+                            esp::dense<10>>;
+using tapped = esp::sequence<esp::input<64>, esp::dense<32>, esp::tap<"hidden"_name>, esp::dense<10>>;
+
+/// A second stream of gradients, and a loss at a tap.
+template <class T> void train_two_ways(esp::data_view const& data, esp::batch_view<T> const& batch) {
+    esp::network<gated, esp::device::cuda, T> model{esp::seed{42}, 128};
+    esp::fit(model, esp::loss::cross_entropy{}, esp::optimizer::adamw{}, data,
+             esp::reference_stream{esp::loss::soft_cross_entropy{}, data}, {.epochs = 1});
+    esp::network<tapped, esp::device::cuda, T> other{esp::seed{42}, 128};
+    esp::training run{other, esp::loss::cross_entropy{}, esp::optimizer::adamw{}};
+    run.step(batch, [&](auto& taps) {
+        taps.template loss<"hidden"_name>(esp::loss::mean_squared_error{}, batch.targets);
+        static_cast<void>(taps.gradient("hidden"));
+    });
+}
+
 void fit_on_gpu(esp::data_view const& data) {
     train_on_gpu<float>(data);
     train_on_gpu<__nv_bfloat16>(data);
+    train_two_ways<float>(data, {});
+    train_two_ways<__nv_bfloat16>(data, {});
 }

@@ -25,6 +25,7 @@
 #include <espalier/layer/multi_sample.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
+#include <espalier/layer/tap.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/elastic_net.hpp>
 #include <espalier/schedule/linear.hpp>
@@ -40,6 +41,10 @@ struct small_net
                dense<10>> {};
 
 struct normalised : sequence<input<64>, dense<32, activation::relu>, batch_norm<>, dense<10>> {};
+
+using namespace literals;
+struct tapped : sequence<input<64>, dense<32>, tap<"hidden"_name, activation_penalty::l1<0.1>>,
+                         residual<dense<32>, tap<"inside"_name>>, dense<10>> {};
 
 struct sampled : sequence<input<64>, dense<32>,
                           multi_sample<4, dense<16, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, dense<10>>> {
@@ -105,6 +110,7 @@ void train_on_cuda(espalier::device::cuda& device) {
     };
     both(small_net{});
     both(normalised{});
+    both(tapped{});
     both(sampled{});
     both(mixed{});
     both(balanced{});

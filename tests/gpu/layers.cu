@@ -31,6 +31,7 @@
 #include <espalier/layer/multi_sample.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
+#include <espalier/layer/tap.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/train/training.hpp>
@@ -43,6 +44,7 @@
 namespace {
 
 using namespace espalier;
+using namespace espalier::literals;
 using namespace gpu_tests;
 
 constexpr index_t width = 12;
@@ -302,6 +304,8 @@ void tests() {
     using winners = gate::local_search<gate::top_k<4, 2>, quick>;
     check<sequence<input<width>, plain, moe<trees, branch, dispatch::dense>, head>>("search over trees");
     check<sequence<input<width>, plain, moe<winners, branch, dispatch::capacity<2.0>>, head>>("search over winners");
+    using inside = residual<dense<16>, tap<"inside"_name>>;
+    check<sequence<input<width>, plain, tap<"hidden"_name, activation_penalty::l1<0.1>>, inside, head>>("taps");
     check<embedded>("embedding");
     check_tables();
     refusals();

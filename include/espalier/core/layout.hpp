@@ -52,6 +52,8 @@ struct footprint {
     int streams = 0;        ///< streams of random bits
     int group_proxes = 0;   ///< tensors whose groups are shrunk after the step: a further pass when there are any
     int row_terms = 0;      ///< those of the terms that are sums over the rows of a batch
+    int taps = 0;           ///< named places whose rows can be read
+    int gates = 0;          ///< gates whose weights can be read
 
     friend constexpr footprint operator+(footprint const& a, footprint const& b) {
         return {a.parameters + b.parameters,
@@ -64,11 +66,14 @@ struct footprint {
                 a.measures + b.measures,
                 a.streams + b.streams,
                 a.group_proxes + b.group_proxes,
-                a.row_terms + b.row_terms};
+                a.row_terms + b.row_terms,
+                a.taps + b.taps,
+                a.gates + b.gates};
     }
     friend constexpr footprint operator*(int n, footprint const& a) {
-        return {n * a.parameters, n * a.state,    n * a.mask_words, n * a.group_sets,   n * a.tape,     n * a.tensors,
-                n * a.terms,      n * a.measures, n * a.streams,    n * a.group_proxes, n * a.row_terms};
+        return {n * a.parameters, n * a.state, n * a.mask_words, n * a.group_sets, n * a.tape,
+                n * a.tensors,    n * a.terms, n * a.measures,   n * a.streams,    n * a.group_proxes,
+                n * a.row_terms,  n * a.taps,  n * a.gates};
     }
     friend constexpr bool operator==(footprint const&, footprint const&) = default;
 };
@@ -87,6 +92,20 @@ template <class T> constexpr extent fixed_block(index_t n) {
 /// too narrow to accumulate updates (specialised where such types are known).
 template <class T> struct master { using type = T; };
 template <class T> using master_of = typename master<T>::type;
+
+/// What a tap holds since the last pass: views of the device's memory.
+template <class T> struct tap_record {
+    matrix_view<T const> values{};
+    matrix_view<T> gradient{}; ///< added to that of the rows, once `given`
+    double* term = nullptr;    ///< what is added to the loss for it
+    bool given = false;
+};
+
+/// What a gate gave the rows of the last pass: views of the device's memory.
+template <class T> struct gate_record {
+    matrix_view<master_of<T> const> weights{}; ///< rows x slots, 0 where a slot is empty
+    matrix_view<std::int32_t const> experts{}; ///< rows x slots; no data: slot s is expert s
+};
 
 /// The blocks of one layer. Offsets were added on the way down; a null arena is absent.
 template <class T> struct layer_memory {
@@ -108,6 +127,8 @@ template <class T> struct layer_memory {
     std::byte* work = nullptr;
     double* terms = nullptr;
     double* measures = nullptr;
+    tap_record<T>* taps = nullptr;   ///< in the host's memory
+    gate_record<T>* gates = nullptr; ///< in the host's memory
     std::uint32_t stream = 0;
     index_t capacity = 0;
 
@@ -127,6 +148,8 @@ template <class T> struct layer_memory {
         m.work = work ? work + child_work.bytes(capacity) : nullptr;
         m.terms = terms ? terms + at.terms : nullptr;
         m.measures = measures ? measures + at.measures : nullptr;
+        m.taps = taps ? taps + at.taps : nullptr;
+        m.gates = gates ? gates + at.gates : nullptr;
         m.stream = stream + static_cast<std::uint32_t>(at.streams);
         return m;
     }

@@ -46,6 +46,15 @@ template <class Where, class Bound> consteval bool check_keeps_rows() {
     return Bound::growth == 1;
 }
 
+template <class Where, class Bound> consteval bool check_no_taps() {
+    constexpr int taps = Bound::template size<float>().taps;
+    static_assert(diagnostic::holds<(taps == 0), Where, diagnostic::given<taps>>,
+                  "espalier: a tap stands where every row of the batch passes once, and an expert gets some of them, a "
+                  "multi_sample runs them several times; the next lines name the outer layer's index and how many taps "
+                  "are inside; put them before or behind it");
+    return taps == 0;
+}
+
 template <class Where, class Axis, class... Ps> consteval bool check_single() {
     if constexpr (!Axis::stacks) {
         constexpr int given = count_on<Axis, Ps...>();

@@ -50,6 +50,7 @@
 #include <espalier/core/policy.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/shape.hpp>
+#include <espalier/core/short_name.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/prune/select.hpp>
 
@@ -91,6 +92,13 @@ struct term_info {
     std::string name;
 };
 
+/// A named place in a stack.
+struct tap_info {
+    std::string name;
+    std::string path; ///< that of the layer and the name, "2.hidden"
+    index_t width = 0;
+};
+
 /// One set of groups whose norms a penalty needs. Equal non-empty names share their norms.
 struct group_set_info {
     std::string name;
@@ -129,6 +137,8 @@ struct layer_report {
     std::vector<group_set_info> group_sets;
     std::vector<layer_info> layers;
     std::vector<operator_info> operators;
+    std::vector<tap_info> taps;
+    std::vector<std::string> gates; ///< paths, "1.gate"
     footprint at{};
     int top_layer = 0;
     int depth = 0;
@@ -192,6 +202,28 @@ template <class Layer> consteval bool layer_reads_tags() {
         return Layer::reads_tags;
     else
         return false;
+}
+
+/// Whether a layer that passes its rows on wants to see them all the same.
+template <class Layer> consteval bool layer_watches() {
+    if constexpr (requires { Layer::watches; })
+        return Layer::watches;
+    else
+        return false;
+}
+
+/// Columns of the tap of that name inside a bound layer, 0 without one.
+template <class Layer, short_name Name> consteval index_t tap_width_in() {
+    if constexpr (requires { Layer::template tap_width<Name>(); })
+        return Layer::template tap_width<Name>();
+    else
+        return 0;
+}
+template <short_name Name, class... Layers> consteval index_t widest_tap_in() {
+    index_t most = 0;
+    for (index_t width : {tap_width_in<Layers, Name>()...})
+        most = width > most ? width : most;
+    return most;
 }
 
 template <class Layer> consteval auto make_body() {

@@ -255,6 +255,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         footprint f = router_at<T>[tasks_count];
         f.tape = layout<T>().total;
         f.measures += measures;
+        f.gates += tasks_count;
         return f;
     }
     template <class T> static constexpr footprint size() { return own<T>() + Experts::template before<T>(experts); }
@@ -427,6 +428,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                                                 of_task(weights, At), of_task(chosen, At)),
                                0)...};
         static_cast<void>(routed);
+        for (int t = 0; m.gates && t < tasks_count; ++t)
+            m.gates[t] = {of_task(shares, t), of_task(matrix_view<std::int32_t const>(chosen), t)};
         pair_plan plan = plan_for(x.rows);
         if constexpr (in_blocks<Context>) {
             plan.block = block_rows(m.capacity);
@@ -562,6 +565,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         int const gates[] = {
             (Routers::describe(report, path + ".gate" + (tasks_count == 1 ? "" : "." + std::to_string(At))), 0)...};
         static_cast<void>(gates);
+        for (int t = 0; t < tasks_count; ++t)
+            report.gates.push_back(path + ".gate" + (tasks_count == 1 ? "" : "." + std::to_string(t)));
         describe_measures(report, path);
         report.at = start + own<float>();
         ++report.depth;

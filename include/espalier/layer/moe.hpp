@@ -35,7 +35,8 @@ template <shape In, int Count, class Expert, class Inherited> struct bind_expert
         if constexpr (!Expert::template check<Where, In, Inherited>())
             return false;
         else
-            return check_keeps_rows<Where, typename Expert::template bind<In, Inherited>>();
+            return check_keeps_rows<Where, typename Expert::template bind<In, Inherited>>() &&
+                   check_no_taps<Where, typename Expert::template bind<In, Inherited>>();
     }
 };
 template <shape In, int Count, class... Layers, class Inherited>
@@ -61,7 +62,9 @@ struct bind_experts<In, Count, experts<Layers...>, Inherited> {
                         (true && ... && Layers::template check<Where, In, Inherited>())))
             return false;
         else
-            return (true && ... && check_keeps_rows<Where, typename Layers::template bind<In, Inherited>>());
+            return (true && ... &&
+                    (check_keeps_rows<Where, typename Layers::template bind<In, Inherited>>() &&
+                     check_no_taps<Where, typename Layers::template bind<In, Inherited>>()));
     }
 };
 

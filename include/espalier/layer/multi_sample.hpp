@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/sequence.hpp>
 
@@ -136,7 +137,10 @@ template <int Samples, class... Tail> struct multi_sample {
         static_assert(diagnostic::holds<(Samples >= 1), Where, diagnostic::given<Samples>, diagnostic::needed<1>>,
                       "espalier: multi_sample needs at least one sample; the next lines name the layer's index and the "
                       "number given");
-        return Samples >= 1;
+        if constexpr (Samples < 1 || !sequence<Tail...>::template check<Where, In, Inherited>())
+            return false;
+        else
+            return detail::check_no_taps<Where, typename sequence<Tail...>::template bind<In, Inherited>>();
     }
     template <shape In, class Inherited>
     using bind = detail::bound_multi_sample<Samples, typename sequence<Tail...>::template bind<In, Inherited>>;

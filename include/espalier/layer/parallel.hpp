@@ -137,6 +137,7 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
         int const in_order[] = {(Branches::prune(context, walk, of_branch(At, m)), 0)...};
         static_cast<void>(in_order);
     }
+    template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Branches...>(); }
     static void describe(layer_report& report, std::string const& path) {
         layer_info line;
         line.path = path;

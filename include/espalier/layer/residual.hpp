@@ -79,6 +79,7 @@ template <shape In, class Inner> struct bound_residual {
     static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
         Inner::prune(context, walk, inner_memory(m));
     }
+    template <short_name Name> static consteval index_t tap_width() { return tap_width_in<Inner, Name>(); }
     static void describe(layer_report& report, std::string const& path) {
         layer_info line;
         line.path = path;

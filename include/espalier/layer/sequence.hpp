@@ -96,7 +96,8 @@ void forward_child(sequence_walk<Context, T> const& walk, Body const& body, type
 template <differentiate Want, class Context, class T, class Body>
 void backward_child(sequence_walk<Context, T> const& walk, Body const& body, typename Body::numbers const& n,
                     std::size_t i) {
-    if constexpr (!Body::passes_through && (Want.inputs || Want.parameters))
+    // A layer that passes its rows on shares their gradient with the layer before.
+    if constexpr (Body::passes_through ? layer_watches<Body>() && Want.inputs : Want.inputs || Want.parameters)
         body.template backward<Want>(walk.context, n, walk.of_child(i), walk.batch, walk.value(i), walk.value(i + 1),
                                      walk.gradient(i + 1), walk.gradient(i));
 }
@@ -146,6 +147,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         return found;
     }();
     static constexpr bool passes_through = last < 0;
+    static constexpr bool watches = any_of({layer_watches<Layers>()...});
     /// Rows of value i for one row of the input while training. Value i is the input of layer i.
     static constexpr std::array<int, count + 1> growth_before = [] {
         std::array<int, count + 1> g{1};
@@ -229,9 +231,9 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& memory, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
-        if constexpr (passes_through) {
-            context.device.copy(x, y);
-        } else {
+        if constexpr (passes_through)
+            if (x.data != y.data) context.device.copy(x, y);
+        if constexpr (!passes_through || watches) {
             sequence_walk<Context, T> const walk{places<T>, context, memory, batch, x, y, {}, {}};
             int const in_order[] = {(forward_child(walk, body_of<Layers>, get<At>(n), At), 0)...};
             static_cast<void>(in_order);
@@ -241,9 +243,9 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& memory, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
-        if constexpr (passes_through) {
-            if constexpr (Want.inputs) context.device.copy(matrix_view<T const>(dy), dx);
-        } else {
+        if constexpr (passes_through && Want.inputs)
+            if (dx.data != dy.data) context.device.copy(matrix_view<T const>(dy), dx);
+        if constexpr (!passes_through || watches) {
             sequence_walk<Context, T> const walk{places<T>, context, memory, batch, x, y, dy, dx};
             int const in_order[] = {
                 (backward_child<differentiate{Want.parameters, wants_inputs(Want, count - 1 - At)}>(
@@ -271,6 +273,8 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         int const in_order[] = {(prune_child(places<T>, context, walk, body_of<Layers>, memory, At), 0)...};
         static_cast<void>(in_order);
     }
+
+    template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Layers...>(); }
 
     static void describe(layer_report& report, std::string const& path) {
         int const in_order[] = {(describe_child(report, path, body_of<Layers>, static_cast<int>(At)), 0)...};

@@ -8,9 +8,11 @@
 #include <espalier/network/parameters.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -39,6 +41,8 @@ public:
         tape_ = std::move(tape);
         work_ = std::move(work);
         scratch_ = std::move(scratch);
+        taps_ = {};
+        gates_ = {};
         device_->scratch = {scratch_.data(), static_cast<std::size_t>(scratch_.size())};
     }
 
@@ -52,8 +56,14 @@ public:
         m.tape = tape_.data();
         m.work = work_.data();
         m.capacity = capacity_;
+        m.taps = taps_.data();
+        m.gates = gates_.data();
         return m;
     }
+
+    /// What taps and gates hold since the last pass, in the order of their places.
+    auto& taps() { return taps_; }
+    auto& gates() { return gates_; }
 
     template <mode Mode> context<Device, T, Mode> make_context(seed s, std::uint64_t step, std::uint32_t pass = 0) {
         return {*device_, s.value, static_cast<std::uint32_t>(step), pass};
@@ -65,7 +75,29 @@ private:
     index_t capacity_ = 0;
     std::unique_ptr<Device> device_; // a context and layers hold references to it
     buffer tape_, work_, scratch_;
+    std::array<tap_record<T>, layer::template size<T>().taps> taps_{};
+    std::array<gate_record<T>, layer::template size<T>().gates> gates_{};
 };
+
+namespace detail {
+
+/// The number of a stack's tap by its name, or by its path and name where several have the name. Throws data_error.
+template <class Stack> std::size_t tap_index(std::string_view name) {
+    auto const& taps = report_of<Stack>().taps;
+    std::size_t found = taps.size();
+    for (std::size_t i = 0; i < taps.size(); ++i) {
+        if (taps[i].path == name) return i;
+        if (taps[i].name != name) continue;
+        if (found < taps.size())
+            throw data_error("network: " + taps[found].path + " and " + taps[i].path +
+                             " are taps of that name; say which by its path");
+        found = i;
+    }
+    if (found == taps.size()) throw data_error("network: there is no tap \"" + std::string(name) + "\"");
+    return found;
+}
+
+} // namespace detail
 
 /// A stack with parameters on a device. `T` is the type of activations and products.
 ///
@@ -131,6 +163,28 @@ public:
     static std::vector<tensor_info> const& tensors() { return parameters_type::tensors(); }
     /// The elements of a tensor by name, "1.kernel": rows x columns.
     matrix_view<wide> tensor(std::string_view name) { return values_.tensor(name); }
+
+    /// The rows at a tap, "features" or "2.features", as the last pass left them there: of the last training step, or
+    /// of the last part that `predict` went through. Memory of the device; the next pass writes there again. Throws
+    /// data_error when there is no such tap, or was no pass yet.
+    matrix_view<T const> tap(std::string_view name) {
+        auto const& record = run_.taps()[detail::tap_index<Stack>(name)];
+        if (!record.values.data)
+            throw data_error("network: no rows have passed the tap \"" + std::string(name) + "\" yet");
+        return record.values;
+    }
+
+    /// The weights and experts that the gate at "1.gate" (of a multi_gate "1.gate.0", ...) gave the rows of the last
+    /// pass, as `tap` shows rows. Throws data_error likewise.
+    gate_record<T> gate(std::string_view path) {
+        auto const& gates = report_of<Stack>().gates;
+        auto const found = std::find(gates.begin(), gates.end(), path);
+        if (found == gates.end()) throw data_error("network: there is no gate \"" + std::string(path) + "\"");
+        auto const& record = run_.gates()[static_cast<std::size_t>(found - gates.begin())];
+        if (!record.weights.data)
+            throw data_error("network: no rows have passed the gate \"" + std::string(path) + "\" yet");
+        return record;
+    }
 
     /// The number of trained values.
     static index_t parameter_count() {

@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -49,6 +51,65 @@ struct step_result {
     double loss = 0.0;
     double total = 0.0;
     double reference = 0.0; ///< loss of the second stream, where there is one
+};
+
+/// What a step hands to a function between forward and backward: the rows at the taps of the stack, and the gradients
+/// that are added to theirs. All views are of the device's memory; on a GPU such a function puts its work on the
+/// stream of `device()`.
+template <class Network> class tap_access {
+public:
+    using scalar = typename Network::scalar;
+
+    tap_access(Network& net, rows const& tags, bool differentiates)
+        : net_(&net), tags_(&tags), differentiates_(differentiates) {}
+
+    auto& device() { return net_->runner().device(); }
+    /// The rows that passed, rows of the batch x width. Throws data_error when there is no such tap.
+    matrix_view<scalar const> values(std::string_view name) { return record(name).values; }
+    /// Room for the gradient of `term` with respect to those rows, zero at first. What is left there is added to the
+    /// gradient that comes back through the stack.
+    matrix_view<scalar> gradient(std::string_view name) {
+        auto& r = record(name);
+        if (!r.given) {
+            device().zero(r.gradient.data, r.gradient.rows * r.gradient.columns);
+            r.given = differentiates_;
+        }
+        return r.gradient;
+    }
+    /// The number that is added to the loss for a tap, zero at first; named like the tap among the terms.
+    double* term(std::string_view name) { return record(name).term; }
+
+    /// The term and the gradient of a loss of the rows at a tap, in the place of what was there: `targets` for losses
+    /// with target rows, labels and weights from `tags`, which are those of the batch when they are left out.
+    template <short_name Name, class Loss>
+    void loss(Loss const& loss, matrix_view<float const> targets = {}, rows const* tags = nullptr) {
+        constexpr auto width = static_cast<int>(detail::tap_width_in<typename Network::layer, Name>());
+        static_assert(width > 0, "espalier: the stack has no tap of that name: `espalier::tap<\"name\"_name>` puts one "
+                                 "into a sequence");
+        static_assert(!espalier::loss::per_sample_state<Loss>,
+                      "espalier: the loss at a tap cannot remember samples: its memory would be that of the loss of "
+                      "the network's output");
+        auto& r = record(Name.str());
+        if (espalier::loss::needs_dense_target<Loss> && (targets.rows != r.values.rows || targets.columns != width))
+            throw shape_error("training: the targets at tap " + Name.str() + " are " + std::to_string(targets.rows) +
+                              " x " + std::to_string(targets.columns) + ", needed are " +
+                              std::to_string(r.values.rows) + " x " + std::to_string(width));
+        if (char const* const why = espalier::loss::problem(loss))
+            throw data_error("training: the loss at tap " + Name.str() + ": " + why);
+        r.given = differentiates_;
+        device().template loss<width>(loss, r.values, tags ? *tags : *tags_, targets,
+                                      differentiates_ ? r.gradient : matrix_view<scalar>{},
+                                      matrix_view<master_of<scalar>>{}, r.term);
+    }
+
+private:
+    tap_record<scalar>& record(std::string_view name) {
+        return net_->runner().taps()[detail::tap_index<typename Network::stack>(name)];
+    }
+
+    Network* net_;
+    rows const* tags_;
+    bool differentiates_;
 };
 
 /// Training of a network: gradients, optimizer state, clock. Holds a reference to the network. A step allocates
@@ -99,7 +160,24 @@ public:
                       "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
                       "a second stream; call training::step(batch, reference_batch, reference_loss)");
         espalier::cpu::flush_denormals const scope;
-        return step_with(batch, [] { return 0.0; });
+        return step_with(
+            batch, [] { return 0.0; }, no_taps{});
+    }
+
+    /// One step with further losses at the taps of the stack: `at_taps` is called with a `tap_access` when the batch
+    /// has gone forward, and what it leaves there goes backward with the gradient of the loss. It is one more function
+    /// of the step: what it throws leaves the network as it was.
+    template <class AtTaps>
+    requires std::invocable < AtTaps const&, tap_access<Network>
+    & > step_result step(batch_view<scalar> const& batch, AtTaps const& at_taps) {
+        static_assert(size.taps > 0, "espalier: the stack has no tap: `espalier::tap<\"name\"_name>` puts one into a "
+                                     "sequence");
+        static_assert(!layer::needs_reference,
+                      "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
+                      "a second stream, and a step with losses at taps has none");
+        espalier::cpu::flush_denormals const scope;
+        return step_with(
+            batch, [] { return 0.0; }, at_taps);
     }
 
     /// One step without waiting for it: on a GPU the work is put on the stream and the host goes on. What only the
@@ -109,7 +187,8 @@ public:
         static_assert(!layer::needs_reference,
                       "espalier: enqueue has no second stream; call step(batch, reference, loss)");
         espalier::cpu::flush_denormals const scope;
-        enqueue_with(batch, [] { return 0.0; });
+        enqueue_with(
+            batch, [] { return 0.0; }, no_taps{});
     }
 
     /// Loss and terms of the last step that was enqueued. Waits for the device.
@@ -137,31 +216,40 @@ public:
                       "first stream's loss");
         espalier::cpu::flush_denormals const scope;
         check_room(reference);
-        return step_with(batch, [&] {
-            differentiate_loss<differentiate{true, false}>(reference_loss, reference, {}, reference_.data());
-            double const value = read_terms()[0];
-            if (!std::isfinite(value))
-                throw numerical_error("training: the loss of the second stream is " + std::to_string(value) +
-                                      " at step " + std::to_string(clock_.step) +
-                                      "; the weights are those before this step");
-            return value;
-        });
+        return step_with(
+            batch,
+            [&] {
+                differentiate_loss<differentiate{true, false}>(reference_loss, reference, {}, reference_.data(),
+                                                               no_taps{});
+                double const value = read_terms()[0];
+                if (!std::isfinite(value))
+                    throw numerical_error("training: the loss of the second stream is " + std::to_string(value) +
+                                          " at step " + std::to_string(clock_.step) +
+                                          "; the weights are those before this step");
+                return value;
+            },
+            no_taps{});
     }
 
     /// Gradients of `objective` with respect to all parameters, left in `gradients()`; no update, and on the CPU a loss
     /// that remembers samples forgets this visit. Returns the loss.
-    double gradients_of(batch_view<scalar> const& batch) {
+    double gradients_of(batch_view<scalar> const& batch) { return gradients_of(batch, no_taps{}); }
+    template <class AtTaps> double gradients_of(batch_view<scalar> const& batch, AtTaps const& at_taps) {
         espalier::cpu::flush_denormals const scope;
         check_room(batch);
         begin_step();
         keep_state(batch.tags);
-        differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data());
+        differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data(), at_taps);
         restore_state(batch.tags);
         return read_terms()[0];
     }
 
     /// Gradients of `objective` with respect to the inputs of a batch: rows x input_width. Returns the loss.
     double input_gradients_of(batch_view<scalar> const& batch, matrix_view<scalar> dx) {
+        return input_gradients_of(batch, dx, no_taps{});
+    }
+    template <class AtTaps>
+    double input_gradients_of(batch_view<scalar> const& batch, matrix_view<scalar> dx, AtTaps const& at_taps) {
         if (dx.rows != batch.inputs.rows || dx.columns != Network::input_width)
             throw shape_error("training: the input gradient has " + std::to_string(dx.rows) + " x " +
                               std::to_string(dx.columns) + " elements, needed are " +
@@ -170,18 +258,21 @@ public:
         check_room(batch);
         begin_step();
         keep_state(batch.tags);
-        differentiate_loss<differentiate{false, true}>(loss_, batch, dx, gradients_.data());
+        differentiate_loss<differentiate{false, true}>(loss_, batch, dx, gradients_.data(), at_taps);
         restore_state(batch.tags);
         return read_terms()[0];
     }
 
-    /// The value whose gradients those are: the loss plus the terms over activations, in training behaviour.
-    double objective(batch_view<scalar> const& batch) {
+    /// The value whose gradients those are: the loss plus the terms over activations and at taps, in training
+    /// behaviour.
+    double objective(batch_view<scalar> const& batch) { return objective(batch, no_taps{}); }
+    template <class AtTaps> double objective(batch_view<scalar> const& batch, AtTaps const& at_taps) {
         espalier::cpu::flush_denormals const scope;
         check_room(batch);
         begin_step();
         matrix_view<scalar> const y = train_forward(batch);
         loss_of(loss_, batch, y, {}, terms_.data());
+        visit_taps(batch.tags, false, at_taps);
         double value = 0.0;
         for (double term : read_terms())
             value += term;
@@ -315,17 +406,27 @@ private:
         return seen_terms_;
     }
 
+    struct no_taps {};
+    template <class AtTaps>
+    void visit_taps([[maybe_unused]] rows const& tags, [[maybe_unused]] bool differentiates,
+                    [[maybe_unused]] AtTaps const& at_taps) {
+        if constexpr (!std::is_same_v<AtTaps, no_taps>) {
+            tap_access<Network> access(*net_, tags, differentiates);
+            at_taps(access);
+        }
+    }
+
     /// `second_stream` leaves the gradients of the second stream and gives their loss.
-    template <class SecondStream>
-    step_result step_with(batch_view<scalar> const& batch, SecondStream const& second_stream) {
-        double const reference = enqueue_with(batch, second_stream);
+    template <class SecondStream, class AtTaps>
+    step_result step_with(batch_view<scalar> const& batch, SecondStream const& second_stream, AtTaps const& at_taps) {
+        double const reference = enqueue_with(batch, second_stream, at_taps);
         step_result r = result();
         r.reference = reference;
         return r;
     }
 
-    template <class SecondStream>
-    double enqueue_with(batch_view<scalar> const& batch, SecondStream const& second_stream) {
+    template <class SecondStream, class AtTaps>
+    double enqueue_with(batch_view<scalar> const& batch, SecondStream const& second_stream, AtTaps const& at_taps) {
         check_room(batch);
         double reference = 0.0;
         keep_state(batch.tags);
@@ -335,7 +436,7 @@ private:
                 if (prune_.due) prune_now();
             begin_step();
             reference = second_stream();
-            differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data());
+            differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data(), at_taps);
             if constexpr (device_type::host_memory) check_terms(batch);
         } catch (...) {
             restore_state(batch.tags);
@@ -456,13 +557,14 @@ private:
             grown ? tiles_.targets(device(), batch.targets) : batch.targets, gradient, state, value);
     }
 
-    template <differentiate Want, class StreamLoss>
+    template <differentiate Want, class StreamLoss, class AtTaps>
     void differentiate_loss(StreamLoss const& loss, batch_view<scalar> const& batch, matrix_view<scalar> dx,
-                            wide* gradients) {
+                            wide* gradients, AtTaps const& at_taps) {
         matrix_view<scalar> const y = train_forward(batch);
         matrix_view<scalar> const dy =
             layer::reads_output ? matrix_view<scalar>{output_gradients_.data(), y.rows, y.columns, y.stride} : y;
         loss_of(loss, batch, y, dy, terms_.data());
+        visit_taps(batch.tags, true, at_taps);
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
         layer_memory<scalar> m = memory();
         m.gradients = gradients;
