@@ -17,6 +17,7 @@
 #include <espalier/kernels/access.hpp>
 #include <espalier/kernels/embedding.hpp>
 #include <espalier/product/cublaslt.hpp>
+#include <espalier/product/tiles.hpp>
 
 #include <cuda_runtime_api.h>
 
@@ -199,17 +200,17 @@ public:
     template <class T>
     void live_product_forward(matrix_view<T const> x, matrix_view<T const> w, master_of<T> const* bias,
                               matrix_view<T> z, std::int32_t const* live) {
-        product::tiles::template forward<T>(plans_, x, w, bias, z, false, {}, target_.stream, live);
+        espalier::product::tiles::template forward<T>(plans_, x, w, bias, z, false, {}, target_.stream, live);
     }
     template <class T>
     void live_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
                                      std::int32_t const* live) {
-        product::tiles::template input_gradient<T>(plans_, dz, w, dx, {}, target_.stream, live);
+        espalier::product::tiles::template input_gradient<T>(plans_, dz, w, dx, {}, target_.stream, live);
     }
     template <class T>
     void live_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw,
                                       std::int32_t const* live) {
-        product::tiles::template weight_gradient<T>(plans_, x, dz, dw, {}, target_.stream, live);
+        espalier::product::tiles::template weight_gradient<T>(plans_, x, dz, dw, {}, target_.stream, live);
     }
 
     // ---- passes
