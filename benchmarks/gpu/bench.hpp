@@ -167,7 +167,7 @@ public:
     void roof(std::string const& name, double value) { roofs_.emplace_back(name, value); }
 
     void add(row const& r) {
-        std::printf("%-44s %10.2f us", (r.family + "/" + r.name).c_str(), 1e-3 * r.ns);
+        std::printf("%-64s %10.2f us", (r.family + "/" + r.name).c_str(), 1e-3 * r.ns);
         if (r.hand_ns > 0.0) std::printf("  hand/ours %5.2f", r.hand_ns / r.ns);
         if (r.floor_ns > 0.0) std::printf("  floor/ours %5.2f", r.floor_ns / r.ns);
         std::printf("\n");
