@@ -104,17 +104,24 @@ template <policy P> consteval bool acts_on(role tensor_role, bool by_default) {
         return by_default;
 }
 
+// Loops over arrays, not folds: a list may be longer than a compiler nests brackets (Clang: 256).
+
 /// How many policies of the pack stand on the axis.
 template <class Axis, class... Ps> consteval int count_on() {
-    return (0 + ... + int{detail::stands_on<Ps, Axis>()});
+    bool const stands[] = {detail::stands_on<Ps, Axis>()..., false};
+    int count = 0;
+    for (bool const here : stands)
+        count += int{here};
+    return count;
 }
 
 namespace detail {
 
 template <class Axis, class... Ps> consteval std::size_t first_on() {
-    std::size_t index = sizeof...(Ps);
-    std::size_t i = 0;
-    ((index = (index == sizeof...(Ps) && stands_on<Ps, Axis>()) ? i : index, ++i), ...);
+    bool const stands[] = {stands_on<Ps, Axis>()..., true};
+    std::size_t index = 0;
+    while (!stands[index])
+        ++index;
     return index;
 }
 
