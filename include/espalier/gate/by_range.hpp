@@ -32,8 +32,9 @@ template <int N, double Low, double High> struct equal_ranges {
 /// Ranges between rising bounds: v is in range k when Bounds[k] <= v < Bounds[k + 1], and in the last one also at its
 /// upper end.
 template <double... Bounds> struct ranges_between {
-    static constexpr double bound[] = {Bounds...};
     static constexpr int count = static_cast<int>(sizeof...(Bounds)) - 1;
+    // Clang takes the length of `bound[]` for unknown where `rising` is computed.
+    static constexpr double bound[count + 1] = {Bounds...};
     static constexpr bool rising = [] {
         for (int k = 0; k < count; ++k)
             if (!(bound[k] < bound[k + 1])) return false;
