@@ -172,7 +172,8 @@ inline std::vector<std::int32_t> balanced_table(std::span<std::uint64_t const> c
     }
     std::vector<std::size_t> keys(counts.size());
     std::iota(keys.begin(), keys.end(), std::size_t(0));
-    std::ranges::stable_sort(keys, [&](std::size_t a, std::size_t b) { return counts[a] > counts[b]; });
+    std::ranges::sort(
+        keys, [&](std::size_t a, std::size_t b) { return counts[a] != counts[b] ? counts[a] > counts[b] : a < b; });
 
     using load_of_expert = std::pair<std::uint64_t, std::int32_t>;
     std::vector<load_of_expert> loads(std::min(keys.size(), static_cast<std::size_t>(experts))); // no more get any
@@ -253,7 +254,9 @@ inline std::vector<std::int32_t> dispersed_table(std::span<std::int32_t const> c
                              std::to_string(key) + "; clusters are 0 or more");
     std::vector<std::size_t> keys(clusters.size());
     std::iota(keys.begin(), keys.end(), std::size_t(0));
-    std::ranges::stable_sort(keys, [&](std::size_t a, std::size_t b) { return clusters[a] < clusters[b]; });
+    std::ranges::sort(keys, [&](std::size_t a, std::size_t b) {
+        return clusters[a] != clusters[b] ? clusters[a] < clusters[b] : a < b;
+    });
     std::vector<std::int32_t> table(clusters.size());
     for (std::size_t place = 0; place < keys.size(); ++place)
         table[keys[place]] = static_cast<std::int32_t>(place % static_cast<std::size_t>(experts));

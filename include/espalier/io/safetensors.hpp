@@ -270,8 +270,8 @@ inline void write_safetensors(std::filesystem::path const& path, std::span<tenso
         }
         order.push_back(&record);
     }
-    std::stable_sort(order.begin(), order.end(), [](tensor_record const* a, tensor_record const* b) {
-        return size_of(a->type) > size_of(b->type);
+    std::sort(order.begin(), order.end(), [](tensor_record const* a, tensor_record const* b) {
+        return size_of(a->type) != size_of(b->type) ? size_of(a->type) > size_of(b->type) : a < b;
     });
 
     // Written piece by piece because the order of the keys is the order of the data; the library escapes the text.
