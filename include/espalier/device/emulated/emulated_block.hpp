@@ -475,8 +475,10 @@ private:
     index_t block_ = 0;
     std::uint32_t current_ = 0;
     boost::context::detail::fcontext_t scheduler_ = nullptr;
+#if ESPALIER_EMULATED_ASAN
     void const* scheduler_stack_ = nullptr;
     std::size_t scheduler_stack_size_ = 0;
+#endif
     std::exception_ptr failure_;
     bool abandoned_ = false;
 };
