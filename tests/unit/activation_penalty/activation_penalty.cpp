@@ -105,8 +105,8 @@ TEST_CASE("flops: the published numbers", "[activation_penalty]") {
 
 TEST_CASE("the published warm-up of the coefficient", "[activation_penalty]") {
     using espalier::schedule::linear;
-    constexpr espalier::schedule::product ramp{.a = linear{.from = 0.002 / 200, .to = 0.002, .steps = 199},
-                                               .b = linear{.from = 1.0 / 200, .to = 1.0, .steps = 199}};
+    static constexpr espalier::schedule::product ramp{.a = linear{.from = 0.002 / 200, .to = 0.002, .steps = 199},
+                                                      .b = linear{.from = 1.0 / 200, .to = 1.0, .steps = 199}};
     auto const at = [](std::uint64_t step) {
         return op_at<ap::flops<ramp>>(espalier::clock{.step = step}).coefficient;
     };

@@ -100,7 +100,7 @@ struct wrong_row {
 };
 struct without_scale {
     using axis = espalier::axis::dropout;
-    static constexpr bool draws = true;
+    [[maybe_unused]] static constexpr bool draws = true;
     static constexpr random_scope scope = random_scope::element;
     template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
         using espalier::select;
@@ -138,7 +138,7 @@ struct forgets_the_rows {
 };
 struct hidden_reference {
     using axis = espalier::axis::transform;
-    static constexpr int stage = 0;
+    [[maybe_unused]] static constexpr int stage = 0;
     template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
         return g + about.reference;
     }
