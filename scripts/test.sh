@@ -3,10 +3,12 @@
 # Installs what is missing from Debian, builds everything and runs all tests, the unit tests a second time under the
 # address and undefined-behaviour sanitizers. Can be run again cheaply.
 #
-#   scripts/test.sh [--no-sanitizers] [--no-cuda] [--help]
+#   scripts/test.sh [--no-sanitizers] [--no-cuda] [--clang] [--help]
 #
 #   --no-sanitizers  leaves the second run of the unit tests out, and the build that it needs
 #   --no-cuda        leaves the CUDA part out even when nvcc is there
+#   --clang          after these, builds the unit tests with Debian's Clang 19 too (installed when it is missing) and
+#                    runs them and the tests of error messages with it
 #
 # With nvcc every .cu is compiled as well (sm_90, or what CUDAARCHS says), and the tests of the CUDA part run; those that
 # need a GPU are skipped where there is none.
@@ -16,12 +18,14 @@ set -euo pipefail
 
 sanitizers=yes
 cuda=yes
+clang=no
 for argument in "$@"; do
   case $argument in
     --no-sanitizers) sanitizers=no ;;
     --no-cuda) cuda=no ;;
+    --clang) clang=yes ;;
     -h | --help)
-      sed -n '3,13s/^# \{0,1\}//p' "$0"
+      sed -n '3,15s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *) stop "unknown argument '$argument' (see --help)" ;;
@@ -61,6 +65,7 @@ run_tests() {
   if [[ $status -ne 0 ]]; then failed_steps+=("$step"); fi
 }
 
+if [[ $clang == yes ]]; then packages+=(clang-19); fi
 install_missing "${packages[@]}"
 
 configure release
@@ -83,6 +88,12 @@ if [[ $sanitizers == yes ]]; then
   configure asan
   build asan espalier_tests
   run_tests "address and undefined-behaviour sanitizers" asan -L unit
+fi
+
+if [[ $clang == yes ]]; then
+  configure clang
+  build clang espalier_tests
+  run_tests "Clang" clang -L 'unit|compile_fail'
 fi
 
 say "Summary"
