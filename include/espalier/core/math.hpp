@@ -164,8 +164,12 @@ template <class S> inline constexpr S not_a_number = static_cast<S>(__builtin_na
 #if ESPALIER_PACK_BYTES != 0
 /// Square roots of a register.
 template <class S, class Chunk> ESPALIER_FN Chunk chunk_sqrt(Chunk const& x) {
+#if defined(__clang__)
+    // Whatever the target and -fmath-errno; Clang gives up its built-in functions of x86 one by one.
+    return __builtin_elementwise_sqrt(x);
+#else
     constexpr bool single = std::is_same_v<S, float>;
-#if defined(__AVX512F__) && !defined(__clang__)
+#if defined(__AVX512F__)
     // One instruction, not two of half the width: followed by a division (Adam), two keep the divider busy for 1.6
     // times as long on Zen 4.
     if constexpr (sizeof(Chunk) == 64) {
@@ -200,6 +204,7 @@ template <class S, class Chunk> ESPALIER_FN Chunk chunk_sqrt(Chunk const& x) {
                 r[i] = __builtin_sqrt(x[i]);
         return r;
     }
+#endif
 }
 #endif
 
