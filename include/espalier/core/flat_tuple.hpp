@@ -50,7 +50,8 @@ template <std::size_t At, class T> ESPALIER_FN constexpr T const& get(detail::tu
 
 /// Calls `f(element)` for every element in order.
 template <class F, class... Ts> ESPALIER_FN constexpr void for_each(flat_tuple<Ts...> const& tuple, F&& f) {
-    [&]<std::size_t... At>(std::index_sequence<At...>) {
+    // Clang otherwise leaves a call of the lambda in the loop over packs, with its numbers passed through memory.
+    [&]<std::size_t... At>(std::index_sequence<At...>) __attribute__((always_inline)) {
         (f(get<At>(tuple)), ...);
     }
     (std::index_sequence_for<Ts...>{});
