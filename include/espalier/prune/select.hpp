@@ -5,7 +5,11 @@
 #include <espalier/core/error.hpp>
 #include <espalier/core/view.hpp>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <type_traits>
 
@@ -27,66 +31,234 @@ inline index_t kept_count(index_t n, double sparsity) {
 
 namespace detail {
 
-/// Keys are split into digits of at most 11 bits, highest first.
-inline constexpr int digit_bits = 11;
-/// Weights that are looked at together.
+/// Weights whose keys are computed together: whole words of a mask. Loops over a strip have constant length, because
+/// -O2 vectorises no others.
 inline constexpr index_t strip = 512;
+/// The threshold is guessed from so many keys at most, and from one of at least so many weights.
+inline constexpr index_t sample_size = 2048, smallest_stretch = 64;
+/// A survey counts keys in 1 << bin_bits bins.
+inline constexpr int bin_bits = 11;
+/// So many keys can be sorted out while masks are written.
+inline constexpr index_t rest_size = 1024;
 
-/// The smallest key that is kept, and how many keys equal to it are.
-template <class Key> struct key_threshold {
-    Key key;
-    index_t ties;
+template <class Key> inline constexpr Key largest_key = static_cast<Key>(~Key(0));
+
+/// What is known of the threshold: of the `count` keys first, ..., last the `keep` largest are kept, of larger keys all
+/// and of smaller keys none.
+template <class Key> struct key_range {
+    Key first = 0, last = largest_key<Key>;
+    index_t count = 0, keep = 0;
+
+    /// Whether the first `keep` weights with such keys are those to keep.
+    bool in_order() const { return first == last || count == keep; }
 };
 
-template <class Criterion, class Pieces> auto find_threshold(Pieces const& pieces, index_t keep) {
-    using key_type = decltype(Criterion::key(*pieces[0].weights));
-    constexpr int bits = 8 * static_cast<int>(sizeof(key_type));
-    key_type prefix = 0; // upper digits of the threshold
-    index_t above = 0;   // keys known to be larger than every key with that prefix
-    int shift = bits;    // bits not yet decided
-    while (shift > 0) {
-        int const width = shift < digit_bits ? shift : digit_bits;
-        int const next_shift = shift - width;
-        key_type const digit_mask = (key_type(1) << width) - 1;
-        std::uint64_t histogram[1 << digit_bits] = {};
-        for (auto const& part : pieces)
-            for (index_t first = 0; first < part.size; first += strip) {
-                index_t const end = part.size - first < strip ? part.size : first + strip;
-                if (shift == bits) {
-                    for (index_t i = first; i < end; ++i)
-                        ++histogram[Criterion::key(part.weights[i]) >> next_shift];
-                    continue;
-                }
-                // Keys with the right prefix are gathered without a branch: whether a key has it is unpredictable.
-                key_type candidate[strip];
-                index_t count = 0;
-                for (index_t i = first; i < end; ++i) {
-                    key_type const key = Criterion::key(part.weights[i]);
-                    candidate[count] = key;
-                    count += (key >> shift) == prefix;
-                }
-                for (index_t i = 0; i < count; ++i)
-                    ++histogram[(candidate[i] >> next_shift) & digit_mask];
-            }
-        key_type digit = digit_mask;
-        while (above + static_cast<index_t>(histogram[digit]) < keep)
-            above += static_cast<index_t>(histogram[digit--]);
-        prefix = static_cast<key_type>((prefix << (width - 1) << 1) | digit);
-        shift = next_shift;
-        // the whole digit is kept: no need to look inside
-        if (above + static_cast<index_t>(histogram[digit]) == keep) break;
-    }
-    return key_threshold<key_type>{static_cast<key_type>(prefix << shift), keep - above};
+/// Two keys, low < high, between which the threshold is looked for.
+template <class Key> struct key_bounds { Key low = 0, high = largest_key<Key>; };
+
+/// Calls body(keys, mask, count) for every strip of every piece: a strip of keys, of which those behind the first
+/// `count` are 0, and the mask words of its weights.
+template <class Criterion, class Key, class Pieces, class Body>
+void for_each_strip(Pieces const& pieces, Body const& body) {
+    Key key[strip];
+    for (auto const& part : pieces)
+        for (index_t begin = 0; begin < part.size; begin += strip) {
+            auto const* const weights = part.weights + begin;
+            index_t const left = part.size - begin;
+            if (left >= 2 * strip) // the work on a strip is long enough to hide the way of the next one from memory
+                for (index_t i = 0; i < strip; i += 64 / static_cast<index_t>(sizeof(*weights)))
+                    __builtin_prefetch(weights + strip + i);
+            if (left >= strip)
+                for (index_t i = 0; i < strip; ++i)
+                    key[i] = Criterion::key(weights[i]);
+            else
+                for (index_t i = 0; i < strip; ++i)
+                    key[i] = i < left ? Criterion::key(weights[i]) : Key(0);
+            body(static_cast<Key const*>(key), part.mask + begin / 32, left < strip ? left : strip);
+        }
+}
+
+/// Of 32 keys those that are larger than x.
+template <class Key> std::uint32_t bits_above(Key const* key, Key x) {
+    std::uint32_t bits = 0;
+    for (int i = 0; i < 32; ++i)
+        bits |= static_cast<std::uint32_t>(key[i] > x) << i;
+    return bits;
+}
+
+/// Of 32 keys the first `count`, if there are so many, in [first, last].
+template <class Key> std::uint32_t bits_within(Key const* key, index_t count, Key first, Key last) {
+    Key const width = static_cast<Key>(last - first);
+    std::uint32_t bits = 0;
+    for (int i = 0; i < 32; ++i)
+        bits |= static_cast<std::uint32_t>(static_cast<Key>(key[i] - first) <= width) << i;
+    return count < 32 ? bits & ((std::uint32_t(1) << count) - 1) : bits;
 }
 
 /// The lowest `count` set bits of a word.
 inline std::uint32_t lowest_bits(std::uint32_t word, index_t count) {
+    if (std::popcount(word) <= count) return word;
     std::uint32_t kept = 0;
-    for (; count > 0 && word != 0; --count) {
+    for (; count > 0; --count) {
         kept |= word & (~word + 1);
         word &= word - 1;
     }
     return kept;
+}
+
+/// Which weight of a stretch is looked at: multiples of the golden ratio modulo 1 are spread evenly, so that it is not
+/// the same column of a matrix again and again.
+inline index_t sampled_place(index_t stretch_number, index_t stretch) {
+    std::uint64_t const turn = static_cast<std::uint32_t>(stretch_number) * std::uint32_t(0x9E3779B9);
+    return static_cast<index_t>((turn * static_cast<std::uint64_t>(stretch)) >> 32);
+}
+
+/// Keys of a sample with the threshold between them, almost surely, and few keys: they are three standard deviations of
+/// the sample's share away from where it must be. The sample has one weight of each of many equal stretches.
+template <class Criterion, class Key, class Pieces>
+key_bounds<Key> guess(Pieces const& pieces, index_t n, index_t keep) {
+    index_t const least = n / sample_size + 1; // at most sample_size stretches
+    index_t const stretch = least > smallest_stretch ? least : smallest_stretch;
+    Key sample[sample_size];
+    index_t count = 0, begin = 0;
+    for (auto const& part : pieces) {
+        for (;; ++count) {
+            index_t const i = count * stretch + sampled_place(count, stretch) - begin;
+            if (i >= part.size) break;
+            sample[count] = Criterion::key(part.weights[i]);
+        }
+        begin += part.size;
+    }
+
+    double const share = static_cast<double>(keep) / static_cast<double>(n);
+    double const middle = share * static_cast<double>(count);
+    double const margin = 3.0 * std::sqrt(middle * (1.0 - share)) + 2.0;
+    auto const key_of_rank = [&](double rank) {
+        auto* const at = sample + static_cast<index_t>(rank);
+        std::nth_element(sample, at, sample + count, std::greater<Key>());
+        return *at;
+    };
+    key_bounds<Key> bounds;
+    if (middle >= margin) bounds.high = key_of_rank(middle - margin);
+    if (middle + margin < static_cast<double>(count)) bounds.low = key_of_rank(middle + margin);
+    if (bounds.low == bounds.high) {
+        if (bounds.low > 0)
+            --bounds.low;
+        else
+            ++bounds.high;
+    }
+    return bounds;
+}
+
+/// Looks at all keys and says in which range the threshold is: one of the bounds, beyond them, or a bin of the keys
+/// between them. The bounds are apart because many weights may be equal, to 0 above all, and a sample is sure to show
+/// such a key: what is strictly between the bounds is few keys, whatever the weights are.
+template <class Criterion, class Key, class Pieces>
+key_range<Key> survey(Pieces const& pieces, key_bounds<Key> const bounds, index_t n, index_t keep) {
+    Key const low = bounds.low, high = bounds.high;
+    Key const first = static_cast<Key>(low + 1), last = static_cast<Key>(high - 1);
+    int const bits = static_cast<int>(std::bit_width(static_cast<Key>(last - first)));
+    int const shift = first > last || bits < bin_bits ? 0 : bits - bin_bits;
+    std::uint64_t histogram[1 << bin_bits] = {};
+    index_t above_low = 0, equal_low = 0, equal_high = 0, between = 0;
+    for_each_strip<Criterion, Key>(pieces, [&](Key const* key, std::uint32_t*, index_t count) {
+        using sum = std::common_type_t<Key, std::uint32_t>; // as wide as keys: one vector of each
+        sum above = 0, lows = 0, highs = 0;
+        for (index_t i = 0; i < strip; ++i) {
+            above += static_cast<sum>(key[i] > low);
+            lows += static_cast<sum>(key[i] == low);
+            highs += static_cast<sum>(key[i] == high);
+        }
+        above_low += static_cast<index_t>(above);
+        equal_low += static_cast<index_t>(lows) - (low == 0 ? strip - count : 0);
+        equal_high += static_cast<index_t>(highs);
+        if (first > last) return;
+
+        Key found[strip];
+        Key* end = found;
+        for (index_t i = 0; i < count; i += 32) {
+            std::uint32_t rest = bits_within(key + i, count - i, first, last);
+            Key* const next = end + std::popcount(rest);
+            // Four at once, whether there are so many or not: there are few, and one branch for each would be
+            // mispredicted. The highest bit makes an empty word one whose lowest bit can be asked for.
+            do
+                for (int k = 0; k < 4; ++k) {
+                    *end++ = key[i + std::countr_zero(rest | 0x80000000u)];
+                    rest &= rest - 1;
+                }
+            while (rest != 0);
+            end = next;
+        }
+        between += end - found;
+        for (Key const* at = found; at != end; ++at)
+            ++histogram[static_cast<Key>(*at - first) >> shift];
+    });
+
+    index_t const from_high = above_low - between, above_high = from_high - equal_high;
+    index_t const from_low = above_low + equal_low;
+    if (above_high >= keep) return {static_cast<Key>(high + 1), largest_key<Key>, above_high, keep};
+    if (from_high >= keep) return {high, high, equal_high, keep - above_high};
+    if (from_low < keep) return {0, static_cast<Key>(low - 1), n - from_low, keep - from_low};
+    if (above_low < keep) return {low, low, equal_low, keep - above_low};
+    keep -= from_high;
+    auto bin = static_cast<Key>(static_cast<Key>(last - first) >> shift);
+    while (static_cast<index_t>(histogram[bin]) < keep)
+        keep -= static_cast<index_t>(histogram[bin--]);
+    Key const begin = static_cast<Key>(first + (bin << shift)), width = static_cast<Key>((Key(1) << shift) - 1);
+    return {begin, last - begin < width ? last : static_cast<Key>(begin + width), static_cast<index_t>(histogram[bin]),
+            keep};
+}
+
+/// Surveys until the range has few enough keys or its weights are kept in order; nearly always that is one survey.
+template <class Criterion, class Key, class Pieces>
+key_range<Key> find_range(Pieces const& pieces, index_t n, index_t keep) {
+    key_range<Key> range{.count = n, .keep = keep};
+    if (n <= rest_size) return range;
+    auto bounds = guess<Criterion, Key>(pieces, n, keep);
+    for (;;) {
+        range = survey<Criterion>(pieces, bounds, n, keep);
+        if (range.in_order() || range.count <= rest_size) return range;
+        bounds = {range.first, range.last};
+    }
+}
+
+/// Writes the masks in one pass. Where order alone does not say which weights of the range are kept, they are noted, at
+/// most rest_size of them, and sorted out at the end.
+template <class Criterion, class Key, class Pieces>
+void write_masks(Pieces const& pieces, key_range<Key> const& range) {
+    struct undecided {
+        Key key;
+        int place; // among the undecided: that of the weight
+        std::uint32_t bit;
+        std::uint32_t* word;
+    };
+    undecided rest[rest_size];
+    int rest_count = 0;
+    index_t keep = range.keep;
+    for_each_strip<Criterion, Key>(pieces, [&](Key const* key, std::uint32_t* mask, index_t count) {
+        for (index_t i = 0; i < count; i += 32, ++mask) {
+            *mask = bits_above(key + i, range.last);
+            std::uint32_t within = bits_within(key + i, count - i, range.first, range.last);
+            if (within == 0) continue;
+            if (range.in_order()) {
+                within = lowest_bits(within, keep);
+                keep -= std::popcount(within);
+                *mask |= within;
+                continue;
+            }
+            for (; within != 0; within &= within - 1) {
+                int const at = std::countr_zero(within);
+                rest[rest_count] = {key[i + at], rest_count, std::uint32_t(1) << at, mask};
+                ++rest_count;
+            }
+        }
+    });
+    if (range.in_order()) return;
+    std::nth_element(rest, rest + keep, rest + rest_count, [](undecided const& a, undecided const& b) {
+        return a.key != b.key ? a.key > b.key : a.place < b.place;
+    });
+    for (index_t i = 0; i < keep; ++i)
+        *rest[i].word |= rest[i].bit;
 }
 
 /// Replaces bits [first, first + count) of a mask, count <= 64, by the lowest ones of `bits`.
@@ -113,9 +285,10 @@ inline void fill_bits(std::uint32_t* mask, index_t n, bool kept) {
 } // namespace detail
 
 /// Keeps exactly the `keep` weights of largest key over all pieces together; of equal ones those of earlier pieces,
-/// then of lower index. `pieces` is an array of objects with members like those of `piece`. Reads the weights twice to
-/// a few times (once for each digit of 11 bits until the threshold is certain, then once to write the masks) and needs
-/// 20 KiB of stack. Bits behind the last weight of a piece become 0. keep is clamped to [0, number of weights].
+/// then of lower index. `pieces` is an array of objects with members like those of `piece`. Reads the weights twice,
+/// once to find a narrow range of keys around the threshold and once to write the masks; weights with many equal values
+/// and guesses that fail cost a reading more, at worst a few. Needs 30 KiB of stack. Bits behind the last weight of a
+/// piece become 0. keep is clamped to [0, number of weights].
 template <class Criterion, class Pieces> void select_largest(Pieces const& pieces, index_t keep) {
     index_t n = 0;
     for (auto const& part : pieces)
@@ -125,25 +298,8 @@ template <class Criterion, class Pieces> void select_largest(Pieces const& piece
             detail::fill_bits(part.mask, part.size, keep > 0);
         return;
     }
-    auto threshold = detail::find_threshold<Criterion>(pieces, keep);
-    // a break in the middle of the keys keeps everything at or above the threshold: ties then hold them all
-    for (auto const& part : pieces)
-        for (index_t first = 0; first < part.size; first += 32) {
-            index_t const count = part.size - first < 32 ? part.size - first : 32;
-            std::uint32_t larger = 0, equal = 0;
-            for (index_t i = 0; i < count; ++i) {
-                auto const key = Criterion::key(part.weights[first + i]);
-                larger |= static_cast<std::uint32_t>(key > threshold.key) << i;
-                equal |= static_cast<std::uint32_t>(key == threshold.key) << i;
-            }
-            if (equal != 0) {
-                std::uint32_t const kept = detail::lowest_bits(equal, threshold.ties);
-                for (std::uint32_t rest = kept; rest != 0; rest &= rest - 1)
-                    --threshold.ties;
-                larger |= kept;
-            }
-            part.mask[first / 32] = larger;
-        }
+    using key_type = decltype(Criterion::key(*pieces[0].weights));
+    detail::write_masks<Criterion>(pieces, detail::find_range<Criterion, key_type>(pieces, n, keep));
 }
 
 /// The same with the share that is left out: keeps n - round(sparsity n) of the n weights of all pieces together.

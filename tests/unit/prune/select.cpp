@@ -47,29 +47,30 @@ template <class T> bool goes_before(T a, T b) {
 }
 
 /// Sorts all indices of all tensors; true for the first `keep`.
-template <class T> std::vector<bool> oracle(std::vector<std::vector<T>> const& tensors, index_t keep) {
+template <class T, class Before = bool (*)(T, T)>
+std::vector<bool> oracle(std::vector<std::vector<T>> const& tensors, index_t keep, Before before = goes_before<T>) {
     std::vector<T> all;
     for (auto const& t : tensors)
         all.insert(all.end(), t.begin(), t.end());
     std::vector<std::size_t> order(all.size());
     for (std::size_t i = 0; i < order.size(); ++i)
         order[i] = i;
-    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return goes_before(all[a], all[b]); });
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return before(all[a], all[b]); });
     std::vector<bool> kept(all.size(), false);
     for (std::size_t i = 0; i < static_cast<std::size_t>(keep); ++i)
         kept[order[i]] = true;
     return kept;
 }
 
-template <class T> void compare_with_oracle(std::vector<std::vector<T>> const& tensors, index_t keep) {
+template <class Criterion, class T>
+void compare_with_oracle(std::vector<std::vector<T>> const& tensors, index_t keep, std::vector<bool> const& expected) {
     std::vector<std::vector<std::uint32_t>> masks;
     for (auto const& t : tensors)
         masks.push_back(mask_for(static_cast<index_t>(t.size())));
     std::vector<prune::piece<T>> pieces;
     for (std::size_t i = 0; i < tensors.size(); ++i)
         pieces.push_back({tensors[i].data(), static_cast<index_t>(tensors[i].size()), masks[i].data()});
-    prune::select_largest<prune::by_magnitude>(pieces, keep);
-    auto const expected = oracle(tensors, keep);
+    prune::select_largest<Criterion>(pieces, keep);
     std::size_t at = 0, wrong = 0;
     for (std::size_t t = 0; t < tensors.size(); ++t) {
         for (std::size_t i = 0; i < tensors[t].size(); ++i, ++at)
@@ -79,6 +80,28 @@ template <class T> void compare_with_oracle(std::vector<std::vector<T>> const& t
     }
     INFO("keep " << keep << " of " << at << " in " << tensors.size() << " pieces");
     CHECK(wrong == 0);
+}
+
+template <class T> void compare_with_oracle(std::vector<std::vector<T>> const& tensors, index_t keep) {
+    compare_with_oracle<prune::by_magnitude>(tensors, keep, oracle(tensors, keep));
+}
+
+/// Criteria of two functions, with keys of every value or narrower than a weight.
+struct by_bits {
+    static constexpr std::string_view name = "bits";
+    template <class T> static auto key(T w) { return to_bits(w); }
+};
+struct by_exponent {
+    static constexpr std::string_view name = "exponent";
+    template <class T> static std::uint8_t key(T w) {
+        return static_cast<std::uint8_t>(w == 0 ? 0 : std::clamp(std::ilogb(w) + 128, 0, 255));
+    }
+};
+
+template <class Criterion, class T>
+void compare_keys_with_oracle(std::vector<std::vector<T>> const& tensors, index_t keep) {
+    auto const before = [](T a, T b) { return Criterion::key(a) > Criterion::key(b); };
+    compare_with_oracle<Criterion>(tensors, keep, oracle(tensors, keep, before));
 }
 
 } // namespace
@@ -121,6 +144,121 @@ TEMPLATE_TEST_CASE("selection over several tensors is one selection", "[prune]",
     }
     for (index_t keep = 0; keep <= 330; ++keep)
         compare_with_oracle<T>(tensors, keep);
+}
+
+TEMPLATE_TEST_CASE("selection does not depend on where strips, words and samples end", "[prune]", float, double) {
+    using T = TestType;
+    std::mt19937_64 random(13);
+    std::normal_distribution<double> normal;
+    for (std::size_t n :
+         {511u, 512u, 513u, 543u, 544u, 545u, 1023u, 1024u, 1025u, 1055u, 1056u, 1057u, 2560u, 40007u}) {
+        std::vector<T> w(n), tied(n), zero(n), same(n, T(3)), sparse(n), odd(n), ends(n);
+        for (std::size_t i = 0; i < n; ++i) {
+            w[i] = static_cast<T>(normal(random));
+            tied[i] = std::round(w[i] * 8) / 8;
+            if (random() % 5 == 0) sparse[i] = w[i];
+            T const strange[] = {std::numeric_limits<T>::quiet_NaN(), -std::numeric_limits<T>::infinity(),
+                                 std::numeric_limits<T>::infinity(), -T(0), std::numeric_limits<T>::denorm_min()};
+            odd[i] = i % 3 == 0 ? strange[random() % 5] : w[i];
+            ends[i] = i == 0 || i == n - 1 ? T(4) : T(i % 2);
+        }
+        auto const size = static_cast<index_t>(n);
+        for (index_t keep : {index_t(1), index_t(2), size / 10, size / 5, size / 2, size - size / 10, size - 1})
+            for (auto const& tensor : {w, tied, zero, same, sparse, odd, ends})
+                compare_with_oracle<T>({tensor}, keep);
+    }
+}
+
+TEMPLATE_TEST_CASE("ties over large tensors go to the earlier one", "[prune]", float, double) {
+    using T = TestType;
+    std::mt19937_64 random(17);
+    std::vector<std::vector<T>> tensors;
+    for (std::size_t n : {700u, 0u, 1u, 2049u, 512u, 33u, 6000u}) {
+        std::vector<T> w(n);
+        for (auto& x : w)
+            x = static_cast<T>(static_cast<int>(random() % 9) - 4);
+        tensors.push_back(w);
+    }
+    for (index_t keep = 1; keep < 9295; keep += 371)
+        compare_with_oracle<T>(tensors, keep);
+    for (auto& t : tensors)
+        std::fill(t.begin(), t.end(), T(1));
+    for (index_t keep : {1, 699, 700, 701, 702, 2749, 2750, 2751, 3262, 3263, 9294})
+        compare_with_oracle<T>(tensors, keep);
+}
+
+// More equal keys than can be sorted out at the end, strictly between two keys of the sample.
+TEMPLATE_TEST_CASE("many equal weights inside the guess are told apart from their neighbours", "[prune]", float,
+                   double) {
+    using T = TestType;
+    std::mt19937_64 random(19);
+    std::vector<T> levels(200000), close(200000);
+    std::vector<T> value(100, T(1));
+    for (std::size_t i = 1; i < value.size(); ++i)
+        value[i] = std::nextafter(value[i - 1], T(2));
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+        levels[i] = static_cast<T>(static_cast<int>(random() % 100) - 50) / T(64);
+        close[i] = value[random() % 100];
+    }
+    for (index_t keep : {1, 20000, 99999, 100000, 100003, 180000, 199999}) {
+        compare_with_oracle<T>({levels}, keep);
+        compare_with_oracle<T>({close}, keep);
+    }
+}
+
+TEST_CASE("a sample that misleads costs time, not exactness", "[prune]") {
+    std::mt19937_64 random(23);
+    std::normal_distribution<double> normal;
+    index_t const n = 30000, stretch = prune::detail::smallest_stretch;
+    auto const is_sampled = [&](index_t i) {
+        return i % stretch == prune::detail::sampled_place(i / stretch, stretch);
+    };
+    for (float factor : {1e-6f, 0.0f, 1e6f, std::numeric_limits<float>::infinity()}) {
+        // all that is sampled is too small or too large; or 870 others are
+        std::vector<float> sampled(static_cast<std::size_t>(n)), others(sampled.size());
+        int other_count = 0;
+        for (index_t i = 0; i < n; ++i) {
+            auto const k = static_cast<std::size_t>(i);
+            sampled[k] = others[k] = static_cast<float>(normal(random));
+            if (is_sampled(i))
+                sampled[k] *= factor;
+            else if (i % 29 == 0 && other_count < 870)
+                others[k] *= factor, ++other_count;
+        }
+        for (index_t keep : {index_t(1), index_t(100), index_t(860), n / 3, n - 860, n - 100, n - 1}) {
+            compare_with_oracle<float>({sampled}, keep);
+            compare_with_oracle<float>({others}, keep);
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("a criterion of two functions may use every key", "[prune]", float, double) {
+    using T = TestType;
+    using bits = decltype(to_bits(T()));
+    std::mt19937_64 random(29);
+    for (std::size_t n : {100u, 1500u, 9001u}) {
+        std::vector<T> any(n), ends(n);
+        for (std::size_t i = 0; i < n; ++i) {
+            any[i] = from_bits(static_cast<bits>(random()));
+            bits const most = static_cast<bits>(~bits(0)), key[] = {0, 1, most, static_cast<bits>(most - 1)};
+            ends[i] = from_bits(key[random() % 4]);
+        }
+        auto const size = static_cast<index_t>(n);
+        for (index_t keep : {index_t(1), size / 8, size / 3, size / 2, size - size / 8, size - 1}) {
+            compare_keys_with_oracle<by_bits, T>({any}, keep);
+            compare_keys_with_oracle<by_bits, T>({ends}, keep);
+            compare_keys_with_oracle<by_bits, T>({ends, any}, keep);
+            compare_keys_with_oracle<by_exponent, T>({any}, keep);
+        }
+    }
+    for (bits key : {bits(0), bits(1), static_cast<bits>(~bits(0))}) { // alone, and with zeros between two pieces
+        std::vector<T> const same(1500, from_bits(key)), few(33, from_bits(key)), zero(5, T(0));
+        for (index_t keep : {1, 32, 33, 34, 38, 39, 70, 71, 72, 1000, 1499, 1537}) {
+            compare_keys_with_oracle<by_bits, T>({few, zero, same}, keep);
+            if (keep < 71) compare_keys_with_oracle<by_bits, T>({few, zero, few}, keep);
+            if (keep < 1500) compare_keys_with_oracle<by_bits, T>({same}, keep);
+        }
+    }
 }
 
 TEST_CASE("keys that differ in the last bit only are told apart", "[prune]") {
