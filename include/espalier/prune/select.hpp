@@ -318,27 +318,35 @@ template <class Criterion, int N, int M, class T> void select_n_m(matrix_view<T 
     static_assert(N >= 1 && N <= M && M <= 32);
     using key_type = decltype(Criterion::key(T()));
     constexpr index_t tile = 64;
+    // Whole tiles are counted, what is behind the columns too: -O2 vectorises loops of constant length only. Set to
+    // zeros once: setting them for each tile took a third of the time.
+    key_type key[M][tile] = {}, before[tile];
     for (index_t r = 0; r < w.rows; r += M) {
         int const group = static_cast<int>(w.rows - r < M ? w.rows - r : M);
         for (index_t c = 0; c < w.columns; c += tile) {
-            int const columns = static_cast<int>(w.columns - c < tile ? w.columns - c : tile);
-            key_type key[M][tile] = {}; // whole tiles are counted: -O2 vectorises loops of constant length only
-            for (int i = 0; i < group; ++i)
-                for (int k = 0; k < columns; ++k)
-                    key[i][k] = Criterion::key(w(r + i, c + k));
+            index_t const columns = w.columns - c < tile ? w.columns - c : tile;
             for (int i = 0; i < group; ++i) {
-                // how many of the group go before row i
-                key_type before[tile] = {};
-                for (int j = 0; j < i; ++j)
+                T const* const from = &w(r + i, c);
+                if (columns == tile)
+                    for (index_t k = 0; k < tile; ++k)
+                        key[i][k] = Criterion::key(from[k]);
+                else
+                    for (index_t k = 0; k < columns; ++k)
+                        key[i][k] = Criterion::key(from[k]);
+            }
+            for (int i = 0; i < group; ++i) {
+                // how many of the group go before row i, beginning with row 0
+                for (index_t k = 0; k < tile; ++k)
+                    before[k] = static_cast<key_type>(i > 0 && key[0][k] >= key[i][k]);
+                for (int j = 1; j < i; ++j)
                     for (index_t k = 0; k < tile; ++k)
                         before[k] += static_cast<key_type>(key[j][k] >= key[i][k]);
                 for (int j = i + 1; j < group; ++j)
                     for (index_t k = 0; k < tile; ++k)
                         before[k] += static_cast<key_type>(key[j][k] > key[i][k]);
-                std::uint64_t bits = 0;
-                for (index_t k = 0; k < tile; ++k)
-                    bits |= static_cast<std::uint64_t>(before[k] < key_type(N)) << k;
-                detail::put_bits(mask, (r + i) * w.columns + c, bits, columns);
+                std::uint64_t const low = detail::bits_within(before, 32, key_type(0), key_type(N - 1));
+                std::uint64_t const high = detail::bits_within(before + 32, 32, key_type(0), key_type(N - 1));
+                detail::put_bits(mask, (r + i) * w.columns + c, low | high << 32, static_cast<int>(columns));
             }
         }
     }
