@@ -129,6 +129,21 @@ def composed(n, l1, anchor, mask):
     return call
 
 
+def threshold_mask(n, sparsity):
+    gone = round(n * sparsity)
+
+    def make(mask):
+        def build():
+            w = torch.randn(n)
+            return lambda: mask(w.abs())
+
+        return build
+
+    none = torch.zeros(n, dtype=torch.bool)
+    return {"kthvalue": make(lambda x: x > torch.kthvalue(x, gone).values),
+            "topk": make(lambda x: none.index_fill(0, torch.topk(x, n - gone, sorted=False).indices, True))}
+
+
 def training(inputs, hidden, batch):
     def make(compiled):
         def build():
@@ -315,6 +330,8 @@ cases = {
     "update/adamw_20k": adamw(20 << 10),
     "update/adamw_4M": adamw(4 << 20),
     "update/adamw+l1+anchor+mask_4M": {"compiled": lambda: composed(4 << 20, 1e-4, 1e-3, True)},
+    **{f"prune/per_layer_{s}_{name}": threshold_mask(n, s)
+       for s in (0.5, 0.9) for name, n in (("20k", 20 << 10), ("4M", 4 << 20))},
     "step/784-256-10_b128": training(784, 256, 128),
     "step/64-64-10_b64": training(64, 64, 64),
     "dispatch/top2_16_512x64": dispatch(512, 64, 16),

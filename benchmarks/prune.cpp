@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Selection of masks: which weights stay, of one tensor, of four together, and two of every four inputs of a unit. "By
+// hand" is the ordinary way: std::nth_element on a copy of the magnitudes, then a loop that writes the mask; for 2:4 a
+// loop that counts for each weight how many of its group go before it.
+// Floor: the weights are read twice (for 2:4 once) and one bit for each is written, at the bandwidth of a copy.
+#include "common.hpp"
+
+#include <espalier/prune/by_magnitude.hpp>
+#include <espalier/prune/select.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <numeric>
+
+namespace esp = espalier;
+using bench::array;
+using bench::index_t;
+using criterion = esp::prune::by_magnitude;
+
+namespace {
+
+constexpr index_t columns = 64; // of the matrix for 2:4
+
+/// `tensors` tensors of unequal size with n weights together, n a multiple of 4 * columns * tensors.
+struct state {
+    index_t n;
+    std::vector<array<float>> weights;
+    std::vector<array<std::uint32_t>> masks;
+    std::vector<esp::prune::piece<float>> pieces;
+    std::vector<float> magnitudes = std::vector<float>(static_cast<std::size_t>(n)); // for the way by hand
+
+    state(index_t count, int tensors) : n(count) {
+        weights.reserve(static_cast<std::size_t>(tensors));
+        masks.reserve(static_cast<std::size_t>(tensors));
+        for (int t = 0; t < tensors; ++t) {
+            // half of the first goes to the last
+            index_t const share = n / tensors;
+            index_t const size = share + (tensors == 1 ? 0 : t == 0 ? -share / 2 : t == tensors - 1 ? share / 2 : 0);
+            weights.emplace_back(size, t);
+            masks.emplace_back(size / 32 + 1, 5 + t);
+            bench::fill_normal(weights.back().data(), size, static_cast<unsigned>(t + 1), 0.05 * (t + 1));
+            pieces.push_back({weights.back().data(), size, masks.back().data()});
+        }
+    }
+};
+
+bool kept(esp::prune::piece<float> const& p, index_t i) {
+    return (p.mask[i / 32] >> (i % 32)) & 1;
+}
+
+// ---- by hand
+
+[[gnu::noinline]] void hand_largest(state& s, index_t keep) {
+    float* to = s.magnitudes.data();
+    for (auto const& p : s.pieces)
+        for (index_t i = 0; i < p.size; ++i)
+            *to++ = std::fabs(p.weights[i]);
+    auto const at = s.magnitudes.begin() + (keep - 1);
+    std::nth_element(s.magnitudes.begin(), at, s.magnitudes.end(), std::greater<float>());
+    float const threshold = *at;
+    index_t ties = keep - std::count_if(s.magnitudes.begin(), at, [&](float x) { return x > threshold; });
+    for (auto const& p : s.pieces)
+        for (index_t first = 0; first < p.size; first += 32) {
+            index_t const count = std::min<index_t>(32, p.size - first);
+            std::uint32_t word = 0;
+            for (index_t i = 0; i < count; ++i) {
+                float const x = std::fabs(p.weights[first + i]);
+                bool keeps = x > threshold;
+                if (x == threshold && ties > 0) keeps = true, --ties;
+                word |= static_cast<std::uint32_t>(keeps) << i;
+            }
+            p.mask[first / 32] = word;
+        }
+}
+
+[[gnu::noinline]] void hand_two_of_four(state& s) {
+    auto const& p = s.pieces[0];
+    for (index_t first = 0; first < p.size; first += 4 * columns)
+        for (index_t c = 0; c < columns; c += 32) {
+            std::uint32_t word[4] = {};
+            for (index_t k = 0; k < 32; ++k) {
+                float x[4];
+                for (index_t r = 0; r < 4; ++r)
+                    x[r] = std::fabs(p.weights[first + r * columns + c + k]);
+                for (int r = 0; r < 4; ++r) {
+                    int before = 0;
+                    for (int other = 0; other < 4; ++other)
+                        before += other < r ? x[other] >= x[r] : x[other] > x[r];
+                    word[r] |= static_cast<std::uint32_t>(before < 2) << k;
+                }
+            }
+            for (index_t r = 0; r < 4; ++r)
+                p.mask[(first + r * columns + c) / 32] = word[r];
+        }
+}
+
+// ---- checks: sorting
+
+void expect_same(std::string const& name, bool got, bool want) {
+    bench::expect_close(name.c_str(), got, want, 0.0);
+}
+
+template <class Body> void check_largest(std::string const& name, int tensors, double sparsity, Body const& body) {
+    state s(4 * columns * 40, tensors);
+    for (auto& w : s.weights)
+        w.data()[3] = w.data()[100] = 0.07f; // ties
+    std::vector<std::pair<float, std::size_t>> order;
+    for (auto const& p : s.pieces)
+        for (index_t i = 0; i < p.size; ++i)
+            order.push_back({-std::fabs(p.weights[i]), order.size()});
+    std::sort(order.begin(), order.end());
+    index_t const keep = esp::prune::kept_count(s.n, sparsity);
+    std::vector<bool> want(order.size(), false);
+    for (index_t i = 0; i < keep; ++i)
+        want[order[static_cast<std::size_t>(i)].second] = true;
+    body(s, keep);
+    std::size_t at = 0;
+    for (auto const& p : s.pieces)
+        for (index_t i = 0; i < p.size; ++i)
+            expect_same(name, kept(p, i), want[at++]);
+}
+
+template <class Body> void check_two_of_four(std::string const& name, Body const& body) {
+    state s(4 * columns * 10, 1);
+    body(s);
+    auto const& p = s.pieces[0];
+    for (index_t first = 0; first < s.n; first += 4 * columns)
+        for (index_t c = 0; c < columns; ++c) {
+            std::pair<float, index_t> group[4];
+            for (index_t r = 0; r < 4; ++r)
+                group[r] = {-std::fabs(p.weights[first + r * columns + c]), r};
+            std::sort(group, group + 4);
+            for (index_t place = 0; place < 4; ++place)
+                expect_same(name, kept(p, first + group[place].second * columns + c), place < 2);
+        }
+}
+
+struct size_case {
+    char const* name;
+    index_t n;
+    bool cached;
+};
+constexpr size_case sizes[] = {{"20k", 20 << 10, true}, {"4M", 4 << 20, false}};
+
+void add_case(std::string const& name, char const* column, int tensors, double bytes, size_case const& size,
+              std::function<void(state&)> const& body) {
+    auto s = std::make_shared<state>(size.n, tensors);
+    bench::add("prune/" + name + "_" + size.name + "/" + column,
+               bench::roof().copy_ns(bytes * static_cast<double>(size.n), size.cached), [s, body] { body(*s); });
+}
+
+template <class Body>
+void add_largest(std::string const& name, char const* column, int tensors, double sparsity, Body const& body) {
+    check_largest(name + " " + column, tensors, sparsity, body);
+    for (auto const& size : sizes)
+        add_case(name, column, tensors, 8.125, size,
+                 [body, sparsity](state& s) { body(s, esp::prune::kept_count(s.n, sparsity)); });
+}
+
+template <class Body> void add_two_of_four(char const* column, Body const& body) {
+    check_two_of_four(std::string("2of4 ") + column, body);
+    add_case("2of4", column, 1, 4.125, sizes[1], body);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    auto const ours = [](state& s, index_t keep) { esp::prune::select_largest<criterion>(s.pieces, keep); };
+    for (auto const& [name, sparsity] : {std::pair("0.5", 0.5), std::pair("0.9", 0.9)}) {
+        add_largest(std::string("per_layer_") + name, "ours", 1, sparsity, ours);
+        add_largest(std::string("per_layer_") + name, "hand", 1, sparsity, hand_largest);
+        add_largest(std::string("global_") + name, "ours", 4, sparsity, ours);
+        add_largest(std::string("global_") + name, "hand", 4, sparsity, hand_largest);
+    }
+    add_two_of_four("ours", [](state& s) {
+        auto const& p = s.pieces[0];
+        esp::prune::select_n_m<criterion, 2, 4>(esp::contiguous_view(p.weights, s.n / columns, columns), p.mask);
+    });
+    add_two_of_four("hand", hand_two_of_four);
+    return bench::run(argc, argv);
+}
