@@ -25,7 +25,7 @@ namespace {
 /// the second stream of the update.
 struct anchor_op {
     double strength;
-    static constexpr esp::transform_stage stage = esp::transform_stage::add;
+    [[maybe_unused]] static constexpr esp::transform_stage stage = esp::transform_stage::add;
     static constexpr bool needs_reference = true;
     template <class T, class Bits> ESPALIER_FN T apply(T g, esp::transform_element<T, Bits> const& e) const {
         return fma(T(static_cast<esp::scalar_of<T>>(strength)), e.weight - e.reference, g);
