@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace espalier::product {
 
@@ -152,41 +153,37 @@ template <class T> void pack_rows(T const* b, index_t stride, index_t depth, ind
     }
 }
 
-#if ESPALIER_PACK_BYTES == 64
-/// 16 x 16 floats, rows to columns, in registers.
-inline void transpose(float const* from, index_t from_stride, float* to, index_t to_stride) {
-    using V = typename pack<float, 16>::chunk;
-    V a[16], b[16];
+#if ESPALIER_PACK_BYTES != 0
+/// The first half (From = 0) or the second half (From = lanes / 2) of two registers, element by element in turn.
+template <int From, class V, std::size_t... At> ESPALIER_FN V interleave(V a, V b, std::index_sequence<At...>) {
+    constexpr int lanes = sizeof...(At);
+    return __builtin_shufflevector(a, b, (From + static_cast<int>(At) / 2 + (At % 2 != 0 ? lanes : 0))...);
+}
+
+/// As many rows as a register has numbers, rows to columns, in registers.
+template <class T> void transpose(T const* from, index_t from_stride, T* to, index_t to_stride) {
+    using V = vector<T>;
+    constexpr int lanes = V::width;
+    constexpr auto places = std::make_index_sequence<lanes>{};
+    typename V::chunk a[lanes], b[lanes];
     ESPALIER_PACK_UNROLL
-    for (int i = 0; i < 16; ++i)
-        a[i] = pack<float, 16>::load(from + i * from_stride).v[0];
+    for (int i = 0; i < lanes; ++i)
+        a[i] = V::load(from + i * from_stride).v[0];
+    // Interleaving rows i and i + lanes / 2 as often as lanes can be halved moves every element to its place.
     ESPALIER_PACK_UNROLL
-    for (int i = 0; i < 8; ++i) { // interleaving rows i and i + 8 four times moves every element to its place
-        b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-        b[2 * i + 1] =
-            __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    for (int apart = 1; apart < lanes; apart *= 2) {
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < lanes / 2; ++i) {
+            b[2 * i] = interleave<0>(a[i], a[i + lanes / 2], places);
+            b[2 * i + 1] = interleave<lanes / 2>(a[i], a[i + lanes / 2], places);
+        }
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < lanes; ++i)
+            a[i] = b[i];
     }
     ESPALIER_PACK_UNROLL
-    for (int i = 0; i < 8; ++i) {
-        a[2 * i] = __builtin_shufflevector(b[i], b[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-        a[2 * i + 1] =
-            __builtin_shufflevector(b[i], b[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    }
-    ESPALIER_PACK_UNROLL
-    for (int i = 0; i < 8; ++i) {
-        b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-        b[2 * i + 1] =
-            __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    }
-    ESPALIER_PACK_UNROLL
-    for (int i = 0; i < 8; ++i) {
-        a[2 * i] = __builtin_shufflevector(b[i], b[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-        a[2 * i + 1] =
-            __builtin_shufflevector(b[i], b[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    }
-    ESPALIER_PACK_UNROLL
-    for (int i = 0; i < 16; ++i) {
-        pack<float, 16> row;
+    for (int i = 0; i < lanes; ++i) {
+        V row;
         row.v[0] = a[i];
         row.store(to + i * to_stride);
     }
@@ -198,16 +195,15 @@ template <class T> void pack_columns(T const* b, index_t stride, index_t depth, 
     using V = vector<T>;
     index_t const width = (columns + V::width - 1) / V::width * V::width;
     index_t c = 0;
-#if ESPALIER_PACK_BYTES == 64
-    if constexpr (sizeof(T) == 4)
-        for (; c + 16 <= columns; c += 16) {
-            index_t p = 0;
-            for (; p + 16 <= depth; p += 16)
-                transpose(b + c * stride + p, stride, to + p * width + c, width);
-            for (; p < depth; ++p)
-                for (index_t i = 0; i < 16; ++i)
-                    to[p * width + c + i] = b[(c + i) * stride + p];
-        }
+#if ESPALIER_PACK_BYTES != 0
+    for (; c + V::width <= columns; c += V::width) {
+        index_t p = 0;
+        for (; p + V::width <= depth; p += V::width)
+            transpose(b + c * stride + p, stride, to + p * width + c, width);
+        for (; p < depth; ++p)
+            for (index_t i = 0; i < V::width; ++i)
+                to[p * width + c + i] = b[(c + i) * stride + p];
+    }
 #endif
     for (; c < columns; ++c)
         for (index_t p = 0; p < depth; ++p)
