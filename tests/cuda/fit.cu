@@ -4,8 +4,10 @@
 #include <espalier/activation/softmax.hpp>
 #include <espalier/device/cuda/cuda.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/hash.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
+#include <espalier/layer/moe.hpp>
 #include <espalier/layer/parallel.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
@@ -13,6 +15,7 @@
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/network/set_table.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l2.hpp>
@@ -21,6 +24,9 @@
 #include <espalier/train/fit.hpp>
 #include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_global_norm.hpp>
+
+#include <cstdint>
+#include <vector>
 
 namespace esp = espalier;
 
@@ -57,6 +63,13 @@ template <class T> void train_two_ways(esp::data_view const& data, esp::batch_vi
         taps.template loss<"hidden"_name>(esp::loss::mean_squared_error{}, batch.targets);
         static_cast<void>(taps.gradient("hidden"));
     });
+}
+
+using routed = esp::sequence<esp::input<64>, esp::moe<esp::gate::hash<4, 8>, esp::dense<32>, esp::dispatch::dense>,
+                             esp::dense<10>>;
+void set_table_on_gpu() {
+    esp::network<routed, esp::device::cuda, float> model{esp::seed{42}, 128};
+    esp::set_table(model, "1.gate.table", std::vector<std::int32_t>{0, 1, 2, 3, 0, 1, 2, 3}, 4);
 }
 
 void fit_on_gpu(esp::data_view const& data) {

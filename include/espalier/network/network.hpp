@@ -157,7 +157,7 @@ public:
         auto context = run_.template make_context<mode::train>(seed_, 0);
         values.start_norms(run_.device());
         layer::update(context, no_step{}, layer::at(now), run_.memory(values), update_numbers{});
-        values.finish_norms();
+        values.finish_norms(run_.device());
     }
 
     static std::vector<tensor_info> const& tensors() { return parameters_type::tensors(); }

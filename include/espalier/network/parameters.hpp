@@ -110,7 +110,13 @@ public:
 
     /// Begins the gathering of new group norms; `finish_norms` makes them the current ones.
     void start_norms(Device& device) { device.zero(next_norms_.data(), next_norms_.size()); }
-    void finish_norms() { std::swap(norms_, next_norms_); }
+    void finish_norms(Device& device) {
+        if constexpr (Device::host_memory)
+            std::swap(norms_, next_norms_);
+        else // their places stay, for a captured graph has taken them down
+            device.copy(contiguous_view<wide const>(next_norms_.data(), 1, next_norms_.size()),
+                        contiguous_view(norms_.data(), 1, norms_.size()));
+    }
 
     static std::vector<tensor_info> const& tensors() { return report_of<Stack>().tensors; }
 

@@ -3,13 +3,15 @@
 #pragma once
 
 #include <espalier/core/error.hpp>
-#include <espalier/core/view.hpp>
+#include <espalier/layer/concept.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace espalier {
 
@@ -18,17 +20,20 @@ namespace espalier {
 /// tensor, when its size is another one, or when an entry is not an expert.
 template <class Network>
 void set_table(Network& net, std::string_view name, std::span<std::int32_t const> expert, int experts) {
-    static_assert(Network::device_type::host_memory, "espalier: set_table writes a network on the CPU");
     for (std::size_t i = 0; i < expert.size(); ++i)
         if (expert[i] < 0 || expert[i] >= experts)
             throw data_error("set_table: key " + std::to_string(i) + " of " + std::string(name) + " gets expert " +
                              std::to_string(expert[i]) + ", and there are " + std::to_string(experts));
-    auto const table = net.tensor(name);
-    if (table.rows * table.columns != static_cast<index_t>(expert.size()))
-        throw data_error("set_table: " + std::string(name) + " has " + std::to_string(table.rows * table.columns) +
-                         " keys, and " + std::to_string(expert.size()) + " were given");
-    for (std::size_t i = 0; i < expert.size(); ++i)
-        table.data[i] = static_cast<typename Network::wide>(expert[i]);
+    tensor_info const& table = Network::parameters_type::find(name);
+    if (table.size() != static_cast<index_t>(expert.size()))
+        throw data_error("set_table: " + std::string(name) + " has " + std::to_string(table.size()) + " keys, and " +
+                         std::to_string(expert.size()) + " were given");
+    std::vector<typename Network::wide> const numbers(expert.begin(), expert.end());
+    if constexpr (Network::device_type::host_memory)
+        std::copy(numbers.begin(), numbers.end(), net.values().view(table).data);
+    else
+        (table.trained ? net.values().weights() : net.values().state())
+            .copy_from_host(numbers.data(), table.size(), table.offset);
 }
 
 } // namespace espalier

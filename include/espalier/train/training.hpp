@@ -576,7 +576,7 @@ private:
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
         net_->values().start_norms(device());
         layer::update(context, block_.optimizer, block_.layers, memory(), given);
-        net_->values().finish_norms();
+        net_->values().finish_norms(device());
         if constexpr (shrinks_groups) {
             // The norms are those of the stepped weights now.
             layer_memory<scalar> m = memory();
@@ -585,7 +585,7 @@ private:
             after.after_step = true;
             net_->values().start_norms(device());
             layer::update(context, block_.after, block_.layers, m, after);
-            net_->values().finish_norms();
+            net_->values().finish_norms(device());
         }
     }
 
