@@ -236,13 +236,13 @@ TEST_CASE("fit: rates by role and path, and frozen tensors", "[train][fit]") {
     auto options = quiet(2);
     options.rates = {{.tensor_role = role::bias, .frozen = true},
                      {.path = "3.", .learning_rate = 0.0},
-                     {.path = "3.kernel", .learning_rate = 1.0}};
+                     {.path = "3.kernel", .learning_rate = 1.0}}; // times 0
     fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}, train, options);
     for (tensor_info const& t : net.tensors()) {
         auto const now = std::as_const(net).values().view(t), old = before.values().view(t);
         bool const equal = std::memcmp(now.data, old.data, static_cast<std::size_t>(t.size()) * sizeof(float)) == 0;
         INFO(t.name);
-        CHECK(equal == (t.name == "1.bias" || t.name == "3.bias"));
+        CHECK(equal == (t.name != "1.kernel"));
     }
 }
 
