@@ -111,11 +111,12 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
                 T prefix[codes], ds(S(0));
                 select_codes(s, prefix, m);
                 ESPALIER_ROW_UNROLL
-                for (int c = 0; c < (1 << m); ++c) {
-                    T const difference = d[2 * c + 1] - d[2 * c];
-                    ds = fma(prefix[c], difference, ds);
-                    d[c] = fma(s[m], difference, d[2 * c]);
-                }
+                for (int c = 0; c < prefixes(m); ++c)
+                    if (c < (1 << m)) {
+                        T const difference = d[2 * c + 1] - d[2 * c];
+                        ds = fma(prefix[c], difference, ds);
+                        d[c] = fma(s[m], difference, d[2 * c]);
+                    }
                 dz.v[i * bits + m] = ds * step.slope(z.v[i * bits + m]);
             }
         }
@@ -125,6 +126,9 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
     }
 
 private:
+    /// At least as many as m bits have. On a GPU of constant length: nvcc unrolls no other loop inside one that it
+    /// unrolls, and arrays leave the registers.
+    static constexpr ESPALIER_FN int prefixes(int m) { return ESPALIER_ON_DEVICE ? codes / 2 : 1 << m; }
     static constexpr ESPALIER_FN int slot(int i, int l) { return Apart ? i * Experts + l : l; }
     /// softmax over the selectors
     template <class Group, class T> static ESPALIER_FN void mixing(row<Group, T, logits> const& z, T (&alpha)[K]) {
@@ -157,12 +161,12 @@ private:
         r[0] = one;
         ESPALIER_ROW_UNROLL
         for (int m = 0; m < bits; ++m) {
-            if (m >= count) break;
             ESPALIER_ROW_UNROLL
-            for (int c = (1 << m) - 1; c >= 0; --c) {
-                r[2 * c + 1] = r[c] * s[m];
-                r[2 * c] = r[c] * (one - s[m]);
-            }
+            for (int c = prefixes(m) - 1; c >= 0; --c)
+                if (m < count && c < (1 << m)) {
+                    r[2 * c + 1] = r[c] * s[m];
+                    r[2 * c] = r[c] * (one - s[m]);
+                }
         }
     }
 };

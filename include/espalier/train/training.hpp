@@ -90,6 +90,11 @@ public:
                       "espalier: the loss at a tap cannot remember samples: its memory would be that of the loss of "
                       "the network's output");
         auto& r = record(Name.str());
+        rows const& about = tags ? *tags : *tags_;
+        if (about.count != r.values.rows)
+            throw shape_error("training: " + std::to_string(r.values.rows) + " rows passed the tap " + Name.str() +
+                              " and the tags describe " + std::to_string(about.count) +
+                              "; behind a multi_sample there are several for each row of the batch");
         if (espalier::loss::needs_dense_target<Loss> && (targets.rows != r.values.rows || targets.columns != width))
             throw shape_error("training: the targets at tap " + Name.str() + " are " + std::to_string(targets.rows) +
                               " x " + std::to_string(targets.columns) + ", needed are " +
@@ -97,7 +102,7 @@ public:
         if (char const* const why = espalier::loss::problem(loss))
             throw data_error("training: the loss at tap " + Name.str() + ": " + why);
         r.given = differentiates_;
-        device().template loss<width>(loss, r.values, tags ? *tags : *tags_, targets,
+        device().template loss<width>(loss, r.values, about, targets,
                                       differentiates_ ? r.gradient : matrix_view<scalar>{},
                                       matrix_view<master_of<scalar>>{}, r.term);
     }
@@ -167,9 +172,8 @@ public:
     /// One step with further losses at the taps of the stack: `at_taps` is called with a `tap_access` when the batch
     /// has gone forward, and what it leaves there goes backward with the gradient of the loss. It is one more function
     /// of the step: what it throws leaves the network as it was.
-    template <class AtTaps>
-    requires std::invocable < AtTaps const&, tap_access<Network>
-    & > step_result step(batch_view<scalar> const& batch, AtTaps const& at_taps) {
+    template <std::invocable<tap_access<Network>&> AtTaps>
+    step_result step(batch_view<scalar> const& batch, AtTaps const& at_taps) {
         static_assert(size.taps > 0, "espalier: the stack has no tap: `espalier::tap<\"name\"_name>` puts one into a "
                                      "sequence");
         static_assert(!layer::needs_reference,

@@ -11,6 +11,7 @@
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
+#include <espalier/layer/multi_sample.hpp>
 #include <espalier/layer/parallel.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
@@ -233,6 +234,22 @@ TEST_CASE("what was given to a tap counts for that step only, and an exception l
     CHECK(run.terms()[1] == 0.0);
     for (index_t i = 0; i < net.values().weights().size(); ++i)
         REQUIRE(net.values().weights()[i] == other.values().weights()[i]);
+}
+
+TEST_CASE("behind a multi_sample a tap has the rows of all samples", "[layer]") {
+    using stack = sequence<input<width>, multi_sample<3, dense<6, dropout::bernoulli<0.5>>>, tap<"samples"_name>, head>;
+    data const d;
+    network<stack, device::cpu, double> net{seed{4}, count};
+    training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
+    run.step(d.batch);
+    auto const seen = net.tap("samples");
+    REQUIRE(seen.rows == 3 * count);
+    bool differs = false;
+    for (index_t c = 0; c < 6; ++c)
+        differs = differs || seen(0, c) != seen(count, c);
+    CHECK(differs);
+    CHECK_THROWS_WITH(run.step(d.batch, [](auto& taps) { taps.template loss<"samples"_name>(loss::cross_entropy{}); }),
+                      Catch::Contains("27 rows passed the tap samples and the tags describe 9"));
 }
 
 TEST_CASE("taps of one name are told apart by their paths", "[layer]") {
