@@ -62,9 +62,10 @@ using lanes = espalier::native_pack<float>;
             (lanes::load(x + i + k * lanes::width) * lanes(by)).store(x + i + k * lanes::width);
 }
 
+/// Sums that go on side by side: enough to hide the latency, few enough for the registers of every width.
+inline constexpr int chains = 10 / lanes::chunks;
+
 [[gnu::noinline]] inline float multiply_add(int rounds, float a, float b) {
-    // 64-byte packs: enough chains to hide the latency, few enough for the registers of every width.
-    constexpr int chains = 12;
     lanes sum[chains];
     for (auto& s : sum)
         s = lanes(a);
@@ -116,7 +117,7 @@ inline roofs measure_roofs() {
     float volatile sink = 0.0f;
     float volatile a = 0.5f, b = 0.25f;
     constexpr int rounds = 100000;
-    double const flops = 2.0 * 12 * detail::lanes::width * rounds;
+    double const flops = 2.0 * detail::chains * detail::lanes::width * rounds;
     r.fma = 1e-9 * flops / best_seconds([&] { sink = detail::multiply_add(rounds, a, b); }, 25);
     static_cast<void>(sink);
     return r;
