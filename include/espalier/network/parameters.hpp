@@ -113,7 +113,7 @@ public:
     void finish_norms(Device& device) {
         if constexpr (Device::host_memory)
             std::swap(norms_, next_norms_);
-        else // their places stay, for a captured graph has taken them down
+        else if (norms_.size() > 0) // their places stay, for a captured graph has taken them down
             device.copy(contiguous_view<wide const>(next_norms_.data(), 1, next_norms_.size()),
                         contiguous_view(norms_.data(), 1, norms_.size()));
     }

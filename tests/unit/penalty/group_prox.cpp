@@ -58,7 +58,7 @@ template <class T> struct data {
 };
 
 template <class T> bool same_bits(T const* a, T const* b, index_t n) {
-    return std::memcmp(a, b, static_cast<std::size_t>(n) * sizeof(T)) == 0;
+    return n == 0 || std::memcmp(a, b, static_cast<std::size_t>(n) * sizeof(T)) == 0;
 }
 template <class A, class B> bool same_weights(A& a, B& b) {
     return a.values().weights().size() == b.values().weights().size() &&
