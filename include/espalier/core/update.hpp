@@ -157,33 +157,37 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T wei
     {
         int index = 0;
         int group = 0;
-        for_each(rule.penalties, [&](auto const& penalty) {
-            using op = std::remove_cvref_t<decltype(penalty)>;
-            if constexpr (detail::penalty_groups<op>() != group_scope::element) {
-                if constexpr (!detail::is_proximal<op>()) g = g + penalty.gradient(weight, norm(group));
-                ++group;
-            } else {
-                value(index, penalty.value(weight));
-                if constexpr (!detail::is_proximal<op>()) g = g + penalty.gradient(weight);
-            }
-            ++index;
-        });
+        for_each(
+            rule.penalties, [&](auto const& penalty) __attribute__((always_inline)) {
+                using op = std::remove_cvref_t<decltype(penalty)>;
+                if constexpr (detail::penalty_groups<op>() != group_scope::element) {
+                    if constexpr (!detail::is_proximal<op>()) g = g + penalty.gradient(weight, norm(group));
+                    ++group;
+                } else {
+                    value(index, penalty.value(weight));
+                    if constexpr (!detail::is_proximal<op>()) g = g + penalty.gradient(weight);
+                }
+                ++index;
+            });
     }
-    for_each(rule.transforms, [&](auto const& transform) { g = transform.apply(g, element); });
+    for_each(
+        rule.transforms, [&](auto const& transform)
+                             __attribute__((always_inline)) { g = transform.apply(g, element); });
     T next = optimizer.step(weight, g, moments, learning_rate, decay);
     {
         int group = 0;
-        for_each(rule.penalties, [&](auto const& penalty) {
-            using op = std::remove_cvref_t<decltype(penalty)>;
-            if constexpr (detail::penalty_groups<op>() != group_scope::element) {
-                // Its norms are those of the stepped weights, or, at a rate of 0, not known yet.
-                if constexpr (detail::is_proximal<op>() && detail::shrinks_groups<Optimizer>())
-                    if (optimizer.rate() > 0.0) next = penalty.prox(next, learning_rate, norm(group));
-                ++group;
-            } else if constexpr (detail::is_proximal<op>()) {
-                next = penalty.prox(next, detail::shrinks_groups<Optimizer>() ? T(scalar_of<T>(0)) : learning_rate);
-            }
-        });
+        for_each(
+            rule.penalties, [&](auto const& penalty) __attribute__((always_inline)) {
+                using op = std::remove_cvref_t<decltype(penalty)>;
+                if constexpr (detail::penalty_groups<op>() != group_scope::element) {
+                    // Its norms are those of the stepped weights, or, at a rate of 0, not known yet.
+                    if constexpr (detail::is_proximal<op>() && detail::shrinks_groups<Optimizer>())
+                        if (optimizer.rate() > 0.0) next = penalty.prox(next, learning_rate, norm(group));
+                    ++group;
+                } else if constexpr (detail::is_proximal<op>()) {
+                    next = penalty.prox(next, detail::shrinks_groups<Optimizer>() ? T(scalar_of<T>(0)) : learning_rate);
+                }
+            });
     }
     return rule.map.store(next, keep);
 }
