@@ -125,6 +125,21 @@ struct row {
     double ns = 0.0, hand_ns = 0.0, floor_ns = 0.0; ///< 0: there is none
 };
 
+/// TFLOP/s of products of n x n matrices.
+template <class T> double product_rate(bench_device& device, index_t n) {
+    auto const a = normal<T>(n * n, 1), b = normal<T>(n * n, 2);
+    device_array<T> c(n * n);
+    double const ns = median_ns(
+        device.stream(),
+        [&](int) {
+            device.template product_forward<void>(
+                espalier::matrix_view<T const>{a.data(), n, n, n}, espalier::matrix_view<T const>{b.data(), n, n, n},
+                static_cast<espalier::master_of<T> const*>(nullptr), espalier::matrix_view<T>{c.data(), n, n, n});
+        },
+        5);
+    return 2e-3 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / ns;
+}
+
 /// Collects rows, prints them, writes them.
 class report {
 public:

@@ -44,20 +44,6 @@ struct rates {
     template <class T> double ns(double operations) const { return 1e-3 * operations / of<T>(); }
 };
 
-template <class T> double product_rate(bench_device& device, index_t n) {
-    auto const a = normal<T>(n * n, 1), b = normal<T>(n * n, 2);
-    device_array<T> c(n * n);
-    double const ns = median_ns(
-        device.stream(),
-        [&](int) {
-            device.template product_forward<void>(
-                matrix_view<T const>{a.data(), n, n, n}, matrix_view<T const>{b.data(), n, n, n},
-                static_cast<master_of<T> const*>(nullptr), matrix_view<T>{c.data(), n, n, n});
-        },
-        5);
-    return 2e-3 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / ns;
-}
-
 template <class T> double as_double(T v) {
     return static_cast<double>(static_cast<master_of<T>>(v));
 }

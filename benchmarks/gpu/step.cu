@@ -23,21 +23,6 @@ using namespace gpu_bench;
 
 constexpr int classes = 10;
 
-/// TFLOP/s of products of n x n matrices.
-template <class T> double product_rate(bench_device& device, index_t n) {
-    auto const a = normal<T>(n * n, 1), b = normal<T>(n * n, 2);
-    device_array<T> c(n * n);
-    double const ns = median_ns(
-        device.stream(),
-        [&](int) {
-            device.template product_forward<void>(
-                esp::matrix_view<T const>{a.data(), n, n, n}, esp::matrix_view<T const>{b.data(), n, n, n},
-                static_cast<esp::master_of<T> const*>(nullptr), esp::matrix_view<T>{c.data(), n, n, n});
-        },
-        5);
-    return 2e-3 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / ns;
-}
-
 template <class T, int In, int... Hidden> struct model {
     using layers =
         esp::sequence<esp::input<In>, esp::dense<Hidden, esp::activation::relu, esp::dropout::bernoulli<0.2>>...,
