@@ -239,13 +239,7 @@ public:
     /// that remembers samples forgets this visit. Returns the loss.
     double gradients_of(batch_view<scalar> const& batch) { return gradients_of(batch, no_taps{}); }
     template <class AtTaps> double gradients_of(batch_view<scalar> const& batch, AtTaps const& at_taps) {
-        espalier::cpu::flush_denormals const scope;
-        check_room(batch);
-        begin_step();
-        keep_state(batch.tags);
-        differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data(), at_taps);
-        restore_state(batch.tags);
-        return read_terms()[0];
+        return look_back<differentiate{true, false}>(batch, {}, at_taps);
     }
 
     /// Gradients of `objective` with respect to the inputs of a batch: rows x input_width. Returns the loss.
@@ -258,13 +252,7 @@ public:
             throw shape_error("training: the input gradient has " + std::to_string(dx.rows) + " x " +
                               std::to_string(dx.columns) + " elements, needed are " +
                               std::to_string(batch.inputs.rows) + " x " + std::to_string(Network::input_width));
-        espalier::cpu::flush_denormals const scope;
-        check_room(batch);
-        begin_step();
-        keep_state(batch.tags);
-        differentiate_loss<differentiate{false, true}>(loss_, batch, dx, gradients_.data(), at_taps);
-        restore_state(batch.tags);
-        return read_terms()[0];
+        return look_back<differentiate{false, true}>(batch, dx, at_taps);
     }
 
     /// The value whose gradients those are: the loss plus the terms over activations and at taps, in training
@@ -559,6 +547,23 @@ private:
         device().template loss<static_cast<int>(Network::output_width)>(
             loss, y, grown ? tiles_.tags(device(), batch.tags) : batch.tags,
             grown ? tiles_.targets(device(), batch.targets) : batch.targets, gradient, state, value);
+    }
+
+    /// Forward and backward, and nothing is remembered of it, whatever `at_taps` throws. Gives the loss.
+    template <differentiate Want, class AtTaps>
+    double look_back(batch_view<scalar> const& batch, matrix_view<scalar> dx, AtTaps const& at_taps) {
+        espalier::cpu::flush_denormals const scope;
+        check_room(batch);
+        begin_step();
+        keep_state(batch.tags);
+        try {
+            differentiate_loss<Want>(loss_, batch, dx, gradients_.data(), at_taps);
+        } catch (...) {
+            restore_state(batch.tags);
+            throw;
+        }
+        restore_state(batch.tags);
+        return read_terms()[0];
     }
 
     template <differentiate Want, class StreamLoss, class AtTaps>

@@ -17,6 +17,7 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/layer/tap.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/network/describe.hpp>
 #include <espalier/network/network.hpp>
@@ -234,6 +235,31 @@ TEST_CASE("what was given to a tap counts for that step only, and an exception l
     CHECK(run.terms()[1] == 0.0);
     for (index_t i = 0; i < net.values().weights().size(); ++i)
         REQUIRE(net.values().weights()[i] == other.values().weights()[i]);
+}
+
+TEST_CASE("a function at taps that throws leaves the memory of a loss as it was", "[layer]") {
+    data d;
+    std::vector<std::int64_t> samples(count);
+    for (index_t i = 0; i < count; ++i)
+        samples[static_cast<std::size_t>(i)] = i;
+    d.batch.tags.sample = samples.data();
+    network<tapped, device::cpu, double> net{seed{4}, count};
+    training run{net, loss::early_learning{}, optimizer::sgd{.learning_rate = 0.1}, count};
+    std::vector<double> dx(count * width);
+    auto const throws = [](auto&) { throw std::runtime_error("no"); };
+    auto const remembered = [&] {
+        double sum = 0.0;
+        for (index_t i = 0; i < run.loss_state().size(); ++i)
+            sum += std::fabs(run.loss_state()[i]);
+        return sum;
+    };
+    CHECK_THROWS_AS(run.gradients_of(d.batch, throws), std::runtime_error);
+    CHECK_THROWS_AS(run.input_gradients_of(d.batch, contiguous_view(dx.data(), count, width), throws),
+                    std::runtime_error);
+    CHECK_THROWS_AS(run.step(d.batch, throws), std::runtime_error);
+    CHECK(remembered() == 0.0);
+    run.step(d.batch);
+    CHECK(remembered() > 0.0);
 }
 
 TEST_CASE("behind a multi_sample a tap has the rows of all samples", "[layer]") {
