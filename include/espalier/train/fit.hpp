@@ -259,10 +259,7 @@ public:
     template <class Training>
     void step(Training& run, batch_view<T> const& batch, std::int64_t const* order, index_t n) {
         storage_.gather(stream_.data, order, n);
-        batch_view<T> reference = storage_.view(storage_.memory(n), n);
-        reference.tags.partner_label = nullptr;
-        reference.tags.mixing = nullptr;
-        reference.tags.weight = nullptr;
+        batch_view<T> const reference = storage_.view(storage_.memory(n), n);
         sum_ += run.step(batch, transfer_.upload(reference), stream_.loss).reference * static_cast<double>(n);
     }
     void report(std::vector<history::cell>& row, index_t count) {
