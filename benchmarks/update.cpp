@@ -4,6 +4,7 @@
 // an anchor, at the bandwidth of working in place.
 #include "common.hpp"
 
+#include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/elastic_net.hpp>
@@ -236,6 +237,8 @@ using prox = esp::penalty::proximal_op<l1>;
 } // namespace
 
 int main(int argc, char** argv) {
+    // As in training, for the loops by hand too: moments of masked weights decay into the denormals.
+    esp::cpu::flush_denormals const scope;
     l1 const a{l1_strength};
     l2 const b{l2_strength};
     elastic const c = esp::op_at<esp::penalty::elastic_net<l1_strength, l2_strength>>(esp::clock{});

@@ -58,11 +58,17 @@ template <class T, int N> inline constexpr int chunk_lanes = 1;
 template <class T, int Lanes> struct chunk_of {
     static_assert(Lanes == 1);
     using type = T;
+    using in_memory = T;
 };
 #else
 template <class T, int N>
 inline constexpr int chunk_lanes = N* int(sizeof(T)) < ESPALIER_PACK_BYTES ? N : ESPALIER_PACK_BYTES / int(sizeof(T));
-template <class T, int Lanes> struct chunk_of { typedef T type __attribute__((vector_size(Lanes * sizeof(T)))); };
+template <class T, int Lanes> struct chunk_of {
+    typedef T type __attribute__((vector_size(Lanes * sizeof(T))));
+    // Loads and stores name this type instead of memcpy: GCC 12 may turn the copy of a pack that lies in memory into
+    // copies of 16 bytes through general registers.
+    typedef T in_memory __attribute__((vector_size(Lanes * sizeof(T)), aligned(alignof(T)), may_alias));
+};
 #endif
 template <class T, int N> using chunk = typename chunk_of<T, chunk_lanes<T, N>>::type;
 
@@ -177,7 +183,7 @@ ESPALIER_FN bool all(bool m) {
 
 /// N numbers of type T (float, double, 32- or 64-bit integers); N is a power of two. Operators work lane by lane, a
 /// plain number stands for N equal ones, comparisons give a `pack_mask`. A pack has no alignment requirement of the
-/// memory it is loaded from.
+/// memory it is loaded from. It is trivially copyable where it fits one register.
 template <class T, int N> struct pack {
     static_assert(pack_impl::lane_type<T>, "a pack holds float, double or 32- or 64-bit integers");
     static_assert(N >= 1 && (N & (N - 1)) == 0, "the width of a pack is a power of two");
@@ -188,10 +194,25 @@ template <class T, int N> struct pack {
     static constexpr int width = N;
     static constexpr int lanes = pack_impl::chunk_lanes<T, N>;
     static constexpr int chunks = N / lanes;
+    using chunk_in_memory = typename pack_impl::chunk_of<T, lanes>::in_memory;
 
     chunk v[chunks];
 
     pack() = default;
+#if ESPALIER_PACK_BYTES != 0
+    // Several registers are copied one by one: GCC 12 copies the whole of them through general registers or the stack.
+    pack(pack const&) requires(chunks == 1) = default;
+    pack& operator=(pack const&) requires(chunks == 1) = default;
+    ESPALIER_FN pack(pack const& other) requires(chunks > 1) {
+        *this = other;
+    }
+    ESPALIER_FN pack& operator=(pack const& other) requires(chunks > 1) {
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < chunks; ++i)
+            v[i] = other.v[i];
+        return *this;
+    }
+#endif
     /// N copies of `s`.
     ESPALIER_FN pack(T s) {
         ESPALIER_PACK_UNROLL
@@ -228,8 +249,8 @@ template <class T, int N> struct pack {
     ESPALIER_FN static pack load(T const* p) {
         pack r;
         ESPALIER_PACK_UNROLL
-        for (int i = 0; i < chunks; ++i) // a register at a time: GCC copies the whole by halves, through the stack
-            std::memcpy(&r.v[i], p + i * lanes, sizeof(chunk));
+        for (int i = 0; i < chunks; ++i)
+            r.v[i] = *reinterpret_cast<chunk_in_memory const*>(p + i * lanes);
         return r;
     }
     /// p[0 .. count), the other lanes `fill`; memory at and after p + count is not touched.
@@ -267,7 +288,7 @@ template <class T, int N> struct pack {
     ESPALIER_FN void store(T* p) const {
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < chunks; ++i)
-            std::memcpy(p + i * lanes, &v[i], sizeof(chunk));
+            *reinterpret_cast<chunk_in_memory*>(p + i * lanes) = v[i];
     }
     /// The first `count` lanes; memory at and after p + count is not touched.
     ESPALIER_FN void store(T* p, int count) const {
