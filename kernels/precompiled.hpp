@@ -12,6 +12,7 @@
 #include <espalier/device/cuda/product_launch.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/gate/comet.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
@@ -51,13 +52,13 @@
                                             kernels::row_loss_arguments<T> const&, kernels::row_loss_result*, double*, \
                                             kernels::error_word*);
 
-#define ESPALIER_INSTANCE_GATE(prefix, T, E, K)                                                                        \
-    prefix template void launch_row_gate_forward<gate::top_k<E, K>>(                                                   \
-        launch_target const&, kernels::numbers<gate::top_k<E, K>> const&, matrix_view<T const>,                        \
+#define ESPALIER_INSTANCE_GATE(prefix, T, ...)                                                                         \
+    prefix template void launch_row_gate_forward<gate_shape_of<gate::__VA_ARGS__>>(                                    \
+        launch_target const&, kernels::numbers<op_of<gate::__VA_ARGS__>> const&, matrix_view<T const>,                 \
         matrix_view<master_of<T>>, matrix_view<std::int32_t>, kernels::gate_batch<master_of<T>>, std::uint32_t const*, \
         gate_scratch<master_of<T>> const&);                                                                            \
-    prefix template void launch_row_gate_backward<gate::top_k<E, K>>(                                                  \
-        launch_target const&, kernels::numbers<gate::top_k<E, K>> const&, matrix_view<T const>,                        \
+    prefix template void launch_row_gate_backward<gate_shape_of<gate::__VA_ARGS__>>(                                   \
+        launch_target const&, kernels::numbers<op_of<gate::__VA_ARGS__>> const&, matrix_view<T const>,                 \
         matrix_view<master_of<T> const>, matrix_view<std::int32_t const>, matrix_view<master_of<T> const>,             \
         matrix_view<T>, kernels::gate_batch<master_of<T>> const&, std::uint32_t const*);
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 # A loop over memory is a function of one of these names; what it is specialised on is what follows.
-LOOP = re.compile(r"espalier::cpu::(?:\w+::)?(?:epilogue_forward|epilogue_backward|update|row_loss|row_forward)<.*")
+LOOP = re.compile(r"espalier::cpu::(?:\w+::)?(?:epilogue_forward|epilogue_backward|update|row_loss|row_forward|route|route_backward)<.*")
 # (what was changed, macros, pieces that each added loop names, in any order)
 CASES = [
     ("other numbers", ["NUMBERS=1", "STRUCTURE=0"], []),

@@ -55,6 +55,46 @@ template <class Group, class T, int N> struct row {
     }
 };
 
+namespace detail {
+struct unchanged_column {
+    template <class T> ESPALIER_FN T operator()(int, T const& x) const { return x; }
+    template <class T> ESPALIER_FN T operator()(int, int, T const& x) const { return x; }
+};
+/// Calls visit(i, c) for the elements i of this lane whose column c is one of `count` from `first` on. When both are
+/// known while compiling, as a GPU needs for elements that stay in registers, nothing is left but the two ends.
+template <class Row, class Group, class Visit>
+ESPALIER_FN void for_columns(Group const& group, int first, int count, Visit const& visit) {
+    constexpr int lanes = Row::lanes;
+#if ESPALIER_ON_DEVICE
+    int const begin = 0, end = Row::local; // a length that does not depend on `first`: nvcc unrolls no other
+#else
+    int const begin = first / lanes, end = (first + count - 1) / lanes + 1;
+#endif
+    ESPALIER_ROW_UNROLL
+    for (int i = begin; i < end; ++i) {
+        if ((i + 1) * lanes <= first || i * lanes >= first + count) continue;
+        int const c = i * lanes + static_cast<int>(group.thread_rank());
+        if (lanes == 1 || (c >= first && c < first + count)) visit(i, c);
+    }
+}
+} // namespace detail
+
+/// Writes columns [first, first + count) of a row to memory that the lanes of its group share: to[c] =
+/// change(c, x_(first + c)). Other lanes see it after a sync.
+template <class Group, class T, int N, class Change = detail::unchanged_column>
+ESPALIER_FN void write_columns(Group const& group, row<Group, T, N> const& x, int first, int count, T* to,
+                               Change const& change = {}) {
+    detail::for_columns<row<Group, T, N>>(group, first, count,
+                                          [&](int i, int c) { to[c - first] = change(c - first, x.v[i]); });
+}
+/// The way back: x_(first + c) = change(c, i, from[c]), where i is the element of the lane that has the column.
+template <class Group, class T, int N, class Change = detail::unchanged_column>
+ESPALIER_FN void read_columns(Group const& group, int first, int count, T const* from, row<Group, T, N>& x,
+                              Change const& change = {}) {
+    detail::for_columns<row<Group, T, N>>(group, first, count,
+                                          [&](int i, int c) { x.v[i] = change(c - first, i, from[c - first]); });
+}
+
 /// sum_c v_c
 template <class Group, class T, int N> ESPALIER_FN T row_sum(Group const& group, row<Group, T, N> const& x) {
     T sum(scalar_of<T>(0));

@@ -29,8 +29,9 @@ template <int Experts, int Trees, bool Apart = false> struct comet_op {
     static constexpr int logits_of_tree = tree::splits + Experts;
     static constexpr int logits = Trees * logits_of_tree;
     static constexpr int slots = Apart ? Trees * Experts : Experts;
-    static constexpr bool whole_row = true;
     static constexpr bool has_term = true;
+    /// One tree: its logits, the probabilities of its nodes, the derivatives by them.
+    static constexpr int row_space = 3 * logits_of_tree;
     static constexpr double leaf_floor = 1e-8;    ///< added to a leaf's probability under the logarithm
     static constexpr double entropy_floor = 1e-6; ///< the same in the entropy
 
@@ -39,119 +40,153 @@ template <int Experts, int Trees, bool Apart = false> struct comet_op {
     apart taken_apart() const { return apart{width, entropy}; }
 
     template <class Group, class T>
-    ESPALIER_FN T route(Group const&, row<Group, T, logits> const& z, row<Group, T, slots>& weights) const {
-        static_assert(row<Group, T, logits>::lanes == 1, "espalier: a COMET row is worked on by one lane");
+    ESPALIER_FN T route(Group const& group, row<Group, T, logits> const& z, row<Group, T, slots>& weights,
+                        T* space) const {
         using S = scalar_of<T>;
-        T p[Trees][Experts], share(S(0));
+        leaves<Group, T> all;
+        T share = walk(group, z, space, all);
+        T total(S(0));
+        if constexpr (!Apart) ESPALIER_ROW_UNROLL
+        for (int i = 0; i < weights.local; ++i)
+            weights.v[i] = T(S(0));
         ESPALIER_ROW_UNROLL
         for (int j = 0; j < Trees; ++j) {
-            T s[tree::splits], node[tree::nodes];
-            split(z, j, s);
-            tree::reach(s, node);
             ESPALIER_ROW_UNROLL
-            for (int l = 0; l < Experts; ++l) {
-                p[j][l] = node[tree::leaf(l)];
-                share -= p[j][l] * log(p[j][l] + T(S(entropy_floor)));
+            for (int i = 0; i < all.local; ++i) {
+                T const w = unscaled(all.p[j][i], exp(all.score[j][i] - all.top));
+                total += all.inside(group, i, w);
+                if constexpr (Apart)
+                    all.put(group, i, space, w);
+                else
+                    weights.v[i] += w;
+            }
+            if constexpr (Apart) {
+                group.sync();
+                read_columns(group, j * Experts, Experts, space, weights);
+                group.sync();
             }
         }
-        T const top = largest_live(z, p);
-        T total(S(0));
+        T const scale = T(S(1)) / group.reduce_add(total);
         ESPALIER_ROW_UNROLL
-        for (int l = 0; l < slots; ++l)
-            weights.v[l] = T(S(0));
-        ESPALIER_ROW_UNROLL
-        for (int j = 0; j < Trees; ++j)
-            ESPALIER_ROW_UNROLL
-        for (int l = 0; l < Experts; ++l) {
-            T const w = unscaled(p[j][l], exp(score(z, j, l) - top));
-            weights.v[slot(j, l)] += w;
-            total += w;
-        }
-        T const scale = T(S(1)) / total;
-        ESPALIER_ROW_UNROLL
-        for (int l = 0; l < slots; ++l)
-            weights.v[l] *= scale;
-        return share * T(static_cast<S>(entropy));
+        for (int i = 0; i < weights.local; ++i)
+            weights.v[i] *= scale;
+        return group.reduce_add(share) * T(static_cast<S>(entropy));
     }
 
     template <class Group, class T>
-    ESPALIER_FN void backward(Group const&, row<Group, T, logits> const& z, row<Group, T, slots> const& weights,
-                              row<Group, T, slots> const& dweights, T const& term_scale,
-                              row<Group, T, logits>& dz) const {
+    ESPALIER_FN void backward(Group const& group, row<Group, T, logits> const& z, row<Group, T, slots> const& weights,
+                              row<Group, T, slots> const& dweights, T const& term_scale, row<Group, T, logits>& dz,
+                              T* space) const {
         using S = scalar_of<T>;
         T const zero(S(0));
-        T p[Trees][Experts];
-        ESPALIER_ROW_UNROLL
-        for (int j = 0; j < Trees; ++j) {
-            T s[tree::splits], node[tree::nodes];
-            split(z, j, s);
-            tree::reach(s, node);
-            ESPALIER_ROW_UNROLL
-            for (int l = 0; l < Experts; ++l)
-                p[j][l] = node[tree::leaf(l)];
-        }
-        T const top = largest_live(z, p);
-        T total(S(0)), mean(S(0));
+        T *const tree_logits = space, *const node = space + logits_of_tree, *const below = node + logits_of_tree;
+        leaves<Group, T> all;
+        walk(group, z, space, all);
+        T total = zero;
         ESPALIER_ROW_UNROLL
         for (int j = 0; j < Trees; ++j)
             ESPALIER_ROW_UNROLL
-        for (int l = 0; l < Experts; ++l)
-            total += unscaled(p[j][l], exp(score(z, j, l) - top));
-        ESPALIER_ROW_UNROLL
-        for (int l = 0; l < slots; ++l)
-            mean = fma(weights.v[l], dweights.v[l], mean);
-        T const scale = T(S(1)) / total, coefficient = T(static_cast<S>(entropy)) * term_scale;
+        for (int i = 0; i < all.local; ++i) {
+            T const e = exp(all.score[j][i] - all.top);
+            total += all.inside(group, i, unscaled(all.p[j][i], e));
+        }
+        T const scale = T(S(1)) / group.reduce_add(total), coefficient = T(static_cast<S>(entropy)) * term_scale;
+        T const mean = row_dot(group, weights, dweights);
         smooth_step<T> const step(width);
         ESPALIER_ROW_UNROLL
         for (int j = 0; j < Trees; ++j) {
-            T s[tree::splits], node[tree::nodes], below[tree::nodes], ds[tree::splits];
-            split(z, j, s);
-            tree::reach(s, node);
-            ESPALIER_ROW_UNROLL
-            for (int l = 0; l < Experts; ++l) {
-                T const e = exp(score(z, j, l) - top) * scale, d = dweights.v[slot(j, l)] - mean;
-                T const floored = p[j][l] + T(S(entropy_floor));
-                dz.v[j * logits_of_tree + tree::splits + l] = unscaled(p[j][l], e) * d;
-                below[tree::leaf(l)] =
-                    select(p[j][l] <= zero, zero, e * d) - coefficient * (log(floored) + p[j][l] / floored);
+            [[maybe_unused]] row<Group, T, Experts> gradient;
+            if constexpr (Apart) {
+                write_columns(group, dweights, j * Experts, Experts, space);
+                group.sync();
+                ESPALIER_ROW_UNROLL
+                for (int i = 0; i < all.local; ++i)
+                    gradient.v[i] = all.get(group, i, space);
+                group.sync();
             }
-            tree::backward(s, node, below, ds);
+            grow(group, z, j, space);
             ESPALIER_ROW_UNROLL
-            for (int q = 0; q < tree::splits; ++q)
-                dz.v[j * logits_of_tree + q] = ds[q] * step.slope(z.v[j * logits_of_tree + q]);
+            for (int i = 0; i < all.local; ++i) {
+                T const p = all.p[j][i], e = exp(all.score[j][i] - all.top) * scale;
+                T d;
+                if constexpr (Apart)
+                    d = gradient.v[i] - mean;
+                else
+                    d = dweights.v[i] - mean;
+                T const floored = p + T(S(entropy_floor));
+                all.put(group, i, tree_logits + tree::splits, unscaled(p, e) * d);
+                all.put_leaf(group, i, below,
+                             select(p <= zero, zero, e * d) - coefficient * (log(floored) + p / floored));
+            }
+            tree::backward(group, tree_logits, node, below);
+            read_columns(group, j * logits_of_tree, logits_of_tree, tree_logits, dz,
+                         [&](int c, int i, T const& d) { return c < tree::splits ? d * step.slope(z.v[i]) : d; });
+            group.sync();
         }
     }
 
 private:
-    static constexpr ESPALIER_FN int slot(int j, int l) { return Apart ? j * Experts + l : l; }
-    template <class Group, class T> static ESPALIER_FN T score(row<Group, T, logits> const& z, int j, int l) {
-        return z.v[j * logits_of_tree + tree::splits + l];
-    }
+    /// What a lane keeps of its leaves, l = i * lanes + thread_rank: in every tree.
+    template <class Group, class T> struct leaves {
+        static constexpr int local = row<Group, T, Experts>::local;
+        T p[Trees][local];
+        T score[Trees][local];
+        T top; ///< largest score of a leaf that is not closed: what exponentials are taken relative to
+
+        static ESPALIER_FN int number(Group const& group, int i) {
+            return i * static_cast<int>(Group::lanes) + static_cast<int>(group.thread_rank());
+        }
+        static ESPALIER_FN bool exists(Group const& group, int i) {
+            return Experts % static_cast<int>(Group::lanes) == 0 || i + 1 < local || number(group, i) < Experts;
+        }
+        static ESPALIER_FN T inside(Group const& group, int i, T const& x) {
+            return exists(group, i) ? x : T(scalar_of<T>(0));
+        }
+        static ESPALIER_FN void put(Group const& group, int i, T* to, T const& x) {
+            if (exists(group, i)) to[number(group, i)] = x;
+        }
+        static ESPALIER_FN void put_leaf(Group const& group, int i, T* to, T const& x) {
+            if (exists(group, i)) to[tree::leaf(number(group, i))] = x;
+        }
+        static ESPALIER_FN T get(Group const& group, int i, T const* from) {
+            return exists(group, i) ? from[number(group, i)] : T(scalar_of<T>(0));
+        }
+    };
+
+    /// Leaves in `space` the splits, smoothed, and the scores of tree j, and the probabilities of its nodes.
     template <class Group, class T>
-    ESPALIER_FN void split(row<Group, T, logits> const& z, int j, T (&s)[tree::splits]) const {
+    ESPALIER_FN void grow(Group const& group, row<Group, T, logits> const& z, int j, T* space) const {
         smooth_step<T> const step(width);
+        write_columns(group, z, j * logits_of_tree, logits_of_tree, space,
+                      [&](int c, T const& x) { return c < tree::splits ? step.value(x) : x; });
+        tree::reach(group, space, space + logits_of_tree);
+    }
+    /// Probability and score of every leaf; returns this lane's part of the entropies.
+    template <class Group, class T>
+    ESPALIER_FN T walk(Group const& group, row<Group, T, logits> const& z, T* space, leaves<Group, T>& all) const {
+        using S = scalar_of<T>;
+        T top(static_cast<S>(-__builtin_inf())), share(S(0));
         ESPALIER_ROW_UNROLL
-        for (int q = 0; q < tree::splits; ++q)
-            s[q] = step.value(z.v[j * logits_of_tree + q]);
+        for (int j = 0; j < Trees; ++j) {
+            grow(group, z, j, space);
+            ESPALIER_ROW_UNROLL
+            for (int i = 0; i < all.local; ++i) {
+                T const a = all.get(group, i, space + tree::splits);
+                T const p = all.exists(group, i) ? space[logits_of_tree + tree::leaf(all.number(group, i))] : T(S(0));
+                all.p[j][i] = p;
+                all.score[j][i] = a;
+                share -= p * log(p + T(S(entropy_floor)));
+                top = select((p > T(S(0))) & (a > top), a, top);
+            }
+            group.sync();
+        }
+        all.top = group.reduce_max(top);
+        return share;
     }
     /// (p + floor) e, exactly 0 for a leaf that is closed. A NaN is not closed.
     template <class T> static ESPALIER_FN T unscaled(T p, T e) {
         using S = scalar_of<T>;
         return select(p <= T(S(0)), T(S(0)), (p + T(S(leaf_floor))) * e);
-    }
-    /// The largest score of a leaf that is not closed: what exponentials are taken relative to.
-    template <class Group, class T>
-    static ESPALIER_FN T largest_live(row<Group, T, logits> const& z, T const (&p)[Trees][Experts]) {
-        using S = scalar_of<T>;
-        T top(static_cast<S>(-__builtin_inf()));
-        ESPALIER_ROW_UNROLL
-        for (int j = 0; j < Trees; ++j)
-            ESPALIER_ROW_UNROLL
-        for (int l = 0; l < Experts; ++l) {
-            T const a = score(z, j, l);
-            top = select((p[j][l] > T(S(0))) & (a > top), a, top);
-        }
-        return top;
     }
 };
 

@@ -48,6 +48,10 @@
 // a further part of the term, and writes the derivative of that part with respect to every sum to `slopes`;
 // `backward` finds them in `more.slope`.
 //
+// An op that works on trees or other things whose order knows no lanes asks, with `static constexpr int row_space`, for
+// that many numbers of memory which all lanes of a row share. Its functions then have one more argument, the last:
+// `T*`. Who reads what another lane wrote there calls group.sync() in between.
+//
 // Further members that a gate may have:
 //
 //     static constexpr bool reads_input = false;  // the logits are a trained vector, the same for every row
@@ -125,6 +129,15 @@ concept has_experts = requires {
 template <class G>
 concept gate_policy = policy_on<G, axis::gate> && has_experts<G>;
 
+/// What loops and kernels over rows know of a gate beside its op: gates that differ in numbers only share them.
+template <int Experts, int Slots, int Logits, bool SlotIsExpert> struct gate_shape {
+    static constexpr int experts = Experts;
+    static constexpr int slots = Slots;
+    static constexpr int logits = Logits;
+    static constexpr bool slot_is_expert = SlotIsExpert;
+};
+template <has_experts G> using gate_shape_of = gate_shape<G::experts, G::slots, G::logits, G::slot_is_expert>;
+
 namespace detail {
 template <class Op> consteval bool gate_has_term() {
     if constexpr (requires { Op::has_term; })
@@ -193,7 +206,15 @@ template <class Gate> consteval auto find_gate_scorer() {
 }
 template <class Gate> using gate_scorer = typename decltype(find_gate_scorer<Gate>())::type;
 
-/// Whether the op wants every row whole in one lane: trees of splits, whose order knows no lanes.
+/// Numbers of memory that the lanes of a row share; 0: the op takes no such argument.
+template <class Op> consteval int gate_row_space() {
+    if constexpr (requires { Op::row_space; })
+        return Op::row_space;
+    else
+        return 0;
+}
+
+/// Whether the op wants every row whole in one lane.
 template <class Op> consteval bool gate_whole_row() {
     if constexpr (requires { Op::whole_row; })
         return Op::whole_row;

@@ -63,7 +63,7 @@ TEST_CASE("comet: published row values", "[gate][comet]") {
             CHECK(r.weights.v[l] == Approx(g[b][l]).epsilon(0).margin(6e-10));
             dweights.v[l] = dg[b][l];
         }
-        op.backward(serial_group{}, z, r.weights, dweights, 0.5, dz);
+        whole_row::backward<4>(op, z, r.weights, dweights, 0.5, dz);
         double back[2] = {};
         for (int j = 0; j < 2; ++j) {
             for (int q = 0; q < 3; ++q) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of gates that have a whole row in one lane share (COMET, DSelect-k): gradients against central
-// differences, and rows in packs against the same rows alone.
+// What the tests of gates that have a whole row in one lane of the CPU share (COMET, DSelect-k): gradients against
+// central differences, and rows in packs against the same rows alone.
 #pragma once
 
 #include <espalier/core/group.hpp>
@@ -31,8 +31,23 @@ template <class T, int Experts> struct routed_row {
 
 template <int Experts, class Op, class T> auto route(Op const& op, serial_row<T, Op::logits> const& z) {
     routed_row<T, Experts> r;
-    r.share = op.route(serial_group{}, z, r.weights);
+    if constexpr (requires { Op::row_space; }) {
+        std::vector<T> space(Op::row_space);
+        r.share = op.route(serial_group{}, z, r.weights, space.data());
+    } else {
+        r.share = op.route(serial_group{}, z, r.weights);
+    }
     return r;
+}
+template <int Experts, class Op, class T>
+void backward(Op const& op, serial_row<T, Op::logits> const& z, serial_row<T, Experts> const& weights,
+              serial_row<T, Experts> const& dweights, T const& scale, serial_row<T, Op::logits>& dz) {
+    if constexpr (requires { Op::row_space; }) {
+        std::vector<T> space(Op::row_space);
+        op.backward(serial_group{}, z, weights, dweights, scale, dz, space.data());
+    } else {
+        op.backward(serial_group{}, z, weights, dweights, scale, dz);
+    }
 }
 
 /// Evenly from [-1, 1).
@@ -68,7 +83,7 @@ template <int Experts, class Op> int check_gradient(Op const& op, double spread,
             // What a dispatch knows of an expert that did not run: nothing.
             dweights.v[l] = r.weights.v[l] == 0.0 ? 0.0 : c[static_cast<std::size_t>(l)];
         }
-        op.backward(serial_group{}, z, r.weights, dweights, 0.7, dz);
+        backward<Experts>(op, z, r.weights, dweights, 0.7, dz);
         for (int i = 0; i < Op::logits; ++i) {
             double const h = 1e-6;
             // At the ends of the smooth-step the second derivative jumps: differences across them say nothing.
@@ -101,7 +116,7 @@ void check_pack(Op const& op, double spread, std::uint32_t seed, int nan_logit, 
     for (int l = 0; l < Experts; ++l)
         d.v[l] = P::iota(static_cast<float>(l));
     auto const all = route<Experts>(op, z);
-    op.backward(serial_group{}, z, all.weights, d, P(0.5f), dz);
+    backward<Experts>(op, z, all.weights, d, P(0.5f), dz);
     for (int r = 0; r < 16; ++r) {
         serial_row<float, Op::logits> one, done;
         serial_row<float, Experts> dw;
@@ -110,7 +125,7 @@ void check_pack(Op const& op, double spread, std::uint32_t seed, int nan_logit, 
         auto const alone = route<Experts>(op, one);
         for (int l = 0; l < Experts; ++l)
             dw.v[l] = d.v[l][r];
-        op.backward(serial_group{}, one, alone.weights, dw, 0.5f, done);
+        backward<Experts>(op, one, alone.weights, dw, 0.5f, done);
         for (int l = 0; l < Experts; ++l) {
             if (r == nan_row)
                 CHECK((std::isnan(all.weights.v[l][r]) && std::isnan(alone.weights.v[l])));

@@ -8,6 +8,7 @@
 #include <espalier/device/cpu/row_gate.hpp>
 #include <espalier/gate/comet.hpp>
 #include <espalier/gate/dselect_k.hpp>
+#include <espalier/gate/local_search.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/kernels/row_gate.hpp>
@@ -228,6 +229,23 @@ template <class Gate> void check_one() {
     }
 }
 
+/// Trees with splits of which some are saturated; in one row a logit is NaN, which no other row may see.
+template <int Experts, int Trees> void check_trees() {
+    using Gate = gate::comet<Experts, Trees, 0.3, 2.0>;
+    auto const op = Gate::at(espalier::clock{});
+    auto const launch = [](auto const& body) {
+        espalier::emulated_launch<64>(2, [&](auto& group) { body(group); }, {.order_seed = 5});
+    };
+    for (index_t n : {0, 1, 27}) {
+        auto logits = numbers<float>(n * Gate::logits, 13);
+        if (n > 5) logits[static_cast<std::size_t>(5 * Gate::logits)] = nan_value;
+        auto const dweight = numbers<float>(n * Gate::slots, 12);
+        auto const got = by_bodies<Gate>(launch, op, logits, dweight, n);
+        if (n > 5) REQUIRE(std::isnan(got.weight[5 * Gate::slots]));
+        expect_equal<Gate>(got, op, logits, dweight, n);
+    }
+}
+
 template <int Experts> void check_top_k() {
     check_one<gate::top_k<Experts, 1>>();
     if constexpr (Experts >= 2) check_one<gate::top_k<Experts, 2>>();
@@ -276,11 +294,60 @@ TEST_CASE("gate bodies: a gate of one's own, with numbers and a term") {
     check_launches<paired<32>>(paired<32>{}, true);
 }
 
-TEST_CASE("gate bodies: gates that want a row whole in one lane") {
-    using tree = gate::comet<6, 2, 0.3, 4.0>;
+TEST_CASE("gate bodies: codes, whose rows are whole in one lane") {
     using codes = gate::dselect_k<6, 2, 0.3, 4.0>;
-    STATIC_REQUIRE(k::gate_lanes<tree, tree::op>() == 1);
+    STATIC_REQUIRE(k::gate_lanes<codes, codes::op>() == 1);
     STATIC_REQUIRE(k::gate_lanes<gate::softmax<22>, gate::softmax<22>>() == 8);
-    check_launches<tree>(tree::at(espalier::clock{}), true);
     check_launches<codes>(codes::at(espalier::clock{}), true);
+}
+
+TEST_CASE("gate bodies: trees, whose lanes share memory") {
+    check_trees<2, 1>();
+    check_trees<2, 2>();
+    check_trees<3, 1>();
+    check_trees<5, 4>();
+    check_trees<8, 1>();
+    check_trees<8, 2>();
+    check_trees<16, 2>();
+    check_trees<33, 4>();
+    check_trees<64, 1>();
+    check_trees<64, 4>();
+    check_trees<128, 8>();
+    check_trees<200, 2>();
+    check_trees<512, 1>();
+    using small = gate::comet<6, 2, 0.3, 4.0>;
+    check_launches<small>(small::at(espalier::clock{}), true);
+    using large = gate::comet<64, 4, 0.3, 4.0>;
+    check_launches<large>(large::at(espalier::clock{}), true);
+}
+
+TEST_CASE("gate bodies: trees for each of which a search moves the experts") {
+    using apart = gate::detail::taken_apart<gate::comet<6, 2, 0.3, 4.0>>;
+    check_launches<apart>(apart::at(espalier::clock{}), true);
+    using wide = gate::detail::taken_apart<gate::comet<33, 3, 0.3, 4.0>>;
+    check_launches<wide>(wide::at(espalier::clock{}), true);
+}
+
+TEST_CASE("gate bodies: a block works on a row that is too wide, or shares too much, for a tile") {
+    using wide = gate::comet<200, 8>;
+    using large = gate::comet<300, 1>;
+    using usual = gate::comet<64, 4>;
+    STATIC_REQUIRE(k::gate_takes_block<wide, wide::op, float, 256>());
+    STATIC_REQUIRE(k::gate_takes_block<large, large::op, float, 256>());
+    STATIC_REQUIRE_FALSE(k::gate_takes_block<usual, usual::op, float, 256>());
+    for_blocks([&](auto const& launch) {
+        auto const op = large::at(espalier::clock{});
+        index_t const n = 3;
+        auto const logits = numbers<float>(n * large::logits, 13);
+        auto const dweight = numbers<float>(n * large::slots, 12);
+        expect_equal<large>(by_bodies<large>(launch, op, logits, dweight, n), op, logits, dweight, n);
+    });
+    auto const launch = [](auto const& body) {
+        espalier::emulated_launch<256>(2, [&](auto& group) { body(group); }, {.order_seed = 5});
+    };
+    auto const op = wide::at(espalier::clock{});
+    index_t const n = 3;
+    auto const logits = numbers<float>(n * wide::logits, 13);
+    auto const dweight = numbers<float>(n * wide::slots, 12);
+    expect_equal<wide>(by_bodies<wide>(launch, op, logits, dweight, n), op, logits, dweight, n);
 }

@@ -193,13 +193,13 @@ public:
     template <class Gate, class T, class Op>
     void route(Op const& op, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
                gate_run const& run) {
-        espalier::cpu::route<T, Gate>(op, logits, weights, experts, run);
+        espalier::cpu::route<T, gate_shape_of<Gate>>(op, logits, weights, experts, run);
     }
     template <class Gate, class T, class Op>
     void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<T const> weights,
                         matrix_view<std::int32_t const> experts, matrix_view<T const> dweights, matrix_view<T> dlogits,
                         gate_run const& run) {
-        espalier::cpu::route_backward<T, Gate>(op, logits, weights, experts, dweights, dlogits, run);
+        espalier::cpu::route_backward<T, gate_shape_of<Gate>>(op, logits, weights, experts, dweights, dlogits, run);
     }
     /// Weight 1 and the expert that a keyed gate names for every row. Throws data_error for a row without one.
     template <class Gate, class T, class Op>

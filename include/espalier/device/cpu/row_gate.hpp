@@ -22,14 +22,15 @@ namespace espalier::cpu {
 namespace detail {
 
 /// How the logits of a gate are worked on: one row in each element of the packs, or one row over the elements.
-///     whole rows       as the op asks
+///     whole rows       as the op asks; also where it shares memory between lanes
 ///     choices          a row in each element: every logit is compared with many numbers, and across a row every
 ///                      comparison would have to be followed by a reduction. The backward pass compares columns only.
 ///     weights of all   over the elements from two packs on: two reductions a row cost less than two transpositions
 template <class T, class Gate, class Op, bool Backward, class Value = native_pack<T>> struct gate_plan {
     static constexpr int width = pack_width<Value>;
     static constexpr int widest = Gate::slot_is_expert ? 2 * width - 1 : Backward ? 64 : 256;
-    static constexpr bool transposed = espalier::detail::gate_whole_row<Op>() || Gate::logits <= widest;
+    static constexpr int space = espalier::detail::gate_row_space<Op>();
+    static constexpr bool transposed = espalier::detail::gate_whole_row<Op>() || space > 0 || Gate::logits <= widest;
     static constexpr int rows = transposed ? width : 1;
     using value = Value;
     using group = std::conditional_t<transposed, serial_group, pack_lanes<width>>;
@@ -155,10 +156,18 @@ void route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
         load_rows(rows_at<T const>{logits.row(first), logits.stride}, count, z);
         if constexpr (extras::used) extra.load(run, logits, first, count);
         auto const routed = [&](auto& chosen) {
-            if constexpr (extras::used)
-                return op.route(group{}, z, extra.more, chosen);
-            else
-                return op.route(group{}, z, chosen);
+            auto const call = [&](auto const&... last) {
+                if constexpr (extras::used)
+                    return op.route(group{}, z, extra.more, chosen, last...);
+                else
+                    return op.route(group{}, z, chosen, last...);
+            };
+            if constexpr (plan::space > 0) {
+                P space[plan::space];
+                return call(&space[0]);
+            } else {
+                return call();
+            }
         };
         P share;
         if constexpr (Gate::slot_is_expert) {
@@ -218,10 +227,18 @@ void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
         load_rows(rows_at<T const>{logits.row(first), logits.stride}, count, z);
         if constexpr (extras::used) extra.load(run, logits, first, count);
         auto const back = [&](auto const& chosen, auto const& gradient) {
-            if constexpr (extras::used)
-                op.backward(group{}, z, extra.more, chosen, gradient, term_scale, dz);
-            else
-                op.backward(group{}, z, chosen, gradient, term_scale, dz);
+            auto const call = [&](auto const&... last) {
+                if constexpr (extras::used)
+                    op.backward(group{}, z, extra.more, chosen, gradient, term_scale, dz, last...);
+                else
+                    op.backward(group{}, z, chosen, gradient, term_scale, dz, last...);
+            };
+            if constexpr (plan::space > 0) {
+                P space[plan::space];
+                call(&space[0]);
+            } else {
+                call();
+            }
         };
         if constexpr (Gate::slot_is_expert) {
             typename plan::template row<Gate::slots> chosen, gradient;

@@ -420,15 +420,16 @@ public:
             parts.partial = space.template take<W>(espalier::kernels::partial_size(logits.rows, statistics));
             parts.sums = run.slopes;
         }
-        espalier::cuda::launch_row_gate_forward<Gate>(target_, locate(op), logits, weights, experts,
-                                                      batch_of<Gate, Op, W>(run), step_word(), parts);
+        espalier::cuda::launch_row_gate_forward<gate_shape_of<Gate>>(target_, locate(op), logits, weights, experts,
+                                                                     batch_of<Gate, Op, W>(run), step_word(), parts);
     }
     template <class Gate, class T, class Op>
     void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<master_of<T> const> weights,
                         matrix_view<std::int32_t const> experts, matrix_view<master_of<T> const> dweights,
                         matrix_view<T> dlogits, gate_run const& run) {
-        espalier::cuda::launch_row_gate_backward<Gate>(target_, locate(op), logits, weights, experts, dweights, dlogits,
-                                                       batch_of<Gate, Op, master_of<T>>(run), step_word());
+        espalier::cuda::launch_row_gate_backward<gate_shape_of<Gate>>(
+            target_, locate(op), logits, weights, experts, dweights, dlogits, batch_of<Gate, Op, master_of<T>>(run),
+            step_word());
     }
     /// Weight 1 and the expert that a keyed gate names for every row. A row without one goes to the error word, and to
     /// expert 0.

@@ -167,12 +167,17 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads, 2)
     kernels::row_loss<N>(block{}, loss.get(), arguments, result, weighted, error);
 }
 
-/// A row whole in one lane, rows of noise and statistics beside the logits, or double need registers.
+/// Many columns in a lane, rows of noise and statistics beside the logits, or double need registers.
 template <class Gate, class Op, class T>
-inline constexpr unsigned gate_blocks = kernels::gate_lanes<Gate, Op>() == 1 ? 1
-                                        : detail::gate_uses_more<Op>()       ? (sizeof(T) > 4 ? 1 : 2)
-                                        : sizeof(T) > 4                      ? 2
-                                                                             : 4;
+inline constexpr unsigned gate_blocks = [] {
+    constexpr bool by_block = kernels::gate_takes_block<Gate, Op, master_of<T>, block_threads>();
+    constexpr int lanes =
+        by_block ? static_cast<int>(block_threads) : static_cast<int>(kernels::gate_lanes<Gate, Op>());
+    constexpr bool wide = detail::gate_row_columns<Gate, Op>() > 16 * lanes;
+    if (lanes == 1) return 1u;
+    if (detail::gate_uses_more<Op>()) return sizeof(T) > 4 ? 1u : 2u;
+    return wide || sizeof(T) > 4 ? 2u : 4u;
+}();
 
 template <class Gate, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads, gate_blocks<Gate, Op, T>)
@@ -653,11 +658,11 @@ void launch_row_loss(launch_target const& target, kernels::numbers<Loss> const& 
 }
 
 /// Threads that rows of a gate's logits keep busy.
-template <class Gate, class Op> constexpr index_t gate_threads(index_t row_count) {
-    if constexpr (kernels::gate_lanes<Gate, Op>() == 1)
-        return row_count;
+template <class Gate, class Op, class W> constexpr index_t gate_threads(index_t row_count) {
+    if constexpr (kernels::gate_takes_block<Gate, Op, W, block_threads>())
+        return row_count * block_threads;
     else
-        return row_threads<detail::gate_row_columns<Gate, Op>()>(row_count);
+        return row_count * kernels::gate_lanes<Gate, Op>();
 }
 
 /// Memory that a forward pass of a gate leaves its terms in; what the gate does not have, or nobody asks for, is null.
@@ -679,7 +684,7 @@ void launch_row_gate_forward(launch_target const& target, kernels::numbers<Op> c
     given.statistics = scratch.statistics;
     if (logits.rows > 0) {
         row_gate_forward_kernel<Gate>
-            <<<target.blocks(gate_threads<Gate, Op>(logits.rows)), block_threads, 0, target.stream>>>(
+            <<<target.blocks(gate_threads<Gate, Op, master_of<T>>(logits.rows)), block_threads, 0, target.stream>>>(
                 op, logits, weights, experts, scratch.terms, given, step);
         check_launch("row_gate_forward");
     }
@@ -708,7 +713,7 @@ void launch_row_gate_backward(launch_target const& target, kernels::numbers<Op> 
                               kernels::gate_batch<master_of<T>> const& given, std::uint32_t const* step) {
     if (logits.rows == 0) return;
     row_gate_backward_kernel<Gate>
-        <<<target.blocks(gate_threads<Gate, Op>(logits.rows)), block_threads, 0, target.stream>>>(
+        <<<target.blocks(gate_threads<Gate, Op, master_of<T>>(logits.rows)), block_threads, 0, target.stream>>>(
             op, logits, weights, experts, dweights, dlogits, given, step);
     check_launch("row_gate_backward");
 }

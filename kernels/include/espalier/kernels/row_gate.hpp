@@ -20,18 +20,53 @@
 
 namespace espalier::kernels {
 
-/// Lanes of a row of logits, unless it is wider than a tile takes.
+/// Lanes of a row of logits, unless a block works on it.
 template <class Gate, class Op> consteval std::uint32_t gate_lanes() {
     return espalier::detail::gate_whole_row<Op>() ? 1 : row_lanes<espalier::detail::gate_row_columns<Gate, Op>()>();
 }
 
-/// The group that works on one row of logits, from the block.
-template <class Gate, class Op, class Block> ESPALIER_FN auto gate_group(Block const& block) {
-    if constexpr (espalier::detail::gate_whole_row<Op>())
-        return block.template tile<1>();
-    else
-        return row_group<espalier::detail::gate_row_columns<Gate, Op>()>(block);
+/// Shared memory of a block that rows of a tile each may take; 2048 threads of a multiprocessor then fit.
+inline constexpr std::size_t widest_row_space = 24 * 1024;
+
+/// Whether a row of logits takes a block of `Lanes` threads: it is too wide for a tile, or what its lanes share is.
+template <class Gate, class Op, class W, std::uint32_t Lanes> consteval bool gate_takes_block() {
+    constexpr std::uint32_t lanes = gate_lanes<Gate, Op>() < Lanes ? gate_lanes<Gate, Op>() : Lanes;
+    constexpr std::size_t bytes = espalier::detail::gate_row_space<Op>() * sizeof(W);
+    return !espalier::detail::gate_whole_row<Op>() &&
+           (espalier::detail::gate_row_columns<Gate, Op>() > widest_tile_row ||
+            (lanes == 32 && bytes * (Lanes / lanes) > widest_row_space));
 }
+
+/// The group that works on one row of logits, from the block.
+template <class Gate, class Op, class W, class Block> ESPALIER_FN auto gate_group(Block const& block) {
+    constexpr std::uint32_t lanes = gate_lanes<Gate, Op>();
+    if constexpr (gate_takes_block<Gate, Op, W, Block::lanes>())
+        return block;
+    else
+        return block.template tile<(lanes < Block::lanes ? lanes : Block::lanes)>();
+}
+
+namespace detail {
+
+template <class W, int Count, std::uint32_t Groups> struct row_spaces { W value[Groups][Count]; };
+
+/// Hands out what the lanes of a row share: a part of the block's storage, or, to a lane alone, its own.
+template <int Count, class W, class Group> struct row_space {
+    W own[Group::lanes == 1 ? Count : 1];
+
+    template <class Block> ESPALIER_FN W* of(Block const& block) {
+        if constexpr (Group::lanes == 1)
+            return own;
+        else
+            return block.template shared<row_spaces<W, Count, Block::lanes / Group::lanes>>()
+                .value[block.thread_rank() / Group::lanes];
+    }
+};
+template <class W, class Group> struct row_space<0, W, Group> {
+    template <class Block> ESPALIER_FN W* of(Block const&) { return nullptr; }
+};
+
+} // namespace detail
 
 /// Whether the gate draws random numbers.
 template <class Op> consteval bool gate_draws() {
@@ -86,21 +121,32 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
     constexpr int slots = Gate::slots;
     constexpr bool uses_more = espalier::detail::gate_uses_more<Op>();
     constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
-    auto const group = gate_group<Gate, Op>(block);
+    auto const group = gate_group<Gate, Op, W>(block);
     using group_type = std::remove_cvref_t<decltype(group)>;
+    detail::row_space<espalier::detail::gate_row_space<Op>(), W, group_type> spaces;
+    [[maybe_unused]] W* const space = spaces.of(block);
     constexpr int lanes = static_cast<int>(group_type::lanes);
     for (index_t r = group.group_rank(); r < logits.rows; r += group.group_count()) {
         row<group_type, W, espalier::detail::gate_row_columns<Gate, Op>()> z;
         load_row(group, logits.row(r), z);
         [[maybe_unused]] gate_more<group_type, W, Gate::experts, needs.statistics> more;
         if constexpr (uses_more) detail::load_more<Gate, Op, false>(group, given, logits, r, more);
+        auto const routed = [&](auto& chosen) {
+            auto const call = [&](auto const&... last) {
+                if constexpr (uses_more)
+                    return op.route(group, z, more, chosen, last...);
+                else
+                    return op.route(group, z, chosen, last...);
+            };
+            if constexpr (espalier::detail::gate_row_space<Op>() > 0)
+                return call(space);
+            else
+                return call();
+        };
         [[maybe_unused]] W share;
         if constexpr (Gate::slot_is_expert) {
             row<group_type, W, slots> chosen;
-            if constexpr (uses_more)
-                share = op.route(group, z, more, chosen);
-            else
-                share = op.route(group, z, chosen);
+            share = routed(chosen);
             store_row(group, chosen, weights.row(r));
             if (experts.data) { // beside another gate's slots
                 ESPALIER_ROW_UNROLL
@@ -109,10 +155,7 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
             }
         } else {
             gate_slots<W, slots> chosen;
-            if constexpr (uses_more)
-                share = op.route(group, z, more, chosen);
-            else
-                share = op.route(group, z, chosen);
+            share = routed(chosen);
             // Lane s writes slot s; the choice of the slot is by comparison, not by an index at run time.
             ESPALIER_ROW_UNROLL
             for (int s = 0; s < slots; ++s)
@@ -173,22 +216,33 @@ ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view
     constexpr int slots = Gate::slots;
     constexpr bool uses_more = espalier::detail::gate_uses_more<Op>();
     constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
-    auto const group = gate_group<Gate, Op>(block);
+    auto const group = gate_group<Gate, Op, W>(block);
     using group_type = std::remove_cvref_t<decltype(group)>;
+    detail::row_space<espalier::detail::gate_row_space<Op>(), W, group_type> spaces;
+    [[maybe_unused]] W* const space = spaces.of(block);
     W const term_scale = W(1) / static_cast<W>(logits.rows > 0 ? logits.rows : 1);
     for (index_t r = group.group_rank(); r < logits.rows; r += group.group_count()) {
         row<group_type, W, espalier::detail::gate_row_columns<Gate, Op>()> z, dz;
         load_row(group, logits.row(r), z);
         [[maybe_unused]] gate_more<group_type, W, Gate::experts, needs.statistics> more;
         if constexpr (uses_more) detail::load_more<Gate, Op, true>(group, given, logits, r, more);
+        auto const back = [&](auto const& chosen, auto const& gradient) {
+            auto const call = [&](auto const&... last) {
+                if constexpr (uses_more)
+                    op.backward(group, z, more, chosen, gradient, term_scale, dz, last...);
+                else
+                    op.backward(group, z, chosen, gradient, term_scale, dz, last...);
+            };
+            if constexpr (espalier::detail::gate_row_space<Op>() > 0)
+                call(space);
+            else
+                call();
+        };
         if constexpr (Gate::slot_is_expert) {
             row<group_type, W, slots> chosen, gradient;
             load_row(group, weights.row(r), chosen);
             load_row(group, dweights.row(r), gradient);
-            if constexpr (uses_more)
-                op.backward(group, z, more, chosen, gradient, term_scale, dz);
-            else
-                op.backward(group, z, chosen, gradient, term_scale, dz);
+            back(chosen, gradient);
         } else {
             gate_slots<W, slots> chosen;
             W gradient[slots];
@@ -198,10 +252,7 @@ ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view
                 chosen.weight[s] = weights(r, s);
                 gradient[s] = dweights(r, s);
             }
-            if constexpr (uses_more)
-                op.backward(group, z, more, chosen, gradient, term_scale, dz);
-            else
-                op.backward(group, z, chosen, gradient, term_scale, dz);
+            back(chosen, gradient);
         }
         store_row(group, dz, dlogits.row(r));
         if constexpr (needs.noise_logits) store_row(group, more.dnoise_logits, dlogits.row(r) + Gate::experts);
