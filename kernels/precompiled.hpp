@@ -13,6 +13,7 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/none.hpp>
 #include <espalier/gate/comet.hpp>
+#include <espalier/gate/dselect_k.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/mean_squared_error.hpp>

@@ -55,6 +55,20 @@ template <class Group, class T, int N> struct row {
     }
 };
 
+/// Columns of a row of N, as whole numbers: for what lanes keep, or share in memory, beside rows.
+template <class Group, int N> struct row_part {
+    static constexpr int lanes = static_cast<int>(Group::lanes);
+    static constexpr int local = (N + lanes - 1) / lanes;
+    /// Column of this lane's element i.
+    static ESPALIER_FN int number(Group const& group, int i) {
+        return i * lanes + static_cast<int>(group.thread_rank());
+    }
+    /// Whether it is one of the N.
+    static ESPALIER_FN bool exists(Group const& group, int i) {
+        return N % lanes == 0 || i + 1 < local || number(group, i) < N;
+    }
+};
+
 namespace detail {
 struct unchanged_column {
     template <class T> ESPALIER_FN T operator()(int, T const& x) const { return x; }

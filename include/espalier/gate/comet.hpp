@@ -127,18 +127,12 @@ template <int Experts, int Trees, bool Apart = false> struct comet_op {
 
 private:
     /// What a lane keeps of its leaves, l = i * lanes + thread_rank: in every tree.
-    template <class Group, class T> struct leaves {
-        static constexpr int local = row<Group, T, Experts>::local;
+    template <class Group, class T> struct leaves : row_part<Group, Experts> {
+        using row_part<Group, Experts>::exists, row_part<Group, Experts>::number, row_part<Group, Experts>::local;
         T p[Trees][local];
         T score[Trees][local];
         T top; ///< largest score of a leaf that is not closed: what exponentials are taken relative to
 
-        static ESPALIER_FN int number(Group const& group, int i) {
-            return i * static_cast<int>(Group::lanes) + static_cast<int>(group.thread_rank());
-        }
-        static ESPALIER_FN bool exists(Group const& group, int i) {
-            return Experts % static_cast<int>(Group::lanes) == 0 || i + 1 < local || number(group, i) < Experts;
-        }
         static ESPALIER_FN T inside(Group const& group, int i, T const& x) {
             return exists(group, i) ? x : T(scalar_of<T>(0));
         }

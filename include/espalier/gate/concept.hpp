@@ -213,14 +213,6 @@ template <class Op> consteval int gate_row_space() {
     else
         return 0;
 }
-
-/// Whether the op wants every row whole in one lane.
-template <class Op> consteval bool gate_whole_row() {
-    if constexpr (requires { Op::whole_row; })
-        return Op::whole_row;
-    else
-        return false;
-}
 } // namespace detail
 
 } // namespace espalier

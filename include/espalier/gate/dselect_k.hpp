@@ -39,8 +39,10 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
     static constexpr int codes = 1 << bits;
     static constexpr int logits = K * bits + K;
     static constexpr int slots = Apart ? K * Experts : Experts;
-    static constexpr bool whole_row = true;
     static constexpr bool has_term = true;
+    /// The logits, and of one selector the probabilities of all prefixes of codes and the derivatives by them. A prefix
+    /// has the number of its bits with a 1 in front of them: 1 the empty one, codes ... 2 codes - 1 the codes.
+    static constexpr int row_space = logits + 4 * codes;
     static constexpr double floor = 1e-6; ///< in the entropy, and added to the mass on experts
 
     /// The same op with its weights side by side.
@@ -48,98 +50,127 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
     apart taken_apart() const { return apart{width, entropy, reachable}; }
 
     template <class Group, class T>
-    ESPALIER_FN T route(Group const&, row<Group, T, logits> const& z, row<Group, T, slots>& weights) const {
-        static_assert(row<Group, T, logits>::lanes == 1, "espalier: a DSelect-k row is worked on by one lane");
+    ESPALIER_FN T route(Group const& group, row<Group, T, logits> const& z, row<Group, T, slots>& weights,
+                        T* space) const {
         using S = scalar_of<T>;
+        using experts = row_part<Group, Experts>;
+        T *const bit = space, *const prefix = bit + logits;
         T alpha[K], sum_entropy(S(0)), sum_reach(S(0));
-        mixing(z, alpha);
-        ESPALIER_ROW_UNROLL
-        for (int l = 0; l < slots; ++l)
-            weights.v[l] = T(S(0));
+        open(group, z, bit, alpha);
+        if constexpr (!Apart) ESPALIER_ROW_UNROLL
+        for (int e = 0; e < weights.local; ++e)
+            weights.v[e] = T(S(0));
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < K; ++i) {
-            T s[bits], r[codes], mass(S(0));
-            bits_of(z, i, s);
-            select_codes(s, r);
+            reach(group, bit + i * bits, prefix);
+            T mass(S(0));
             ESPALIER_ROW_UNROLL
-            for (int l = 0; l < Experts; ++l) {
-                weights.v[slot(i, l)] = fma(alpha[i], r[l], weights.v[slot(i, l)]);
-                sum_entropy -= r[l] * log(r[l] + T(S(floor)));
-                mass += r[l];
+            for (int e = 0; e < experts::local; ++e) {
+                if (!experts::exists(group, e)) continue;
+                T const r = prefix[codes + experts::number(group, e)];
+                if constexpr (!Apart) weights.v[e] = fma(alpha[i], r, weights.v[e]);
+                sum_entropy -= r * log(r + T(S(floor)));
+                mass += r;
             }
-            if constexpr (codes != Experts) sum_reach += T(S(1)) / (mass + T(S(floor)));
+            if constexpr (codes != Experts) sum_reach += T(S(1)) / (group.reduce_add(mass) + T(S(floor)));
+            if constexpr (Apart)
+                read_columns(group, i * Experts, Experts, prefix + codes, weights,
+                             [&](int, int, T const& r) { return alpha[i] * r; });
+            group.sync();
         }
-        return sum_entropy * T(static_cast<S>(entropy)) + sum_reach * T(static_cast<S>(reachable));
+        return group.reduce_add(sum_entropy) * T(static_cast<S>(entropy)) + sum_reach * T(static_cast<S>(reachable));
     }
 
     template <class Group, class T>
-    ESPALIER_FN void backward(Group const&, row<Group, T, logits> const& z, row<Group, T, slots> const&,
-                              row<Group, T, slots> const& dweights, T const& term_scale,
-                              row<Group, T, logits>& dz) const {
+    ESPALIER_FN void backward(Group const& group, row<Group, T, logits> const& z, row<Group, T, slots> const&,
+                              row<Group, T, slots> const& dweights, T const& term_scale, row<Group, T, logits>& dz,
+                              T* space) const {
         using S = scalar_of<T>;
+        using experts = row_part<Group, Experts>;
+        int const rank = static_cast<int>(group.thread_rank()), lanes = static_cast<int>(Group::lanes);
+        T *const bit = space, *const prefix = bit + logits, *const below = prefix + 2 * codes;
         T const of_entropy = T(static_cast<S>(entropy)) * term_scale;
         T const of_reach = T(static_cast<S>(reachable)) * term_scale;
-        smooth_step<T> const step(width);
         T alpha[K], value[K], mean(S(0));
-        mixing(z, alpha);
+        open(group, z, bit, alpha);
+        for (int c = Experts + rank; c < codes; c += lanes)
+            below[codes + c] = T(S(0)); // codes that are no expert
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < K; ++i) {
-            T s[bits], r[codes], d[codes], mass(S(0)), inner(S(0));
-            bits_of(z, i, s);
-            select_codes(s, r);
-            ESPALIER_ROW_UNROLL
-            for (int l = 0; l < Experts; ++l) {
-                mass += r[l];
-                inner = fma(r[l], dweights.v[slot(i, l)], inner);
+            T* const s = bit + i * bits;
+            reach(group, s, prefix);
+            row<Group, T, Experts> gradient;
+            if constexpr (Apart) {
+                write_columns(group, dweights, i * Experts, Experts, below + codes);
+                group.sync();
             }
-            value[i] = inner;
-            mean = fma(alpha[i], inner, mean);
-            T const inverse = T(S(1)) / (mass + T(S(floor)));
-            T const pull = codes != Experts ? of_reach * inverse * inverse : T(S(0));
+            T mass(S(0)), inner(S(0));
             ESPALIER_ROW_UNROLL
-            for (int l = 0; l < codes; ++l) {
-                if (l >= Experts) {
-                    d[l] = T(S(0));
-                    continue;
-                }
-                T const floored = r[l] + T(S(floor));
-                d[l] = alpha[i] * dweights.v[slot(i, l)] - of_entropy * (log(floored) + r[l] / floored) - pull;
+            for (int e = 0; e < experts::local; ++e) {
+                if (!experts::exists(group, e)) continue;
+                int const l = experts::number(group, e);
+                if constexpr (Apart)
+                    gradient.v[e] = below[codes + l];
+                else
+                    gradient.v[e] = dweights.v[e];
+                mass += prefix[codes + l];
+                inner = fma(prefix[codes + l], gradient.v[e], inner);
             }
+            value[i] = group.reduce_add(inner);
+            mean = fma(alpha[i], value[i], mean);
+            T pull(S(0));
+            if constexpr (codes != Experts) {
+                T const inverse = T(S(1)) / (group.reduce_add(mass) + T(S(floor)));
+                pull = of_reach * inverse * inverse;
+            }
+            ESPALIER_ROW_UNROLL
+            for (int e = 0; e < experts::local; ++e) {
+                if (!experts::exists(group, e)) continue;
+                int const l = experts::number(group, e);
+                T const r = prefix[codes + l], floored = r + T(S(floor));
+                below[codes + l] = alpha[i] * gradient.v[e] - of_entropy * (log(floored) + r / floored) - pull;
+            }
+            group.sync();
             // Up the tree of codes: all prefixes of one length share a bit.
-            ESPALIER_ROW_UNROLL
             for (int m = bits - 1; m >= 0; --m) {
-                T prefix[codes], ds(S(0));
-                select_codes(s, prefix, m);
-                ESPALIER_ROW_UNROLL
-                for (int c = 0; c < prefixes(m); ++c)
-                    if (c < (1 << m)) {
-                        T const difference = d[2 * c + 1] - d[2 * c];
-                        ds = fma(prefix[c], difference, ds);
-                        d[c] = fma(s[m], difference, d[2 * c]);
-                    }
-                dz.v[i * bits + m] = ds * step.slope(z.v[i * bits + m]);
+                T ds(S(0));
+                T const share = s[m];
+                for (int c = (1 << m) + rank; c < 2 << m; c += lanes) {
+                    T const difference = below[2 * c + 1] - below[2 * c];
+                    ds = fma(prefix[c], difference, ds);
+                    below[c] = fma(share, difference, below[2 * c]);
+                }
+                ds = group.reduce_add(ds);
+                group.sync();
+                if (rank == 0) s[m] = ds;
             }
         }
-        ESPALIER_ROW_UNROLL
+        if (rank == 0) ESPALIER_ROW_UNROLL
         for (int i = 0; i < K; ++i)
-            dz.v[K * bits + i] = alpha[i] * (value[i] - mean);
+            bit[K * bits + i] = alpha[i] * (value[i] - mean);
+        group.sync();
+        smooth_step<T> const step(width);
+        read_columns(group, 0, logits, bit, dz,
+                     [&](int c, int i, T const& d) { return c < K * bits ? d * step.slope(z.v[i]) : d; });
+        group.sync();
     }
 
 private:
-    /// At least as many as m bits have. On a GPU of constant length: nvcc unrolls no other loop inside one that it
-    /// unrolls, and arrays leave the registers.
-    static constexpr ESPALIER_FN int prefixes(int m) { return ESPALIER_ON_DEVICE ? codes / 2 : 1 << m; }
-    static constexpr ESPALIER_FN int slot(int i, int l) { return Apart ? i * Experts + l : l; }
-    /// softmax over the selectors
-    template <class Group, class T> static ESPALIER_FN void mixing(row<Group, T, logits> const& z, T (&alpha)[K]) {
-        T top = z.v[K * bits];
+    /// Leaves in `bit` the bits, smoothed, and what the selectors are mixed by, and in `alpha` its softmax.
+    template <class Group, class T>
+    ESPALIER_FN void open(Group const& group, row<Group, T, logits> const& z, T* bit, T (&alpha)[K]) const {
+        smooth_step<T> const step(width);
+        write_columns(group, z, 0, logits, bit, [&](int c, T const& x) { return c < K * bits ? step.value(x) : x; });
+        group.sync();
+        T const* const omega = bit + K * bits;
+        T top = omega[0];
         ESPALIER_ROW_UNROLL
         for (int i = 1; i < K; ++i)
-            top = max(z.v[K * bits + i], top);
+            top = max(omega[i], top);
         T total(scalar_of<T>(0));
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < K; ++i) {
-            alpha[i] = exp(z.v[K * bits + i] - top);
+            alpha[i] = exp(omega[i] - top);
             total += alpha[i];
         }
         T const share = T(scalar_of<T>(1)) / total;
@@ -147,26 +178,21 @@ private:
         for (int i = 0; i < K; ++i)
             alpha[i] *= share;
     }
-    template <class Group, class T>
-    ESPALIER_FN void bits_of(row<Group, T, logits> const& z, int i, T (&s)[bits]) const {
-        smooth_step<T> const step(width);
-        ESPALIER_ROW_UNROLL
-        for (int m = 0; m < bits; ++m)
-            s[m] = step.value(z.v[i * bits + m]);
-    }
-    /// r_c = product over the first `count` bits of s_m where bit m of c (the most significant first) is 1, 1 - s_m
-    /// where it is 0. Doubles a list of prefixes: 2^count multiplications.
-    template <class T> static ESPALIER_FN void select_codes(T const (&s)[bits], T (&r)[codes], int count = bits) {
+    /// The probability of every prefix: the product over its bits, the most significant first, of s_m where the bit is
+    /// 1 and 1 - s_m where it is 0. A length after the other, the lanes side by side.
+    template <class Group, class T> static ESPALIER_FN void reach(Group const& group, T const* s, T* prefix) {
         T const one(scalar_of<T>(1));
-        r[0] = one;
-        ESPALIER_ROW_UNROLL
+        int const rank = static_cast<int>(group.thread_rank()), lanes = static_cast<int>(Group::lanes);
+        if (rank == 0) prefix[1] = one;
+        group.sync();
         for (int m = 0; m < bits; ++m) {
-            ESPALIER_ROW_UNROLL
-            for (int c = prefixes(m) - 1; c >= 0; --c)
-                if (m < count && c < (1 << m)) {
-                    r[2 * c + 1] = r[c] * s[m];
-                    r[2 * c] = r[c] * (one - s[m]);
-                }
+            T const share = s[m];
+            for (int c = (1 << m) + rank; c < 2 << m; c += lanes) {
+                T const p = prefix[c];
+                prefix[2 * c] = p * (one - share);
+                prefix[2 * c + 1] = p * share;
+            }
+            group.sync();
         }
     }
 };

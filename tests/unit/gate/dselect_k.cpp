@@ -28,13 +28,13 @@ TEST_CASE("dselect_k: published values and gradients", "[gate][dselect_k]") {
     using op_type = gate::dselect_k_op<5, 2>;
     op_type const op{1.0, 0.1, 1.0};
     serial_row<double, 8> z{{.3, -.2, .1, -.45, .05, .4, .2, -.1}}, dz;
-    serial_row<double, 5> weights, dweights{{1, 0, -1, .5, 2}};
-    double const term = op.route(serial_group{}, z, weights);
+    serial_row<double, 5> const dweights{{1, 0, -1, .5, 2}};
+    auto const [weights, term] = whole_row::route<5>(op, z);
     double const q[] = {0.021517263, 0.204976782, 0.01134115, 0.244379018, 0.142077603};
     for (int l = 0; l < 5; ++l)
         CHECK(weights.v[l] == Approx(q[l]).epsilon(0).margin(6e-10));
     CHECK(term == Approx(0.1 * 1.514423463 + 3.854050011).epsilon(0).margin(1e-5)); // published without the 1e-6
-    op.backward(serial_group{}, z, weights, dweights, 1.0, dz);
+    whole_row::backward<5>(op, z, weights, dweights, 1.0, dz);
     double const published[] = {5.565576696, 2.736606601,  6.947006982, 0.263256511,
                                 0.225154469, -0.091610377, 0.060940027, -0.060940027};
     for (int i = 0; i < 8; ++i)
@@ -54,8 +54,8 @@ TEST_CASE("dselect_k: gradients against central differences", "[gate][dselect_k]
 TEST_CASE("dselect_k: saturated bits choose at most k experts", "[gate][dselect_k]") {
     gate::dselect_k_op<8, 2> const op{1.0, 0.0, 0.0};
     serial_row<double, 8> z{{1, -1, 1, -1, 1, 1, 0.3, -0.2}}; // codes 101 and 011
-    serial_row<double, 8> weights;
-    CHECK(op.route(serial_group{}, z, weights) == 0.0);
+    auto const [weights, term] = whole_row::route<8>(op, z);
+    CHECK(term == 0.0);
     double const first = 1.0 / (1.0 + std::exp(-0.5));
     for (int l = 0; l < 8; ++l) {
         if (l != 5 && l != 3) CHECK(weights.v[l] == 0.0);

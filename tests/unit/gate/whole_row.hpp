@@ -31,23 +31,15 @@ template <class T, int Experts> struct routed_row {
 
 template <int Experts, class Op, class T> auto route(Op const& op, serial_row<T, Op::logits> const& z) {
     routed_row<T, Experts> r;
-    if constexpr (requires { Op::row_space; }) {
-        std::vector<T> space(Op::row_space);
-        r.share = op.route(serial_group{}, z, r.weights, space.data());
-    } else {
-        r.share = op.route(serial_group{}, z, r.weights);
-    }
+    std::vector<T> space(Op::row_space);
+    r.share = op.route(serial_group{}, z, r.weights, space.data());
     return r;
 }
 template <int Experts, class Op, class T>
 void backward(Op const& op, serial_row<T, Op::logits> const& z, serial_row<T, Experts> const& weights,
               serial_row<T, Experts> const& dweights, T const& scale, serial_row<T, Op::logits>& dz) {
-    if constexpr (requires { Op::row_space; }) {
-        std::vector<T> space(Op::row_space);
-        op.backward(serial_group{}, z, weights, dweights, scale, dz, space.data());
-    } else {
-        op.backward(serial_group{}, z, weights, dweights, scale, dz);
-    }
+    std::vector<T> space(Op::row_space);
+    op.backward(serial_group{}, z, weights, dweights, scale, dz, space.data());
 }
 
 /// Evenly from [-1, 1).

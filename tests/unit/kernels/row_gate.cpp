@@ -229,9 +229,8 @@ template <class Gate> void check_one() {
     }
 }
 
-/// Trees with splits of which some are saturated; in one row a logit is NaN, which no other row may see.
-template <int Experts, int Trees> void check_trees() {
-    using Gate = gate::comet<Experts, Trees, 0.3, 2.0>;
+/// Gates with splits or bits of which some are saturated; in one row the first is NaN, which no other row may see.
+template <class Gate> void check_shared() {
     auto const op = Gate::at(espalier::clock{});
     auto const launch = [](auto const& body) {
         espalier::emulated_launch<64>(2, [&](auto& group) { body(group); }, {.order_seed = 5});
@@ -294,38 +293,52 @@ TEST_CASE("gate bodies: a gate of one's own, with numbers and a term") {
     check_launches<paired<32>>(paired<32>{}, true);
 }
 
-TEST_CASE("gate bodies: codes, whose rows are whole in one lane") {
-    using codes = gate::dselect_k<6, 2, 0.3, 4.0>;
-    STATIC_REQUIRE(k::gate_lanes<codes, codes::op>() == 1);
+TEST_CASE("gate bodies: codes, whose lanes share memory") {
     STATIC_REQUIRE(k::gate_lanes<gate::softmax<22>, gate::softmax<22>>() == 8);
-    check_launches<codes>(codes::at(espalier::clock{}), true);
+    using large = gate::dselect_k<64, 4, 0.3, 4.0>;
+    STATIC_REQUIRE(k::gate_lanes<large, large::op>() == 16);
+    check_shared<gate::dselect_k<2, 1, 0.3, 2.0>>();
+    check_shared<gate::dselect_k<3, 2, 0.3, 2.0>>();
+    check_shared<gate::dselect_k<5, 4, 0.3, 2.0>>();
+    check_shared<gate::dselect_k<8, 1, 0.3, 2.0>>();
+    check_shared<gate::dselect_k<16, 2, 0.3, 2.0>>();
+    check_shared<gate::dselect_k<33, 4, 0.3, 2.0>>();
+    check_shared<gate::dselect_k<64, 8, 0.3, 2.0>>();
+    check_shared<gate::dselect_k<128, 2, 0.3, 2.0>>();
+    check_shared<gate::dselect_k<200, 1, 0.3, 2.0>>();
+    check_shared<gate::dselect_k<512, 2, 0.3, 2.0>>();
+    using small = gate::dselect_k<6, 2, 0.3, 4.0>;
+    check_launches<small>(small::at(espalier::clock{}), true);
+    check_launches<large>(large::at(espalier::clock{}), true);
 }
 
 TEST_CASE("gate bodies: trees, whose lanes share memory") {
-    check_trees<2, 1>();
-    check_trees<2, 2>();
-    check_trees<3, 1>();
-    check_trees<5, 4>();
-    check_trees<8, 1>();
-    check_trees<8, 2>();
-    check_trees<16, 2>();
-    check_trees<33, 4>();
-    check_trees<64, 1>();
-    check_trees<64, 4>();
-    check_trees<128, 8>();
-    check_trees<200, 2>();
-    check_trees<512, 1>();
+    check_shared<gate::comet<2, 1, 0.3, 2.0>>();
+    check_shared<gate::comet<2, 2, 0.3, 2.0>>();
+    check_shared<gate::comet<3, 1, 0.3, 2.0>>();
+    check_shared<gate::comet<5, 4, 0.3, 2.0>>();
+    check_shared<gate::comet<8, 1, 0.3, 2.0>>();
+    check_shared<gate::comet<8, 2, 0.3, 2.0>>();
+    check_shared<gate::comet<16, 2, 0.3, 2.0>>();
+    check_shared<gate::comet<33, 4, 0.3, 2.0>>();
+    check_shared<gate::comet<64, 1, 0.3, 2.0>>();
+    check_shared<gate::comet<64, 4, 0.3, 2.0>>();
+    check_shared<gate::comet<128, 8, 0.3, 2.0>>();
+    check_shared<gate::comet<200, 2, 0.3, 2.0>>();
+    check_shared<gate::comet<512, 1, 0.3, 2.0>>();
     using small = gate::comet<6, 2, 0.3, 4.0>;
     check_launches<small>(small::at(espalier::clock{}), true);
     using large = gate::comet<64, 4, 0.3, 4.0>;
     check_launches<large>(large::at(espalier::clock{}), true);
 }
 
-TEST_CASE("gate bodies: trees for each of which a search moves the experts") {
+TEST_CASE("gate bodies: trees and codes for each of which a search moves the experts") {
     using apart = gate::detail::taken_apart<gate::comet<6, 2, 0.3, 4.0>>;
     check_launches<apart>(apart::at(espalier::clock{}), true);
     using wide = gate::detail::taken_apart<gate::comet<33, 3, 0.3, 4.0>>;
     check_launches<wide>(wide::at(espalier::clock{}), true);
+    using codes = gate::detail::taken_apart<gate::dselect_k<33, 3, 0.3, 4.0>>;
+    check_launches<codes>(codes::at(espalier::clock{}), true);
 }
 
 TEST_CASE("gate bodies: a block works on a row that is too wide, or shares too much, for a tile") {

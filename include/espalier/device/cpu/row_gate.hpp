@@ -22,7 +22,7 @@ namespace espalier::cpu {
 namespace detail {
 
 /// How the logits of a gate are worked on: one row in each element of the packs, or one row over the elements.
-///     whole rows       as the op asks; also where it shares memory between lanes
+///     trees and codes  a row in each element: what the lanes of a row would share is an array of packs
 ///     choices          a row in each element: every logit is compared with many numbers, and across a row every
 ///                      comparison would have to be followed by a reduction. The backward pass compares columns only.
 ///     weights of all   over the elements from two packs on: two reductions a row cost less than two transpositions
@@ -30,7 +30,7 @@ template <class T, class Gate, class Op, bool Backward, class Value = native_pac
     static constexpr int width = pack_width<Value>;
     static constexpr int widest = Gate::slot_is_expert ? 2 * width - 1 : Backward ? 64 : 256;
     static constexpr int space = espalier::detail::gate_row_space<Op>();
-    static constexpr bool transposed = espalier::detail::gate_whole_row<Op>() || space > 0 || Gate::logits <= widest;
+    static constexpr bool transposed = space > 0 || Gate::logits <= widest;
     static constexpr int rows = transposed ? width : 1;
     using value = Value;
     using group = std::conditional_t<transposed, serial_group, pack_lanes<width>>;

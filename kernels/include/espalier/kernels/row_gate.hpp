@@ -20,9 +20,10 @@
 
 namespace espalier::kernels {
 
-/// Lanes of a row of logits, unless a block works on it.
+/// Lanes of a row of logits, and of weights where a slot is its expert, unless a block works on it.
 template <class Gate, class Op> consteval std::uint32_t gate_lanes() {
-    return espalier::detail::gate_whole_row<Op>() ? 1 : row_lanes<espalier::detail::gate_row_columns<Gate, Op>()>();
+    constexpr int columns = espalier::detail::gate_row_columns<Gate, Op>();
+    return row_lanes<(Gate::slot_is_expert && Gate::experts > columns ? Gate::experts : columns)>();
 }
 
 /// Shared memory of a block that rows of a tile each may take; 2048 threads of a multiprocessor then fit.
@@ -32,8 +33,7 @@ inline constexpr std::size_t widest_row_space = 24 * 1024;
 template <class Gate, class Op, class W, std::uint32_t Lanes> consteval bool gate_takes_block() {
     constexpr std::uint32_t lanes = gate_lanes<Gate, Op>() < Lanes ? gate_lanes<Gate, Op>() : Lanes;
     constexpr std::size_t bytes = espalier::detail::gate_row_space<Op>() * sizeof(W);
-    return !espalier::detail::gate_whole_row<Op>() &&
-           (espalier::detail::gate_row_columns<Gate, Op>() > widest_tile_row ||
+    return (espalier::detail::gate_row_columns<Gate, Op>() > widest_tile_row ||
             (lanes == 32 && bytes * (Lanes / lanes) > widest_row_space));
 }
 
