@@ -99,11 +99,11 @@
 
 #define ESPALIER_INSTANCE_PRODUCTS(prefix, T)                                                                          \
     prefix template void launch_tile_forward(tile_target const&, matrix_view<T const>, matrix_view<T const>,           \
-                                             master_of<T> const*, matrix_view<T>, bool, std::int32_t const*);          \
+                                             master_of<T> const*, matrix_view<T>, bool, live_window);                  \
     prefix template void launch_tile_input_gradient(tile_target const&, matrix_view<T const>, matrix_view<T const>,    \
-                                                    matrix_view<T>, std::int32_t const*);                              \
+                                                    matrix_view<T>, live_window);                                      \
     prefix template void launch_tile_weight_gradient(tile_target const&, matrix_view<T const>, matrix_view<T const>,   \
-                                                     matrix_view<master_of<T>>, std::int32_t const*);
+                                                     matrix_view<master_of<T>>, live_window);
 
 namespace espalier::cuda {
 

@@ -101,7 +101,7 @@ template <class T, bool Counted> struct moved {
             esp::matrix_view<T> const to{blocks.data() + e * block * width, block, width, width};
             auto const one = [&] { device.gather(from, pair_row.data() + e * block, to); };
             if constexpr (Counted)
-                device.on_live_rows(count.data() + e, one);
+                device.on_live_rows({count.data() + e}, one);
             else
                 one();
         }

@@ -587,7 +587,7 @@ void measure(bench_device& device, report& results) {
     results.roof("product_bf16_tflops", rate.narrow);
     results.roof("product_f32_tflops", rate.wide);
     measure_block<esp::dispatch::capacity<1.25>>(device, results, rate, "capacity");
-    measure_block<esp::dispatch::automatic<>>(device, results, rate, "automatic");
+    measure_block<esp::dispatch::compacted>(device, results, rate, "compacted");
     measure_gate<esp::bfloat16, esp::gate::comet<16, 2>>(device, results, rate, "comet_16_2", "bf16");
     measure_gate<esp::bfloat16, esp::gate::comet<64, 4>>(device, results, rate, "comet_64_4", "bf16");
     measure_gate<esp::bfloat16, esp::gate::dselect_k<64, 2>>(device, results, rate, "dselect_64_2", "bf16");

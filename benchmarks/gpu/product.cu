@@ -51,13 +51,13 @@ template <class T> void measure_products(bench_device& device, report& results, 
         matrix_view<W> const dwv{dw.data(), e.in, e.out, e.out};
         int plans = 0;
         auto const forward = [&](int) {
-            esp::product::tiles::forward<T>(plans, xv, wv, nullptr, zv, false, {}, device.stream(), count.data());
+            esp::product::tiles::forward<T>(plans, xv, wv, nullptr, zv, false, {}, device.stream(), {count.data()});
         };
         auto const input = [&](int) {
-            esp::product::tiles::input_gradient<T>(plans, gv, wv, dxv, {}, device.stream(), count.data());
+            esp::product::tiles::input_gradient<T>(plans, gv, wv, dxv, {}, device.stream(), {count.data()});
         };
         auto const weight = [&](int) {
-            esp::product::tiles::weight_gradient<T>(plans, xv, gv, dwv, {}, device.stream(), count.data());
+            esp::product::tiles::weight_gradient<T>(plans, xv, gv, dwv, {}, device.stream(), {count.data()});
         };
         auto const known = [&](auto view) { return view.middle_rows(0, live); };
         using library = esp::product::cublaslt;

@@ -63,7 +63,9 @@ struct limited : sequence<input<64>, moe<gate::top_k<4, 2>, branches, dispatch::
 
 // Experts on as many rows as the device has counted.
 using counting = sequence<dense<24, activation::relu, activation_penalty::l1<0.1>>, residual<dense<24>>, dense<16>>;
-struct counted : sequence<input<64>, moe<gate::top_k<8, 2>, counting, dispatch::automatic<>>,
+using in_window = sequence<dense<24, activation::relu, dropout::bernoulli<0.5>>, dense<16>>;
+struct counted : sequence<input<64>, moe<gate::top_k<8, 2>, in_window, dispatch::compacted>,
+                          moe<gate::top_k<8, 2>, counting, dispatch::automatic<>>,
                           moe<gate::comet<4, 2>, dense<16>, dispatch::compacted>,
                           moe<gate::top_k<4, 2>, counting, dispatch::capacity<1.0>>, dense<10>> {};
 

@@ -281,6 +281,9 @@ void tests() {
     check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, branch, dispatch::capacity<1.25>>, head>>("capacity");
     check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, dense<16>, passing>, head>>("capacity, passing");
     check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, branch, dispatch::automatic<>>, head>>("counted rows");
+    check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, branch, dispatch::compacted>, head>>("windows");
+    check<sequence<input<width>, plain, moe<gate::top_k<8, 1>, dense<16>, dispatch::compacted>, head>>(
+        "windows, some empty");
     check<sequence<input<width>, plain, moe<gate::comet<5, 2>, dense<16>, dispatch::compacted>, head>>(
         "counted rows of trees");
     using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, residual<dense<8>>,

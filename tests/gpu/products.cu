@@ -67,28 +67,30 @@ void check(test_device& device, char const* name, index_t r, index_t in, index_t
     }
 }
 
-/// The three products of the first `live` of r rows by tiles: what belongs to them against sums in double, everything
-/// else untouched, and the same bits for every number of blocks.
+/// The three products of `live` of r rows, from row `first` on, by tiles: what belongs to them against sums in double,
+/// everything else untouched, and the same bits for every number of blocks.
 template <class T>
 void check_live(test_device& device, char const* name, index_t r, index_t in, index_t out, std::int32_t live,
-                index_t padding, double tolerance) {
+                std::int32_t first, index_t padding, double tolerance) {
     using W = master_of<T>;
     std::string const what = std::string("tiles ") + name + " " + std::to_string(r) + " x " + std::to_string(in) +
-                             " x " + std::to_string(out) + ", " + std::to_string(live) + " live, padding " +
-                             std::to_string(padding) + ": ";
+                             " x " + std::to_string(out) + ", " + std::to_string(live) + " live from " +
+                             std::to_string(first) + ", padding " + std::to_string(padding) + ": ";
     index_t const x_stride = in + padding, z_stride = out + padding;
     auto x = as<T>(numbers(r * x_stride, 1)), dz = as<T>(numbers(r * z_stride, 3));
     auto const w = as<T>(numbers(in * z_stride, 2)), z0 = as<T>(numbers(r * z_stride, 5));
     auto const dx0 = as<T>(numbers(r * x_stride, 6));
     auto const bias = as<W>(numbers(out, 4)), dw0 = as<W>(numbers(in * z_stride, 7));
     // Rows that are not live must not be read.
-    for (std::size_t i = static_cast<std::size_t>(live * x_stride); i < x.size(); ++i)
-        x[i] = static_cast<T>(NAN);
-    for (std::size_t i = static_cast<std::size_t>(live * z_stride); i < dz.size(); ++i)
-        dz[i] = static_cast<T>(NAN);
+    auto const is_live = [&](index_t row) { return row >= first && row < first + live; };
+    for (index_t i = 0; i < r * x_stride; ++i)
+        if (!is_live(i / x_stride)) x[static_cast<std::size_t>(i)] = static_cast<T>(NAN);
+    for (index_t i = 0; i < r * z_stride; ++i)
+        if (!is_live(i / z_stride)) dz[static_cast<std::size_t>(i)] = static_cast<T>(NAN);
     on_device<T> const_x(x), const_w(w), const_dz(dz);
     on_device<W> const_bias(bias);
-    on_device<std::int32_t> count(std::vector<std::int32_t>{live});
+    on_device<std::int32_t> counts(std::vector<std::int32_t>{live, first});
+    espalier::live_window const window{counts.data(), counts.data() + 1};
     matrix_view<T const> const xv{const_x.data(), r, in, x_stride}, wv{const_w.data(), in, out, z_stride},
         gv{const_dz.data(), r, out, z_stride};
     std::vector<T> z, dx;
@@ -98,11 +100,11 @@ void check_live(test_device& device, char const* name, index_t r, index_t in, in
         on_device<W> dw_memory(dw0);
         espalier::cuda::tile_target const target{device.stream(), blocks};
         espalier::cuda::launch_tile_forward(target, xv, wv, static_cast<W const*>(const_bias.data()),
-                                            matrix_view<T>{z_memory.data(), r, out, z_stride}, false, count.data());
+                                            matrix_view<T>{z_memory.data(), r, out, z_stride}, false, window);
         espalier::cuda::launch_tile_input_gradient(target, gv, wv, matrix_view<T>{dx_memory.data(), r, in, x_stride},
-                                                   count.data());
+                                                   window);
         espalier::cuda::launch_tile_weight_gradient(target, xv, gv, matrix_view<W>{dw_memory.data(), in, out, z_stride},
-                                                    count.data());
+                                                    window);
         device.wait();
         if (blocks == block_counts[0]) {
             z = z_memory.back();
@@ -120,7 +122,7 @@ void check_live(test_device& device, char const* name, index_t r, index_t in, in
     for (index_t i = 0; i < r * z_stride; ++i) {
         index_t const row = i / z_stride, c = i % z_stride;
         double sum = at(z0, i);
-        if (row < live && c < out) {
+        if (is_live(row) && c < out) {
             sum = at(bias, c);
             for (index_t k = 0; k < in; ++k)
                 sum += at(x, row * x_stride + k) * at(w, k * z_stride + c);
@@ -136,7 +138,7 @@ void check_live(test_device& device, char const* name, index_t r, index_t in, in
     for (index_t i = 0; i < r * x_stride; ++i) {
         index_t const row = i / x_stride, k = i % x_stride;
         double sum = at(dx0, i);
-        if (row < live && k < in) {
+        if (is_live(row) && k < in) {
             sum = 0;
             for (index_t c = 0; c < out; ++c)
                 sum += at(dz, row * z_stride + c) * at(w, k * z_stride + c);
@@ -154,7 +156,7 @@ void check_live(test_device& device, char const* name, index_t r, index_t in, in
         double sum = at(dw0, i);
         if (c < out) {
             sum = 0;
-            for (index_t row = 0; row < live; ++row)
+            for (index_t row = first; row < first + live; ++row)
                 sum += at(x, row * x_stride + k) * at(dz, row * z_stride + c);
         } else {
             expect(at(dw, i) == sum, what + "dW outside its columns");
@@ -190,9 +192,11 @@ void tests() {
             for (index_t const live : {index_t{0}, index_t{1}, e.r / 2 + 1, e.r}) {
                 if (live > e.r || (short_run && e.r != 33)) continue;
                 auto const n = static_cast<std::int32_t>(live);
-                check_live<float>(device, "float", e.r, e.in, e.out, n, padding, 4e-5);
-                check_live<double>(device, "double", e.r, e.in, e.out, n, padding, 1e-13);
-                check_live<bfloat16>(device, "bf16", e.r, e.in, e.out, n, padding, 2e-2);
+                for (std::int32_t const first : {0, static_cast<std::int32_t>(e.r) - n}) {
+                    check_live<float>(device, "float", e.r, e.in, e.out, n, first, padding, 4e-5);
+                    check_live<double>(device, "double", e.r, e.in, e.out, n, first, padding, 1e-13);
+                    check_live<bfloat16>(device, "bf16", e.r, e.in, e.out, n, first, padding, 2e-2);
+                }
             }
 }
 

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// A device as the layers of an expert see it where only the device knows how many rows the expert got.
+// A device as the layers of an expert see it where only the device knows which rows the expert got.
 #pragma once
 
+#include <espalier/core/live_window.hpp>
 #include <espalier/core/view.hpp>
 
 #include <cstdint>
 
 namespace espalier::device {
 
-/// The verbs of `Device` on the first *live rows of every view that they are given; the rest is neither read nor
-/// written. `live` is device memory: the host gives every view the most rows there can be, and does not wait. The
-/// products are those that can stop at a row that the host does not know (`live_product_...`), whatever the layer's
-/// product policy says.
+/// The verbs of `Device` on the rows of a window in every view that they are given; the rest is neither read nor
+/// written. The products are those that keep to rows that the host does not know (`live_product_...`), whatever the
+/// layer's product policy says.
 ///
-/// A device that has them offers `on_live_rows(live, body)`, which runs the verbs that body calls on live rows only.
+/// A device that has them offers `on_live_rows(window, body)`, which runs the verbs that body calls on its rows only.
 template <class Device> class live_rows {
 public:
     static constexpr bool host_memory = false;
 
-    live_rows(Device& device, std::int32_t const* live) : device_(device), live_(live) {}
+    live_rows(Device& device, live_window live) : device_(device), live_(live) {}
 
     template <class Chosen, class T, class Bias>
     void product_forward(matrix_view<T const> x, matrix_view<T const> w, Bias const* bias, matrix_view<T> z) {
@@ -79,7 +79,7 @@ public:
 
 private:
     Device& device_;
-    std::int32_t const* live_;
+    live_window live_;
 };
 
 } // namespace espalier::device

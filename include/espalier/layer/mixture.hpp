@@ -23,6 +23,7 @@ namespace espalier::detail {
 /// `Count` experts of one type, each with parameters of its own. Their functions are instantiated once.
 template <int Count, class Expert> struct equal_experts {
     static constexpr int count = Count;
+    static constexpr bool equal = true;
     static constexpr shape output = Expert::output;
     static constexpr bool needs_global_norm = Expert::needs_global_norm;
     static constexpr bool needs_reference = Expert::needs_reference;
@@ -58,6 +59,7 @@ template <int Count, class Expert> struct equal_experts {
 template <class Indices, class... Experts> struct different_experts;
 template <std::size_t... At, class... Experts> struct different_experts<std::index_sequence<At...>, Experts...> {
     static constexpr int count = sizeof...(Experts);
+    static constexpr bool equal = false;
     static constexpr shape output = type_at<0, Experts...>::output;
     static constexpr bool needs_global_norm = any_of({Experts::needs_global_norm...});
     static constexpr bool needs_reference = any_of({Experts::needs_reference...});
@@ -195,6 +197,13 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             if (Dispatch::kept_rows < pairs_of(1).per_row) return {Dispatch::kept_rows * bytes, 0};
         return pairs_of(bytes);
     }
+    /// Every expert has a block of its own, as large as its capacity or with room for all rows.
+    static constexpr bool room_for_all = limited || (!in_chunks && pairs_of(1).per_row >= experts);
+    /// Otherwise, where only the device knows the experts' rows, they are windows in blocks for the pairs of all.
+    /// Experts of different types keep different things of a row, and an activation penalty over columns keeps sums
+    /// beside them.
+    static constexpr bool in_windows =
+        gathers && !in_chunks && !room_for_all && Experts::equal && Experts::template tape<float>().fixed == 0;
     template <class T> static constexpr places<T> layout() {
         places<T> p;
         block_list blocks{router_at<T>[tasks_count].tape};
@@ -239,12 +248,17 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class T> static constexpr work_places<T> work_layout() {
         work_places<T> p;
         block_list blocks;
-        auto const one_block = [](extent row) { return extent{row.per_row, row_granule * row.per_row}; };
+        // Of one expert's rows, unless they are a window in a block for all pairs.
+        auto const of_expert = [](extent row) {
+            extent block = in_windows ? pairs_of(row.per_row) : extent{row.per_row, row_granule * row.per_row};
+            block.fixed += row.fixed;
+            return block;
+        };
         p.dweights = blocks.add(row_block<master_of<T>>(slots));
-        p.doutputs = blocks.add(one_block(row_block<T>(out)));
-        p.dinputs = blocks.add(one_block(row_block<T>(in)));
+        p.doutputs = blocks.add(of_expert(row_block<T>(out)));
+        p.dinputs = blocks.add(of_expert(row_block<T>(in)));
         p.child = blocks.end;
-        extent most = Experts::template work<T>();
+        extent most = in_windows ? of_expert(Experts::template work<T>()) : Experts::template work<T>();
         for (extent e : {Routers::template work<T>()...})
             most = larger(most, e);
         p.total = p.child + most;
@@ -326,17 +340,17 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     /// Layers that look at their rows together have state, those that count them measures.
     static constexpr bool blocks_fit =
         Experts::template before<float>(experts).state == 0 && Experts::template before<float>(experts).measures == 0;
-    /// Room for all rows with every expert.
-    static constexpr bool room_for_all = !in_chunks && pairs_of(1).per_row >= experts;
     template <class Context>
     static constexpr bool runs_on =
-        !gathers || Context::device_type::host_memory || (blocks_fit && (limited || room_for_all));
+        !gathers || Context::device_type::host_memory || (blocks_fit && !in_chunks && (room_for_all || in_windows));
 
     /// Where the host cannot know how many rows an expert gets, every expert has a block of its own: as large as its
     /// capacity, or with room for all rows. Without a capacity the experts run on as many rows as the device has
     /// counted. With one they run on whole blocks, by the products of the library: places that got no row hold zeros,
     /// their outputs are read by nobody and their gradients are zero. Only an expert with a term over its rows, an
     /// activation penalty, must know which places are rows, and runs on what was counted too.
+    /// Without room for all rows the experts' rows follow each other instead, as the host would lay them out: each
+    /// expert works on a window, which begins where the device says, in memory laid out for the pairs of all.
     template <class Context> static constexpr bool in_blocks = gathers && !Context::device_type::host_memory;
     template <class Context>
     static constexpr bool counts_on_device = in_blocks<Context> &&
@@ -354,7 +368,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static void in_context_of(Context& context, layer_memory<T> const& m, int e, Body const& body) {
         if constexpr (counts_on_device<Context>) {
             using device_type = device::live_rows<typename Context::device_type>;
-            device_type part(context.device, pairs(m).count + e);
+            device_type part(context.device, {pairs(m).count + e, in_windows ? pairs(m).first + e : nullptr});
             espalier::context<device_type, typename Context::scalar, Context::behaviour> its{
                 part, context.seed, context.step, context.pass};
             body(its);
@@ -365,7 +379,9 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class Context, class T>
     static expert_rows rows_of(layer_memory<T> const& m, int e, index_t n, bool gathered) {
         if (!gathered) return {e * m.capacity, n, m.capacity, e * m.capacity};
-        if constexpr (in_blocks<Context>) {
+        if constexpr (in_blocks<Context> && in_windows) {
+            return {0, n, pairs_of(1).bytes(m.capacity), 0};
+        } else if constexpr (in_blocks<Context>) {
             index_t const room = block_rows(m.capacity);
             return {e * room, limited ? block_rows(n) : n, room, e * room};
         } else {
@@ -403,11 +419,16 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
+        static_assert(!in_blocks<Context> || !in_chunks,
+                      "espalier: dispatch::chunked divides the experts into chunks on the host, which does not know on "
+                      "a GPU how many rows an expert gets; give moe dispatch::compacted, dispatch::automatic<>, "
+                      "dispatch::capacity<...> or dispatch::dense as its last argument to run it there");
         static_assert(
-            !in_blocks<Context> || limited || room_for_all,
-            "espalier: on a GPU the host does not know how many rows an expert gets, and this dispatch (compacted for "
-            "a gate with fewer slots than experts, or chunked) has no room for all of them; give moe "
-            "dispatch::automatic<>, dispatch::capacity<...> or dispatch::dense as its last argument to run it there");
+            !in_blocks<Context> || in_chunks || room_for_all || in_windows,
+            "espalier: on a GPU the experts of a compacted mixture keep their rows in blocks that they share, "
+            "which experts of different types, or with an activation penalty over columns (flops), cannot; "
+            "give moe dispatch::automatic<> or dispatch::capacity<...> as its last argument, or make the "
+            "experts equal and take that penalty out");
         static_assert(!in_blocks<Context> || blocks_fit,
                       "espalier: on a GPU an expert that rows are gathered for runs on a block whose rows only the "
                       "device counts, and a batch_norm or a mixture among the experts' layers needs their number; give "
@@ -432,7 +453,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             m.gates[t] = {of_task(shares, t), of_task(matrix_view<std::int32_t const>(chosen), t)};
         pair_plan plan = plan_for(x.rows);
         if constexpr (in_blocks<Context>) {
-            plan.block = block_rows(m.capacity);
+            plan.block = in_windows ? 0 : block_rows(m.capacity);
             if (plan.capacity > block_rows(x.rows)) plan.capacity = block_rows(x.rows);
         }
         if constexpr (gathers) {

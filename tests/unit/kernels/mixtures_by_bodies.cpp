@@ -125,7 +125,6 @@ public:
     template <class T>
     void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
                      pair_plan const& plan, pair_table const& table) {
-        REQUIRE(plan.block > 0);
         std::vector<std::int32_t> counters(
             static_cast<std::size_t>(k::counters_of(weights.rows * weights.columns, plan.experts)));
         k::pair_work<T> const work{weights, experts, plan, table, counters.data()};
@@ -165,7 +164,7 @@ public:
                          mixture_tasks const& tasks, expert_pairs const& block, matrix_view<T const> dy,
                          matrix_view<T> d) {
         spoil(d);
-        k::expert_gradient(lane, weights, experts, tasks, block, dy, some(d));
+        k::expert_gradient(lane, weights, experts, tasks, k::live_pairs(block, live_), dy, some(d));
     }
     template <class T>
     void pass_back(matrix_view<T const> weights, mixture_tasks const& tasks, std::int32_t const* pair,
@@ -174,22 +173,22 @@ public:
     }
     template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
         spoil(to);
-        k::gather_rows(lane, from, row, some(to));
+        k::gather_rows(lane, from, row + k::live_first(live_), some(to));
     }
     template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
-        k::scatter_add_rows(lane, some(from), row, to);
+        k::scatter_add_rows(lane, some(from), row + k::live_first(live_), to);
     }
 
     // ---- rows that the host does not count: what lies behind them holds no number
 
-    template <class Body> void on_live_rows(std::int32_t const* live, Body const& body) {
+    template <class Body> void on_live_rows(live_window live, Body const& body) {
         live_ = live;
         body();
-        live_ = nullptr;
+        live_ = {};
     }
     template <class T>
     void live_product_forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z,
-                              std::int32_t const* live) {
+                              live_window live) {
         on_live_rows(live, [&] {
             spoil(z);
             product_forward<void>(some(x), w, bias, some(z));
@@ -197,7 +196,7 @@ public:
     }
     template <class T>
     void live_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
-                                     std::int32_t const* live) {
+                                     live_window live) {
         on_live_rows(live, [&] {
             spoil(dx);
             product_input_gradient<void>(some(dz), w, some(dx));
@@ -205,19 +204,20 @@ public:
     }
     template <class T>
     void live_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw,
-                                      std::int32_t const* live) {
+                                      live_window live) {
         on_live_rows(live, [&] { product_weight_gradient<void>(some(x), some(dz), dw); });
     }
     template <class Op, class T>
     void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
                           rows const& batch, epilogue_statistics<T> statistics) {
-        device::cpu::epilogue_forward(op, some(z), some(y), site, batch, statistics);
+        device::cpu::epilogue_forward(op, some(z), some(y), site, k::live_rows(batch, live_), statistics);
     }
     template <class Op, class T>
     void epilogue_backward(Op const& op, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
                            T* bias_gradient, random_site const& site, rows const& batch,
                            epilogue_statistics<T> statistics) {
-        device::cpu::epilogue_backward(op, some(z), some(dy), some(dz), bias_gradient, site, batch, statistics);
+        device::cpu::epilogue_backward(op, some(z), some(dy), some(dz), bias_gradient, site, k::live_rows(batch, live_),
+                                       statistics);
     }
     template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
         device::cpu::row_forward<Activation, Width>(some(y));
@@ -235,14 +235,17 @@ public:
 
 private:
     template <class T> matrix_view<T> some(matrix_view<T> all) const { return k::live_rows(all, live_); }
+    /// Rows that are not an expert's: all behind those counted or, where other experts' follow, up to the granule.
     template <class T> void spoil(matrix_view<T> all) const {
-        for (index_t r = some(all).rows; r < all.rows; ++r)
+        matrix_view<T> const live = some(all);
+        index_t const end = live_.first ? round_up(live.rows, row_granule) : all.rows;
+        for (index_t r = live.rows; r < end; ++r)
             for (index_t c = 0; c < all.columns; ++c)
-                all(r, c) = std::numeric_limits<T>::quiet_NaN();
+                live.data[r * all.stride + c] = std::numeric_limits<T>::quiet_NaN();
     }
 
     serial_group lane;
-    std::int32_t const* live_ = nullptr;
+    live_window live_{};
 };
 
 constexpr index_t width = 12;
@@ -345,6 +348,21 @@ TEST_CASE("mixtures by kernel bodies: experts run on the rows that the device ha
     using different = experts<dense<7>, counting, branches, expert>;
     check<with<moe<gate::top_k<4, 2>, different, dispatch::automatic<>>>>();
     using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
+    check<with<multi_gate<two, expert, dispatch::compacted>>>();
+}
+
+TEST_CASE("mixtures by kernel bodies: the experts' rows are windows that only the device knows") {
+    check<with<moe<gate::top_k<4, 2>, expert, dispatch::compacted>>>();
+    check<with<moe<gate::top_k<8, 1>, expert, dispatch::compacted>>>(); // one row: experts without any
+    check<with<moe<gate::top_k<5, 3, gate::over_all>, dense<16, activation::softmax>, dispatch::compacted>>>();
+    using branches = sequence<residual<dense<16, activation::tanh, dropout::bernoulli<0.25>>>,
+                              parallel<merge::add, dense<7>, sequence<dense<5, activation::tanh>, dense<7>>>,
+                              residual<dense<7, activation::softmax>>>;
+    check<with<moe<gate::top_k<4, 2>, branches, dispatch::compacted>>>();
+    using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, dense<7>>;
+    check<with<moe<gate::top_k<4, 2>, counting, dispatch::compacted>>>();
+    check<with<moe<gate::hash<4, 50>, expert, dispatch::compacted>>>();
+    using two = gates<gate::top_k<8, 2>, gate::top_k<8, 1>>; // slots that share a pair
     check<with<multi_gate<two, expert, dispatch::compacted>>>();
 }
 

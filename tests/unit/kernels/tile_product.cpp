@@ -65,7 +65,7 @@ template <class T> void check(extents e, std::int32_t live, bool with_bias, bool
     using W = master_of<T>;
     CAPTURE(sizeof(T), e.rows, e.in, e.out, e.padding, e.first, live, with_bias, accumulate);
     index_t const n = live == all ? e.rows : live;
-    std::int32_t const* const given = live == all ? nullptr : &live;
+    espalier::live_window const given{live == all ? nullptr : &live};
     padded_matrix<T> x(e.rows, e.in + e.first, e.padding, 1), dz(e.rows, e.out + e.first, e.padding, 3);
     padded_matrix<T> const w(e.in, e.out + e.first, e.padding, 2);
     // What rows hold beyond the live ones must not matter.
@@ -184,7 +184,7 @@ TEST_CASE("products by large tiles") {
 
 TEST_CASE("products by tiles take a count outside the rows as none or all") {
     padded_matrix<float> const x(9, 4, 0, 1), w(4, 5, 0, 2), before(9, 5, 0, 3);
-    auto const run = [&](std::int32_t const* live) {
+    auto const run = [&](espalier::live_window live) {
         padded_matrix<float> z(before);
         on_blocks(2, 0, [&](auto const& block) {
             k::tile_forward(block, x.view(), w.view(), static_cast<float const*>(nullptr), z.view(), false, live);
@@ -192,9 +192,39 @@ TEST_CASE("products by tiles take a count outside the rows as none or all") {
         return z.data;
     };
     std::int32_t const less = -3, more = 1000;
-    REQUIRE(same_bits(run(&less), before.data));
-    REQUIRE(same_bits(run(&more), run(nullptr)));
-    REQUIRE_FALSE(same_bits(run(nullptr), before.data));
+    REQUIRE(same_bits(run({&less}), before.data));
+    REQUIRE(same_bits(run({&more}), run({})));
+    REQUIRE_FALSE(same_bits(run({}), before.data));
+}
+
+TEST_CASE("products by tiles: a window is the product of its rows alone, and nothing else changes") {
+    constexpr index_t rows = 100, in = 24, out = 40;
+    padded_matrix<float> const x(rows, in, 8, 1), w(in, out, 0, 2), dz(rows, out, 3, 4);
+    for (std::int32_t const first : {0, 16, 48})
+        for (std::int32_t const count : {0, 1, 33}) {
+            CAPTURE(first, count);
+            espalier::live_window const window{&count, &first};
+            padded_matrix<float> z(rows, out, 8, 3), dx(rows, in, 0, 5), dw(in, out, 0, 6);
+            padded_matrix<float> z_alone(z), dx_alone(dx), dw_alone(dw);
+            // The host gives the most rows that there may be: here half of those that the memory has.
+            auto const most = [](auto const& view) { return view.middle_rows(0, rows / 2); };
+            auto const alone = [&](auto const& view) { return view.middle_rows(first, count); };
+            on_blocks(2, 0, [&](auto const& block) {
+                k::tile_forward(block, most(x.view()), w.view(), static_cast<float const*>(nullptr), most(z.view()),
+                                false, window);
+                k::tile_input_gradient(block, most(dz.view()), w.view(), most(dx.view()), window);
+                k::tile_weight_gradient(block, most(x.view()), most(dz.view()), dw.view(), window);
+            });
+            on_blocks(2, 0, [&](auto const& block) {
+                k::tile_forward(block, alone(x.view()), w.view(), static_cast<float const*>(nullptr),
+                                alone(z_alone.view()), false, {});
+                k::tile_input_gradient(block, alone(dz.view()), w.view(), alone(dx_alone.view()), {});
+                k::tile_weight_gradient(block, alone(x.view()), alone(dz.view()), dw_alone.view(), {});
+            });
+            REQUIRE(same_bits(z.data, z_alone.data));
+            REQUIRE(same_bits(dx.data, dx_alone.data));
+            REQUIRE(same_bits(dw.data, dw_alone.data));
+        }
 }
 
 TEST_CASE("a row of a product by tiles does not depend on the other rows") {
@@ -202,7 +232,7 @@ TEST_CASE("a row of a product by tiles does not depend on the other rows") {
     padded_matrix<narrow> all_rows_z(150, 90, 0, 3), one(1, 90, 0, 3);
     auto const run = [&](matrix_view<narrow const> from, matrix_view<narrow> to) {
         on_blocks(1, 0, [&](auto const& block) {
-            k::tile_forward(block, from, w.view(), static_cast<float const*>(nullptr), to, false, nullptr);
+            k::tile_forward(block, from, w.view(), static_cast<float const*>(nullptr), to, false, {});
         });
     };
     run(x.view(), all_rows_z.view());

@@ -5,6 +5,7 @@
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_window.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
@@ -188,28 +189,28 @@ public:
 
     // ---- rows that the device counts (device/live_rows.hpp)
 
-    /// Runs the verbs that body calls on the first *live rows of their views.
-    template <class Body> void on_live_rows(std::int32_t const* live, Body const& body) {
+    /// Runs the verbs that body calls on the rows of the window.
+    template <class Body> void on_live_rows(live_window live, Body const& body) {
         struct restore {
             espalier::cuda::launch_target& target;
-            ~restore() { target.live = nullptr; }
+            ~restore() { target.live = {}; }
         } const after{target_};
         target_.live = live;
         body();
     }
     template <class T>
     void live_product_forward(matrix_view<T const> x, matrix_view<T const> w, master_of<T> const* bias,
-                              matrix_view<T> z, std::int32_t const* live) {
+                              matrix_view<T> z, live_window live) {
         espalier::product::tiles::template forward<T>(plans_, x, w, bias, z, false, {}, target_.stream, live);
     }
     template <class T>
     void live_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
-                                     std::int32_t const* live) {
+                                     live_window live) {
         espalier::product::tiles::template input_gradient<T>(plans_, dz, w, dx, {}, target_.stream, live);
     }
     template <class T>
     void live_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw,
-                                      std::int32_t const* live) {
+                                      live_window live) {
         espalier::product::tiles::template weight_gradient<T>(plans_, x, dz, dw, {}, target_.stream, live);
     }
 

@@ -5,6 +5,7 @@
 
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/rows.hpp>
@@ -44,9 +45,8 @@ using block = block_group<block_threads>;
 struct launch_target {
     cudaStream_t stream = nullptr;
     index_t most_blocks = 1024;
-    /// Device memory: how many of the rows that a launch is given hold something, from the first one on; null: all.
     /// Only the layers' own passes heed it: the epilogue, row maps, column sums, copies, gathering and scattering.
-    std::int32_t const* live = nullptr;
+    live_window live{};
 
     /// Blocks for so many threads' worth of work: enough, but no more than run at once; the bodies loop over the rest.
     unsigned blocks(index_t threads) const {
@@ -67,23 +67,24 @@ inline constexpr unsigned backward_blocks = sizeof(T) > 4 || Op::column_penaltie
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_forward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
-                            kernels::site_numbers site, rows batch, std::int32_t const* live) {
-    kernels::epilogue_forward(block{}, op.get(), kernels::live_rows(z, live), y, site.get(), batch);
+                            kernels::site_numbers site, rows batch, live_window live) {
+    kernels::epilogue_forward(block{}, op.get(), kernels::live_rows(z, live), kernels::live_rows(y, live), site.get(),
+                              kernels::live_rows(batch, live));
 }
 
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_forward_strips_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
                                    kernels::site_numbers site, rows batch,
-                                   kernels::epilogue_scratch<master_of<T>> scratch, std::int32_t const* live) {
-    kernels::epilogue_forward_strips(block{}, op.get(), kernels::live_rows(z, live), y, site.get(), batch, scratch);
+                                   kernels::epilogue_scratch<master_of<T>> scratch, live_window live) {
+    kernels::epilogue_forward_strips(block{}, op.get(), kernels::live_rows(z, live), kernels::live_rows(y, live),
+                                     site.get(), kernels::live_rows(batch, live), scratch);
 }
 
 template <class Op, class W>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_finish_kernel(kernels::numbers<Op> op, index_t row_count, index_t columns,
-                           kernels::epilogue_scratch<W> scratch, epilogue_statistics<W> statistics,
-                           std::int32_t const* live) {
+                           kernels::epilogue_scratch<W> scratch, epilogue_statistics<W> statistics, live_window live) {
     kernels::epilogue_finish(block{}, op.get(), kernels::live_count(row_count, live), columns, scratch, statistics);
 }
 
@@ -91,9 +92,9 @@ template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads, backward_blocks<Op, T>)
     epilogue_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T const> dy,
                              matrix_view<T> dz, kernels::site_numbers site, rows batch,
-                             epilogue_statistics<master_of<T>> statistics, master_of<T>* partial,
-                             std::int32_t const* live) {
-    kernels::epilogue_backward(block{}, op.get(), kernels::live_rows(z, live), dy, dz, site.get(), batch, statistics,
+                             epilogue_statistics<master_of<T>> statistics, master_of<T>* partial, live_window live) {
+    kernels::epilogue_backward(block{}, op.get(), kernels::live_rows(z, live), kernels::live_rows(dy, live),
+                               kernels::live_rows(dz, live), site.get(), kernels::live_rows(batch, live), statistics,
                                partial);
 }
 
@@ -101,7 +102,7 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads, backward_blocks<Op, T>)
 template <class W>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     add_partial_rows_kernel(W const* partial, int set, index_t row_count, index_t columns, W* out, bool accumulate,
-                            kernels::error_word const* error, std::int32_t const* live) {
+                            kernels::error_word const* error, live_window live) {
     index_t const count = kernels::strips_of(kernels::live_count(row_count, live)).count;
     index_t const stride = kernels::octets_of(columns) * kernels::octet;
     kernels::add_partial_rows(block{}, partial + set * count * stride, count, stride, columns, out, accumulate, error);
@@ -109,7 +110,7 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    column_partials_kernel(matrix_view<T const> m, master_of<T>* partial, std::int32_t const* live) {
+    column_partials_kernel(matrix_view<T const> m, master_of<T>* partial, live_window live) {
     kernels::column_partials(block{}, kernels::live_rows(m, live), partial);
 }
 
@@ -145,12 +146,12 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 
 template <int N, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    row_forward_kernel(kernels::numbers<Op> op, matrix_view<T> y, std::int32_t const* live) {
+    row_forward_kernel(kernels::numbers<Op> op, matrix_view<T> y, live_window live) {
     kernels::row_map_forward<N>(block{}, op.get(), kernels::live_rows(y, live));
 }
 template <int N, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    row_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> y, matrix_view<T> dy, std::int32_t const* live) {
+    row_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> y, matrix_view<T> dy, live_window live) {
     kernels::row_map_backward<N>(block{}, op.get(), kernels::live_rows(y, live), kernels::live_rows(dy, live));
 }
 
@@ -222,8 +223,9 @@ template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     expert_gradient_kernel(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
                            mixture_tasks const __grid_constant__ tasks, expert_pairs pairs, matrix_view<T const> dy,
-                           matrix_view<T> d, std::int32_t const* live) {
-    kernels::expert_gradient(block{}, weights, experts, tasks, pairs, dy, kernels::live_rows(d, live));
+                           matrix_view<T> d, live_window live) {
+    kernels::expert_gradient(block{}, weights, experts, tasks, kernels::live_pairs(pairs, live), dy,
+                             kernels::live_rows(d, live));
 }
 
 template <class Gate, class Op, class T>
@@ -321,15 +323,13 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    gather_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to,
-                       std::int32_t const* live) {
-    kernels::gather_rows(block{}, from, row, kernels::live_rows(to, live));
+    gather_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to, live_window live) {
+    kernels::gather_rows(block{}, from, row + kernels::live_first(live), kernels::live_rows(to, live));
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    scatter_add_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to,
-                            std::int32_t const* live) {
-    kernels::scatter_add_rows(block{}, kernels::live_rows(from, live), row, to);
+    scatter_add_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to, live_window live) {
+    kernels::scatter_add_rows(block{}, kernels::live_rows(from, live), row + kernels::live_first(live), to);
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
@@ -398,8 +398,9 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 /// to = from + to or = from, element by element; a row of `from` stands for all when its stride is 0.
 template <bool Add, class From, class To>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    combine_kernel(matrix_view<From const> from, matrix_view<To> to, std::int32_t const* live) {
+    combine_kernel(matrix_view<From const> from, matrix_view<To> to, live_window live) {
     using W = master_of<To>;
+    from = kernels::live_rows(from, live);
     to = kernels::live_rows(to, live);
     bool const vector = kernels::aligned16(from) && kernels::aligned16(to);
     block const group;
@@ -692,7 +693,7 @@ void launch_row_gate_forward(launch_target const& target, kernels::numbers<Op> c
         index_t const lanes = kernels::strips_of(logits.rows).count * kernels::octets_of(columns);
         if (lanes > 0) {
             column_partials_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(
-                matrix_view<W const>{scratch.statistics, logits.rows, columns, columns}, scratch.partial, nullptr);
+                matrix_view<W const>{scratch.statistics, logits.rows, columns, columns}, scratch.partial, {});
             check_launch("column_partials");
         }
         gate_statistics_kernel<columns><<<1, block_threads, 0, target.stream>>>(

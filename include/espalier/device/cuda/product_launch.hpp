@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/device/cuda/check.hpp>
@@ -40,25 +41,24 @@ struct tile_target {
 template <class T, class Bias>
 ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
     tile_forward_kernel(matrix_view<T const> x, matrix_view<T const> w, Bias const* bias, matrix_view<T> z,
-                        bool accumulate, std::int32_t const* live) {
+                        bool accumulate, live_window live) {
     kernels::tile_forward(tile_block{}, x, w, bias, z, accumulate, live);
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
-    tile_input_gradient_kernel(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
-                               std::int32_t const* live) {
+    tile_input_gradient_kernel(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx, live_window live) {
     kernels::tile_input_gradient(tile_block{}, dz, w, dx, live);
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
     tile_weight_gradient_kernel(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw,
-                                std::int32_t const* live) {
+                                live_window live) {
     kernels::tile_weight_gradient(tile_block{}, x, dz, dw, live);
 }
 
 template <class T, class Bias>
 void launch_tile_forward(tile_target const& target, matrix_view<T const> x, matrix_view<T const> w, Bias const* bias,
-                         matrix_view<T> z, bool accumulate, std::int32_t const* live) {
+                         matrix_view<T> z, bool accumulate, live_window live) {
     unsigned const blocks = target.blocks<T>(z.rows, z.columns);
     if (blocks == 0) return;
     tile_forward_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, w, bias, z, accumulate, live);
@@ -66,7 +66,7 @@ void launch_tile_forward(tile_target const& target, matrix_view<T const> x, matr
 }
 template <class T>
 void launch_tile_input_gradient(tile_target const& target, matrix_view<T const> dz, matrix_view<T const> w,
-                                matrix_view<T> dx, std::int32_t const* live) {
+                                matrix_view<T> dx, live_window live) {
     unsigned const blocks = target.blocks<T>(dx.rows, dx.columns);
     if (blocks == 0) return;
     tile_input_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(dz, w, dx, live);
@@ -74,7 +74,7 @@ void launch_tile_input_gradient(tile_target const& target, matrix_view<T const> 
 }
 template <class T>
 void launch_tile_weight_gradient(tile_target const& target, matrix_view<T const> x, matrix_view<T const> dz,
-                                 matrix_view<master_of<T>> dw, std::int32_t const* live) {
+                                 matrix_view<master_of<T>> dw, live_window live) {
     unsigned const blocks = target.blocks<T>(dw.rows, dw.columns);
     if (blocks == 0) return;
     tile_weight_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, dz, dw, live);

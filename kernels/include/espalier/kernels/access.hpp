@@ -5,8 +5,10 @@
 
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/random.hpp>
+#include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 
 #include <cstdint>
@@ -32,13 +34,19 @@ ESPALIER_FN constexpr index_t octets_of(index_t columns) {
     return (columns + octet - 1) / octet;
 }
 
-/// How many rows hold something where only the device knows it (null: all of them), and the view of these.
-ESPALIER_FN index_t live_count(index_t rows, std::int32_t const* live) {
-    return live && *live < rows ? *live : rows;
+/// Of so many rows those in the window, never more than there are; where it begins; and what lies there.
+ESPALIER_FN index_t live_count(index_t rows, live_window live) {
+    index_t const n = live.count ? *live.count : rows;
+    return n < 0 ? 0 : n < rows ? n : rows;
 }
-template <class T> ESPALIER_FN matrix_view<T> live_rows(matrix_view<T> all, std::int32_t const* live) {
-    all.rows = live_count(all.rows, live);
-    return all;
+ESPALIER_FN index_t live_first(live_window live) {
+    return live.first ? *live.first : 0;
+}
+template <class T> ESPALIER_FN matrix_view<T> live_rows(matrix_view<T> all, live_window live) {
+    return {all.data + live_first(live) * all.stride, live_count(all.rows, live), all.columns, all.stride};
+}
+ESPALIER_FN rows live_rows(rows const& all, live_window live) {
+    return live.first ? all.slice(live_first(live), live_count(all.count, live)) : all;
 }
 
 /// Lane of the grid and lanes in it.

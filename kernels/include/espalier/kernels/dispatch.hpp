@@ -4,6 +4,7 @@
 #pragma once
 
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/view.hpp>
@@ -12,6 +13,15 @@
 #include <cstdint>
 
 namespace espalier::kernels {
+
+/// A block of pairs that begins where the window does.
+ESPALIER_FN expert_pairs live_pairs(expert_pairs all, live_window live) {
+    index_t const first = live_first(live);
+    if (all.row) all.row += first;
+    if (all.slot) all.slot += first;
+    all.first += static_cast<std::int32_t>(first);
+    return all;
+}
 
 /// y_r = sum over the slots s of weight(r, s) output(r, s), in slot order. Floor: (S + 1) b rows columns bytes. The
 /// loads of two slots are under way before the first is used.

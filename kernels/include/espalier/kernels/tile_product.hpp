@@ -5,6 +5,7 @@
 
 #include <espalier/core/group.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/view.hpp>
@@ -39,12 +40,6 @@ requires(sizeof(T) == 2) struct tile_shapes<T> {
 
 namespace detail {
 
-/// How many of `rows` rows are live: all without a count, and never more than there are.
-ESPALIER_FN index_t tile_rows(std::int32_t const* live, index_t rows) {
-    index_t const n = live ? *live : rows;
-    return n < 0 ? 0 : n < rows ? n : rows;
-}
-
 template <int Bytes> struct alignas(Bytes) access_words { std::uint32_t word[Bytes / 4]; };
 
 /// Shared storage of a block. Shapes of one kernel use the same.
@@ -63,6 +58,7 @@ template <class T, bool Terms> struct tile_factor {
     T const* data;
     index_t stride, outer, inner;
     bool vector;
+    live_window window{}; ///< of lines. Looked up when a tile begins: a number kept for that would cost a register
 };
 
 /// What a lane reads of a factor: of each piece of O x K numbers some units of 16 bytes, which lie below each other.
@@ -84,7 +80,7 @@ template <class Factor, int O, int K> struct tile_reader {
     ESPALIER_FN tile_reader(Factor const& from, int thread, index_t first_outer) : stride(from.stride) {
         index_t const line = line_of(thread) + (Factor::terms ? first_outer : 0);
         index_t const place = place_of(thread) + (Factor::terms ? 0 : first_outer);
-        at = from.data + line * stride + place;
+        at = from.data + (line + live_first(from.window)) * stride + place;
         lines = left((Factor::terms ? from.outer : from.inner) - line);
         length = left((Factor::terms ? from.inner : from.outer) - place);
         vector = from.vector;
@@ -127,7 +123,14 @@ template <class T, class Bias> struct tile_result {
     index_t rows;
     Bias const* bias;
     bool accumulate;
+    live_window window{}; ///< of rows
 
+    /// Row 0 is the first one of the window.
+    ESPALIER_FN tile_result from_window() const {
+        tile_result r = *this;
+        r.to.data += live_first(window) * to.stride;
+        return r;
+    }
     template <int Count> ESPALIER_FN bool aligned() const {
         constexpr std::uintptr_t bytes = Count * sizeof(T);
         return (reinterpret_cast<std::uintptr_t>(to.data) | static_cast<std::uintptr_t>(to.stride) * sizeof(T)) %
@@ -409,7 +412,7 @@ ESPALIER_FN void tile_loop(Block const& block, A const& a, B const& b, Result co
     for (index_t t = block.block_rank(); t < tiles; t += block.block_count()) {
         index_t const r0 = t / across * Shape::m, c0 = t % across * Shape::n;
         Sums sums(block);
-        sums.start(r0, c0, result);
+        sums.start(r0, c0, result.from_window());
         tile_reader<A, Shape::m, Shape::k> from_a(a, thread, r0);
         tile_reader<B, Shape::n, Shape::k> from_b(b, thread, c0);
         if (steps > 0) {
@@ -434,7 +437,7 @@ ESPALIER_FN void tile_loop(Block const& block, A const& a, B const& b, Result co
             if (more) Sums::store_b(thread, next, from_b);
             block.sync();
         }
-        sums.finish(r0, c0, result);
+        sums.finish(r0, c0, result.from_window());
     }
 }
 
@@ -461,35 +464,35 @@ ESPALIER_FN void tile_product(Block const& block, A const& a, B const& b, Result
 
 } // namespace detail
 
-/// z = x w (+ bias), or z += ...; x: rows x in, w: in x out, z: rows x out. Rows from *live on are neither read nor
-/// written. The same bits for every number of blocks, and for a row whatever the other rows are.
+/// z = x w (+ bias), or z += ...; x: rows x in, w: in x out, z: rows x out. Rows outside the window are neither
+/// read nor written. The same bits for every number of blocks, and for a row whatever the other rows are.
 template <class Block, class T, class Bias>
 ESPALIER_FN void tile_forward(Block const& block, matrix_view<T const> x, matrix_view<T const> w, Bias const* bias,
-                              matrix_view<T> z, bool accumulate, std::int32_t const* live) {
-    index_t const rows = detail::tile_rows(live, z.rows);
-    detail::tile_factor<T, true> const a{x.data, x.stride, rows, x.columns, aligned16(x)};
+                              matrix_view<T> z, bool accumulate, live_window live) {
+    index_t const rows = live_count(z.rows, live);
+    detail::tile_factor<T, true> const a{x.data, x.stride, rows, x.columns, aligned16(x), live};
     detail::tile_factor<T, false> const b{w.data, w.stride, z.columns, x.columns, aligned16(w)};
-    detail::tile_product<T>(block, a, b, detail::tile_result<T, Bias>{z, rows, bias, accumulate});
+    detail::tile_product<T>(block, a, b, detail::tile_result<T, Bias>{z, rows, bias, accumulate, live});
 }
 
-/// dx = dz w^T; rows from *live on are neither read nor written.
+/// dx = dz w^T; rows outside the window are neither read nor written.
 template <class Block, class T>
 ESPALIER_FN void tile_input_gradient(Block const& block, matrix_view<T const> dz, matrix_view<T const> w,
-                                     matrix_view<T> dx, std::int32_t const* live) {
-    index_t const rows = detail::tile_rows(live, dx.rows);
-    detail::tile_factor<T, true> const a{dz.data, dz.stride, rows, dz.columns, aligned16(dz)};
+                                     matrix_view<T> dx, live_window live) {
+    index_t const rows = live_count(dx.rows, live);
+    detail::tile_factor<T, true> const a{dz.data, dz.stride, rows, dz.columns, aligned16(dz), live};
     detail::tile_factor<T, true> const b{w.data, w.stride, dx.columns, dz.columns, aligned16(w)};
-    detail::tile_product<T>(block, a, b, detail::tile_result<T, master_of<T>>{dx, rows, nullptr, false});
+    detail::tile_product<T>(block, a, b, detail::tile_result<T, master_of<T>>{dx, rows, nullptr, false, live});
 }
 
-/// dw = x^T dz over the first *live rows, in their order; always written, with zeros when there are none.
+/// dw = x^T dz over the rows of the window, in their order; always written, with zeros when there are none.
 template <class Block, class T>
 ESPALIER_FN void tile_weight_gradient(Block const& block, matrix_view<T const> x, matrix_view<T const> dz,
-                                      matrix_view<master_of<T>> dw, std::int32_t const* live) {
+                                      matrix_view<master_of<T>> dw, live_window live) {
     using W = master_of<T>;
-    index_t const rows = detail::tile_rows(live, x.rows);
-    detail::tile_factor<T, false> const a{x.data, x.stride, dw.rows, rows, aligned16(x)};
-    detail::tile_factor<T, false> const b{dz.data, dz.stride, dw.columns, rows, aligned16(dz)};
+    index_t const rows = live_count(x.rows, live);
+    detail::tile_factor<T, false> const a{x.data, x.stride, dw.rows, rows, aligned16(x), live};
+    detail::tile_factor<T, false> const b{dz.data, dz.stride, dw.columns, rows, aligned16(dz), live};
     detail::tile_product<T>(block, a, b, detail::tile_result<W, W>{dw, dw.rows, nullptr, false});
 }
 
