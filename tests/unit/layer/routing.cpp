@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gates that look rows up, experts that choose rows, searches, several tasks, capacities and different experts: values
-// against arithmetic in double, gradients against central differences, errors.
-#include "naive.hpp"
+// Gates that look rows up, experts that choose rows, searches, several tasks, capacities: values against arithmetic in
+// double, errors.
+#include "routed.hpp"
 
-#include <espalier/activation/relu.hpp>
 #include <espalier/activation/tanh.hpp>
-#include <espalier/activation_penalty/l1.hpp>
-#include <espalier/dropout/bernoulli.hpp>
 #include <espalier/gate/by_range.hpp>
 #include <espalier/gate/comet.hpp>
 #include <espalier/gate/dselect_k.hpp>
 #include <espalier/gate/enforced.hpp>
 #include <espalier/gate/expert_choice.hpp>
 #include <espalier/gate/hash.hpp>
-#include <espalier/gate/importance.hpp>
-#include <espalier/gate/jitter.hpp>
-#include <espalier/gate/learned_noise.hpp>
-#include <espalier/gate/load.hpp>
 #include <espalier/gate/local_search.hpp>
 #include <espalier/gate/same_for_all_rows.hpp>
 #include <espalier/gate/softmax.hpp>
@@ -26,49 +19,27 @@
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
-#include <espalier/layer/parallel.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
-#include <espalier/layer/slice.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/network/set_table.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/sgd.hpp>
-#include <espalier/train/check_gradients.hpp>
+#include <espalier/train/training.hpp>
 
 #include <support/catch.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
+#include <string>
+#include <vector>
 
 using namespace espalier;
+using namespace routed;
 
 namespace {
-
-using expert = sequence<dense<8, activation::tanh>, dense<3>>;
-using dropping = sequence<dense<8, activation::tanh, dropout::bernoulli<0.5>>, dense<3>>;
-
-/// A batch whose rows say everything that a gate may ask for.
-struct tagged_batch {
-    naive::matrix x;
-    std::vector<std::int32_t> labels, groups;
-    std::vector<std::uint64_t> keys;
-
-    tagged_batch(index_t n, index_t width, int groups_count, std::uint64_t key_count, std::uint64_t seed = 7)
-        : x(naive::random(n, width, seed, 2.0)), labels(naive::cyclic_labels(n, 3)) {
-        for (index_t r = 0; r < n; ++r) {
-            groups.push_back(static_cast<std::int32_t>(r * 7 % groups_count));
-            keys.push_back(static_cast<std::uint64_t>(r * 5) % key_count);
-        }
-    }
-    rows tags() const {
-        rows t = naive::tags_of(x.rows, &labels);
-        t.group = groups.data();
-        t.key = keys.data();
-        return t;
-    }
-};
 
 /// What expert `e` of the mixture at `path` gives for every row.
 template <class Net> naive::matrix expert_output(Net& net, naive::matrix const& x, std::string const& path, int e) {
@@ -91,43 +62,11 @@ template <class Net> naive::matrix mixed(Net& net, naive::matrix const& x, naive
     return y;
 }
 
-template <class Net> naive::matrix predicted(Net& net, naive::matrix const& x, rows const& tags) {
-    naive::matrix y(x.rows, Net::output_width);
-    net.predict(x.view(), tags, y.view());
-    return y;
-}
-
 naive::matrix one_hot(std::vector<int> const& chosen, int experts) {
     naive::matrix g(static_cast<index_t>(chosen.size()), experts);
     for (std::size_t r = 0; r < chosen.size(); ++r)
         g(static_cast<index_t>(r), chosen[r]) = 1.0;
     return g;
-}
-
-struct no_optimizer {
-    no_step at(espalier::clock const&, std::uint64_t) const { return {}; }
-    void validate() const {}
-};
-
-/// Gradients of a stack on a tagged batch against central differences; `spread` moves its biases.
-template <class Stack> void check_stack(char const* what, index_t n = 11, double spread = 0.3) {
-    naive::network<Stack> net({7}, n);
-    tagged_batch batch(n, Stack::output(shape{}).size() > 0 ? net.input_width : 0, 4, 6);
-    for (tensor_info const& t : net.tensors())
-        if (t.trained && t.tensor_role == role::bias) {
-            auto const extra = naive::random(1, t.size(), 3 + static_cast<std::uint64_t>(t.offset), spread);
-            for (index_t i = 0; i < t.size(); ++i)
-                net.values().view(t).data[i] += extra(0, i);
-        }
-    for (index_t r = 0; r < n; ++r)
-        batch.x(r, 0) = static_cast<double>(r % 4) + 0.4; // what by_range reads
-    training<naive::network<Stack>, loss::cross_entropy, no_optimizer> run(net, {}, {}, n);
-    gradient_check_options options;
-    options.step = 4e-5;
-    auto const report = check_gradients(run, batch.x.view(), batch.tags(), {}, options);
-    INFO(what << ": " << report.text());
-    CHECK(report.ok(1e-6));
-    CHECK(report.checked >= 4 * report.skipped);
 }
 
 } // namespace
@@ -190,8 +129,6 @@ TEST_CASE("keyed gates inside experts see the tags of the rows that were gathere
     naive::network<sequence<input<3>, nested>> gathered({6}, 64);
     naive::network<sequence<input<3>, everywhere_dense>> whole({6}, 64);
     CHECK(naive::distance(predicted(gathered, batch.x, batch.tags()), predicted(whole, batch.x, batch.tags())) < 1e-14);
-    check_stack<sequence<input<3>, residual<moe<gate::same_for_all_rows<gate::softmax<3>>, inner>>>>(
-        "keyed inside experts");
 }
 
 TEST_CASE("ranges: ends, bounds and what lies outside", "[gate]") {
@@ -290,143 +227,6 @@ TEST_CASE("gates that do not read the row have a bias only", "[layer][gate]") {
     for (index_t r = 1; r < 20; ++r)
         for (index_t c = 0; c < 3; ++c)
             CHECK(y(r, c) == y(0, c));
-}
-
-TEST_CASE("gradients: every gate with every dispatch", "[layer][gate]") {
-    using gate::hash, gate::enforced, gate::top_k, gate::comet, gate::dselect_k, gate::local_search, gate::search;
-    using ranges = gate::by_range<gate::equal_ranges<4, 0.0, 4.0>>;
-    check_stack<sequence<input<5>, dense<6>, moe<hash<4, 6>, expert>>>("hash compacted");
-    check_stack<sequence<input<5>, dense<6>, moe<hash<4, 6>, expert, dispatch::dense>>>("hash dense");
-    check_stack<sequence<input<5>, dense<6>, moe<enforced<4>, expert, dispatch::capacity<1.0>>>>("enforced, capacity");
-    check_stack<sequence<input<5>, moe<ranges, expert>>>("by range");
-    check_stack<sequence<input<5>, moe<gate::expert_choice<3>, expert>>>("expert choice compacted");
-    check_stack<sequence<input<5>, moe<gate::expert_choice<3>, expert, dispatch::dense>>>("expert choice dense");
-    check_stack<sequence<input<5>, moe<gate::same_for_all_rows<comet<3, 2>>, expert>>>("static comet");
-    check_stack<sequence<input<5>, moe<gate::same_for_all_rows<dselect_k<5, 2>>, expert>>>("static dselect_k", 7, 0.2);
-    check_stack<sequence<input<5>, moe<comet<5, 2>, expert, dispatch::automatic<>>>>("comet automatic");
-    check_stack<sequence<input<5>, moe<dselect_k<4, 2>, expert, dispatch::automatic<0.1, 0.2>>>>("dselect_k automatic");
-    check_stack<sequence<input<5>, moe<top_k<4, 2>, expert, dispatch::capacity<0.75>>>>("top-2, capacity, drop");
-    check_stack<sequence<input<5>,
-                         moe<top_k<4, 1, gate::over_all>, dense<5>, dispatch::capacity<0.6, dispatch::overflow::pass>>,
-                         dense<3>>>("top-1, capacity, pass");
-    check_stack<
-        sequence<input<5>, moe<top_k<3, 2, gate::learned_noise, gate::importance<0.3>, gate::load<0.2>>, dropping>>>(
-        "noisy top-2");
-    check_stack<sequence<input<5>, moe<gate::softmax<3, gate::jitter<0.3>, gate::importance<0.3>>, expert>>>("jitter");
-    constexpr search soft{.steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .entropy = 0.01};
-    check_stack<sequence<input<5>, moe<local_search<top_k<4, 2>, soft>, expert>>>("search over top-2");
-    check_stack<sequence<input<5>, moe<local_search<comet<4, 2>, soft>, expert, dispatch::dense>>>("search over comet");
-    check_stack<sequence<input<5>, moe<local_search<hash<4, 6>, soft>, expert>>>("search over hash");
-    check_stack<sequence<input<5>, moe<local_search<dselect_k<4, 2>, soft>, expert>>>("search over dselect_k");
-    constexpr search apart{
-        .steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .apart = true, .entropy = 0.01};
-    check_stack<sequence<input<5>, moe<local_search<comet<4, 2>, apart>, expert>>>("a search for each tree");
-    check_stack<sequence<input<5>, moe<local_search<dselect_k<4, 2>, apart>, expert>>>("a search for each selector");
-    constexpr search noisy{.steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .noise = 0.1};
-    check_stack<sequence<input<5>, moe<local_search<gate::softmax<3>, noisy>, expert>>>("search with noise");
-    check_stack<sequence<input<5>, moe<local_search<top_k<4, 2>, search{.steps = 0}>, expert>>>("search that is over");
-}
-
-TEST_CASE("gradients: several tasks and experts of different types", "[layer][gate]") {
-    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
-    using heads = parallel<merge::concatenate, sequence<slice<0, 3>, dense<2>>, sequence<slice<3, 3>, dense<2>>>;
-    check_stack<sequence<input<5>, multi_gate<two, expert>, heads>>("two gates compacted");
-    check_stack<sequence<input<5>, multi_gate<two, expert, dispatch::dense>, heads>>("two gates dense");
-    using many = gates<gate::softmax<300>, gate::top_k<300, 2>>; // more experts than a row's places are remembered for
-    naive::network<sequence<input<5>, multi_gate<many, dense<2>>>> gathered({6}, 20);
-    naive::network<sequence<input<5>, multi_gate<many, dense<2>, dispatch::dense>>> everywhere({6}, 20);
-    auto const x = naive::random(20, 5, 3, 2.0);
-    CHECK(naive::distance(naive::forward<mode::evaluate>(gathered, x), naive::forward<mode::evaluate>(everywhere, x)) <
-          1e-14);
-    check_stack<sequence<
-        input<5>,
-        multi_gate<gates<gate::top_k<4, 2>, gate::hash<4, 6>, gate::comet<4, 1>>, expert, dispatch::capacity<0.5>>,
-        slice<2, 5>>>("three gates, capacity");
-    using different = experts<dense<3, activation::tanh>, sequence<dense<7, activation::tanh>, dense<3>>, expert>;
-    check_stack<sequence<input<5>, moe<gate::top_k<3, 2>, different>>>("different experts");
-    check_stack<sequence<input<5>, moe<gate::softmax<3>, different, dispatch::dense>>>("different experts dense");
-    check_stack<sequence<input<5>, multi_gate<gates<gate::softmax<3>, gate::top_k<3, 1>>, different>>>("both");
-}
-
-namespace {
-template <class Stack> naive::matrix trained(Stack*, int steps, int threads, naive::matrix& y) {
-    naive::network<Stack> net({6}, 50, std::make_unique<device::cpu>(threads));
-    tagged_batch batch(50, 5, 4, 6);
-    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
-    for (int i = 0; i < steps; ++i) {
-        batch.x = naive::random(50, 5, static_cast<std::uint64_t>(i), 2.0);
-        run.step({batch.x.view(), batch.tags(), {}});
-    }
-    y = predicted(net, naive::random(50, 5, 99), batch.tags());
-    return naive::copy(contiguous_view<double const>(net.values().weights().data(), 1, net.values().weights().size()));
-}
-template <class Gate, class Dispatch> using with = sequence<input<5>, moe<Gate, dropping, Dispatch>>;
-template <class A, class B> void check_alike(double tolerance) {
-    naive::matrix y, other_y;
-    auto const weights = trained(static_cast<A*>(nullptr), 4, 1, y);
-    auto const others = trained(static_cast<B*>(nullptr), 4, 1, other_y);
-    CHECK(naive::distance(weights, others) <= tolerance);
-    CHECK(naive::distance(y, other_y) <= tolerance);
-}
-} // namespace
-
-TEST_CASE("dispatches agree, random factors inside the experts included", "[layer][gate]") {
-    check_alike<with<gate::comet<4, 2>, dispatch::dense>, with<gate::comet<4, 2>, dispatch::automatic<>>>(1e-13);
-    check_alike<with<gate::comet<4, 2>, dispatch::compacted>, with<gate::comet<4, 2>, dispatch::automatic<0.0, 1.0>>>(
-        1e-13);
-    check_alike<with<gate::top_k<4, 2>, dispatch::compacted>, with<gate::top_k<4, 2>, dispatch::capacity<4.0>>>(0.0);
-    check_alike<with<gate::hash<4, 6>, dispatch::compacted>, with<gate::hash<4, 6>, dispatch::dense>>(1e-13);
-    using one = sequence<input<5>, multi_gate<gates<gate::top_k<4, 2>>, dropping>>;
-    check_alike<with<gate::top_k<4, 2>, dispatch::compacted>, one>(0.0);
-    naive::matrix y, two_y;
-    using tasks = sequence<input<5>, multi_gate<gates<gate::top_k<4, 2>, gate::softmax<4>>, dropping>, slice<0, 3>>;
-    auto const one_thread = trained(static_cast<tasks*>(nullptr), 3, 1, y);
-    auto const two_threads = trained(static_cast<tasks*>(nullptr), 3, 2, two_y);
-    CHECK(one_thread.values == two_threads.values);
-    CHECK(y.values == two_y.values);
-}
-
-namespace {
-/// The same steps and the same predictions, and the batches below need several chunks.
-template <class Gate, int Rows, class Expert> void check_chunks() {
-    using chunks = sequence<input<5>, moe<Gate, Expert, dispatch::chunked<Rows>>>;
-    using whole = sequence<input<5>, moe<Gate, Expert, dispatch::compacted>>;
-    using mixture = typename moe<Gate, Expert, dispatch::chunked<Rows>>::template bind<shape{5}, type_list<>>;
-    using larger_mixture = typename moe<Gate, Expert, dispatch::compacted>::template bind<shape{5}, type_list<>>;
-    constexpr index_t row_count = 300, capacity = 320;
-    REQUIRE(mixture::kept_of(1).bytes(capacity) < mixture::experts * row_count / 2);
-    CHECK(mixture::template size<double>().tape.bytes(4096) < larger_mixture::template size<double>().tape.bytes(4096));
-    auto const train = [&]<class Stack>(std::type_identity<Stack>, int threads, naive::matrix& y) {
-        naive::network<Stack> net({6}, row_count, std::make_unique<device::cpu>(threads));
-        training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
-        std::vector<double> losses;
-        for (int i = 0; i < 4; ++i) {
-            tagged_batch batch(i == 2 ? 3 : row_count, 5, 4, 6); // the third one fits one chunk
-            batch.x = naive::random(batch.x.rows, 5, static_cast<std::uint64_t>(i), 2.0);
-            losses.push_back(run.step({batch.x.view(), batch.tags(), {}}).total);
-        }
-        y = naive::forward<mode::evaluate>(net, naive::random(row_count, 5, 99));
-        auto const weights = net.values().weights();
-        losses.insert(losses.end(), weights.data(), weights.data() + weights.size());
-        return losses;
-    };
-    naive::matrix y, expected, threaded;
-    auto const wanted = train(std::type_identity<whole>{}, 1, expected);
-    CHECK(train(std::type_identity<chunks>{}, 1, y) == wanted);
-    CHECK(y.values == expected.values);
-    CHECK(train(std::type_identity<chunks>{}, 2, threaded) == wanted);
-    CHECK(threaded.values == expected.values);
-}
-} // namespace
-
-TEST_CASE("experts in chunks give the bits of experts in one piece", "[layer][gate]") {
-    using penalised = dense<3, activation::tanh, dropout::bernoulli<0.3>, activation_penalty::l1<0.01>>;
-    using different = experts<penalised, sequence<dense<7, activation::tanh>, dense<3>>, dropping, penalised, dropping,
-                              sequence<dense<9, activation::relu>, dense<3>>>;
-    check_chunks<gate::softmax<8>, 1, dropping>();
-    check_chunks<gate::comet<7, 2>, 1, penalised>(); // starts with all experts
-    check_chunks<gate::softmax<6>, 1, different>();
-    check_chunks<gate::softmax<16>, 5, sequence<dense<4, activation::tanh>, dropping>>();
 }
 
 TEST_CASE("several gates: an expert runs once on a row that two gates send to it", "[layer][gate]") {
