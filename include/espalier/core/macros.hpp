@@ -7,7 +7,14 @@
 //
 // ESPALIER_HOST_FN marks what is inlined likewise but belongs to the host alone: the loops of the CPU that call a
 // lambda.
+//
+// Without optimisation nothing is forced to be inline: there is no speed to gain, and code that is written once instead
+// of at every use compiles faster and can be stepped through.
+#if defined(__OPTIMIZE__)
 #define ESPALIER_HOST_FN inline __attribute__((always_inline))
+#else
+#define ESPALIER_HOST_FN inline
+#endif
 #if defined(__CUDACC__)
 #define ESPALIER_FN __host__ __device__ __forceinline__
 #define ESPALIER_KERNEL __global__ __attribute__((visibility("hidden")))
