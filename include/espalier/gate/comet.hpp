@@ -46,9 +46,11 @@ template <int Experts, int Trees, bool Apart = false> struct comet_op {
         leaves<Group, T> all;
         T share = walk(group, z, space, all);
         T total(S(0));
-        if constexpr (!Apart) ESPALIER_ROW_UNROLL
-        for (int i = 0; i < weights.local; ++i)
-            weights.v[i] = T(S(0));
+        if constexpr (!Apart) {
+            ESPALIER_ROW_UNROLL
+            for (int i = 0; i < weights.local; ++i)
+                weights.v[i] = T(S(0));
+        }
         ESPALIER_ROW_UNROLL
         for (int j = 0; j < Trees; ++j) {
             ESPALIER_ROW_UNROLL

@@ -57,9 +57,11 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
         T *const bit = space, *const prefix = bit + logits;
         T alpha[K], sum_entropy(S(0)), sum_reach(S(0));
         open(group, z, bit, alpha);
-        if constexpr (!Apart) ESPALIER_ROW_UNROLL
-        for (int e = 0; e < weights.local; ++e)
-            weights.v[e] = T(S(0));
+        if constexpr (!Apart) {
+            ESPALIER_ROW_UNROLL
+            for (int e = 0; e < weights.local; ++e)
+                weights.v[e] = T(S(0));
+        }
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < K; ++i) {
             reach(group, bit + i * bits, prefix);
@@ -145,9 +147,11 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
                 if (rank == 0) s[m] = ds;
             }
         }
-        if (rank == 0) ESPALIER_ROW_UNROLL
-        for (int i = 0; i < K; ++i)
-            bit[K * bits + i] = alpha[i] * (value[i] - mean);
+        if (rank == 0) {
+            ESPALIER_ROW_UNROLL
+            for (int i = 0; i < K; ++i)
+                bit[K * bits + i] = alpha[i] * (value[i] - mean);
+        }
         group.sync();
         smooth_step<T> const step(width);
         read_columns(group, 0, logits, bit, dz,

@@ -13,6 +13,7 @@
 #include <espalier/train/device_batch.hpp>
 #include <espalier/train/training.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
