@@ -25,7 +25,7 @@ public:
     raw_memory() = default;
     explicit raw_memory(std::size_t bytes) : bytes_(bytes), data_(allocate(bytes)) { clear(); }
     raw_memory(raw_memory const& other) : bytes_(other.bytes_), data_(allocate(other.bytes_)) {
-        if (bytes_ > 0) std::memcpy(data_, other.data_, bytes_);
+        if (data_) std::memcpy(data_, other.data_, bytes_);
     }
     raw_memory(raw_memory&& other) noexcept : bytes_(other.bytes_), data_(other.data_) {
         other.bytes_ = 0;
@@ -43,7 +43,7 @@ public:
     void* data() const { return data_; }
     std::size_t bytes() const { return bytes_; }
     void clear() {
-        if (bytes_ > 0) std::memset(data_, 0, bytes_);
+        if (data_) std::memset(data_, 0, bytes_);
     }
 
 private:
