@@ -145,6 +145,7 @@
 #include <espalier/network/parameters.hpp>
 #include <espalier/network/set_table.hpp>
 #include <espalier/optimizer/adam.hpp>
+#include <espalier/optimizer/adam_numbers.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/optimizer/concept.hpp>
 #include <espalier/optimizer/sgd.hpp>

@@ -6,34 +6,18 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>
-#include <espalier/optimizer/concept.hpp>
+#include <espalier/optimizer/adam_numbers.hpp>
 
-#include <cmath>
 #include <cstdint>
 
 namespace espalier::optimizer {
 
 /// One step of `adamw`.
-struct adamw_op {
-    double learning_rate;
-    double beta1;
-    double beta2;
-    double epsilon;
-    double weight_decay;
-    double correction1; ///< 1 / (1 - beta1^t)
-    double correction2; ///< 1 / sqrt(1 - beta2^t)
-
-    static constexpr int moments = 2;
-
-    ESPALIER_FN double rate() const { return learning_rate; }
-
+struct adamw_op : adam_numbers {
     template <class T> ESPALIER_FN T step(T w, T g, T* m, T step_rate, T decay) const {
         using S = scalar_of<T>;
-        m[0] = fma(T(static_cast<S>(1.0 - beta1)), g - m[0], m[0]);
-        m[1] = fma(T(static_cast<S>(1.0 - beta2)) * g, g, T(static_cast<S>(beta2)) * m[1]);
-        T const denominator = fma(sqrt(m[1]), T(static_cast<S>(correction2)), T(static_cast<S>(epsilon)));
-        T const kept = fma(-step_rate * T(static_cast<S>(weight_decay)) * decay, w, w);
-        return kept - step_rate * T(static_cast<S>(correction1)) * m[0] / denominator;
+        T const fall = change(g, m, step_rate);
+        return fma(-step_rate * T(static_cast<S>(weight_decay)) * decay, w, w) - fall;
     }
 };
 
@@ -53,24 +37,8 @@ template <class LearningRate = double> struct adamw {
 
     static constexpr char const* name = "adamw";
 
-    void validate() const {
-        detail::validate(learning_rate, 0.0, detail::no_limit, name, "learning_rate");
-        detail::validate(beta1, 0.0, 1.0, name, "beta1");
-        detail::validate(beta2, 0.0, 1.0, name, "beta2");
-        detail::validate(epsilon, 0.0, detail::no_limit, name, "epsilon");
-        detail::validate(weight_decay, 0.0, detail::no_limit, name, "weight_decay");
-    }
-
-    adamw_op at(clock const& now, std::uint64_t update) const {
-        double const t = update == 0 ? 1.0 : static_cast<double>(update);
-        return {detail::value_within(learning_rate, now, 0.0, detail::no_limit, name, "learning_rate"),
-                beta1,
-                beta2,
-                epsilon,
-                weight_decay,
-                1.0 / (1.0 - std::pow(beta1, t)),
-                1.0 / std::sqrt(1.0 - std::pow(beta2, t))};
-    }
+    void validate() const { detail::validate_adam(*this); }
+    adamw_op at(clock const& now, std::uint64_t update) const { return {detail::adam_numbers_at(*this, now, update)}; }
 };
 
 } // namespace espalier::optimizer

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// What adam and adamw share: moments with bias correction, and their numbers at one update.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/math.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/optimizer/concept.hpp>
+
+#include <cmath>
+#include <cstdint>
+
+namespace espalier::optimizer {
+
+/// Numbers of one update. `change` moves the moments of a weight and says by how much the weight falls:
+///     m <- beta1 m + (1 - beta1) g
+///     v <- beta2 v + (1 - beta2) g^2
+///     change = rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+struct adam_numbers {
+    double learning_rate;
+    double beta1;
+    double beta2;
+    double epsilon;
+    double weight_decay;
+    double correction1; ///< 1 / (1 - beta1^t)
+    double correction2; ///< 1 / sqrt(1 - beta2^t)
+
+    static constexpr int moments = 2;
+
+    ESPALIER_FN double rate() const { return learning_rate; }
+
+    template <class T> ESPALIER_FN T change(T g, T* m, T step_rate) const {
+        using S = scalar_of<T>;
+        m[0] = fma(T(static_cast<S>(1.0 - beta1)), g - m[0], m[0]);
+        m[1] = fma(T(static_cast<S>(1.0 - beta2)) * g, g, T(static_cast<S>(beta2)) * m[1]);
+        T const denominator = fma(sqrt(m[1]), T(static_cast<S>(correction2)), T(static_cast<S>(epsilon)));
+        return step_rate * T(static_cast<S>(correction1)) * m[0] / denominator;
+    }
+};
+
+namespace detail {
+
+/// Throws data_error for a negative or non-finite rate, epsilon or decay, and for a beta outside [0, 1).
+template <class Optimizer> void validate_adam(Optimizer const& o) {
+    validate(o.learning_rate, 0.0, no_limit, Optimizer::name, "learning_rate");
+    validate(o.beta1, 0.0, 1.0, Optimizer::name, "beta1");
+    validate(o.beta2, 0.0, 1.0, Optimizer::name, "beta2");
+    validate(o.epsilon, 0.0, no_limit, Optimizer::name, "epsilon");
+    validate(o.weight_decay, 0.0, no_limit, Optimizer::name, "weight_decay");
+}
+
+/// The numbers at the t-th update, t = 1, 2, ...
+template <class Optimizer> adam_numbers adam_numbers_at(Optimizer const& o, clock const& now, std::uint64_t update) {
+    double const t = update == 0 ? 1.0 : static_cast<double>(update);
+    return {value_within(o.learning_rate, now, 0.0, no_limit, Optimizer::name, "learning_rate"),
+            o.beta1,
+            o.beta2,
+            o.epsilon,
+            o.weight_decay,
+            1.0 / (1.0 - std::pow(o.beta1, t)),
+            1.0 / std::sqrt(1.0 - std::pow(o.beta2, t))};
+}
+
+} // namespace detail
+
+} // namespace espalier::optimizer
