@@ -6,13 +6,13 @@
 #include <espalier/device/cpu/flush_denormals.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 namespace espalier::cpu {
 
@@ -20,23 +20,23 @@ namespace espalier::cpu {
 /// no thread of its own. Running a task allocates nothing. Between tasks the others sleep.
 class thread_team {
 public:
-    /// Throws data_error for fewer than one or more than 256 threads.
+    /// Throws data_error for fewer than one or more than 256 threads, and std::system_error where the system has no
+    /// more of them.
     explicit thread_team(int size = 1) : size_(size) {
         if (size < 1 || size > 256)
             throw data_error("thread_team: " + std::to_string(size) + " threads; needed are 1 to 256");
-        failures_ = std::make_unique<std::exception_ptr[]>(static_cast<std::size_t>(size));
-        for (int part = 1; part < size; ++part)
-            others_.emplace_back([this, part] { wait_for_tasks(part); });
+        members_ = std::make_unique<member[]>(static_cast<std::size_t>(size));
+        try {
+            for (int part = 1; part < size; ++part)
+                at(part).thread = std::thread([this, part] { wait_for_tasks(part); });
+        } catch (...) {
+            stop();
+            throw;
+        }
     }
     thread_team(thread_team const&) = delete;
     thread_team& operator=(thread_team const&) = delete;
-    ~thread_team() {
-        task_ = nullptr;
-        round_.fetch_add(1, std::memory_order_release);
-        round_.notify_all();
-        for (std::thread& other : others_)
-            other.join();
-    }
+    ~thread_team() { stop(); }
 
     int size() const { return size_; }
 
@@ -56,19 +56,33 @@ public:
         for (int left = left_.load(std::memory_order_acquire); left != 0; left = left_.load(std::memory_order_acquire))
             left_.wait(left, std::memory_order_acquire);
         for (int part = 0; part < size_; ++part)
-            if (std::exception_ptr const failure = std::exchange(failures_[static_cast<std::size_t>(part)], nullptr)) {
+            if (std::exception_ptr const failure = std::exchange(at(part).failure, nullptr)) {
                 for (int later = part + 1; later < size_; ++later)
-                    failures_[static_cast<std::size_t>(later)] = nullptr;
+                    at(later).failure = nullptr;
                 std::rethrow_exception(failure);
             }
     }
 
 private:
+    struct member {
+        std::thread thread; ///< none for the caller, which is the first
+        std::exception_ptr failure;
+    };
+    member& at(int part) { return members_[static_cast<std::size_t>(part)]; }
+
+    void stop() {
+        task_ = nullptr;
+        round_.fetch_add(1, std::memory_order_release);
+        round_.notify_all();
+        for (int part = 1; part < size_; ++part)
+            if (at(part).thread.joinable()) at(part).thread.join();
+    }
+
     void work(int part) {
         try {
             task_(argument_, part);
         } catch (...) {
-            failures_[static_cast<std::size_t>(part)] = std::current_exception();
+            at(part).failure = std::current_exception();
         }
     }
 
@@ -90,8 +104,7 @@ private:
     void const* argument_ = nullptr;
     std::atomic<std::uint32_t> round_{0};
     std::atomic<int> left_{0};
-    std::unique_ptr<std::exception_ptr[]> failures_;
-    std::vector<std::thread> others_;
+    std::unique_ptr<member[]> members_;
 };
 
 } // namespace espalier::cpu
