@@ -121,9 +121,10 @@ constexpr index_t strip = 8; // rows
                 float* RESTRICT const to = dy + (r + i) * columns + c;
                 std::uint16_t const* RESTRICT const b = bits + i * columns + c;
                 for (int j = 0; j < 16; ++j) {
-                    float const g = from[j] > 0.0f ? to[j] * (b[j] >= threshold ? scale : 0.0f) : 0.0f;
-                    to[j] = g;
-                    sum[j] += g;
+                    float const kept = b[j] >= threshold ? scale : 0.0f;
+                    float const slope = from[j] > 0.0f ? kept : 0.0f;
+                    to[j] *= slope;
+                    sum[j] += to[j];
                 }
             }
             for (int j = 0; j < 16; ++j)
