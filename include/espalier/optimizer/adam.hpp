@@ -37,7 +37,7 @@ template <class LearningRate = double> struct adam {
     static constexpr char const* name = "adam";
 
     void validate() const { detail::validate_adam(*this); }
-    adam_op at(clock const& now, std::uint64_t update) const { return {detail::adam_numbers_at(*this, now, update)}; }
+    adam_op at(clock const& now, std::uint64_t update) const { return detail::adam_at<adam_op>(*this, now, update); }
 };
 
 } // namespace espalier::optimizer

@@ -50,16 +50,18 @@ template <class Optimizer> void validate_adam(Optimizer const& o) {
     validate(o.weight_decay, 0.0, no_limit, Optimizer::name, "weight_decay");
 }
 
-/// The numbers at the t-th update, t = 1, 2, ...
-template <class Optimizer> adam_numbers adam_numbers_at(Optimizer const& o, clock const& now, std::uint64_t update) {
+/// `Op` with the numbers of the t-th update, t = 1, 2, ...
+template <class Op, class Optimizer> Op adam_at(Optimizer const& o, clock const& now, std::uint64_t update) {
     double const t = update == 0 ? 1.0 : static_cast<double>(update);
-    return {value_within(o.learning_rate, now, 0.0, no_limit, Optimizer::name, "learning_rate"),
-            o.beta1,
-            o.beta2,
-            o.epsilon,
-            o.weight_decay,
-            1.0 / (1.0 - std::pow(o.beta1, t)),
-            1.0 / std::sqrt(1.0 - std::pow(o.beta2, t))};
+    Op op{};
+    op.learning_rate = value_within(o.learning_rate, now, 0.0, no_limit, Optimizer::name, "learning_rate");
+    op.beta1 = o.beta1;
+    op.beta2 = o.beta2;
+    op.epsilon = o.epsilon;
+    op.weight_decay = o.weight_decay;
+    op.correction1 = 1.0 / (1.0 - std::pow(o.beta1, t));
+    op.correction2 = 1.0 / std::sqrt(1.0 - std::pow(o.beta2, t));
+    return op;
 }
 
 } // namespace detail

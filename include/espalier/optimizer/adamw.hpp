@@ -38,7 +38,7 @@ template <class LearningRate = double> struct adamw {
     static constexpr char const* name = "adamw";
 
     void validate() const { detail::validate_adam(*this); }
-    adamw_op at(clock const& now, std::uint64_t update) const { return {detail::adam_numbers_at(*this, now, update)}; }
+    adamw_op at(clock const& now, std::uint64_t update) const { return detail::adam_at<adamw_op>(*this, now, update); }
 };
 
 } // namespace espalier::optimizer
