@@ -87,7 +87,7 @@ ESPALIER_FN void for_columns(Group const& group, int first, int count, Visit con
     ESPALIER_ROW_UNROLL
     for (int i = begin; i < end; ++i) {
         if ((i + 1) * lanes <= first || i * lanes >= first + count) continue;
-        int const c = i * lanes + static_cast<int>(group.thread_rank());
+        int const c = row_part<Group, Row::columns>::number(group, i);
         if (lanes == 1 || (c >= first && c < first + count)) visit(i, c);
     }
 }

@@ -213,6 +213,32 @@ template <class Op> consteval int gate_row_space() {
     else
         return 0;
 }
+/// `route` and `backward` of an op, with those of the further arguments that it takes.
+template <class Op, class Group, class Row, class More, class Chosen, class T>
+ESPALIER_FN auto gate_route(Op const& op, Group const& group, Row const& z, [[maybe_unused]] More& more, Chosen& chosen,
+                            [[maybe_unused]] T* space) {
+    if constexpr (gate_uses_more<Op>() && gate_row_space<Op>() > 0)
+        return op.route(group, z, more, chosen, space);
+    else if constexpr (gate_uses_more<Op>())
+        return op.route(group, z, more, chosen);
+    else if constexpr (gate_row_space<Op>() > 0)
+        return op.route(group, z, chosen, space);
+    else
+        return op.route(group, z, chosen);
+}
+template <class Op, class Group, class Row, class More, class Chosen, class Gradient, class W, class T>
+ESPALIER_FN void gate_backward(Op const& op, Group const& group, Row const& z, [[maybe_unused]] More& more,
+                               Chosen const& chosen, Gradient const& gradient, W const& term_scale, Row& dz,
+                               [[maybe_unused]] T* space) {
+    if constexpr (gate_uses_more<Op>() && gate_row_space<Op>() > 0)
+        op.backward(group, z, more, chosen, gradient, term_scale, dz, space);
+    else if constexpr (gate_uses_more<Op>())
+        op.backward(group, z, more, chosen, gradient, term_scale, dz);
+    else if constexpr (gate_row_space<Op>() > 0)
+        op.backward(group, z, chosen, gradient, term_scale, dz, space);
+    else
+        op.backward(group, z, chosen, gradient, term_scale, dz);
+}
 } // namespace detail
 
 } // namespace espalier

@@ -155,24 +155,11 @@ void route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
         typename plan::template row<espalier::detail::gate_row_columns<Gate, Op>()> z;
         load_rows(rows_at<T const>{logits.row(first), logits.stride}, count, z);
         if constexpr (extras::used) extra.load(run, logits, first, count);
-        auto const routed = [&](auto& chosen) {
-            auto const call = [&](auto const&... last) {
-                if constexpr (extras::used)
-                    return op.route(group{}, z, extra.more, chosen, last...);
-                else
-                    return op.route(group{}, z, chosen, last...);
-            };
-            if constexpr (plan::space > 0) {
-                P space[plan::space];
-                return call(&space[0]);
-            } else {
-                return call();
-            }
-        };
+        [[maybe_unused]] P space[plan::space > 0 ? plan::space : 1];
         P share;
         if constexpr (Gate::slot_is_expert) {
             typename plan::template row<Gate::slots> chosen;
-            share = routed(chosen);
+            share = espalier::detail::gate_route(op, group{}, z, extra.more, chosen, &space[0]);
             store_rows(rows_at<T>{weights.row(first), weights.stride}, count, chosen);
             if (experts.data)
                 for (int r = 0; r < count; ++r)
@@ -180,7 +167,7 @@ void route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
                         experts(first + r, s) = s;
         } else {
             gate_slots<P, Gate::slots> chosen;
-            share = routed(chosen);
+            share = espalier::detail::gate_route(op, group{}, z, extra.more, chosen, &space[0]);
             // By slot in memory first: an element of a register is not to be had cheaply.
             constexpr int W = pack_width<P>;
             alignas(64) T weight[Gate::slots][W];
@@ -226,25 +213,12 @@ void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
         typename plan::template row<espalier::detail::gate_row_columns<Gate, Op>()> z, dz;
         load_rows(rows_at<T const>{logits.row(first), logits.stride}, count, z);
         if constexpr (extras::used) extra.load(run, logits, first, count);
-        auto const back = [&](auto const& chosen, auto const& gradient) {
-            auto const call = [&](auto const&... last) {
-                if constexpr (extras::used)
-                    op.backward(group{}, z, extra.more, chosen, gradient, term_scale, dz, last...);
-                else
-                    op.backward(group{}, z, chosen, gradient, term_scale, dz, last...);
-            };
-            if constexpr (plan::space > 0) {
-                P space[plan::space];
-                call(&space[0]);
-            } else {
-                call();
-            }
-        };
+        [[maybe_unused]] P space[plan::space > 0 ? plan::space : 1];
         if constexpr (Gate::slot_is_expert) {
             typename plan::template row<Gate::slots> chosen, gradient;
             load_rows(rows_at<T const>{weights.row(first), weights.stride}, count, chosen);
             load_rows(rows_at<T const>{dweights.row(first), dweights.stride}, count, gradient);
-            back(chosen, gradient);
+            espalier::detail::gate_backward(op, group{}, z, extra.more, chosen, gradient, term_scale, dz, &space[0]);
         } else {
             gate_slots<P, Gate::slots> chosen;
             P gradient[Gate::slots];
@@ -262,7 +236,7 @@ void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
                     }
                 }
             }
-            back(chosen, gradient);
+            espalier::detail::gate_backward(op, group{}, z, extra.more, chosen, gradient, term_scale, dz, &space[0]);
         }
         store_rows(rows_at<T>{dlogits.row(first), dlogits.stride}, count, dz);
         if constexpr (extras::needs.noise_logits)

@@ -131,22 +131,10 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
         load_row(group, logits.row(r), z);
         [[maybe_unused]] gate_more<group_type, W, Gate::experts, needs.statistics> more;
         if constexpr (uses_more) detail::load_more<Gate, Op, false>(group, given, logits, r, more);
-        auto const routed = [&](auto& chosen) {
-            auto const call = [&](auto const&... last) {
-                if constexpr (uses_more)
-                    return op.route(group, z, more, chosen, last...);
-                else
-                    return op.route(group, z, chosen, last...);
-            };
-            if constexpr (espalier::detail::gate_row_space<Op>() > 0)
-                return call(space);
-            else
-                return call();
-        };
         [[maybe_unused]] W share;
         if constexpr (Gate::slot_is_expert) {
             row<group_type, W, slots> chosen;
-            share = routed(chosen);
+            share = espalier::detail::gate_route(op, group, z, more, chosen, space);
             store_row(group, chosen, weights.row(r));
             if (experts.data) { // beside another gate's slots
                 ESPALIER_ROW_UNROLL
@@ -155,7 +143,7 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
             }
         } else {
             gate_slots<W, slots> chosen;
-            share = routed(chosen);
+            share = espalier::detail::gate_route(op, group, z, more, chosen, space);
             // Lane s writes slot s; the choice of the slot is by comparison, not by an index at run time.
             ESPALIER_ROW_UNROLL
             for (int s = 0; s < slots; ++s)
@@ -226,23 +214,11 @@ ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view
         load_row(group, logits.row(r), z);
         [[maybe_unused]] gate_more<group_type, W, Gate::experts, needs.statistics> more;
         if constexpr (uses_more) detail::load_more<Gate, Op, true>(group, given, logits, r, more);
-        auto const back = [&](auto const& chosen, auto const& gradient) {
-            auto const call = [&](auto const&... last) {
-                if constexpr (uses_more)
-                    op.backward(group, z, more, chosen, gradient, term_scale, dz, last...);
-                else
-                    op.backward(group, z, chosen, gradient, term_scale, dz, last...);
-            };
-            if constexpr (espalier::detail::gate_row_space<Op>() > 0)
-                call(space);
-            else
-                call();
-        };
         if constexpr (Gate::slot_is_expert) {
             row<group_type, W, slots> chosen, gradient;
             load_row(group, weights.row(r), chosen);
             load_row(group, dweights.row(r), gradient);
-            back(chosen, gradient);
+            espalier::detail::gate_backward(op, group, z, more, chosen, gradient, term_scale, dz, space);
         } else {
             gate_slots<W, slots> chosen;
             W gradient[slots];
@@ -252,7 +228,7 @@ ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view
                 chosen.weight[s] = weights(r, s);
                 gradient[s] = dweights(r, s);
             }
-            back(chosen, gradient);
+            espalier::detail::gate_backward(op, group, z, more, chosen, gradient, term_scale, dz, space);
         }
         store_row(group, dz, dlogits.row(r));
         if constexpr (needs.noise_logits) store_row(group, more.dnoise_logits, dlogits.row(r) + Gate::experts);

@@ -36,7 +36,7 @@ using row_group_of = std::remove_cvref_t<decltype(row_group<N>(std::declval<Bloc
 
 /// Column of element i as an index; whether it exists.
 template <int N, class Group> ESPALIER_FN int row_column(Group const& group, int i) {
-    return i * static_cast<int>(Group::lanes) + static_cast<int>(group.thread_rank());
+    return row_part<Group, N>::number(group, i);
 }
 
 /// The row at p, elements past the last column 0. `Source` converts to the row's type.
