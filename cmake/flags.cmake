@@ -24,25 +24,14 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # Eigen's kernels they are reported where Eigen is used.
   list(APPEND espalier_warnings -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
+# The preset asan does not optimise: with policies inlined into one function the checks of all of them stand there, and
+# compiling that took eight times as long, the tests themselves about as long as without.
 set(espalier_sanitizers "")
 if(ESPALIER_SANITIZE)
   set(espalier_sanitizers -fsanitize=${ESPALIER_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC's flow analysis sees the sanitizers' own branches.
     list(APPEND espalier_warnings -Wno-maybe-uninitialized)
-    # Inlined policies are thousands of small temporaries in one function, and GCC's time grows faster than their
-    # number. These are given up, and the build takes about a quarter of the time:
-    # - marking a variable's bytes anew wherever its scope begins and ends, which alone is half of the time. Overruns of
-    #   a stack variable, and heap memory that was freed, are still found;
-    # - undefined behaviour's own checks of an object's size and dynamic type. The first are address sanitizer's too,
-    #   and the library casts to no derived class;
-    # - checks written out in every place: they are calls, at some cost when the tests run;
-    # - points-to analysis, which finds next to nothing to improve in instrumented code.
-    list(APPEND espalier_sanitizers -fno-sanitize-address-use-after-scope -fno-sanitize=object-size,vptr
-                --param=asan-instrumentation-with-call-threshold=0 -fno-tree-pta)
-    # With -O1 this is what makes GCC fuse multiplications and additions of packs, as it does those of plain numbers;
-    # tests compare the two.
-    list(APPEND espalier_sanitizers -fexpensive-optimizations)
   endif()
 endif()
 

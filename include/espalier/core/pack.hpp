@@ -6,6 +6,7 @@
 #include <espalier/core/macros.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -565,7 +566,14 @@ template <class Chunk> ESPALIER_FN Chunk chunk_fma(Chunk a, Chunk b, Chunk c) {
 // One expression, which compilers fuse. Not the target's built-in function: GCC neither folds nor hoists it and thinks
 // that it may throw.
 template <class Chunk> ESPALIER_FN Chunk chunk_fma(Chunk const& a, Chunk const& b, Chunk const& c) {
+#if defined(__OPTIMIZE__)
     return a * b + c;
+#else // nothing is fused without optimisation, and packs shall agree with plain numbers then too
+    Chunk r = c;
+    for (std::size_t i = 0; i < sizeof(Chunk) / sizeof(a[0]); ++i)
+        r[i] = fma(a[i], b[i], c[i]);
+    return r;
+#endif
 }
 #endif
 
