@@ -76,6 +76,8 @@
                                             matrix_view<T>);                                                           \
     prefix template void launch_scatter_add_rows(launch_target const&, matrix_view<T const>, std::int32_t const*,      \
                                                  matrix_view<T>);                                                      \
+    prefix template void launch_add_pairs(launch_target const&, matrix_view<T const>, std::int32_t const*, index_t,    \
+                                          bool, matrix_view<T>);                                                       \
     prefix template void launch_pass_back(launch_target const&, matrix_view<master_of<T> const>, mixture_tasks const&, \
                                           std::int32_t const*, matrix_view<T const>, matrix_view<T>);
 
@@ -99,11 +101,11 @@
 
 #define ESPALIER_INSTANCE_PRODUCTS(prefix, T)                                                                          \
     prefix template void launch_tile_forward(tile_target const&, matrix_view<T const>, matrix_view<T const>,           \
-                                             master_of<T> const*, matrix_view<T>, bool, live_window);                  \
+                                             master_of<T> const*, matrix_view<T>, bool, live_groups const&);           \
     prefix template void launch_tile_input_gradient(tile_target const&, matrix_view<T const>, matrix_view<T const>,    \
-                                                    matrix_view<T>, live_window);                                      \
+                                                    matrix_view<T>, live_groups const&);                               \
     prefix template void launch_tile_weight_gradient(tile_target const&, matrix_view<T const>, matrix_view<T const>,   \
-                                                     matrix_view<master_of<T>>, live_window);
+                                                     matrix_view<master_of<T>>, live_groups const&);
 
 namespace espalier::cuda {
 

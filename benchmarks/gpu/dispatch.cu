@@ -97,14 +97,14 @@ template <class T, bool Counted> struct moved {
     }
     void gather() {
         esp::matrix_view<T const> const from{x.data(), row_count, width, width};
-        for (index_t e = 0; e < experts; ++e) {
-            esp::matrix_view<T> const to{blocks.data() + e * block * width, block, width, width};
-            auto const one = [&] { device.gather(from, pair_row.data() + e * block, to); };
-            if constexpr (Counted)
-                device.on_live_rows({count.data() + e}, one);
-            else
-                one();
-        }
+        esp::live_groups live;
+        if constexpr (Counted) live.count = count.data();
+        live.first = first.data();
+        live.groups = static_cast<int>(experts);
+        device.on_live_rows(live, [&] {
+            device.gather(from, static_cast<std::int32_t const*>(pair_row.data()),
+                          esp::matrix_view<T>{blocks.data(), block, width, width});
+        });
     }
     void combine() {
         esp::expert_outputs<T> outputs;

@@ -29,6 +29,7 @@
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>

@@ -11,7 +11,7 @@ namespace tile_product_compile {
 using namespace espalier;
 
 template <class T>
-void all(device::cuda& device, cudaStream_t stream, T* memory, master_of<T>* wide, espalier::live_window live) {
+void all(device::cuda& device, cudaStream_t stream, T* memory, master_of<T>* wide, espalier::live_groups const& live) {
     using product = espalier::product::tiles;
     using W = master_of<T>;
     matrix_view<T> const m{memory, 8, 8, 8};
@@ -32,7 +32,7 @@ void all(device::cuda& device, cudaStream_t stream, T* memory, master_of<T>* wid
 } // namespace tile_product_compile
 
 void all_tile_products(espalier::device::cuda& device, float* f, double* d, espalier::bfloat16* b,
-                       espalier::live_window live) {
+                       espalier::live_groups const& live) {
     using tile_product_compile::all;
     all(device, nullptr, f, f, live);
     all(device, nullptr, d, d, live);

@@ -52,7 +52,8 @@ void run_epilogue(Op const& op, matrix_view<float const> z, matrix_view<float> y
     } else {
         kernels::epilogue_forward(lane, op, z, y, site, batch);
     }
-    kernels::epilogue_backward(lane, op, z, matrix_view<float const>(dy), dy, site, batch, statistics, partial.data());
+    kernels::epilogue_backward(lane, op, z, matrix_view<float const>(dy), dy, site, batch, statistics, partial.data(),
+                               {0, static_cast<std::int32_t>(z.rows), 0});
     kernels::add_partial_rows(lane, partial.data(), strips, stride, z.columns, bias, false);
 }
 

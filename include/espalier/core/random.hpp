@@ -82,16 +82,32 @@ ESPALIER_FN constexpr std::uint64_t mix64(std::uint64_t z) {
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
+/// Its inverse. The factors are the inverses of mix64's modulo 2^64.
+ESPALIER_FN constexpr std::uint64_t unmix64(std::uint64_t z) {
+    z = (z ^ (z >> 31) ^ (z >> 62)) * 0x319642b2d24d8ec3u;
+    z = (z ^ (z >> 27) ^ (z >> 54)) * 0x96de1b173f119089u;
+    return z ^ (z >> 30) ^ (z >> 60);
+}
+inline constexpr std::uint64_t stream_step = 0x9e3779b97f4a7c15u; // 2^64 / the golden ratio
 } // namespace detail
 
 /// The site of `stream` (a number for layer and purpose) at `step`. `pass` keeps apart several forward passes of one
 /// step (Monte-Carlo samples, two views of a batch); it is below 65536. Streams of one seed never share a key.
 ESPALIER_FN constexpr random_site make_site(std::uint64_t seed, std::uint64_t stream, std::uint64_t step = 0,
                                             std::uint32_t pass = 0) {
-    constexpr std::uint64_t golden = 0x9e3779b97f4a7c15u;
-    std::uint64_t const key = detail::mix64(detail::mix64(seed + golden) + golden * (stream + 1));
+    std::uint64_t const key =
+        detail::mix64(detail::mix64(seed + detail::stream_step) + detail::stream_step * (stream + 1));
     return {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32), static_cast<std::uint32_t>(step),
             pass << 16};
+}
+/// The site of the stream `later` streams after that of `site`: what make_site(seed, stream + later, step, pass) gives.
+ESPALIER_FN constexpr random_site later_stream(random_site site, std::uint64_t later) {
+    if (later == 0) return site;
+    std::uint64_t const key = std::uint64_t{site.key1} << 32 | site.key0;
+    std::uint64_t const moved = detail::mix64(detail::unmix64(key) + detail::stream_step * later);
+    site.key0 = static_cast<std::uint32_t>(moved);
+    site.key1 = static_cast<std::uint32_t>(moved >> 32);
+    return site;
 }
 
 /// Eight 16-bit decisions, for columns 8 b ... 8 b + 7.

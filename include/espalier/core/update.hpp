@@ -32,6 +32,8 @@ struct tensor_rates {
     double learning_rate = 1.0;
     double decay = 1.0;
     bool frozen = false;
+
+    friend constexpr bool operator==(tensor_rates const&, tensor_rates const&) = default;
 };
 
 /// Grouped penalties that one tensor may carry.

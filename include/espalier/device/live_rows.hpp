@@ -1,36 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// A device as the layers of an expert see it where only the device knows which rows the expert got.
+// A device as the layers of an expert see it where only the device knows which rows the expert got, or where the
+// experts are equal and each launch is for all of them.
 #pragma once
 
-#include <espalier/core/live_window.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/view.hpp>
 
 #include <cstdint>
 
 namespace espalier::device {
 
-/// The verbs of `Device` on the rows of a window in every view that they are given; the rest is neither read nor
-/// written. The products are those that keep to rows that the host does not know (`live_product_...`), whatever the
-/// layer's product policy says.
+/// The verbs of `Device` for every group: on the rows of its window in every view that they are given, the rest is
+/// neither read nor written, and with its tensors. Views and tensors are those of group 0.
 ///
-/// A device that has them offers `on_live_rows(window, body)`, which runs the verbs that body calls on its rows only.
+/// Where the device counts the rows, the products are those that keep to rows that the host does not know
+/// (`live_product_...`), whatever the layer's product policy says; otherwise the layer's own, for blocks of rows that
+/// the host knows (`group_product_...`).
+///
+/// A device that has them offers `on_live_rows(groups, body)`, which runs the verbs that body calls for the groups.
 template <class Device> class live_rows {
 public:
     static constexpr bool host_memory = false;
 
-    live_rows(Device& device, live_window live) : device_(device), live_(live) {}
+    live_rows(Device& device, live_groups const& live) : device_(device), live_(live) {}
 
     template <class Chosen, class T, class Bias>
     void product_forward(matrix_view<T const> x, matrix_view<T const> w, Bias const* bias, matrix_view<T> z) {
-        device_.live_product_forward(x, w, bias, z, live_);
+        if (live_.count)
+            device_.live_product_forward(x, w, bias, z, live_);
+        else
+            device_.template group_product_forward<Chosen>(x, w, bias, z, live_);
     }
     template <class Chosen, class T>
     void product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
-        device_.live_product_input_gradient(dz, w, dx, live_);
+        if (live_.count)
+            device_.live_product_input_gradient(dz, w, dx, live_);
+        else
+            device_.template group_product_input_gradient<Chosen>(dz, w, dx, live_);
     }
     template <class Chosen, class T, class Wide>
     void product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<Wide> dw) {
-        device_.live_product_weight_gradient(x, dz, dw, live_);
+        if (live_.count)
+            device_.live_product_weight_gradient(x, dz, dw, live_);
+        else
+            device_.template group_product_weight_gradient<Chosen>(x, dz, dw, live_);
     }
 
     template <class... Arguments> void epilogue_forward(Arguments const&... arguments) {
@@ -54,14 +67,24 @@ public:
     template <class T> void add(matrix_view<T const> from, matrix_view<T> to) {
         device_.on_live_rows(live_, [&] { device_.add(from, to); });
     }
-    /// Of a tensor, or of rows that belong to this expert alone: all of it.
-    template <class T> void zero(T* p, index_t n) { device_.zero(p, n); }
+    template <class T> void clear(matrix_view<T> rows_of) {
+        device_.on_live_rows(live_, [&] { device_.clear(rows_of); });
+    }
+    /// Of a tensor.
+    template <class T> void zero(T* p, index_t n) {
+        for (int g = 0; g < live_.groups; ++g)
+            device_.zero(live_.tensor(p, g), n);
+    }
+    template <class... Arguments> void update(Arguments const&... arguments) {
+        device_.on_live_rows(live_, [&] { device_.update(arguments...); });
+    }
 
     // ---- to the expert and back
 
     template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
         device_.on_live_rows(live_, [&] { device_.gather(from, row, to); });
     }
+    /// For one group: rows of several would be added to at once.
     template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
         device_.on_live_rows(live_, [&] { device_.scatter_add(from, row, to); });
     }
@@ -79,7 +102,7 @@ public:
 
 private:
     Device& device_;
-    live_window live_;
+    live_groups live_;
 };
 
 } // namespace espalier::device

@@ -60,13 +60,7 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
                          matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
         if constexpr (Want.parameters)
             context.device.embed_backward(x, Vocabulary::sizes.data(), matrix_view<T const>(dy), Width, m.gradients);
-        if constexpr (Want.inputs) {
-            if (dx.stride == dx.columns)
-                context.device.zero(dx.data, dx.rows * dx.columns);
-            else
-                for (index_t r = 0; r < dx.rows; ++r)
-                    context.device.zero(dx.row(r), dx.columns);
-        }
+        if constexpr (Want.inputs) context.device.clear(dx);
     }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/context.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/device/live_rows.hpp>
 #include <espalier/gate/concept.hpp>
@@ -53,6 +54,10 @@ template <int Count, class Expert> struct equal_experts {
         for (int e = 0; e < Count; ++e)
             body(std::type_identity<Expert>{}, e);
     }
+    /// Once, for all that are equal.
+    template <class Body> static void first(numbers const& n, Body const& body) {
+        body(std::type_identity<Expert>{}, 0, n);
+    }
 };
 
 /// Experts of different types with equal outputs.
@@ -102,6 +107,20 @@ template <std::size_t... At, class... Experts> struct different_experts<std::ind
     template <class Body> static void each_type(Body const& body) {
         int const in_order[] = {(body(std::type_identity<Experts>{}, static_cast<int>(At)), 0)...};
         static_cast<void>(in_order);
+    }
+};
+
+/// A device as it is asked for scratch where its launches are for several experts, which have Rows.bytes(capacity) rows
+/// together.
+template <class Device, int Groups, extent Rows> struct scratch_of_groups {
+    template <class T, class Chosen>
+    static std::size_t product_scratch(index_t capacity, index_t inner, index_t columns) {
+        live_groups live;
+        live.groups = Groups;
+        live.most_rows = Rows.bytes(capacity);
+        std::size_t const one = Device::template product_scratch<T, Chosen>(capacity, inner, columns);
+        std::size_t const all = Device::template live_scratch<T>(live, capacity, inner, columns);
+        return one > all ? one : all;
     }
 };
 
@@ -197,13 +216,12 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             if (Dispatch::kept_rows < pairs_of(1).per_row) return {Dispatch::kept_rows * bytes, 0};
         return pairs_of(bytes);
     }
-    /// Every expert has a block of its own, as large as its capacity or with room for all rows.
+    /// Every expert may have a block of its own, as large as its capacity or with room for all rows.
     static constexpr bool room_for_all = limited || (!in_chunks && pairs_of(1).per_row >= experts);
-    /// Otherwise, where only the device knows the experts' rows, they are windows in blocks for the pairs of all.
-    /// Experts of different types keep different things of a row, and an activation penalty over columns keeps sums
-    /// beside them.
-    static constexpr bool in_windows =
-        gathers && !in_chunks && !room_for_all && Experts::equal && Experts::template tape<float>().fixed == 0;
+    /// Experts whose rows may lie in one block for the pairs of all. Experts of different types keep different things
+    /// of a row, and an activation penalty over columns keeps sums beside them.
+    static constexpr bool share_block =
+        gathers && !in_chunks && Experts::equal && Experts::template tape<float>().fixed == 0;
     template <class T> static constexpr places<T> layout() {
         places<T> p;
         block_list blocks{router_at<T>[tasks_count].tape};
@@ -248,20 +266,31 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class T> static constexpr work_places<T> work_layout() {
         work_places<T> p;
         block_list blocks;
-        // Of one expert's rows, unless they are a window in a block for all pairs.
-        auto const of_expert = [](extent row) {
-            extent block = in_windows ? pairs_of(row.per_row) : extent{row.per_row, row_granule * row.per_row};
-            block.fixed += row.fixed;
-            return block;
-        };
+        auto const of_expert = [](extent row) { return extent{row.per_row, row_granule * row.per_row + row.fixed}; };
         p.dweights = blocks.add(row_block<master_of<T>>(slots));
         p.doutputs = blocks.add(of_expert(row_block<T>(out)));
         p.dinputs = blocks.add(of_expert(row_block<T>(in)));
         p.child = blocks.end;
-        extent most = in_windows ? of_expert(Experts::template work<T>()) : Experts::template work<T>();
+        extent most = Experts::template work<T>();
         for (extent e : {Routers::template work<T>()...})
             most = larger(most, e);
         p.total = p.child + most;
+        return p;
+    }
+
+    // The same gradients of the experts' rows, and the experts' own work space, where experts run together. Rows: those
+    // of all pairs. It lies in the scratch: only a device knows that it needs it.
+    template <class T> struct group_places {
+        index_t dinputs = 0;
+        index_t child = 0;
+        index_t total = 0;
+    };
+    template <class T> static group_places<T> group_layout(index_t capacity) {
+        index_t const most = pairs_of(1).bytes(capacity);
+        group_places<T> p;
+        p.dinputs = row_block<T>(out).bytes(most);
+        p.child = p.dinputs + row_block<T>(in).bytes(most);
+        p.total = round_up(p.child + Experts::template work<T>().bytes(most), 256);
         return p;
     }
 
@@ -275,7 +304,14 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class T> static constexpr footprint size() { return own<T>() + Experts::template before<T>(experts); }
     template <class T> static constexpr extent work() { return work_layout<T>().total; }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        std::size_t most = Experts::template scratch<Device, T>(capacity);
+        std::size_t most = 0;
+        if constexpr (!Device::host_memory && (update_together || runs_together<Device>)) {
+            constexpr extent rows_of_all = runs_together<Device> ? pairs_of(1) : extent{};
+            most = Experts::template scratch<scratch_of_groups<Device, experts, rows_of_all>, T>(capacity);
+            if (runs_together<Device>) most += static_cast<std::size_t>(group_layout<T>(capacity).total);
+        } else {
+            most = Experts::template scratch<Device, T>(capacity);
+        }
         for (std::size_t s : {Routers::template scratch<Device, T>(capacity)...})
             most = s > most ? s : most;
         if constexpr (!Device::host_memory) {
@@ -290,10 +326,12 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     }
     /// The parameters of expert e, and the part of the experts' tape that starts at row `kept`.
     template <class T>
-    static layer_memory<T> expert_memory(layer_memory<T> const& m, int e, index_t kept, index_t capacity) {
+    static layer_memory<T> expert_memory(layer_memory<T> const& m, int e, index_t kept, index_t capacity,
+                                         std::byte* work) {
         footprint at = own<T>() + Experts::template before<T>(e);
         at.tape = {};
-        layer_memory<T> child = m.child(at, work_layout<T>().child);
+        layer_memory<T> child = m.child(at, {});
+        child.work = work;
         extent const tape = Experts::template tape<T>();
         if (m.tape)
             child.tape =
@@ -342,19 +380,50 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         Experts::template before<float>(experts).state == 0 && Experts::template before<float>(experts).measures == 0;
     template <class Context>
     static constexpr bool runs_on =
-        !gathers || Context::device_type::host_memory || (blocks_fit && !in_chunks && (room_for_all || in_windows));
+        !gathers || Context::device_type::host_memory || (blocks_fit && !in_chunks && (room_for_all || share_block));
 
-    /// Where the host cannot know how many rows an expert gets, every expert has a block of its own: as large as its
-    /// capacity, or with room for all rows. Without a capacity the experts run on as many rows as the device has
-    /// counted. With one they run on whole blocks, by the products of the library: places that got no row hold zeros,
-    /// their outputs are read by nobody and their gradients are zero. Only an expert with a term over its rows, an
-    /// activation penalty, must know which places are rows, and runs on what was counted too.
-    /// Without room for all rows the experts' rows follow each other instead, as the host would lay them out: each
-    /// expert works on a window, which begins where the device says, in memory laid out for the pairs of all.
+    /// Where the host cannot know how many rows an expert gets, the experts run on as many as the device has counted.
+    /// With a capacity they run on whole blocks of that size, by the products of the library: places that got no row
+    /// hold zeros, their outputs are read by nobody and their gradients are zero. Only an expert with a term over its
+    /// rows, an activation penalty, must know which places are rows, and runs on what was counted too.
     template <class Context> static constexpr bool in_blocks = gathers && !Context::device_type::host_memory;
     template <class Context>
     static constexpr bool counts_on_device = in_blocks<Context> &&
                                              (!limited || Experts::template before<float>(experts).row_terms > 0);
+    /// Equal experts run together there, each launch for all of them, on windows in memory laid out for the pairs of
+    /// all; without a capacity the experts' rows follow each other as the host would lay them out. Others run one after
+    /// the other, each on a block of its own.
+    template <class Device> static constexpr bool runs_together = !Device::host_memory && share_block && blocks_fit;
+    template <class Context> static constexpr bool together = runs_together<typename Context::device_type>;
+    /// Their updates do so whatever the dispatch, unless penalties over groups of weights share norms with others.
+    static constexpr bool update_together =
+        Experts::equal && blocks_fit && Experts::template before<float>(experts).group_sets == 0;
+
+    /// All experts as the groups of a launch.
+    template <class Context, class T> static live_groups groups_of(layer_memory<T> const& m) {
+        constexpr footprint one = Experts::template before<T>(1);
+        live_groups live;
+        live.groups = experts;
+        live.parameters = one.parameters;
+        live.mask_words = one.mask_words;
+        live.terms = one.terms;
+        live.streams = one.streams * static_cast<int>(purposes);
+        if constexpr (together<Context>) {
+            if (counts_on_device<Context>) live.count = pairs(m).count;
+            live.first = pairs(m).first;
+            if (limited) live.apart = block_rows(m.capacity);
+            live.most_rows = pairs_of(1).bytes(m.capacity);
+        }
+        return live;
+    }
+    /// Calls body(type_identity of the expert, its number, its numbers) for every expert in order, or for the first of
+    /// those that run together.
+    template <class Context, class Body> static void each(typename Experts::numbers const& n, Body const& body) {
+        if constexpr (together<Context>)
+            Experts::first(n, body);
+        else
+            Experts::each(n, body);
+    }
     static constexpr index_t block_rows(index_t n) {
         if constexpr (limited) {
             index_t const most = Dispatch::capacity_of(slots, n, experts);
@@ -363,24 +432,30 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             return round_up(n, row_granule);
         }
     }
-    /// Calls body(the context in which expert e runs).
+    /// Calls body(the context in which the verbs are those of the groups).
+    template <class Context, class Body>
+    static void in_groups(Context& context, live_groups const& live, Body const& body) {
+        using device_type = device::live_rows<typename Context::device_type>;
+        device_type part(context.device, live);
+        espalier::context<device_type, typename Context::scalar, Context::behaviour> its{part, context.seed,
+                                                                                         context.step, context.pass};
+        body(its);
+    }
+    /// Calls body(the context in which expert e runs, or all of them).
     template <class Context, class T, class Body>
     static void in_context_of(Context& context, layer_memory<T> const& m, int e, Body const& body) {
-        if constexpr (counts_on_device<Context>) {
-            using device_type = device::live_rows<typename Context::device_type>;
-            device_type part(context.device, {pairs(m).count + e, in_windows ? pairs(m).first + e : nullptr});
-            espalier::context<device_type, typename Context::scalar, Context::behaviour> its{
-                part, context.seed, context.step, context.pass};
-            body(its);
-        } else {
+        if constexpr (together<Context>)
+            in_groups(context, groups_of<Context>(m), body);
+        else if constexpr (counts_on_device<Context>)
+            in_groups(context, live_groups{.count = pairs(m).count + e}, body);
+        else
             body(context);
-        }
     }
     template <class Context, class T>
     static expert_rows rows_of(layer_memory<T> const& m, int e, index_t n, bool gathered) {
         if (!gathered) return {e * m.capacity, n, m.capacity, e * m.capacity};
-        if constexpr (in_blocks<Context> && in_windows) {
-            return {0, n, pairs_of(1).bytes(m.capacity), 0};
+        if constexpr (together<Context>) {
+            return {0, limited ? block_rows(n) : n, pairs_of(1).bytes(m.capacity), 0};
         } else if constexpr (in_blocks<Context>) {
             index_t const room = block_rows(m.capacity);
             return {e * room, limited ? block_rows(n) : n, room, e * room};
@@ -424,7 +499,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                       "a GPU how many rows an expert gets; give moe dispatch::compacted, dispatch::automatic<>, "
                       "dispatch::capacity<...> or dispatch::dense as its last argument to run it there");
         static_assert(
-            !in_blocks<Context> || in_chunks || room_for_all || in_windows,
+            !in_blocks<Context> || in_chunks || room_for_all || share_block,
             "espalier: on a GPU the experts of a compacted mixture keep their rows in blocks that they share, "
             "which experts of different types, or with an activation penalty over columns (flops), cannot; "
             "give moe dispatch::automatic<> or dispatch::capacity<...> as its last argument, or make the "
@@ -453,7 +528,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             m.gates[t] = {of_task(shares, t), of_task(matrix_view<std::int32_t const>(chosen), t)};
         pair_plan plan = plan_for(x.rows);
         if constexpr (in_blocks<Context>) {
-            plan.block = in_windows ? 0 : block_rows(m.capacity);
+            plan.block = together<Context> && !limited ? 0 : block_rows(m.capacity);
             if (plan.capacity > block_rows(x.rows)) plan.capacity = block_rows(x.rows);
         }
         if constexpr (gathers) {
@@ -467,10 +542,13 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         }
         if constexpr (in_chunks) divide(m);
         bool const by_pairs = gathered<Context>(m);
-        // Without rows too: what an expert keeps of a batch must not be that of another one.
-        Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
-            run_expert<typename decltype(expert)::type>(context, its, m, e, batch, x, by_pairs);
-        });
+        {
+            expert_work const room(context.device, m);
+            // Without rows too: what an expert keeps of a batch must not be that of another one.
+            each<Context>(n.experts, [&](auto expert, int e, auto const& its) {
+                run_expert<typename decltype(expert)::type>(context, its, m, e, batch, x, by_pairs, room.child);
+            });
+        }
         expert_outputs<T> const mixed = outputs_of(m, x, by_pairs);
         for (int t = 0; t < tasks_count; ++t)
             context.device.combine(of_task(shares, t), mixed.from_slot(tasks.first_slot[t]),
@@ -507,12 +585,13 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
 
         T* const inputs = gathers ? m.template tape_block<T>(p.expert_inputs) : nullptr;
         T const* const outputs = m.template tape_block<T>(p.expert_outputs);
+        expert_work const room(context.device, m);
         // An expert without rows still has a gradient: zero.
-        Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
+        each<Context>(n.experts, [&](auto expert, int e, auto const& its) {
             if constexpr (in_chunks) run_chunk_again(context, n, m, e, batch, x);
             expert_rows const at = rows_of<Context>(m, e, x.rows, by_pairs);
-            matrix_view<T> const d{m.template work_block<T>(w.doutputs), at.count, out, out};
-            matrix_view<T> const di{m.template work_block<T>(w.dinputs), at.count, in, in};
+            matrix_view<T> const d{room.doutputs, at.count, out, out};
+            matrix_view<T> const di{room.dinputs, at.count, in, in};
             matrix_view<T const> from = x;
             rows its_batch = batch;
             expert_pairs block;
@@ -529,9 +608,9 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             in_context_of(context, m, e, [&](auto& its_context) {
                 its_context.device.expert_gradient(weights, chosen, tasks, block, dy, d);
                 decltype(expert)::type::template backward<Want>(
-                    its_context, its, expert_memory(m, e, at.kept, at.capacity), its_batch, from,
+                    its_context, its, expert_memory(m, e, at.kept, at.capacity, room.child), its_batch, from,
                     matrix_view<T const>{outputs + at.first * out, at.count, out, out}, d, di);
-                if constexpr (Want.inputs) {
+                if constexpr (Want.inputs && !together<Context>) {
                     if (block.row)
                         its_context.device.scatter_add(matrix_view<T const>(di), block.row, dx);
                     else
@@ -539,6 +618,9 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                 }
             });
         });
+        if constexpr (Want.inputs && together<Context>)
+            context.device.add_pairs(matrix_view<T const>{room.dinputs, pairs_of(1).bytes(m.capacity), in, in},
+                                     pairs(m).pair, slots, slot_is_expert, dx);
     }
 
     template <class Context, class Optimizer, class T>
@@ -548,25 +630,37 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                                               given.after(router_at<T>[At].tensors)),
                               0)...};
         static_cast<void>(gates);
+        if constexpr (update_together && !Context::device_type::host_memory) {
+            update_numbers const of_experts = given.after(router_at<T>[tasks_count].tensors);
+            if (same_rates(of_experts.rates))
+                return Experts::first(n.experts, [&](auto expert, int, auto const& its) {
+                    in_groups(context, groups_of<Context>(m), [&](auto& its_context) {
+                        decltype(expert)::type::update(its_context, optimizer, its, expert_memory(m, 0, 0, 0, nullptr),
+                                                       of_experts);
+                    });
+                });
+        }
         Experts::each(n.experts, [&](auto expert, int e, auto const& its) {
             // A step finds what the experts kept of the batch; without one there may have been no batch yet.
             expert_rows at{0, 0, 0, 0};
             if constexpr (!std::is_same_v<Optimizer, no_step>) at = rows_of<Context>(m, e, 0, gathered<Context>(m));
             decltype(expert)::type::update(
-                context, optimizer, its, expert_memory(m, e, at.kept, at.capacity),
+                context, optimizer, its, expert_memory(m, e, at.kept, at.capacity, nullptr),
                 given.after(router_at<T>[tasks_count].tensors + Experts::template before<T>(e).tensors));
         });
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         int const gates[] = {(Routers::initialise(context, router_memory(At, m)), 0)...};
         static_cast<void>(gates);
-        Experts::each_type(
-            [&](auto expert, int e) { decltype(expert)::type::initialise(context, expert_memory(m, e, 0, 0)); });
+        Experts::each_type([&](auto expert, int e) {
+            decltype(expert)::type::initialise(context, expert_memory(m, e, 0, 0, nullptr));
+        });
     }
     template <class Context, class T>
     static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
-        Experts::each_type(
-            [&](auto expert, int e) { decltype(expert)::type::prune(context, walk, expert_memory(m, e, 0, 0)); });
+        Experts::each_type([&](auto expert, int e) {
+            decltype(expert)::type::prune(context, walk, expert_memory(m, e, 0, 0, nullptr));
+        });
     }
     static void describe(layer_report& report, std::string const& path) {
         layer_info line;
@@ -612,10 +706,51 @@ private:
             report.measures.push_back(path + ".load." + std::to_string(e));
     }
 
-    /// One expert on its rows of a batch.
+    /// Where the gradients of an expert's rows go, or of all experts' that run together, and the work space of the
+    /// experts' layers. The front of a device's scratch is taken for those for as long as this lives.
+    template <class Device, class T> struct expert_work {
+        T* doutputs = nullptr;
+        T* dinputs = nullptr;
+        std::byte* child = nullptr;
+
+        expert_work(Device& device, layer_memory<T> const& m) : device_(device), whole_(device.scratch) {
+            if constexpr (runs_together<Device>) {
+                auto const p = group_layout<T>(m.capacity);
+                std::byte* const at = whole_.data;
+                doutputs = reinterpret_cast<T*>(at);
+                dinputs = reinterpret_cast<T*>(at + p.dinputs);
+                child = at + p.child;
+                device.scratch = {at + p.total, whole_.size - static_cast<std::size_t>(p.total)};
+            } else if (m.work) {
+                constexpr auto w = work_layout<T>();
+                doutputs = m.template work_block<T>(w.doutputs);
+                dinputs = m.template work_block<T>(w.dinputs);
+                child = m.template work_block<std::byte>(w.child);
+            }
+        }
+        ~expert_work() {
+            if constexpr (runs_together<Device>) device_.scratch = whole_;
+        }
+        expert_work(expert_work const&) = delete;
+        expert_work& operator=(expert_work const&) = delete;
+
+    private:
+        Device& device_;
+        scratch_view whole_;
+    };
+
+    /// Whether every expert's tensors move at the first one's rates.
+    static bool same_rates(tensor_rates const* rates) {
+        constexpr int each_has = Experts::template before<float>(1).tensors;
+        for (int i = each_has; rates && i < experts * each_has; ++i)
+            if (rates[i] != rates[i % each_has]) return false;
+        return true;
+    }
+
+    /// One expert on its rows of a batch, or all experts on theirs.
     template <class Expert, class Context, class T>
     static void run_expert(Context& context, typename Expert::numbers const& its, layer_memory<T> const& m, int e,
-                           rows const& batch, matrix_view<T const> x, bool by_pairs) {
+                           rows const& batch, matrix_view<T const> x, bool by_pairs, std::byte* work) {
         constexpr auto p = layout<T>();
         expert_rows const at = rows_of<Context>(m, e, x.rows, by_pairs);
         in_context_of(context, m, e, [&](auto& its_context) {
@@ -631,7 +766,7 @@ private:
                     if constexpr (maps_tags) gather_tags(context.device, m, batch, at);
                 }
             Expert::forward(
-                its_context, its, expert_memory(m, e, at.kept, at.capacity), its_batch, from,
+                its_context, its, expert_memory(m, e, at.kept, at.capacity, work), its_batch, from,
                 matrix_view<T>{m.template tape_block<T>(p.expert_outputs) + at.first * out, at.count, out, out});
         });
     }
@@ -665,7 +800,8 @@ private:
         if (chunk[experts - 1] == 0 || (e > 0 && chunk[e] == chunk[e - 1])) return;
         Experts::each(n.experts, [&](auto expert, int other, auto const& its) {
             if (chunk[other] == chunk[e])
-                run_expert<typename decltype(expert)::type>(context, its, m, other, batch, x, true);
+                run_expert<typename decltype(expert)::type>(context, its, m, other, batch, x, true,
+                                                            expert_work(context.device, m).child);
         });
     }
 

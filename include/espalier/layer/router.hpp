@@ -337,11 +337,7 @@ private:
                 context.device.template product_input_gradient<void>(
                     dz, matrix_view<T const>{kernel::operand(m), in, width, width}, dx);
         }
-        if constexpr (Want.inputs && !reads_input) {
-            bool const dense = dx.stride == dx.columns; // one call for all rows, or one a row
-            for (index_t r = 0; r < (dense ? 1 : dx.rows); ++r)
-                context.device.zero(dx.row(r), dense ? dx.rows * dx.columns : dx.columns);
-        }
+        if constexpr (Want.inputs && !reads_input) context.device.clear(dx);
     }
 
     // ---- with a search: the scorer's weights over all experts, w, go to the experts of the permutation, g = w P, and

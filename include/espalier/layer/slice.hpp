@@ -38,8 +38,7 @@ template <shape In, int First, int Count> struct bound_slice {
     static void backward(Context& context, numbers const&, layer_memory<T> const&, rows const&, matrix_view<T const>,
                          matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
         if constexpr (Want.inputs) {
-            for (index_t r = 0; r < dx.rows; ++r)
-                context.device.zero(dx.row(r), dx.columns);
+            context.device.clear(dx);
             context.device.copy(matrix_view<T const>(dy), dx.middle_columns(First, Count));
         }
     }

@@ -29,11 +29,12 @@ namespace espalier::cuda {
 enum class float_product { exact, tf32 };
 
 /// Handle and plans of cuBLASLt. A plan (layouts and the algorithm that cuBLASLt recommends) is made once for each
-/// shape, outside of any step when `product::cublaslt::prepare` was called for it; afterwards a product is one launch,
-/// without allocation and without waiting. Not to be shared by two threads.
+/// shape, by the first product that needs it; afterwards a product is one launch, without allocation and without
+/// waiting. Not to be shared by two threads.
 class cublaslt_plans {
 public:
-    /// Everything that a plan depends on, in cuBLASLt's column-major terms: d (m x n) = op(a) b + beta d.
+    /// Everything that a plan depends on, in cuBLASLt's column-major terms: d (m x n) = op(a) b + beta d, `count`
+    /// times, with so many elements from one a, b, d and bias to the next.
     struct key {
         cudaDataType_t operand, result;
         cublasComputeType_t compute;
@@ -41,6 +42,8 @@ public:
         std::int64_t m, n, k, lda, ldb, ldd;
         std::uint32_t align_a, align_b, align_d;
         std::size_t workspace;
+        std::int32_t count;
+        std::int64_t next_a, next_b, next_d, next_bias;
         friend bool operator==(key const&, key const&) = default;
     };
     struct plan {
@@ -99,6 +102,13 @@ private:
               "cublasLtMatmulPreferenceSetAttribute");
     }
 
+    static void repeat(cublasLtMatrixLayout_t layout, std::int32_t count, std::int64_t next) {
+        check(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count),
+              "cublasLtMatrixLayoutSetAttribute");
+        check(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &next, sizeof next),
+              "cublasLtMatrixLayoutSetAttribute");
+    }
+
     void make(plan& p) {
         key const& s = p.shape;
         check(cublasLtMatmulDescCreate(&p.operation, s.compute,
@@ -119,6 +129,13 @@ private:
         check(cublasLtMatrixLayoutCreate(&p.d, s.result, static_cast<std::uint64_t>(s.m),
                                          static_cast<std::uint64_t>(s.n), s.ldd),
               "cublasLtMatrixLayoutCreate");
+
+        if (s.count > 1) {
+            repeat(p.a, s.count, s.next_a);
+            repeat(p.b, s.count, s.next_b);
+            repeat(p.d, s.count, s.next_d);
+            if (s.bias) set(p.operation, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, s.next_bias);
+        }
 
         cublasLtMatmulPreference_t preference = nullptr;
         check(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
@@ -170,13 +187,20 @@ template <class T> constexpr cudaDataType_t cuda_type() {
         return CUDA_R_16BF;
 }
 
-/// The largest power of two up to 256 that divides the address.
-inline std::uint32_t alignment_of(void const* p) {
-    auto const address = reinterpret_cast<std::uintptr_t>(p) | 256u;
+/// The largest power of two up to 256 that divides the address and the number of bytes.
+inline std::uint32_t alignment_of(void const* p, index_t bytes) {
+    auto const address = reinterpret_cast<std::uintptr_t>(p) | static_cast<std::uintptr_t>(bytes) | 256u;
     return static_cast<std::uint32_t>(address & (~address + 1));
 }
 
 } // namespace detail
+
+/// Equal products in one call: how many, and the elements from the matrices of one to those of the next. `left` is x,
+/// or dz of an input gradient; `right` is W, or dz of a weight gradient.
+struct product_batch {
+    int count = 1;
+    index_t left = 0, right = 0, result = 0, bias = 0;
+};
 
 /// Products by cuBLASLt, the default on CUDA. Row-major matrices are the transposes of what cuBLASLt sees. Float
 /// products keep the precision of float unless Precision is tf32; bf16 products accumulate in float, and weight
@@ -193,39 +217,49 @@ template <cuda::float_product Precision = cuda::float_product::exact> struct bas
 
     template <class T> static std::size_t scratch(index_t, index_t, index_t) { return workspace_bytes; }
 
-    /// z = x W + bias (or z + x W), x: rows x in, W: in x out, bias: out or null, z: rows x out.
+    /// z = x W + bias (or z + x W), x: rows x in, W: in x out, bias: out or null, z: rows x out. Each product once or
+    /// as often as `batch` says.
     template <class T>
     static void forward(cuda::cublaslt_plans& plans, matrix_view<T const> x, matrix_view<T const> w, T const* bias,
-                        matrix_view<T> z, bool accumulate, scratch_view space, cudaStream_t stream) {
-        run<T, T>(plans, false, false, w, x, z, z.columns, z.rows, x.columns, bias, accumulate, space, stream);
+                        matrix_view<T> z, bool accumulate, scratch_view space, cudaStream_t stream,
+                        product_batch const& batch = {}) {
+        run<T, T>(plans, false, false, w, x, z, z.columns, z.rows, x.columns, bias, accumulate, space, stream,
+                  {batch.count, batch.right, batch.left, batch.result, batch.bias});
     }
     /// dx = dz W^T
     template <class T>
     static void input_gradient(cuda::cublaslt_plans& plans, matrix_view<T const> dz, matrix_view<T const> w,
-                               matrix_view<T> dx, scratch_view space, cudaStream_t stream) {
+                               matrix_view<T> dx, scratch_view space, cudaStream_t stream,
+                               product_batch const& batch = {}) {
         run<T, T>(plans, true, false, w, dz, dx, dx.columns, dx.rows, dz.columns, static_cast<T const*>(nullptr), false,
-                  space, stream);
+                  space, stream, {batch.count, batch.right, batch.left, batch.result, 0});
     }
     /// dW = x^T dz
     template <class T>
     static void weight_gradient(cuda::cublaslt_plans& plans, matrix_view<T const> x, matrix_view<T const> dz,
-                                matrix_view<master_of<T>> dw, scratch_view space, cudaStream_t stream) {
+                                matrix_view<master_of<T>> dw, scratch_view space, cudaStream_t stream,
+                                product_batch const& batch = {}) {
         run<T, master_of<T>>(plans, false, true, dz, x, dw, dw.columns, dw.rows, x.rows,
-                             static_cast<master_of<T> const*>(nullptr), false, space, stream);
+                             static_cast<master_of<T> const*>(nullptr), false, space, stream,
+                             {batch.count, batch.right, batch.left, batch.result, 0});
     }
 
 private:
+    struct repetition {
+        int count;
+        index_t a, b, d, bias;
+    };
     template <class T, class Result>
     static void run(cuda::cublaslt_plans& plans, bool transpose_a, bool transpose_b, matrix_view<T const> a,
                     matrix_view<T const> b, matrix_view<Result> d, index_t m, index_t n, index_t k, Result const* bias,
-                    bool accumulate, scratch_view space, cudaStream_t stream) {
+                    bool accumulate, scratch_view space, cudaStream_t stream, repetition const& next) {
         if (m == 0 || n == 0) return;
         if (k == 0) {
             // An empty sum; cuBLASLt does not take it. Layers without inputs do not exist, so no bias is lost.
-            if (!accumulate)
-                cuda::check(cudaMemset2DAsync(d.data, static_cast<std::size_t>(d.stride) * sizeof(Result), 0,
-                                              static_cast<std::size_t>(m) * sizeof(Result), static_cast<std::size_t>(n),
-                                              stream),
+            for (int i = 0; i < next.count && !accumulate; ++i)
+                cuda::check(cudaMemset2DAsync(d.data + i * next.d, static_cast<std::size_t>(d.stride) * sizeof(Result),
+                                              0, static_cast<std::size_t>(m) * sizeof(Result),
+                                              static_cast<std::size_t>(n), stream),
                             "product::cublaslt");
             return;
         }
@@ -234,10 +268,28 @@ private:
                                             : std::is_same_v<T, float> && Precision == cuda::float_product::tf32
                                                 ? CUBLAS_COMPUTE_32F_FAST_TF32
                                                 : CUBLAS_COMPUTE_32F;
-        auto& plan = plans.find({detail::cuda_type<T>(), detail::cuda_type<Result>(), compute, transpose_a, transpose_b,
-                                 bias != nullptr, accumulate, m, n, k, a.stride, b.stride, d.stride,
-                                 detail::alignment_of(a.data), detail::alignment_of(b.data),
-                                 detail::alignment_of(d.data), space.size});
+        auto& plan = plans.find({detail::cuda_type<T>(),
+                                 detail::cuda_type<Result>(),
+                                 compute,
+                                 transpose_a,
+                                 transpose_b,
+                                 bias != nullptr,
+                                 accumulate,
+                                 m,
+                                 n,
+                                 k,
+                                 a.stride,
+                                 b.stride,
+                                 d.stride,
+                                 detail::alignment_of(a.data, next.a * index_t{sizeof(T)}),
+                                 detail::alignment_of(b.data, next.b * index_t{sizeof(T)}),
+                                 detail::alignment_of(d.data, next.d * index_t{sizeof(Result)}),
+                                 space.size,
+                                 next.count,
+                                 next.a,
+                                 next.b,
+                                 next.d,
+                                 next.bias});
         if (bias)
             cuda::check(
                 cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),

@@ -79,6 +79,10 @@ TEST_CASE("the layout of draws does not change", "[core][random]") {
     CHECK(made.pass == 3u << 16);
     // splitmix64 of seed 0 starts with e220a8397b1dcdaf: the inner finaliser of seed 0
     CHECK(detail::mix64(0x9e3779b97f4a7c15u) == 0xe220a8397b1dcdafu);
+    for (std::uint64_t z : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0}, std::uint64_t{0x0123456789abcdef}})
+        CHECK(detail::unmix64(detail::mix64(z)) == z);
+    for (std::uint64_t later : {0, 1, 4, 511 * 12})
+        CHECK(later_stream(make_site(77, 9, 5, 3), later) == make_site(77, 9 + later, 5, 3));
     CHECK(make_site(0, 0).key0 == 0x4d197e6fu);
     CHECK(make_site(0, 0).key1 == 0xa706dd2fu);
     CHECK(made.key0 == 0xcc48678eu);

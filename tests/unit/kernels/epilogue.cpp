@@ -81,7 +81,8 @@ result<T> run_bodies(Launch const& launch, Op const& op, padded_matrix<T> const&
     // In place, as layers call it.
     matrix_view<T const> const upstream = out.dz.view();
     launch([&](auto const& group) {
-        k::epilogue_backward(group, op, z.view(), upstream, out.dz.view(), site, batch, statistics, rows_of_sums);
+        k::epilogue_backward(group, op, z.view(), upstream, out.dz.view(), site, batch, statistics, rows_of_sums,
+                             {0, static_cast<std::int32_t>(z.rows), 0});
     });
     if (with_bias)
         launch([&](auto const& group) {

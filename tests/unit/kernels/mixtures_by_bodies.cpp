@@ -10,6 +10,7 @@
 #include <espalier/activation_penalty/flops.hpp>
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/core/group.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/dropout/bernoulli.hpp>
@@ -28,6 +29,7 @@
 #include <espalier/kernels/routing.hpp>
 #include <espalier/kernels/row_gate.hpp>
 #include <espalier/kernels/sums.hpp>
+#include <espalier/kernels/update.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
@@ -35,9 +37,12 @@
 #include <espalier/layer/parallel.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
+#include <espalier/layer/slice.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/l2.hpp>
 #include <espalier/train/training.hpp>
+#include <espalier/weight/low_rank.hpp>
 
 #include <cstdint>
 #include <limits>
@@ -55,7 +60,9 @@ public:
     static constexpr bool host_memory = false;
 
     template <class T> static std::size_t gate_scratch(index_t, index_t, index_t) { return 0; }
-    static std::size_t dispatch_scratch(index_t, index_t, int) { return 0; }
+    /// Asked for without need, to see that it is there when it would be.
+    static constexpr std::size_t dispatch_bytes = 1 << 20, live_bytes = 4096;
+    static std::size_t dispatch_scratch(index_t, index_t, int) { return dispatch_bytes; }
 
     template <class Gate, class T, class Op>
     void route(Op const& op, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
@@ -125,6 +132,7 @@ public:
     template <class T>
     void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
                      pair_plan const& plan, pair_table const& table) {
+        REQUIRE(scratch.size >= dispatch_bytes);
         std::vector<std::int32_t> counters(
             static_cast<std::size_t>(k::counters_of(weights.rows * weights.columns, plan.experts)));
         k::pair_work<T> const work{weights, experts, plan, table, counters.data()};
@@ -145,6 +153,7 @@ public:
     template <class T>
     void measure_mixture(matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
                          std::int32_t const* pair, pair_plan const& plan, double* measures) {
+        REQUIRE(scratch.size >= dispatch_bytes);
         std::vector<std::int32_t> counters(
             static_cast<std::size_t>(k::counters_of(weights.rows * weights.columns, plan.experts)));
         k::pair_work<T> const work{weights, experts, plan, {}, counters.data()};
@@ -167,6 +176,11 @@ public:
         k::expert_gradient(lane, weights, experts, tasks, k::live_pairs(block, live_), dy, some(d));
     }
     template <class T>
+    void add_pairs(matrix_view<T const> from, std::int32_t const* pair, index_t slots, bool ordered,
+                   matrix_view<T> to) {
+        k::add_pairs(lane, from, pair, slots, ordered, to);
+    }
+    template <class T>
     void pass_back(matrix_view<T const> weights, mixture_tasks const& tasks, std::int32_t const* pair,
                    matrix_view<T const> dy, matrix_view<T> dx) {
         k::pass_back(lane, weights, tasks, pair, dy, dx);
@@ -181,43 +195,72 @@ public:
 
     // ---- rows that the host does not count: what lies behind them holds no number
 
-    template <class Body> void on_live_rows(live_window live, Body const& body) {
-        live_ = live;
-        body();
+    template <class T> static std::size_t live_scratch(live_groups const&, index_t, index_t, index_t) {
+        return live_bytes;
+    }
+    template <class Body> void on_live_rows(live_groups const& live, Body const& body) {
+        REQUIRE((live.groups == 1 || scratch.size >= live_bytes));
+        groups_ = live;
+        for (group_ = 0; group_ < live.groups; ++group_) {
+            live_ = live.window(group_);
+            body();
+        }
+        groups_ = {};
+        group_ = 0;
         live_ = {};
     }
     template <class T>
     void live_product_forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z,
-                              live_window live) {
+                              live_groups const& live) {
         on_live_rows(live, [&] {
             spoil(z);
-            product_forward<void>(some(x), w, bias, some(z));
+            product_forward<void>(some(x), live.tensor(w, group_), live.tensor(bias, group_), some(z));
         });
     }
     template <class T>
     void live_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
-                                     live_window live) {
+                                     live_groups const& live) {
         on_live_rows(live, [&] {
             spoil(dx);
-            product_input_gradient<void>(some(dz), w, some(dx));
+            product_input_gradient<void>(some(dz), live.tensor(w, group_), some(dx));
         });
     }
     template <class T>
     void live_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw,
-                                      live_window live) {
-        on_live_rows(live, [&] { product_weight_gradient<void>(some(x), some(dz), dw); });
+                                      live_groups const& live) {
+        on_live_rows(live, [&] { product_weight_gradient<void>(some(x), some(dz), live.tensor(dw, group_)); });
+    }
+    template <class Chosen, class T>
+    void group_product_forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z,
+                               live_groups const& live) {
+        for (int g = 0; g < live.groups; ++g)
+            product_forward<Chosen>(live.block(x, g), live.tensor(w, g), live.tensor(bias, g), live.block(z, g));
+    }
+    template <class Chosen, class T>
+    void group_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
+                                      live_groups const& live) {
+        for (int g = 0; g < live.groups; ++g)
+            product_input_gradient<Chosen>(live.block(dz, g), live.tensor(w, g), live.block(dx, g));
+    }
+    template <class Chosen, class T>
+    void group_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw,
+                                       live_groups const& live) {
+        for (int g = 0; g < live.groups; ++g)
+            product_weight_gradient<Chosen>(live.block(x, g), live.block(dz, g), live.tensor(dw, g));
     }
     template <class Op, class T>
     void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
                           rows const& batch, epilogue_statistics<T> statistics) {
-        device::cpu::epilogue_forward(op, some(z), some(y), site, k::live_rows(batch, live_), statistics);
+        statistics.value = groups_.term(statistics.value, group_);
+        device::cpu::epilogue_forward(op, some(z), some(y), groups_.site(site, group_), k::live_rows(batch, live_),
+                                      statistics);
     }
     template <class Op, class T>
     void epilogue_backward(Op const& op, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
                            T* bias_gradient, random_site const& site, rows const& batch,
                            epilogue_statistics<T> statistics) {
-        device::cpu::epilogue_backward(op, some(z), some(dy), some(dz), bias_gradient, site, k::live_rows(batch, live_),
-                                       statistics);
+        device::cpu::epilogue_backward(op, some(z), some(dy), some(dz), groups_.tensor(bias_gradient, group_),
+                                       groups_.site(site, group_), k::live_rows(batch, live_), statistics);
     }
     template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
         device::cpu::row_forward<Activation, Width>(some(y));
@@ -225,7 +268,15 @@ public:
     template <class Activation, index_t Width, class T> void row_backward(matrix_view<T const> y, matrix_view<T> dy) {
         device::cpu::row_backward<Activation, Width>(some(y), some(dy));
     }
-    template <class T> void column_sums(matrix_view<T const> m, T* sums) { device::cpu::column_sums(some(m), sums); }
+    template <class T> void column_sums(matrix_view<T const> m, T* sums) {
+        device::cpu::column_sums(some(m), groups_.tensor(sums, group_));
+    }
+    template <class T> void clear(matrix_view<T> rows_of) { device::cpu::clear(some(rows_of)); }
+    template <class Optimizer, class Rule, class T>
+    void update(Optimizer const& optimizer, Rule const& rule, update_segment<T, T> const& segment,
+                double const* squared_norm) {
+        device::cpu::update(optimizer, rule, k::segment_of(segment, groups_, group_), squared_norm);
+    }
     template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {
         device::cpu::copy(some(from), some(to));
     }
@@ -238,13 +289,15 @@ private:
     /// Rows that are not an expert's: all behind those counted or, where other experts' follow, up to the granule.
     template <class T> void spoil(matrix_view<T> all) const {
         matrix_view<T> const live = some(all);
-        index_t const end = live_.first ? round_up(live.rows, row_granule) : all.rows;
+        index_t const end = live_.first ? round_up(live.rows, row_granule) : all.rows; // of its own block
         for (index_t r = live.rows; r < end; ++r)
             for (index_t c = 0; c < all.columns; ++c)
                 live.data[r * all.stride + c] = std::numeric_limits<T>::quiet_NaN();
     }
 
     serial_group lane;
+    live_groups groups_{};
+    int group_ = 0;
     live_window live_{};
 };
 
@@ -359,6 +412,10 @@ TEST_CASE("mixtures by kernel bodies: the experts' rows are windows that only th
         parallel<merge::add, dense<7, activation_penalty::l1<0.1>>, sequence<dense<5, activation::tanh>, dense<7>>>,
         residual<dense<7, activation::softmax>>>;
     check<with<moe<gate::top_k<4, 2>, branches, dispatch::compacted>>>();
+    // What layers write without a product before: zeros around a slice, and in the columns that a rank leaves out.
+    using narrow = sequence<slice<3, 9>, dense<7, weight::low_rank<4, 2>, penalty::l2<0.01>>>;
+    check<with<moe<gate::top_k<4, 2>, narrow, dispatch::compacted>>>();
+    check<with<moe<gate::top_k<4, 2>, narrow, dispatch::capacity<0.8>>>>();
     using two = gates<gate::top_k<8, 2>, gate::top_k<8, 1>>; // slots that share a pair
     check<with<multi_gate<two, expert, dispatch::compacted>>>();
 }

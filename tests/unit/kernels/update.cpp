@@ -304,46 +304,6 @@ TEST_CASE("update bodies: the pass that shrinks groups, from the norms of steppe
     REQUIRE(same_bits(still.weights, before.weights));
 }
 
-TEST_CASE("update bodies: many tensors in one launch are as many launches") {
-    using rule = tensor_rule<espalier::weight::identity, flat_tuple<espalier::penalty::l1_op>, flat_tuple<>>;
-    index_t const sizes[] = {1, 1024, 1025, 40, 5000, 3};
-    std::vector<tensor<float>> apart;
-    std::vector<rule> rules;
-    for (index_t n : sizes) {
-        apart.emplace_back(1, n);
-        rule r{};
-        espalier::get<0>(r.penalties) = {0.001 * static_cast<double>(n)};
-        rules.push_back(r);
-        for_blocks([&](auto const& launch) {
-            tensor<float> t(1, n);
-            run_update(launch, adamw, r, t);
-            apart.back() = t;
-        });
-    }
-    for_launches([&](auto const& launch) {
-        std::vector<tensor<float>> together;
-        std::vector<k::update_item<float, float, rule>> items;
-        index_t chunks = 0;
-        for (index_t n : sizes)
-            together.emplace_back(1, n);
-        for (std::size_t i = 0; i < together.size(); ++i) {
-            items.push_back({together[i].segment(), rules[i], chunks});
-            chunks += k::update_chunks(sizes[i]);
-        }
-        std::vector<double> values(static_cast<std::size_t>(chunks), -9.0);
-        espalier::array_view<k::update_item<float, float, rule> const> const list{items.data(),
-                                                                                  static_cast<index_t>(items.size())};
-        launch([&](auto const& group) { k::update_list(group, adamw, list, chunks, {}, values.data()); });
-        for (std::size_t i = 0; i < together.size(); ++i) {
-            launch([&](auto const& group) {
-                k::add_penalty_values(group, values.data() + items[i].first_chunk, 1, k::update_chunks(sizes[i]),
-                                      chunks, items[i].segment.values, nullptr);
-            });
-            REQUIRE(together[i].same(apart[i]));
-        }
-    });
-}
-
 TEST_CASE("update bodies change nothing once an error was reported") {
     using flat = tensor_rule<espalier::weight::identity, flat_tuple<espalier::penalty::l1_op>, flat_tuple<>>;
     using grouped = tensor_rule<espalier::weight::identity, flat_tuple<rows_lasso, columns_lasso>, flat_tuple<>>;

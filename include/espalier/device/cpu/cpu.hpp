@@ -123,6 +123,12 @@ public:
     template <class T> void zero(T* p, index_t n) {
         if (n > 0) std::memset(static_cast<void*>(p), 0, static_cast<std::size_t>(n) * sizeof(T));
     }
+    /// All rows of a view.
+    template <class T> void clear(matrix_view<T> rows_of) {
+        bool const dense = rows_of.stride == rows_of.columns;
+        for (index_t r = 0; r < (dense && rows_of.rows > 0 ? 1 : rows_of.rows); ++r)
+            zero(rows_of.row(r), dense ? rows_of.rows * rows_of.columns : rows_of.columns);
+    }
 
     /// Rows of tables, looked up by number, and the tables' gradient.
     template <class T>

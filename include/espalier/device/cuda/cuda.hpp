@@ -5,7 +5,7 @@
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/layout.hpp>
-#include <espalier/core/live_window.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
@@ -138,8 +138,7 @@ public:
         auto const octets = static_cast<std::size_t>(k::octets_of(columns));
         auto const bytes = [](std::size_t count, std::size_t each) { return piece(count * each); };
         auto const part = [&](index_t line_count, std::size_t sets) {
-            auto const strips = static_cast<std::size_t>(k::strips_of(line_count).count);
-            return bytes(sets * strips * octets * k::octet, sizeof(W)) + bytes(sets * strips * octets, sizeof(double));
+            return sets * strip_scratch<W>(k::strips_at_most(line_count), columns);
         };
         std::size_t most = product_for<Chosen>::template scratch<T>(batch_rows, inner, columns) +
                            bytes(static_cast<std::size_t>(columns), sizeof(T));
@@ -149,6 +148,17 @@ public:
         need(bytes(most_sets * static_cast<std::size_t>(k::update_chunks(inner * columns)), sizeof(double)));
         need(loss_scratch(batch_rows));
         return most;
+    }
+    /// The same for the verbs on live rows.
+    template <class T>
+    static std::size_t live_scratch(live_groups const& live, index_t batch_rows, index_t inner, index_t columns) {
+        namespace k = espalier::kernels;
+        std::size_t const of_rows =
+            most_sets * strip_scratch<master_of<T>>(k::most_strips_of(live, batch_rows), columns);
+        std::size_t const of_update =
+            piece(static_cast<std::size_t>(live.groups) * most_sets *
+                  static_cast<std::size_t>(k::update_chunks(inner * columns)) * sizeof(double));
+        return of_rows > of_update ? of_rows : of_update;
     }
     /// Bytes of scratch that the loss of so many rows needs.
     static std::size_t loss_scratch(index_t batch_rows) {
@@ -189,8 +199,8 @@ public:
 
     // ---- rows that the device counts (device/live_rows.hpp)
 
-    /// Runs the verbs that body calls on the rows of the window.
-    template <class Body> void on_live_rows(live_window live, Body const& body) {
+    /// Runs the verbs that body calls on the rows, and with the tensors, of the groups.
+    template <class Body> void on_live_rows(live_groups const& live, Body const& body) {
         struct restore {
             espalier::cuda::launch_target& target;
             ~restore() { target.live = {}; }
@@ -200,18 +210,78 @@ public:
     }
     template <class T>
     void live_product_forward(matrix_view<T const> x, matrix_view<T const> w, master_of<T> const* bias,
-                              matrix_view<T> z, live_window live) {
+                              matrix_view<T> z, live_groups const& live) {
         espalier::product::tiles::template forward<T>(plans_, x, w, bias, z, false, {}, target_.stream, live);
     }
     template <class T>
     void live_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
-                                     live_window live) {
+                                     live_groups const& live) {
         espalier::product::tiles::template input_gradient<T>(plans_, dz, w, dx, {}, target_.stream, live);
     }
     template <class T>
     void live_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw,
-                                      live_window live) {
+                                      live_groups const& live) {
         espalier::product::tiles::template weight_gradient<T>(plans_, x, dz, dw, {}, target_.stream, live);
+    }
+
+    // ---- the same for groups with as many rows each, which the host knows: one call when the product can do that
+
+    template <class Chosen>
+    static constexpr bool repeats_products = requires(espalier::product::product_batch const& batch, scratch_view space,
+                                                      espalier::cuda::cublaslt_plans& plans, matrix_view<float> m) {
+        product_for<Chosen>::template input_gradient<float>(plans, m, m, m, space, nullptr, batch);
+    };
+    template <class Chosen, class T>
+    void group_product_forward(matrix_view<T const> x, matrix_view<T const> w, master_of<T> const* bias,
+                               matrix_view<T> z, live_groups const& live) {
+        using P = product_for<Chosen>;
+        espalier::product::product_batch batch{live.groups, live.apart * x.stride, live.parameters,
+                                               live.apart * z.stride, live.parameters};
+        scratch_cursor space(scratch);
+        if constexpr (repeats_products<Chosen> && P::template adds_bias<T>) {
+            if (z.rows == 0) return;
+            if constexpr (std::is_same_v<T, master_of<T>>) {
+                P::template forward<T>(plans_, x, w, bias, z, false, space.rest(), target_.stream, batch);
+            } else if (!bias) {
+                P::template forward<T>(plans_, x, w, nullptr, z, false, space.rest(), target_.stream, batch);
+            } else {
+                // The biases of all groups in the result's type, one behind the other.
+                T* const narrow = space.template take<T>(live.groups * z.columns);
+                espalier::cuda::launch_combine<false>(
+                    target_, matrix_view<master_of<T> const>{bias, live.groups, z.columns, live.parameters},
+                    matrix_view<T>{narrow, live.groups, z.columns, z.columns});
+                batch.bias = z.columns;
+                P::template forward<T>(plans_, x, w, narrow, z, false, space.rest(), target_.stream, batch);
+            }
+        } else {
+            for (int g = 0; g < live.groups; ++g)
+                product_forward<Chosen>(live.block(x, g), live.tensor(w, g), live.tensor(bias, g), live.block(z, g));
+        }
+    }
+    template <class Chosen, class T>
+    void group_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
+                                      live_groups const& live) {
+        if constexpr (repeats_products<Chosen>) {
+            if (dx.rows > 0)
+                product_for<Chosen>::template input_gradient<T>(
+                    plans_, dz, w, dx, scratch, target_.stream,
+                    {live.groups, live.apart * dz.stride, live.parameters, live.apart * dx.stride, 0});
+        } else {
+            for (int g = 0; g < live.groups; ++g)
+                product_input_gradient<Chosen>(live.block(dz, g), live.tensor(w, g), live.block(dx, g));
+        }
+    }
+    template <class Chosen, class T>
+    void group_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw,
+                                       live_groups const& live) {
+        if constexpr (repeats_products<Chosen>) {
+            product_for<Chosen>::template weight_gradient<T>(
+                plans_, x, dz, dw, scratch, target_.stream,
+                {live.groups, live.apart * x.stride, live.apart * dz.stride, live.parameters, 0});
+        } else {
+            for (int g = 0; g < live.groups; ++g)
+                product_weight_gradient<Chosen>(live.block(x, g), live.block(dz, g), live.tensor(dw, g));
+        }
     }
 
     // ---- passes
@@ -220,7 +290,7 @@ public:
     void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
                           rows const& batch, epilogue_statistics<master_of<T>> statistics) {
         if constexpr (Op::has_penalties) {
-            index_t const strips = espalier::kernels::strips_of(z.rows).count,
+            index_t const strips = espalier::kernels::most_strips_of(target_.live, z.rows),
                           octets = espalier::kernels::octets_of(z.columns);
             scratch_cursor space(scratch);
             espalier::kernels::epilogue_scratch<master_of<T>> parts;
@@ -238,8 +308,7 @@ public:
                            epilogue_statistics<master_of<T>> statistics) {
         scratch_cursor space(scratch);
         master_of<T>* const partial =
-            bias_gradient ? space.template take<master_of<T>>(espalier::kernels::partial_size(z.rows, z.columns))
-                          : nullptr;
+            bias_gradient ? space.template take<master_of<T>>(live_partials(z.rows, z.columns)) : nullptr;
         espalier::cuda::launch_epilogue_backward(target_, locate(op), z, dy, dz, locate(site), batch, statistics,
                                                  bias_gradient, partial);
     }
@@ -270,8 +339,8 @@ public:
         } else {
             double* partial = nullptr;
             if (segment.values && Rule::penalty_count > 0)
-                partial =
-                    space.template take<double>(Rule::penalty_count * k::update_chunks(segment.rows * segment.columns));
+                partial = space.template take<double>(target_.live.groups * Rule::penalty_count *
+                                                      k::update_chunks(segment.rows * segment.columns));
             espalier::cuda::launch_update(target_, locate(optimizer), locate(rule), segment, context, partial);
         }
     }
@@ -289,6 +358,15 @@ public:
         if (n > 0)
             espalier::cuda::check(cudaMemsetAsync(p, 0, static_cast<std::size_t>(n) * sizeof(T), target_.stream),
                                   "zero");
+    }
+    /// All rows of a view.
+    template <class T> void clear(matrix_view<T> rows_of) {
+        if (rows_of.rows == 0 || rows_of.columns == 0) return;
+        if (target_.live) return espalier::cuda::launch_clear(target_, rows_of);
+        espalier::cuda::check(cudaMemset2DAsync(rows_of.data, static_cast<std::size_t>(rows_of.stride) * sizeof(T), 0,
+                                                static_cast<std::size_t>(rows_of.columns) * sizeof(T),
+                                                static_cast<std::size_t>(rows_of.rows), target_.stream),
+                              "clear");
     }
     /// Copies results to the host. Waits, and throws what kernels have reported: not for steps.
     void read(double const* from, double* to, index_t n) {
@@ -512,6 +590,12 @@ public:
     template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
         espalier::cuda::launch_scatter_add_rows(target_, from, row, to);
     }
+    /// to_r += from_p for the pairs p of row r in the order of their numbers; `ordered`: they stand in that order
+    template <class T>
+    void add_pairs(matrix_view<T const> from, std::int32_t const* pair, index_t slots, bool ordered,
+                   matrix_view<T> to) {
+        espalier::cuda::launch_add_pairs(target_, from, pair, slots, ordered, to);
+    }
     /// dx += the weights of slots without a pair times dy, where the row took the place of the expert's output.
     template <class T>
     void pass_back(matrix_view<master_of<T> const> weights, mixture_tasks const& tasks, std::int32_t const* pair,
@@ -606,8 +690,8 @@ public:
     /// sums[c] = sum of column c
     template <class T> void column_sums(matrix_view<T const> m, master_of<T>* sums) {
         scratch_cursor space(scratch);
-        espalier::cuda::launch_column_sums(
-            target_, m, sums, space.template take<master_of<T>>(espalier::kernels::partial_size(m.rows, m.columns)));
+        espalier::cuda::launch_column_sums(target_, m, sums,
+                                           space.template take<master_of<T>>(live_partials(m.rows, m.columns)));
     }
 
     /// Where kernels find the numbers of an op; see the class.
@@ -647,6 +731,17 @@ private:
         return {weights, experts, plan, table,
                 space.template take<std::int32_t>(
                     espalier::kernels::counters_of(weights.rows * weights.columns, plan.experts))};
+    }
+    /// Numbers of the partial sums of columns.
+    index_t live_partials(index_t row_count, index_t columns) const {
+        namespace k = espalier::kernels;
+        return k::most_strips_of(target_.live, row_count) * k::octets_of(columns) * k::octet;
+    }
+    /// Bytes of the partial sums of one set of penalties.
+    template <class W> static std::size_t strip_scratch(index_t strips, index_t columns) {
+        namespace k = espalier::kernels;
+        auto const octets = static_cast<std::size_t>(strips * k::octets_of(columns));
+        return piece(octets * k::octet * sizeof(W)) + piece(octets * sizeof(double));
     }
     /// Scratch is dealt out in pieces of 256 bytes.
     static constexpr std::size_t piece(std::size_t bytes) { return (bytes + 255) / 256 * 256; }

@@ -5,6 +5,7 @@
 
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pairs.hpp>
@@ -13,6 +14,7 @@
 #include <espalier/core/view.hpp>
 #include <espalier/device/cuda/check.hpp>
 #include <espalier/device/cuda/group.hpp>
+#include <espalier/device/cuda/launched_group.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/kernels/access.hpp>
 #include <espalier/kernels/batch_norm.hpp>
@@ -20,6 +22,7 @@
 #include <espalier/kernels/embedding.hpp>
 #include <espalier/kernels/epilogue.hpp>
 #include <espalier/kernels/group_value.hpp>
+#include <espalier/kernels/grouped.hpp>
 #include <espalier/kernels/norms.hpp>
 #include <espalier/kernels/pairs.hpp>
 #include <espalier/kernels/routing.hpp>
@@ -45,14 +48,24 @@ using block = block_group<block_threads>;
 struct launch_target {
     cudaStream_t stream = nullptr;
     index_t most_blocks = 1024;
-    /// Only the layers' own passes heed it: the epilogue, row maps, column sums, copies, gathering and scattering.
-    live_window live{};
+    /// Only the layers' own passes heed it: the epilogue, row maps, column sums, copies, gathering, scattering, updates
+    /// without grouped penalties.
+    live_groups live{};
 
     /// Blocks for so many threads' worth of work: enough, but no more than run at once; the bodies loop over the rest.
     unsigned blocks(index_t threads) const {
         index_t const needed = (threads + block_threads - 1) / block_threads;
         return static_cast<unsigned>(needed < 1 ? 1 : needed < most_blocks ? needed : most_blocks);
     }
+    /// The same for every group, each with a row of the grid. What a group has is known to the device only, and blocks
+    /// of groups that have little end at once: more blocks than run together let those behind take their place.
+    dim3 grid(index_t threads) const {
+        if (live.groups == 1) return dim3(blocks(threads));
+        index_t const each = oversubscription * most_blocks / live.groups;
+        index_t const all = blocks(threads), most = each < 1 ? 1 : each;
+        return dim3(static_cast<unsigned>(all < most ? all : most), static_cast<unsigned>(live.groups));
+    }
+    static constexpr index_t oversubscription = 4;
 };
 
 // ---- kernels
@@ -67,66 +80,58 @@ inline constexpr unsigned backward_blocks = sizeof(T) > 4 || Op::column_penaltie
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_forward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
-                            kernels::site_numbers site, rows batch, live_window live) {
-    kernels::epilogue_forward(block{}, op.get(), kernels::live_rows(z, live), kernels::live_rows(y, live), site.get(),
-                              kernels::live_rows(batch, live));
+                            kernels::site_numbers site, rows batch, live_groups groups) {
+    kernels::grouped::epilogue_forward(block{}, groups, launched_group(), op.get(), z, y, site.get(), batch);
 }
 
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_forward_strips_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
                                    kernels::site_numbers site, rows batch,
-                                   kernels::epilogue_scratch<master_of<T>> scratch, live_window live) {
-    kernels::epilogue_forward_strips(block{}, op.get(), kernels::live_rows(z, live), kernels::live_rows(y, live),
-                                     site.get(), kernels::live_rows(batch, live), scratch);
+                                   kernels::epilogue_scratch<master_of<T>> scratch, live_groups groups) {
+    kernels::grouped::epilogue_forward_strips(block{}, groups, launched_group(), op.get(), z, y, site.get(), batch,
+                                              scratch);
 }
 
 template <class Op, class W>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_finish_kernel(kernels::numbers<Op> op, index_t row_count, index_t columns,
-                           kernels::epilogue_scratch<W> scratch, epilogue_statistics<W> statistics, live_window live) {
-    kernels::epilogue_finish(block{}, op.get(), kernels::live_count(row_count, live), columns, scratch, statistics);
+                           kernels::epilogue_scratch<W> scratch, epilogue_statistics<W> statistics,
+                           live_groups groups) {
+    kernels::grouped::epilogue_finish(block{}, groups, launched_group(), op.get(), row_count, columns, scratch,
+                                      statistics);
 }
 
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads, backward_blocks<Op, T>)
     epilogue_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T const> dy,
                              matrix_view<T> dz, kernels::site_numbers site, rows batch,
-                             epilogue_statistics<master_of<T>> statistics, master_of<T>* partial, live_window live) {
-    kernels::epilogue_backward(block{}, op.get(), kernels::live_rows(z, live), kernels::live_rows(dy, live),
-                               kernels::live_rows(dz, live), site.get(), kernels::live_rows(batch, live), statistics,
-                               partial);
+                             epilogue_statistics<master_of<T>> statistics, master_of<T>* partial, live_groups groups) {
+    kernels::grouped::epilogue_backward(block{}, groups, launched_group(), op.get(), z, dy, dz, site.get(), batch,
+                                        statistics, partial);
 }
 
-/// The partial rows of set `set`; `row_count` rows were cut into strips, as many as there are partial rows of a set.
 template <class W>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     add_partial_rows_kernel(W const* partial, int set, index_t row_count, index_t columns, W* out, bool accumulate,
-                            kernels::error_word const* error, live_window live) {
-    index_t const count = kernels::strips_of(kernels::live_count(row_count, live)).count;
-    index_t const stride = kernels::octets_of(columns) * kernels::octet;
-    kernels::add_partial_rows(block{}, partial + set * count * stride, count, stride, columns, out, accumulate, error);
+                            kernels::error_word const* error, live_groups groups) {
+    kernels::grouped::add_partial_rows(block{}, groups, launched_group(), partial, set, row_count, columns, out,
+                                       accumulate, error);
 }
 
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    column_partials_kernel(matrix_view<T const> m, master_of<T>* partial, live_window live) {
-    kernels::column_partials(block{}, kernels::live_rows(m, live), partial);
+    column_partials_kernel(matrix_view<T const> m, master_of<T>* partial, live_groups groups) {
+    kernels::grouped::column_partials(block{}, groups, launched_group(), m, partial);
 }
 
 template <class Optimizer, class Rule, class Wide, class Narrow>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     update_kernel(kernels::numbers<Optimizer> optimizer, kernels::numbers<Rule> rule,
-                  update_segment<Wide, Narrow> segment, kernels::update_context context, double* partial) {
-    kernels::update_tensor(block{}, optimizer.get(), rule.get(), segment, context, partial);
-}
-
-template <class Optimizer, class Rule, class Wide, class Narrow>
-ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    update_list_kernel(kernels::numbers<Optimizer> optimizer,
-                       array_view<kernels::update_item<Wide, Narrow, Rule> const> items, index_t chunks,
-                       kernels::update_context context, double* partial) {
-    kernels::update_list(block{}, optimizer.get(), items, chunks, context, partial);
+                  update_segment<Wide, Narrow> segment, kernels::update_context context, double* partial,
+                  live_groups groups) {
+    kernels::grouped::update_tensor(block{}, groups, launched_group(), optimizer.get(), rule.get(), segment, context,
+                                    partial);
 }
 
 template <class Optimizer, class Rule, class Wide, class Narrow>
@@ -146,12 +151,13 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 
 template <int N, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    row_forward_kernel(kernels::numbers<Op> op, matrix_view<T> y, live_window live) {
-    kernels::row_map_forward<N>(block{}, op.get(), kernels::live_rows(y, live));
+    row_forward_kernel(kernels::numbers<Op> op, matrix_view<T> y, live_groups groups) {
+    kernels::row_map_forward<N>(block{}, op.get(), kernels::live_rows(y, groups.window(launched_group())));
 }
 template <int N, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    row_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> y, matrix_view<T> dy, live_window live) {
+    row_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> y, matrix_view<T> dy, live_groups groups) {
+    live_window const live = groups.window(launched_group());
     kernels::row_map_backward<N>(block{}, op.get(), kernels::live_rows(y, live), kernels::live_rows(dy, live));
 }
 
@@ -223,7 +229,8 @@ template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     expert_gradient_kernel(matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
                            mixture_tasks const __grid_constant__ tasks, expert_pairs pairs, matrix_view<T const> dy,
-                           matrix_view<T> d, live_window live) {
+                           matrix_view<T> d, live_groups groups) {
+    live_window const live = groups.window(launched_group());
     kernels::expert_gradient(block{}, weights, experts, tasks, kernels::live_pairs(pairs, live), dy,
                              kernels::live_rows(d, live));
 }
@@ -323,13 +330,20 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    gather_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to, live_window live) {
+    gather_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to, live_groups groups) {
+    live_window const live = groups.window(launched_group());
     kernels::gather_rows(block{}, from, row + kernels::live_first(live), kernels::live_rows(to, live));
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     scatter_add_rows_kernel(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to, live_window live) {
     kernels::scatter_add_rows(block{}, kernels::live_rows(from, live), row + kernels::live_first(live), to);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    add_pairs_kernel(matrix_view<T const> from, std::int32_t const* pair, index_t slots, bool ordered,
+                     matrix_view<T> to) {
+    kernels::add_pairs(block{}, from, pair, slots, ordered, to);
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
@@ -395,30 +409,16 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
     kernels::running_moments(block{}, mean, variance, columns, row_count, momentum, running, error);
 }
 
-/// to = from + to or = from, element by element; a row of `from` stands for all when its stride is 0.
 template <bool Add, class From, class To>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    combine_kernel(matrix_view<From const> from, matrix_view<To> to, live_window live) {
-    using W = master_of<To>;
-    from = kernels::live_rows(from, live);
-    to = kernels::live_rows(to, live);
-    bool const vector = kernels::aligned16(from) && kernels::aligned16(to);
-    block const group;
-    for (kernels::pair_walk at(kernels::grid_lane(group), kernels::grid_lanes(group), kernels::octets_of(to.columns));
-         at.line < to.rows; at.advance()) {
-        index_t const c = at.place * kernels::octet;
-        int const count = kernels::count8(c, to.columns);
-        W a[kernels::octet];
-        kernels::load8(from.row(at.line) + c, count, vector, a);
-        if constexpr (Add) {
-            W b[kernels::octet];
-            kernels::load8(to.row(at.line) + c, count, vector, b);
-            ESPALIER_KERNEL_UNROLL
-            for (int j = 0; j < kernels::octet; ++j)
-                a[j] += b[j];
-        }
-        kernels::store8(to.row(at.line) + c, count, vector, a);
-    }
+    combine_kernel(matrix_view<From const> from, matrix_view<To> to, live_groups groups) {
+    live_window const live = groups.window(launched_group());
+    kernels::combine_rows<Add>(block{}, kernels::live_rows(from, live), kernels::live_rows(to, live));
+}
+
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads) clear_kernel(matrix_view<T> to, live_groups groups) {
+    kernels::clear_rows(block{}, kernels::live_rows(to, groups.window(launched_group())));
 }
 
 // Templates although one type fits: then a .cu that includes this header without using them has no copy of its own.
@@ -427,8 +427,11 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 template <class Number>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     add_sums_kernel(Number const* partial, int sums, index_t count, index_t stride, Number* results, bool accumulate,
-                    kernels::error_word const* error) {
+                    kernels::error_word const* error, live_groups groups) {
     if (kernels::failed(error)) return;
+    int const g = launched_group();
+    partial += g * sums * stride;
+    results = groups.term(results, g);
     for (int k = 0; k < sums; ++k)
         kernels::sum_numbers(block{}, partial + k * stride, count, results + k, accumulate);
 }
@@ -467,7 +470,7 @@ template <class W>
 void launch_add_partial_rows(launch_target const& target, W const* partial, int set, index_t row_count, index_t columns,
                              W* out, bool accumulate, kernels::error_word const* error) {
     if (columns == 0) return;
-    add_partial_rows_kernel<<<target.blocks(columns), block_threads, 0, target.stream>>>(
+    add_partial_rows_kernel<<<target.grid(columns), block_threads, 0, target.stream>>>(
         partial, set, row_count, columns, out, accumulate, error, target.live);
     check_launch("add_partial_rows");
 }
@@ -475,7 +478,8 @@ void launch_add_partial_rows(launch_target const& target, W const* partial, int 
 inline void launch_add_sums(launch_target const& target, double const* partial, int sums, index_t count, index_t stride,
                             double* results, bool accumulate, kernels::error_word const* error) {
     if (sums == 0) return;
-    add_sums_kernel<<<1, block_threads, 0, target.stream>>>(partial, sums, count, stride, results, accumulate, error);
+    add_sums_kernel<<<target.grid(1), block_threads, 0, target.stream>>>(partial, sums, count, stride, results,
+                                                                         accumulate, error, target.live);
     check_launch("add_sums");
 }
 
@@ -491,7 +495,7 @@ void launch_epilogue_forward(launch_target const& target, kernels::numbers<Op> c
                              matrix_view<T> y, kernels::site_numbers const& site, rows const& batch) {
     index_t const octets = kernels::octets_of(z.columns);
     if (z.rows * octets == 0) return;
-    epilogue_forward_kernel<<<target.blocks((z.rows * octets + 1) / 2), block_threads, 0, target.stream>>>(
+    epilogue_forward_kernel<<<target.grid((z.rows * octets + 1) / 2), block_threads, 0, target.stream>>>(
         op, z, y, site, batch, target.live);
     check_launch("epilogue_forward");
 }
@@ -505,7 +509,7 @@ void launch_epilogue_forward(launch_target const& target, kernels::numbers<Op> c
     kernels::strips const cut = kernels::strips_of(z.rows);
     index_t const octets = kernels::octets_of(z.columns);
     if (cut.count * octets > 0) {
-        epilogue_forward_strips_kernel<<<target.blocks(cut.count * octets), block_threads, 0, target.stream>>>(
+        epilogue_forward_strips_kernel<<<target.grid(cut.count * octets), block_threads, 0, target.stream>>>(
             op, z, y, site, batch, scratch, target.live);
         check_launch("epilogue_forward_strips");
     }
@@ -513,8 +517,8 @@ void launch_epilogue_forward(launch_target const& target, kernels::numbers<Op> c
         launch_add_partial_rows(target, static_cast<master_of<T> const*>(scratch.columns), i, z.rows, z.columns,
                                 statistics.column_sums + i * statistics.column_stride, false, nullptr);
     if (statistics.value) {
-        epilogue_finish_kernel<<<1, block_threads, 0, target.stream>>>(op, z.rows, z.columns, scratch, statistics,
-                                                                       target.live);
+        epilogue_finish_kernel<<<target.grid(1), block_threads, 0, target.stream>>>(op, z.rows, z.columns, scratch,
+                                                                                    statistics, target.live);
         check_launch("epilogue_finish");
     }
 }
@@ -528,7 +532,7 @@ void launch_epilogue_backward(launch_target const& target, kernels::numbers<Op> 
     index_t const octets = kernels::octets_of(z.columns), count = kernels::strips_of(z.rows).count;
     index_t const lines = bias_gradient ? count : z.rows;
     if (lines * octets > 0) {
-        epilogue_backward_kernel<<<target.blocks(lines * octets), block_threads, 0, target.stream>>>(
+        epilogue_backward_kernel<<<target.grid(lines * octets), block_threads, 0, target.stream>>>(
             op, z, dy, dz, site, batch, statistics, bias_gradient ? partial : nullptr, target.live);
         check_launch("epilogue_backward");
     }
@@ -542,15 +546,15 @@ void launch_column_sums(launch_target const& target, matrix_view<T const> m, mas
                         master_of<T>* partial) {
     index_t const octets = kernels::octets_of(m.columns), count = kernels::strips_of(m.rows).count;
     if (count * octets > 0) {
-        column_partials_kernel<<<target.blocks(count * octets), block_threads, 0, target.stream>>>(m, partial,
-                                                                                                   target.live);
+        column_partials_kernel<<<target.grid(count * octets), block_threads, 0, target.stream>>>(m, partial,
+                                                                                                 target.live);
         check_launch("column_partials");
     }
     launch_add_partial_rows(target, static_cast<master_of<T> const*>(partial), 0, m.rows, m.columns, sums, false,
                             nullptr);
 }
 
-/// `partial`: [penalties][chunks], needed when the segment has values.
+/// `partial`: [groups][penalties][chunks], needed when the segment has values.
 template <class Optimizer, class Rule, class Wide, class Narrow>
 void launch_update(launch_target const& target, kernels::numbers<Optimizer> const& optimizer,
                    kernels::numbers<Rule> const& rule, update_segment<Wide, Narrow> const& segment,
@@ -558,33 +562,11 @@ void launch_update(launch_target const& target, kernels::numbers<Optimizer> cons
     index_t const chunks = kernels::update_chunks(segment.rows * segment.columns);
     if (chunks == 0) return;
     double* const values = segment.values ? partial : nullptr;
-    update_kernel<<<target.blocks(chunks * 32), block_threads, 0, target.stream>>>(optimizer, rule, segment, context,
-                                                                                   values);
+    update_kernel<<<target.grid(chunks * 32), block_threads, 0, target.stream>>>(optimizer, rule, segment, context,
+                                                                                 values, target.live);
     check_launch("update");
     if (values)
         launch_add_sums(target, values, Rule::penalty_count, chunks, chunks, segment.values, true, context.error);
-}
-
-/// Many tensors with one composition of ops: `items` and `host_items` are the same list in device and host memory.
-template <class Optimizer, class Rule, class Wide, class Narrow>
-void launch_update_list(launch_target const& target, kernels::numbers<Optimizer> const& optimizer,
-                        array_view<kernels::update_item<Wide, Narrow, Rule> const> items,
-                        array_view<kernels::update_item<Wide, Narrow, Rule> const> host_items,
-                        kernels::update_context const& context, double* partial) {
-    if (items.size == 0) return;
-    auto const chunks_of = [&](index_t i) {
-        return kernels::update_chunks(host_items[i].segment.rows * host_items[i].segment.columns);
-    };
-    index_t const chunks = host_items[items.size - 1].first_chunk + chunks_of(items.size - 1);
-    if (chunks == 0) return;
-    update_list_kernel<<<target.blocks(chunks * 32), block_threads, 0, target.stream>>>(optimizer, items, chunks,
-                                                                                        context, partial);
-    check_launch("update_list");
-    if (!partial) return;
-    for (index_t i = 0; i < items.size; ++i)
-        if (host_items[i].segment.values)
-            launch_add_sums(target, partial + host_items[i].first_chunk, Rule::penalty_count, chunks_of(i), chunks,
-                            host_items[i].segment.values, true, context.error);
 }
 
 /// A rule with grouped penalties: the update, the next norms, the values.
@@ -625,8 +607,7 @@ template <int N> constexpr index_t row_threads(index_t row_count) {
 template <int N, class Op, class T>
 void launch_row_forward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T> y) {
     if (y.rows == 0) return;
-    row_forward_kernel<N>
-        <<<target.blocks(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, target.live);
+    row_forward_kernel<N><<<target.grid(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, target.live);
     check_launch("row_forward");
 }
 template <int N, class Op, class T>
@@ -634,7 +615,7 @@ void launch_row_backward(launch_target const& target, kernels::numbers<Op> const
                          matrix_view<T> dy) {
     if (y.rows == 0) return;
     row_backward_kernel<N>
-        <<<target.blocks(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, dy, target.live);
+        <<<target.grid(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, dy, target.live);
     check_launch("row_backward");
 }
 
@@ -741,8 +722,8 @@ void launch_expert_gradient(launch_target const& target, matrix_view<master_of<T
                             expert_pairs const& pairs, matrix_view<T const> dy, matrix_view<T> d) {
     index_t const lanes = d.rows * kernels::octets_of(d.columns);
     if (lanes == 0) return;
-    expert_gradient_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(weights, experts, tasks, pairs,
-                                                                                      dy, d, target.live);
+    expert_gradient_kernel<<<target.grid(lanes), block_threads, 0, target.stream>>>(weights, experts, tasks, pairs, dy,
+                                                                                    d, target.live);
     check_launch("expert_gradient");
 }
 
@@ -880,7 +861,7 @@ void launch_gather_rows(launch_target const& target, matrix_view<T const> from, 
                         matrix_view<T> to) {
     index_t const lanes = to.rows * kernels::octets_of(to.columns);
     if (lanes == 0) return;
-    gather_rows_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, row, to, target.live);
+    gather_rows_kernel<<<target.grid(lanes), block_threads, 0, target.stream>>>(from, row, to, target.live);
     check_launch("gather_rows");
 }
 template <class T>
@@ -888,8 +869,18 @@ void launch_scatter_add_rows(launch_target const& target, matrix_view<T const> f
                              matrix_view<T> to) {
     index_t const lanes = from.rows * kernels::octets_of(to.columns);
     if (lanes == 0) return;
-    scatter_add_rows_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, row, to, target.live);
+    scatter_add_rows_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, row, to,
+                                                                                       target.live.window(0));
     check_launch("scatter_add_rows");
+}
+/// `pair` is [rows of to][slots].
+template <class T>
+void launch_add_pairs(launch_target const& target, matrix_view<T const> from, std::int32_t const* pair, index_t slots,
+                      bool ordered, matrix_view<T> to) {
+    index_t const lanes = to.rows * kernels::octets_of(to.columns);
+    if (lanes == 0) return;
+    add_pairs_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(from, pair, slots, ordered, to);
+    check_launch("add_pairs");
 }
 template <class T>
 void launch_pass_back(launch_target const& target, matrix_view<master_of<T> const> weights, mixture_tasks const& tasks,
@@ -970,11 +961,17 @@ void launch_running_moments(launch_target const& target, W const* mean, W const*
     check_launch("running_moments");
 }
 
+template <class T> void launch_clear(launch_target const& target, matrix_view<T> to) {
+    index_t const pairs = to.rows * kernels::octets_of(to.columns);
+    if (pairs == 0) return;
+    clear_kernel<<<target.grid(pairs), block_threads, 0, target.stream>>>(to, target.live);
+    check_launch("clear");
+}
 template <bool Add, class From, class To>
 void launch_combine(launch_target const& target, matrix_view<From const> from, matrix_view<To> to) {
     index_t const pairs = to.rows * kernels::octets_of(to.columns);
     if (pairs == 0) return;
-    combine_kernel<Add><<<target.blocks(pairs), block_threads, 0, target.stream>>>(from, to, target.live);
+    combine_kernel<Add><<<target.grid(pairs), block_threads, 0, target.stream>>>(from, to, target.live);
     check_launch("combine");
 }
 

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <espalier/core/layout.hpp>
-#include <espalier/core/live_window.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/device/cuda/check.hpp>
 #include <espalier/device/cuda/group.hpp>
+#include <espalier/device/cuda/launched_group.hpp>
+#include <espalier/kernels/grouped.hpp>
 #include <espalier/kernels/tile_product.hpp>
 
 #include <cuda_runtime_api.h>
@@ -23,8 +25,8 @@ struct tile_target {
     cudaStream_t stream = nullptr;
     index_t most_blocks = 0;
 
-    /// No more blocks than there are small tiles in the result when every row is live.
-    template <class T> unsigned blocks(index_t rows, index_t columns) const {
+    /// No more blocks than there are small tiles in the result when every row is live; for each group a row of them.
+    template <class T> dim3 grid(index_t rows, index_t columns, int groups) const {
         index_t most = most_blocks;
         if (most <= 0) {
             int gpu = 0, multiprocessors = 0;
@@ -34,49 +36,50 @@ struct tile_target {
             most = 2 * index_t{multiprocessors};
         }
         index_t const tiles = kernels::detail::tile_count<typename kernels::tile_shapes<T>::small>(rows, columns);
-        return static_cast<unsigned>(tiles < most ? tiles : most);
+        if (groups > 1) most = (kernels::tile_oversubscription * most + groups - 1) / groups;
+        return dim3(static_cast<unsigned>(tiles < most ? tiles : most), static_cast<unsigned>(groups));
     }
 };
 
 template <class T, class Bias>
 ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
     tile_forward_kernel(matrix_view<T const> x, matrix_view<T const> w, Bias const* bias, matrix_view<T> z,
-                        bool accumulate, live_window live) {
-    kernels::tile_forward(tile_block{}, x, w, bias, z, accumulate, live);
+                        bool accumulate, live_groups live) {
+    kernels::grouped::tile_forward(tile_block{}, live, launched_group(), x, w, bias, z, accumulate);
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
-    tile_input_gradient_kernel(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx, live_window live) {
-    kernels::tile_input_gradient(tile_block{}, dz, w, dx, live);
+    tile_input_gradient_kernel(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx, live_groups live) {
+    kernels::grouped::tile_input_gradient(tile_block{}, live, launched_group(), dz, w, dx);
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
     tile_weight_gradient_kernel(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw,
-                                live_window live) {
-    kernels::tile_weight_gradient(tile_block{}, x, dz, dw, live);
+                                live_groups live) {
+    kernels::grouped::tile_weight_gradient(tile_block{}, live, launched_group(), x, dz, dw);
 }
 
 template <class T, class Bias>
 void launch_tile_forward(tile_target const& target, matrix_view<T const> x, matrix_view<T const> w, Bias const* bias,
-                         matrix_view<T> z, bool accumulate, live_window live) {
-    unsigned const blocks = target.blocks<T>(z.rows, z.columns);
-    if (blocks == 0) return;
+                         matrix_view<T> z, bool accumulate, live_groups const& live) {
+    dim3 const blocks = target.grid<T>(z.rows, z.columns, live.groups);
+    if (blocks.x == 0) return;
     tile_forward_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, w, bias, z, accumulate, live);
     check_launch("tile_forward");
 }
 template <class T>
 void launch_tile_input_gradient(tile_target const& target, matrix_view<T const> dz, matrix_view<T const> w,
-                                matrix_view<T> dx, live_window live) {
-    unsigned const blocks = target.blocks<T>(dx.rows, dx.columns);
-    if (blocks == 0) return;
+                                matrix_view<T> dx, live_groups const& live) {
+    dim3 const blocks = target.grid<T>(dx.rows, dx.columns, live.groups);
+    if (blocks.x == 0) return;
     tile_input_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(dz, w, dx, live);
     check_launch("tile_input_gradient");
 }
 template <class T>
 void launch_tile_weight_gradient(tile_target const& target, matrix_view<T const> x, matrix_view<T const> dz,
-                                 matrix_view<master_of<T>> dw, live_window live) {
-    unsigned const blocks = target.blocks<T>(dw.rows, dw.columns);
-    if (blocks == 0) return;
+                                 matrix_view<master_of<T>> dw, live_groups const& live) {
+    dim3 const blocks = target.grid<T>(dw.rows, dw.columns, live.groups);
+    if (blocks.x == 0) return;
     tile_weight_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, dz, dw, live);
     check_launch("tile_weight_gradient");
 }

@@ -134,6 +134,43 @@ ESPALIER_FN void gather_rows(Group const& group, matrix_view<T const> from, std:
     }
 }
 
+/// to_r += from_p for the pairs p of row r, one after the other in the order of their numbers, which is that of the
+/// experts; slots that share a pair add it once. `pair`: [rows][slots], -1 for a slot without one; `ordered`: the pairs
+/// of a row ascend, and none is shared. Floor: (pairs of a row + 2) b rows columns bytes.
+template <class Group, class T>
+ESPALIER_FN void add_pairs(Group const& group, matrix_view<T const> from, std::int32_t const* pair, index_t slots,
+                           bool ordered, matrix_view<T> to) {
+    using W = master_of<T>;
+    bool const vector = aligned16(from) && aligned16(to);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(to.columns)); at.line < to.rows; at.advance()) {
+        std::int32_t const* const own = pair + at.line * slots;
+        index_t const c = at.place * octet;
+        int const count = count8(c, to.columns);
+        W sum[octet];
+        load8(to.row(at.line) + c, count, vector, sum);
+        std::int32_t last = -1;
+        ESPALIER_KERNEL_LOOP
+        for (index_t s = 0; s < slots; ++s) {
+            std::int32_t next = own[s];
+            if (!ordered) {
+                next = -1; // the least one after the last
+                ESPALIER_KERNEL_LOOP
+                for (index_t other = 0; other < slots; ++other)
+                    if (own[other] > last && (next < 0 || own[other] < next)) next = own[other];
+                if (next < 0) break;
+                last = next;
+            }
+            if (next < 0) continue;
+            W v[octet];
+            load8(from.row(next) + c, count, vector, v);
+            ESPALIER_KERNEL_UNROLL
+            for (int j = 0; j < octet; ++j)
+                sum[j] += v[j];
+        }
+        store8(to.row(at.line) + c, count, vector, sum);
+    }
+}
+
 /// to_row[i] += from_i where row[i] >= 0. The rows are distinct: nobody else adds to one. Floor: 3 b rows columns
 /// bytes.
 template <class Group, class T>
@@ -151,6 +188,38 @@ ESPALIER_FN void scatter_add_rows(Group const& group, matrix_view<T const> from,
         for (int j = 0; j < octet; ++j)
             b[j] += a[j];
         store8(to.row(r) + c, count, vector, b);
+    }
+}
+
+/// to = from + to or = from, element by element; a row of `from` stands for all when its stride is 0. Floor: 2 b rows
+/// columns bytes, 3 b when it is added to.
+template <bool Add, class Group, class From, class To>
+ESPALIER_FN void combine_rows(Group const& group, matrix_view<From const> from, matrix_view<To> to) {
+    using W = master_of<To>;
+    bool const vector = aligned16(from) && aligned16(to);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(to.columns)); at.line < to.rows; at.advance()) {
+        index_t const c = at.place * octet;
+        int const count = count8(c, to.columns);
+        W a[octet];
+        load8(from.row(at.line) + c, count, vector, a);
+        if constexpr (Add) {
+            W b[octet];
+            load8(to.row(at.line) + c, count, vector, b);
+            ESPALIER_KERNEL_UNROLL
+            for (int j = 0; j < octet; ++j)
+                a[j] += b[j];
+        }
+        store8(to.row(at.line) + c, count, vector, a);
+    }
+}
+
+/// to = 0. Floor: b rows columns bytes.
+template <class Group, class T> ESPALIER_FN void clear_rows(Group const& group, matrix_view<T> to) {
+    bool const vector = aligned16(to);
+    master_of<T> const zeros[octet] = {};
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(to.columns)); at.line < to.rows; at.advance()) {
+        index_t const c = at.place * octet;
+        store8(to.row(at.line) + c, count8(c, to.columns), vector, zeros);
     }
 }
 

@@ -21,6 +21,12 @@ namespace espalier::kernels {
 template <class W> struct epilogue_scratch {
     double* elements = nullptr; ///< [penalties][strips x octets]
     W* columns = nullptr;       ///< [column penalties, at least 1][strips][8 octets]
+
+    /// What lies behind that of so many strips.
+    template <class Op> ESPALIER_FN epilogue_scratch behind(index_t strips, index_t octets) const {
+        return {elements + Op::penalty_count * strips * octets,
+                columns + Op::column_penalties * strips * octets * octet};
+    }
 };
 
 /// y = op.forward(z) over a batch, for ops without penalties. z and y may be the same memory.
@@ -137,24 +143,35 @@ ESPALIER_FN void epilogue_finish(Block const& block, Op const& op, index_t row_c
     });
 }
 
+/// Rows of a batch that a group works on, and where its partial sums begin. Views are not moved to the window: their
+/// pointers would take registers that the backward body does not have.
+struct epilogue_window {
+    std::int32_t first = 0;
+    std::int32_t count = 0;
+    std::int32_t first_strip = 0;
+};
+
 /// dz from dy; dz and dy may be the same memory. `partial`, when given, receives the partial rows of the column sums of
-/// dz, from which add_partial_rows makes the bias gradient.
+/// dz, from which add_partial_rows makes the bias gradient. Of the views' rows only those of the window count.
 /// Floor: 3 b rows columns bytes. A thread keeps eight columns of a strip of rows: the column sums of the penalties are
 /// read once a strip, and the sums for the bias cost no further read.
 template <class Group, class Op, class T>
 ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view<T const> z, matrix_view<T const> dy,
                                    matrix_view<T> dz, random_site const& site, rows const& batch,
-                                   epilogue_statistics<master_of<T>> const& statistics, master_of<T>* partial) {
+                                   epilogue_statistics<master_of<T>> const& statistics, master_of<T>* partial,
+                                   epilogue_window const& window) {
     using W = master_of<T>;
     constexpr int ahead = sizeof(T) <= 4 ? 2 : 1;
-    bool const vector = aligned16(z) && aligned16(dy) && aligned16(dz), scratch_vector = aligned16(partial);
+    bool const vector = aligned16(z) && aligned16(dy) && aligned16(dz);
     // Nothing to add up: shorter strips keep more threads busy.
-    strips const cut = partial ? strips_of(z.rows) : strips{ahead, (z.rows + ahead - 1) / ahead};
+    strips const cut = partial ? strips_of(window.count) : strips{ahead, (window.count + ahead - 1) / ahead};
     index_t const octets = octets_of(z.columns);
-    W const row_count = static_cast<W>(z.rows);
+    W const row_count = static_cast<W>(window.count);
     for (pair_walk at(grid_lane(group), grid_lanes(group), octets); at.line < cut.count; at.advance()) {
-        index_t const c = at.place * octet, first = at.line * cut.height;
-        index_t const last = first + cut.height < z.rows ? first + cut.height : z.rows;
+        index_t const c = at.place * octet, begin = at.line * cut.height;
+        index_t const end = begin + cut.height < window.count ? begin + cut.height : window.count;
+        std::int32_t const first = window.first + static_cast<std::int32_t>(begin);
+        std::int32_t const last = window.first + static_cast<std::int32_t>(end);
         int const count = count8(c, z.columns);
         W sum[octet] = {};
         W column_sum[Op::column_penalties + 1][octet];
@@ -162,7 +179,7 @@ ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view
         for (int i = 0; i < Op::column_penalties; ++i)
             load8(statistics.column_sums + i * statistics.column_stride + c, count,
                   aligned16(statistics.column_sums + i * statistics.column_stride), column_sum[i]);
-        for (index_t r0 = first; r0 < last; r0 += ahead) {
+        for (std::int32_t r0 = first; r0 < last; r0 += ahead) {
             W x[ahead][octet], g[ahead][octet];
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < ahead; ++k) {
@@ -185,7 +202,8 @@ ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view
                 store8(dz.row(r0 + k) + c, count, vector, g[k]);
             }
         }
-        if (partial) store8(partial + at.line * octets * octet + c, octet, scratch_vector, sum);
+        if (partial)
+            store8(partial + (window.first_strip + at.line) * octets * octet + c, octet, aligned16(partial), sum);
     }
 }
 

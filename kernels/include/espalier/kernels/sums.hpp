@@ -19,17 +19,23 @@ struct strips {
 };
 
 /// At most this many strips: the second pass reads that many rows.
-inline constexpr index_t most_strips = 256;
+inline constexpr index_t most_strips = 256, shortest_strip = 8;
 
 ESPALIER_FN constexpr strips strips_of(index_t rows) {
     index_t const even = (rows + most_strips - 1) / most_strips;
-    index_t const height = even < 8 ? 8 : even;
+    index_t const height = even < shortest_strip ? shortest_strip : even;
     return {height, (rows + height - 1) / height};
 }
 
-/// Elements of a matrix of partial sums.
+/// The most strips that so many rows or fewer are cut into: 2048 rows make 256, 2049 make 228.
+ESPALIER_FN constexpr index_t strips_at_most(index_t rows) {
+    index_t const short_ones = (rows + shortest_strip - 1) / shortest_strip;
+    return short_ones < most_strips ? short_ones : most_strips;
+}
+
+/// Room for a matrix of partial sums of so many rows or fewer.
 ESPALIER_FN constexpr index_t partial_size(index_t rows, index_t columns) {
-    return strips_of(rows).count * octets_of(columns) * octet;
+    return strips_at_most(rows) * octets_of(columns) * octet;
 }
 
 /// Calls body(strip, k) for the strips in their order; k counts 0 ... 3 again and again, and is 0 for the last ones

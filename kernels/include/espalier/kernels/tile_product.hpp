@@ -19,6 +19,10 @@ namespace espalier::kernels {
 /// Lanes of the blocks that run the bodies here.
 inline constexpr std::uint32_t tile_product_threads = 256;
 
+/// A launch for several groups of rows has this many times the blocks that run at once, so that the blocks of groups
+/// with few rows make room for others.
+inline constexpr index_t tile_oversubscription = 4;
+
 /// A block computes M x N numbers of the result at once and goes along their sums in steps of K.
 template <int M, int N, int K> struct tile_shape { static constexpr int m = M, n = N, k = K; };
 
@@ -442,9 +446,10 @@ ESPALIER_FN void tile_loop(Block const& block, A const& a, B const& b, Result co
 }
 
 /// Large tiles where they fill the blocks of the grid about as evenly as small ones. A small tile is a quarter of the
-/// work of a large one but takes more than a quarter of the time; two fifths is assumed.
+/// work of a large one but takes more than a quarter of the time; two fifths is assumed. A launch for `groups` groups,
+/// of which the block's is one, is assumed to have as much to do for each.
 template <class T, class Block, class A, class B, class Result>
-ESPALIER_FN void tile_product(Block const& block, A const& a, B const& b, Result const& result) {
+ESPALIER_FN void tile_product(Block const& block, int groups, A const& a, B const& b, Result const& result) {
     static_assert(Block::lanes == tile_product_threads, "espalier: products of tiles need blocks of 256 lanes");
     using large = typename tile_shapes<T>::large;
     using small = typename tile_shapes<T>::small;
@@ -452,9 +457,12 @@ ESPALIER_FN void tile_product(Block const& block, A const& a, B const& b, Result
     if constexpr (std::is_same_v<large, small>) {
         tile_loop<sums_of_tile<T, small>, small, words>(block, a, b, result);
     } else {
-        index_t const blocks = block.block_count();
-        index_t const large_rounds = (tile_count<large>(a.outer, b.outer) + blocks - 1) / blocks;
-        index_t const small_rounds = (tile_count<small>(a.outer, b.outer) + blocks - 1) / blocks;
+        index_t const launched = block.block_count() * groups;
+        index_t const blocks = groups == 1                        ? launched
+                               : launched < tile_oversubscription ? 1
+                                                                  : launched / tile_oversubscription;
+        index_t const large_rounds = (groups * tile_count<large>(a.outer, b.outer) + blocks - 1) / blocks;
+        index_t const small_rounds = (groups * tile_count<small>(a.outer, b.outer) + blocks - 1) / blocks;
         if (5 * large_rounds <= 2 * small_rounds)
             tile_loop<sums_of_tile<T, large>, large, words>(block, a, b, result);
         else
@@ -465,35 +473,36 @@ ESPALIER_FN void tile_product(Block const& block, A const& a, B const& b, Result
 } // namespace detail
 
 /// z = x w (+ bias), or z += ...; x: rows x in, w: in x out, z: rows x out. Rows outside the window are neither
-/// read nor written. The same bits for every number of blocks, and for a row whatever the other rows are.
+/// read nor written. The same bits for every number of blocks, and for a row whatever the other rows are. `groups`: of
+/// how many launches' worth of blocks these are; it decides about the size of tiles, not about bits.
 template <class Block, class T, class Bias>
 ESPALIER_FN void tile_forward(Block const& block, matrix_view<T const> x, matrix_view<T const> w, Bias const* bias,
-                              matrix_view<T> z, bool accumulate, live_window live) {
+                              matrix_view<T> z, bool accumulate, live_window live, int groups = 1) {
     index_t const rows = live_count(z.rows, live);
     detail::tile_factor<T, true> const a{x.data, x.stride, rows, x.columns, aligned16(x), live};
     detail::tile_factor<T, false> const b{w.data, w.stride, z.columns, x.columns, aligned16(w)};
-    detail::tile_product<T>(block, a, b, detail::tile_result<T, Bias>{z, rows, bias, accumulate, live});
+    detail::tile_product<T>(block, groups, a, b, detail::tile_result<T, Bias>{z, rows, bias, accumulate, live});
 }
 
 /// dx = dz w^T; rows outside the window are neither read nor written.
 template <class Block, class T>
 ESPALIER_FN void tile_input_gradient(Block const& block, matrix_view<T const> dz, matrix_view<T const> w,
-                                     matrix_view<T> dx, live_window live) {
+                                     matrix_view<T> dx, live_window live, int groups = 1) {
     index_t const rows = live_count(dx.rows, live);
     detail::tile_factor<T, true> const a{dz.data, dz.stride, rows, dz.columns, aligned16(dz), live};
     detail::tile_factor<T, true> const b{w.data, w.stride, dx.columns, dz.columns, aligned16(w)};
-    detail::tile_product<T>(block, a, b, detail::tile_result<T, master_of<T>>{dx, rows, nullptr, false, live});
+    detail::tile_product<T>(block, groups, a, b, detail::tile_result<T, master_of<T>>{dx, rows, nullptr, false, live});
 }
 
 /// dw = x^T dz over the rows of the window, in their order; always written, with zeros when there are none.
 template <class Block, class T>
 ESPALIER_FN void tile_weight_gradient(Block const& block, matrix_view<T const> x, matrix_view<T const> dz,
-                                      matrix_view<master_of<T>> dw, live_window live) {
+                                      matrix_view<master_of<T>> dw, live_window live, int groups = 1) {
     using W = master_of<T>;
     index_t const rows = live_count(x.rows, live);
     detail::tile_factor<T, false> const a{x.data, x.stride, dw.rows, rows, aligned16(x), live};
     detail::tile_factor<T, false> const b{dz.data, dz.stride, dw.columns, rows, aligned16(dz), live};
-    detail::tile_product<T>(block, a, b, detail::tile_result<W, W>{dw, dw.rows, nullptr, false});
+    detail::tile_product<T>(block, groups, a, b, detail::tile_result<W, W>{dw, dw.rows, nullptr, false});
 }
 
 } // namespace espalier::kernels

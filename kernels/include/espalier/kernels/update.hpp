@@ -5,6 +5,7 @@
 
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/random.hpp>
@@ -31,13 +32,6 @@ struct update_context {
     double const* squared_norm = nullptr; ///< of all gradients; null: the segment's global_norm
     std::uint32_t const* step = nullptr;  ///< of the random bits; null: the segment's own
     error_word const* error = nullptr;    ///< nothing is changed when it reports an error
-};
-
-/// One tensor of a list: what is updated, by which rule, and the first of its chunks among those of the list.
-template <class Wide, class Narrow, class Rule> struct update_item {
-    update_segment<Wide, Narrow> segment;
-    Rule rule;
-    index_t first_chunk = 0;
 };
 
 namespace detail {
@@ -169,6 +163,22 @@ ESPALIER_FN void update_flat(Tile const& tile, Optimizer const& optimizer, Rule 
     }
 }
 
+/// The segment of a group of a launch, from that of the first one; not for penalties over groups of weights.
+template <class Wide, class Narrow>
+ESPALIER_FN update_segment<Wide, Narrow> segment_of(update_segment<Wide, Narrow> s, live_groups const& live,
+                                                    int group) {
+    if (group == 0) return s;
+    s.weights = live.tensor(s.weights, group);
+    s.gradients = live.tensor(s.gradients, group);
+    s.reference = live.tensor(s.reference, group);
+    s.moments = live.tensor(s.moments, group);
+    s.operands = live.tensor(s.operands, group);
+    s.mask = s.mask ? s.mask + group * live.mask_words : s.mask;
+    s.values = live.term(s.values, group);
+    s.site = live.site(s.site, group);
+    return s;
+}
+
 /// One tensor, dealt in chunks to the tiles of a grid. `partial`: [penalties][chunks], or null.
 template <class Block, class Optimizer, class Rule, class Wide, class Narrow>
 ESPALIER_FN void update_tensor(Block const& block, Optimizer const& optimizer, Rule const& rule,
@@ -179,33 +189,6 @@ ESPALIER_FN void update_tensor(Block const& block, Optimizer const& optimizer, R
     index_t const chunks = update_chunks(segment.rows * segment.columns);
     for (index_t chunk = tile.group_rank(); chunk < chunks; chunk += tile.group_count())
         update_flat(tile, optimizer, rule, segment, context, chunk, partial ? partial + chunk : nullptr, chunks);
-}
-
-/// Many tensors with one composition of ops in one launch: chunk i of the list belongs to the last item that begins at
-/// or before it. `partial`: [penalties][chunks], or null; item i's values are those of its own chunks.
-template <class Block, class Optimizer, class Rule, class Wide, class Narrow>
-ESPALIER_FN void update_list(Block const& block, Optimizer const& optimizer,
-                             array_view<update_item<Wide, Narrow, Rule> const> items, index_t chunks,
-                             update_context const& context, double* partial) {
-    if (failed(context.error)) return;
-    auto const tile = block.template tile<(Block::lanes < 32 ? Block::lanes : 32)>();
-    index_t at = 0;
-    for (index_t chunk = tile.group_rank(); chunk < chunks; chunk += tile.group_count()) {
-        // The chunks of a tile ascend, so the search goes on where the last one ended.
-        index_t last = items.size;
-        while (last - at > 1) {
-            index_t const middle = at + (last - at) / 2;
-            if (items[middle].first_chunk <= chunk)
-                at = middle;
-            else
-                last = middle;
-        }
-        update_item<Wide, Narrow, Rule> const& item = items[at];
-        Rule const rule = item.rule;
-        update_segment<Wide, Narrow> const segment = item.segment;
-        update_flat(tile, optimizer, rule, segment, context, chunk - item.first_chunk,
-                    partial ? partial + chunk : nullptr, chunks);
-    }
 }
 
 /// Scratch of an update with grouped penalties.
