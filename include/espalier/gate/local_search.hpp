@@ -22,6 +22,7 @@ namespace espalier::gate {
 /// configurations, `published_search`, start where it is almost hard and learn less in our tests.
 struct search {
     std::int64_t steps = 1000;       ///< of training, in which the permutation is learned
+    double epochs = 0.0;             ///< takes their place when above 0: passes over the training set, or part of one
     double first_temperature = 1e-1; ///< scores are divided by it
     double last_temperature = 1e-3;
     int first_iterations = 20; ///< of the normalisation
@@ -32,6 +33,7 @@ struct search {
 
     constexpr char const* problem() const {
         if (steps < 0) return "a local search takes 0 steps or more";
+        if (!(epochs >= 0.0 && epochs <= 1e9)) return "a local search takes 0 epochs or more";
         if (!(last_temperature >= 1e-7 && last_temperature <= first_temperature && first_temperature <= 1e6))
             return "the temperatures of a local search need 1e-7 <= last <= first";
         if (!(first_iterations >= 1 && first_iterations <= last_iterations && last_iterations <= 1000))
@@ -77,7 +79,8 @@ template <class Gate, bool Apart> consteval auto searched_gate() {
 } // namespace detail
 
 /// g = w P / sum(w P), where w are the weights of `Scorer` over the experts and P a permutation of the experts that is
-/// learned in the first Options.steps steps of training (Ibrahim et al. 2023, COMET, section 4 and supplement):
+/// learned in the first Options.steps steps of training, or Options.epochs passes over its data (Ibrahim et al. 2023,
+/// COMET, section 4 and supplement):
 ///     soft:  P = Sinkhorn((R + noise * Gumbel) / temperature), R trained with everything else, U(-0.05, 0.05) at first
 ///     hard:  the permutation that maximises sum_u P[u][c(u)], P of the last soft step; used by every evaluation and,
 ///            after the steps, by training
@@ -121,9 +124,15 @@ template <class Scorer, search Options = search{}> struct local_search {
 
     using op = local_search_op<op_of<scorer>>;
     static op at(clock const& now) {
-        std::int64_t const t = static_cast<std::int64_t>(now.step) + 1;
-        double const f = t >= Options.steps ? 1.0 : static_cast<double>(t) / static_cast<double>(Options.steps);
-        op o{op_at<scorer>(now), 0.0, Options.noise, Options.entropy / parts, 0, t < Options.steps};
+        // Who counts epochs but not their steps moves on once an epoch.
+        bool const by_epochs = Options.epochs > 0.0;
+        double const steps = static_cast<double>(now.step) + 1.0;
+        double const passes = now.steps_per_epoch > 0 ? steps / static_cast<double>(now.steps_per_epoch)
+                                                      : static_cast<double>(now.epoch);
+        double const done = by_epochs ? passes : steps;
+        double const all = by_epochs ? Options.epochs : static_cast<double>(Options.steps);
+        double const f = done >= all ? 1.0 : done / all;
+        op o{op_at<scorer>(now), 0.0, Options.noise, Options.entropy / parts, 0, done < all};
         double const first = std::log10(Options.first_temperature), last = std::log10(Options.last_temperature);
         o.temperature = std::pow(10.0, first + f * (last - first));
         o.iterations =

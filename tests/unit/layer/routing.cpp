@@ -427,4 +427,19 @@ TEST_CASE("local search: before the first step evaluation is the gate inside", "
     CHECK(op.learns);
     now.step = 99;
     CHECK(!gate_type::at(now).learns);
+    // In epochs: of as many steps as the clock says, or counted whole where it says nothing.
+    constexpr gate::search passes{.epochs = 2.5, .first_temperature = 1e-3, .last_temperature = 1e-7};
+    using by_epochs = gate::local_search<gate::top_k<4, 2>, passes>;
+    now.steps_per_epoch = 40;
+    CHECK(!by_epochs::at(now).learns);
+    now.step = 98;
+    CHECK(by_epochs::at(now).learns);
+    now.step = 49;
+    CHECK(by_epochs::at(now).temperature == op.temperature);
+    CHECK(by_epochs::at(now).iterations == op.iterations);
+    now.steps_per_epoch = 0;
+    now.epoch = 2;
+    CHECK(by_epochs::at(now).learns);
+    now.epoch = 3;
+    CHECK(!by_epochs::at(now).learns);
 }

@@ -124,7 +124,7 @@ TEST_CASE("fit: a task may have no target in some rows", "[train][fit]") {
 }
 
 TEST_CASE("fit: tables and permutations are resumed bit for bit", "[train][fit]") {
-    using searching = gate::local_search<gate::hash<4, 12>, gate::search{.steps = 30}>;
+    using searching = gate::local_search<gate::hash<4, 12>, gate::search{.epochs = 3}>;
     using net_type = network<sequence<input<4>, moe<searching, dense<3>>>, device::cpu, float>;
     data_set const train = keyed(240);
     temporary_folder const folder;
