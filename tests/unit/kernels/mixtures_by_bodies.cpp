@@ -46,6 +46,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -200,6 +201,7 @@ public:
     }
     template <class Body> void on_live_rows(live_groups const& live, Body const& body) {
         REQUIRE((live.groups == 1 || scratch.size >= live_bytes));
+        ++launches;
         groups_ = live;
         for (group_ = 0; group_ < live.groups; ++group_) {
             live_ = live.window(group_);
@@ -283,6 +285,8 @@ public:
     template <class T> void add(matrix_view<T const> from, matrix_view<T> to) {
         device::cpu::add(some(from), some(to));
     }
+
+    inline static int launches = 0; ///< on rows that the device counts, or for several experts
 
 private:
     template <class T> matrix_view<T> some(matrix_view<T> all) const { return k::live_rows(all, live_); }
@@ -418,6 +422,17 @@ TEST_CASE("mixtures by kernel bodies: the experts' rows are windows that only th
     check<with<moe<gate::top_k<4, 2>, narrow, dispatch::capacity<0.8>>>>();
     using two = gates<gate::top_k<8, 2>, gate::top_k<8, 1>>; // slots that share a pair
     check<with<multi_gate<two, expert, dispatch::compacted>>>();
+}
+
+TEST_CASE("mixtures by kernel bodies: as many launches for many equal experts as for few") {
+    auto const launches = [](auto stack) {
+        bodies::launches = 0;
+        run<typename decltype(stack)::type, bodies>(33, 33);
+        return bodies::launches;
+    };
+    int const few = launches(std::type_identity<with<moe<gate::top_k<4, 2>, expert, dispatch::compacted>>>{});
+    CHECK(few > 0);
+    CHECK(launches(std::type_identity<with<moe<gate::top_k<32, 2>, expert, dispatch::compacted>>>{}) == few);
 }
 
 TEST_CASE("mixtures by kernel bodies: several gates share blocks") {
