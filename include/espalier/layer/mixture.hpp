@@ -11,6 +11,7 @@
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/detail.hpp>
 #include <espalier/layer/router.hpp>
+#include <espalier/product/concept.hpp>
 
 #include <array>
 #include <cstddef>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The bodies of a layer's own passes for one group of a launch (core/live_groups.hpp): on the rows of its window, with
-// its tensors, terms and random bits, and with a part of the scratch of its own. What they are given belongs to group
-// 0.
+// its tensors, terms and random bits, and with a part of the scratch of its own. Tensors and sites given are group 0's.
 #pragma once
 
 #include <espalier/core/epilogue.hpp>
