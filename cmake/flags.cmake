@@ -25,7 +25,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   list(APPEND espalier_warnings -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
 # The preset asan does not optimise: with policies inlined into one function the checks of all of them stand there, and
-# compiling that took eight times as long, the tests themselves about as long as without.
+# compiling that takes many times what the tests gain.
 set(espalier_sanitizers "")
 if(ESPALIER_SANITIZE)
   set(espalier_sanitizers -fsanitize=${ESPALIER_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

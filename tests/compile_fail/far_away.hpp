@@ -19,7 +19,6 @@ struct far_away {
     void measure_mixture(auto&&...) {}
     void on_live_rows(espalier::live_groups const&, auto&& body) { body(); }
     void live_product_forward(auto&&...) {}
-    template <class...> void group_product_forward(auto&&...) {}
 };
 
 /// A forward pass of a stack there.

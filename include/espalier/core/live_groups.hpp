@@ -28,6 +28,14 @@ struct live_groups {
     /// Whether a view's rows are not simply all of them.
     constexpr explicit operator bool() const { return count != nullptr || first != nullptr || groups > 1; }
 
+    /// Blocks for each group where `at_once` run together. What a group has to do is known to the device only, and the
+    /// blocks of one with little end at once: of several groups there are more blocks, and those behind take their
+    /// place.
+    constexpr index_t blocks_each(index_t at_once) const {
+        return groups == 1 ? at_once : (oversubscription * at_once + groups - 1) / groups;
+    }
+    static constexpr index_t oversubscription = 4;
+
     ESPALIER_FN constexpr live_window window(int group) const {
         return {count ? count + group : nullptr, first ? first + group : nullptr};
     }

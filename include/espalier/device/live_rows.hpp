@@ -14,8 +14,8 @@ namespace espalier::device {
 /// neither read nor written, and with its tensors. Views and tensors are those of group 0.
 ///
 /// Where the device counts the rows, the products are those that keep to rows that the host does not know
-/// (`live_product_...`), whatever the layer's product policy says; otherwise the layer's own, for blocks of rows that
-/// the host knows (`group_product_...`).
+/// (`live_product_...`), whatever the layer's product policy says; otherwise the layer's own, in one call where the
+/// device has that (`group_product_...`), or in one for each group.
 ///
 /// A device that has them offers `on_live_rows(groups, body)`, which runs the verbs that body calls for the groups.
 template <class Device> class live_rows {
@@ -28,22 +28,34 @@ public:
     void product_forward(matrix_view<T const> x, matrix_view<T const> w, Bias const* bias, matrix_view<T> z) {
         if (live_.count)
             device_.live_product_forward(x, w, bias, z, live_);
-        else
+        else if constexpr (requires { device_.template group_product_forward<Chosen>(x, w, bias, z, live_); })
             device_.template group_product_forward<Chosen>(x, w, bias, z, live_);
+        else
+            for (int g = 0; g < live_.groups; ++g)
+                device_.template product_forward<Chosen>(live_.block(x, g), live_.tensor(w, g), live_.tensor(bias, g),
+                                                         live_.block(z, g));
     }
     template <class Chosen, class T>
     void product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
         if (live_.count)
             device_.live_product_input_gradient(dz, w, dx, live_);
-        else
+        else if constexpr (requires { device_.template group_product_input_gradient<Chosen>(dz, w, dx, live_); })
             device_.template group_product_input_gradient<Chosen>(dz, w, dx, live_);
+        else
+            for (int g = 0; g < live_.groups; ++g)
+                device_.template product_input_gradient<Chosen>(live_.block(dz, g), live_.tensor(w, g),
+                                                                live_.block(dx, g));
     }
     template <class Chosen, class T, class Wide>
     void product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<Wide> dw) {
         if (live_.count)
             device_.live_product_weight_gradient(x, dz, dw, live_);
-        else
+        else if constexpr (requires { device_.template group_product_weight_gradient<Chosen>(x, dz, dw, live_); })
             device_.template group_product_weight_gradient<Chosen>(x, dz, dw, live_);
+        else
+            for (int g = 0; g < live_.groups; ++g)
+                device_.template product_weight_gradient<Chosen>(live_.block(x, g), live_.block(dz, g),
+                                                                 live_.tensor(dw, g));
     }
 
     template <class... Arguments> void epilogue_forward(Arguments const&... arguments) {

@@ -232,24 +232,6 @@ public:
                                       live_groups const& live) {
         on_live_rows(live, [&] { product_weight_gradient<void>(some(x), some(dz), live.tensor(dw, group_)); });
     }
-    template <class Chosen, class T>
-    void group_product_forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z,
-                               live_groups const& live) {
-        for (int g = 0; g < live.groups; ++g)
-            product_forward<Chosen>(live.block(x, g), live.tensor(w, g), live.tensor(bias, g), live.block(z, g));
-    }
-    template <class Chosen, class T>
-    void group_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
-                                      live_groups const& live) {
-        for (int g = 0; g < live.groups; ++g)
-            product_input_gradient<Chosen>(live.block(dz, g), live.tensor(w, g), live.block(dx, g));
-    }
-    template <class Chosen, class T>
-    void group_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw,
-                                       live_groups const& live) {
-        for (int g = 0; g < live.groups; ++g)
-            product_weight_gradient<Chosen>(live.block(x, g), live.block(dz, g), live.tensor(dw, g));
-    }
     template <class Op, class T>
     void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
                           rows const& batch, epilogue_statistics<T> statistics) {

@@ -125,9 +125,9 @@ public:
     }
     /// All rows of a view.
     template <class T> void clear(matrix_view<T> rows_of) {
-        bool const dense = rows_of.stride == rows_of.columns;
-        for (index_t r = 0; r < (dense && rows_of.rows > 0 ? 1 : rows_of.rows); ++r)
-            zero(rows_of.row(r), dense ? rows_of.rows * rows_of.columns : rows_of.columns);
+        if (rows_of.stride == rows_of.columns) return zero(rows_of.data, rows_of.rows * rows_of.columns);
+        for (index_t r = 0; r < rows_of.rows; ++r)
+            zero(rows_of.row(r), rows_of.columns);
     }
 
     /// Rows of tables, looked up by number, and the tables' gradient.

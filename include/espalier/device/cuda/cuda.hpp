@@ -224,7 +224,7 @@ public:
         espalier::product::tiles::template weight_gradient<T>(plans_, x, dz, dw, {}, target_.stream, live);
     }
 
-    // ---- the same for groups with as many rows each, which the host knows: one call when the product can do that
+    // ---- the same for groups with as many rows each, which the host knows, in one call of a product that can do that
 
     template <class Chosen>
     static constexpr bool repeats_products = requires(espalier::product::product_batch const& batch, scratch_view space,
@@ -232,56 +232,45 @@ public:
         product_for<Chosen>::template input_gradient<float>(plans, m, m, m, space, nullptr, batch);
     };
     template <class Chosen, class T>
-    void group_product_forward(matrix_view<T const> x, matrix_view<T const> w, master_of<T> const* bias,
-                               matrix_view<T> z, live_groups const& live) {
+    requires(repeats_products<Chosen>&& product_for<Chosen>::template adds_bias<T>) void group_product_forward(
+        matrix_view<T const> x, matrix_view<T const> w, master_of<T> const* bias, matrix_view<T> z,
+        live_groups const& live) {
         using P = product_for<Chosen>;
+        if (z.rows == 0) return;
         espalier::product::product_batch batch{live.groups, live.apart * x.stride, live.parameters,
                                                live.apart * z.stride, live.parameters};
         scratch_cursor space(scratch);
-        if constexpr (repeats_products<Chosen> && P::template adds_bias<T>) {
-            if (z.rows == 0) return;
-            if constexpr (std::is_same_v<T, master_of<T>>) {
-                P::template forward<T>(plans_, x, w, bias, z, false, space.rest(), target_.stream, batch);
-            } else if (!bias) {
-                P::template forward<T>(plans_, x, w, nullptr, z, false, space.rest(), target_.stream, batch);
-            } else {
-                // The biases of all groups in the result's type, one behind the other.
-                T* const narrow = space.template take<T>(live.groups * z.columns);
-                espalier::cuda::launch_combine<false>(
-                    target_, matrix_view<master_of<T> const>{bias, live.groups, z.columns, live.parameters},
-                    matrix_view<T>{narrow, live.groups, z.columns, z.columns});
-                batch.bias = z.columns;
-                P::template forward<T>(plans_, x, w, narrow, z, false, space.rest(), target_.stream, batch);
-            }
+        if constexpr (std::is_same_v<T, master_of<T>>) {
+            P::template forward<T>(plans_, x, w, bias, z, false, space.rest(), target_.stream, batch);
+        } else if (!bias) {
+            P::template forward<T>(plans_, x, w, nullptr, z, false, space.rest(), target_.stream, batch);
         } else {
-            for (int g = 0; g < live.groups; ++g)
-                product_forward<Chosen>(live.block(x, g), live.tensor(w, g), live.tensor(bias, g), live.block(z, g));
+            // The biases of all groups in the result's type, one behind the other.
+            T* const narrow = space.template take<T>(live.groups * z.columns);
+            espalier::cuda::launch_combine<false>(
+                target_, matrix_view<master_of<T> const>{bias, live.groups, z.columns, live.parameters},
+                matrix_view<T>{narrow, live.groups, z.columns, z.columns});
+            batch.bias = z.columns;
+            P::template forward<T>(plans_, x, w, narrow, z, false, space.rest(), target_.stream, batch);
         }
     }
     template <class Chosen, class T>
-    void group_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
-                                      live_groups const& live) {
-        if constexpr (repeats_products<Chosen>) {
-            if (dx.rows > 0)
-                product_for<Chosen>::template input_gradient<T>(
-                    plans_, dz, w, dx, scratch, target_.stream,
-                    {live.groups, live.apart * dz.stride, live.parameters, live.apart * dx.stride, 0});
-        } else {
-            for (int g = 0; g < live.groups; ++g)
-                product_input_gradient<Chosen>(live.block(dz, g), live.tensor(w, g), live.block(dx, g));
-        }
+    requires(repeats_products<Chosen>) void group_product_input_gradient(matrix_view<T const> dz,
+                                                                         matrix_view<T const> w, matrix_view<T> dx,
+                                                                         live_groups const& live) {
+        if (dx.rows > 0)
+            product_for<Chosen>::template input_gradient<T>(
+                plans_, dz, w, dx, scratch, target_.stream,
+                {live.groups, live.apart * dz.stride, live.parameters, live.apart * dx.stride, 0});
     }
     template <class Chosen, class T>
-    void group_product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw,
-                                       live_groups const& live) {
-        if constexpr (repeats_products<Chosen>) {
-            product_for<Chosen>::template weight_gradient<T>(
-                plans_, x, dz, dw, scratch, target_.stream,
-                {live.groups, live.apart * x.stride, live.apart * dz.stride, live.parameters, 0});
-        } else {
-            for (int g = 0; g < live.groups; ++g)
-                product_weight_gradient<Chosen>(live.block(x, g), live.block(dz, g), live.tensor(dw, g));
-        }
+    requires(repeats_products<Chosen>) void group_product_weight_gradient(matrix_view<T const> x,
+                                                                          matrix_view<T const> dz,
+                                                                          matrix_view<master_of<T>> dw,
+                                                                          live_groups const& live) {
+        product_for<Chosen>::template weight_gradient<T>(
+            plans_, x, dz, dw, scratch, target_.stream,
+            {live.groups, live.apart * x.stride, live.apart * dz.stride, live.parameters, 0});
     }
 
     // ---- passes

@@ -57,15 +57,11 @@ struct launch_target {
         index_t const needed = (threads + block_threads - 1) / block_threads;
         return static_cast<unsigned>(needed < 1 ? 1 : needed < most_blocks ? needed : most_blocks);
     }
-    /// The same for every group, each with a row of the grid. What a group has is known to the device only, and blocks
-    /// of groups that have little end at once: more blocks than run together let those behind take their place.
+    /// The same for every group, each with a row of the grid.
     dim3 grid(index_t threads) const {
-        if (live.groups == 1) return dim3(blocks(threads));
-        index_t const each = oversubscription * most_blocks / live.groups;
-        index_t const all = blocks(threads), most = each < 1 ? 1 : each;
+        index_t const all = blocks(threads), most = live.blocks_each(most_blocks);
         return dim3(static_cast<unsigned>(all < most ? all : most), static_cast<unsigned>(live.groups));
     }
-    static constexpr index_t oversubscription = 4;
 };
 
 // ---- kernels

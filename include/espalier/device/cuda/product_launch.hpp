@@ -26,7 +26,7 @@ struct tile_target {
     index_t most_blocks = 0;
 
     /// No more blocks than there are small tiles in the result when every row is live; for each group a row of them.
-    template <class T> dim3 grid(index_t rows, index_t columns, int groups) const {
+    template <class T> dim3 grid(index_t rows, index_t columns, live_groups const& live) const {
         index_t most = most_blocks;
         if (most <= 0) {
             int gpu = 0, multiprocessors = 0;
@@ -36,8 +36,8 @@ struct tile_target {
             most = 2 * index_t{multiprocessors};
         }
         index_t const tiles = kernels::detail::tile_count<typename kernels::tile_shapes<T>::small>(rows, columns);
-        if (groups > 1) most = (kernels::tile_oversubscription * most + groups - 1) / groups;
-        return dim3(static_cast<unsigned>(tiles < most ? tiles : most), static_cast<unsigned>(groups));
+        most = live.blocks_each(most);
+        return dim3(static_cast<unsigned>(tiles < most ? tiles : most), static_cast<unsigned>(live.groups));
     }
 };
 
@@ -62,7 +62,7 @@ ESPALIER_KERNEL void __launch_bounds__(kernels::tile_product_threads, 2)
 template <class T, class Bias>
 void launch_tile_forward(tile_target const& target, matrix_view<T const> x, matrix_view<T const> w, Bias const* bias,
                          matrix_view<T> z, bool accumulate, live_groups const& live) {
-    dim3 const blocks = target.grid<T>(z.rows, z.columns, live.groups);
+    dim3 const blocks = target.grid<T>(z.rows, z.columns, live);
     if (blocks.x == 0) return;
     tile_forward_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, w, bias, z, accumulate, live);
     check_launch("tile_forward");
@@ -70,7 +70,7 @@ void launch_tile_forward(tile_target const& target, matrix_view<T const> x, matr
 template <class T>
 void launch_tile_input_gradient(tile_target const& target, matrix_view<T const> dz, matrix_view<T const> w,
                                 matrix_view<T> dx, live_groups const& live) {
-    dim3 const blocks = target.grid<T>(dx.rows, dx.columns, live.groups);
+    dim3 const blocks = target.grid<T>(dx.rows, dx.columns, live);
     if (blocks.x == 0) return;
     tile_input_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(dz, w, dx, live);
     check_launch("tile_input_gradient");
@@ -78,7 +78,7 @@ void launch_tile_input_gradient(tile_target const& target, matrix_view<T const> 
 template <class T>
 void launch_tile_weight_gradient(tile_target const& target, matrix_view<T const> x, matrix_view<T const> dz,
                                  matrix_view<master_of<T>> dw, live_groups const& live) {
-    dim3 const blocks = target.grid<T>(dw.rows, dw.columns, live.groups);
+    dim3 const blocks = target.grid<T>(dw.rows, dw.columns, live);
     if (blocks.x == 0) return;
     tile_weight_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, dz, dw, live);
     check_launch("tile_weight_gradient");

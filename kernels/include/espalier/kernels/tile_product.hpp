@@ -5,6 +5,7 @@
 
 #include <espalier/core/group.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
@@ -18,10 +19,6 @@ namespace espalier::kernels {
 
 /// Lanes of the blocks that run the bodies here.
 inline constexpr std::uint32_t tile_product_threads = 256;
-
-/// A launch for several groups of rows has this many times the blocks that run at once, so that the blocks of groups
-/// with few rows make room for others.
-inline constexpr index_t tile_oversubscription = 4;
 
 /// A block computes M x N numbers of the result at once and goes along their sums in steps of K.
 template <int M, int N, int K> struct tile_shape { static constexpr int m = M, n = N, k = K; };
@@ -458,9 +455,9 @@ ESPALIER_FN void tile_product(Block const& block, int groups, A const& a, B cons
         tile_loop<sums_of_tile<T, small>, small, words>(block, a, b, result);
     } else {
         index_t const launched = block.block_count() * groups;
-        index_t const blocks = groups == 1                        ? launched
-                               : launched < tile_oversubscription ? 1
-                                                                  : launched / tile_oversubscription;
+        index_t const blocks = groups == 1                                ? launched
+                               : launched < live_groups::oversubscription ? 1
+                                                                          : launched / live_groups::oversubscription;
         index_t const large_rounds = (groups * tile_count<large>(a.outer, b.outer) + blocks - 1) / blocks;
         index_t const small_rounds = (groups * tile_count<small>(a.outer, b.outer) + blocks - 1) / blocks;
         if (5 * large_rounds <= 2 * small_rounds)
