@@ -6,6 +6,30 @@
 #   target_compile_options(my_program PRIVATE ${flags})
 # -march=native is not among them: with GCC 12 on Zen 4 and Zen 5 it costs Eigen's products 18-30 % and a whole training
 # step 40 % against the same instruction set with generic tuning.
+#
+# espalier_arch_flags(SET FLAGS): those of one of three instruction sets, baseline, avx2 or avx512, for GCC and Clang on
+# x86-64. espalier_pack_bytes_SET is the width of a pack there.
+set(espalier_pack_bytes_baseline 16)
+set(espalier_pack_bytes_avx2 32)
+set(espalier_pack_bytes_avx512 64)
+
+function(espalier_arch_flags set flags_variable)
+  if(set STREQUAL "baseline")
+    set(flags -march=x86-64 -mtune=generic)
+  elseif(set STREQUAL "avx2")
+    set(flags -march=haswell -mtune=generic)
+  else()
+    set(flags -march=x86-64-v4 -mtune=generic)
+  endif()
+  # GCC 12 copies a constant such as {7, 7, 0, 0} (std::vector{0.25, 0.25, 0.0, 0.0}: the initialiser's 32 or 64 bytes)
+  # by broadcasting its first number, zeros and all: it compares the part of the constant that is not zero only. Giving
+  # up moves from general to vector registers takes that transformation away; our benchmarks are as fast without.
+  if(NOT set STREQUAL "baseline" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    list(APPEND flags -mtune-ctrl=^inter_unit_moves_to_vec)
+  endif()
+  set(${flags_variable} "${flags}" PARENT_SCOPE)
+endfunction()
+
 function(espalier_recommended_arch_flags flags_variable reason_variable)
   set(flags "")
   set(reason "")
@@ -32,19 +56,13 @@ function(espalier_recommended_arch_flags flags_variable reason_variable)
       endif()
     endforeach()
     if(have_512)
-      set(flags -march=x86-64-v4 -mtune=generic)
+      espalier_arch_flags(avx512 flags)
       set(reason "/proc/cpuinfo lists AVX-512")
     elseif(have_256)
-      set(flags -march=haswell -mtune=generic)
+      espalier_arch_flags(avx2 flags)
       set(reason "/proc/cpuinfo lists AVX2 and FMA but not all of AVX-512")
     else()
       set(reason "/proc/cpuinfo does not list AVX2 and FMA")
-    endif()
-    # GCC 12 copies a constant such as {7, 7, 0, 0} (std::vector{0.25, 0.25, 0.0, 0.0}: the initialiser's 32 or 64 bytes)
-    # by broadcasting its first number, zeros and all: it compares the part of the constant that is not zero only. Giving
-    # up moves from general to vector registers takes that transformation away; our benchmarks are as fast without.
-    if(flags AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      list(APPEND flags -mtune-ctrl=^inter_unit_moves_to_vec)
     endif()
   endif()
   set(${flags_variable} "${flags}" PARENT_SCOPE)

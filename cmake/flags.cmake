@@ -35,6 +35,11 @@ if(ESPALIER_SANITIZE)
   endif()
 endif()
 
+# The library's own: no architecture is chosen for whoever links it.
+add_library(espalier_library_flags INTERFACE)
+target_compile_options(espalier_library_flags INTERFACE ${espalier_warnings} ${espalier_float} ${espalier_sanitizers}
+                                                        -Wpedantic)
+
 add_library(espalier_flags INTERFACE)
 set(espalier_host ${espalier_warnings} ${espalier_float} ${espalier_arch} ${espalier_sanitizers})
 # nvcc writes #line directives that -Wpedantic refuses, so that one is for C++ only.

@@ -1,21 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-# The public targets. espalier::headers carries include folders, the language level and the libraries that public headers
-# include; no compiler flags. espalier::eigen adds Eigen, for product/eigen.hpp.
+# The public targets; none forces compiler flags on a program. espalier::espalier: the headers and the library that goes
+# with them. espalier::headers: the headers alone, which then bring everything and include zlib and nlohmann-json
+# themselves. espalier::eigen adds Eigen, for product/eigen.hpp.
 include(GNUInstallDirs)
+
+add_library(espalier_include INTERFACE)
+set_target_properties(espalier_include PROPERTIES EXPORT_NAME include)
+target_compile_features(espalier_include INTERFACE cxx_std_20)
+target_include_directories(espalier_include INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/kernels/include>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_libraries(espalier_include INTERFACE Threads::Threads)
 
 add_library(espalier_headers INTERFACE)
 add_library(espalier::headers ALIAS espalier_headers)
 set_target_properties(espalier_headers PROPERTIES EXPORT_NAME headers)
-target_compile_features(espalier_headers INTERFACE cxx_std_20)
-target_include_directories(espalier_headers INTERFACE
-  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
-  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/kernels/include>
-  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_link_libraries(espalier_headers INTERFACE Threads::Threads ZLIB::ZLIB nlohmann_json::nlohmann_json)
+target_link_libraries(espalier_headers INTERFACE espalier_include ZLIB::ZLIB nlohmann_json::nlohmann_json)
+target_compile_definitions(espalier_headers INTERFACE ESPALIER_HEADER_ONLY)
+
+include(${CMAKE_CURRENT_LIST_DIR}/library.cmake)
+
 if(TARGET Eigen3::Eigen)
   add_library(espalier_eigen INTERFACE)
   add_library(espalier::eigen ALIAS espalier_eigen)
-  target_link_libraries(espalier_eigen INTERFACE espalier_headers Eigen3::Eigen)
+  target_link_libraries(espalier_eigen INTERFACE espalier_include Eigen3::Eigen)
 endif()
 
 # espalier::kernels: the precompiled instantiations, when CUDA is on and there are any.
@@ -26,7 +35,7 @@ if(ESPALIER_HAS_CUDA)
     add_library(espalier::kernels ALIAS espalier_kernels)
     set_target_properties(espalier_kernels PROPERTIES EXPORT_NAME kernels POSITION_INDEPENDENT_CODE ON)
     target_link_libraries(espalier_kernels
-      PUBLIC espalier_headers CUDA::cudart CUDA::cublasLt
+      PUBLIC espalier_library CUDA::cudart CUDA::cublasLt
       PRIVATE $<BUILD_INTERFACE:espalier_flags>)
   else()
     message(STATUS "espalier: kernels/ has no .cu yet, so there is no espalier::kernels")
@@ -35,7 +44,7 @@ endif()
 
 # What our own executables link.
 add_library(espalier_program INTERFACE)
-target_link_libraries(espalier_program INTERFACE espalier_headers espalier_flags)
+target_link_libraries(espalier_program INTERFACE espalier_library espalier_flags)
 if(TARGET espalier_eigen)
   target_link_libraries(espalier_program INTERFACE espalier_eigen)
 endif()

@@ -4,9 +4,9 @@
 
 #include <espalier/batch/concept.hpp>
 #include <espalier/batch/mix.hpp>
-#include <espalier/core/error.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/shape.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/schedule/concept.hpp>
 
@@ -34,7 +34,7 @@ template <mixed_per Per = mixed_per::batch, schedule::number_or_schedule Probabi
         if constexpr (!schedule::schedule<Probability>)
             detail::check_probability(static_cast<double>(probability), name);
         else if (char const* const why = schedule::problem(probability))
-            throw data_error("batch mixup: " + std::string(why));
+            espalier::detail::throw_data_error({"batch mixup: ", why});
     }
 
     /// The share of a row in itself at a site.

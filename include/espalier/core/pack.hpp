@@ -28,6 +28,21 @@
 #define ESPALIER_PACK_BYTES 16
 #define ESPALIER_PACK_ABI pack_16
 #endif
+// Loops that depend on the width but on no policy are in the library once for each width, compiled for the baseline,
+// for AVX2 (Haswell's instruction set) and for AVX-512 (x86-64-v4). A program compiled for one of these or more uses
+// them; one for something between compiles them itself.
+#if defined(ESPALIER_HEADER_ONLY) || ESPALIER_PACK_BYTES == 0
+#define ESPALIER_PACK_IN_LIBRARY 0
+#elif ESPALIER_PACK_BYTES == 16
+#define ESPALIER_PACK_IN_LIBRARY 1
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__BMI__) && defined(__BMI2__) && defined(__F16C__) &&           \
+    defined(__LZCNT__) && defined(__MOVBE__) &&                                                                        \
+    (ESPALIER_PACK_BYTES == 32 ||                                                                                      \
+     (defined(__AVX512BW__) && defined(__AVX512CD__) && defined(__AVX512DQ__) && defined(__AVX512VL__)))
+#define ESPALIER_PACK_IN_LIBRARY 1
+#else
+#define ESPALIER_PACK_IN_LIBRARY 0
+#endif
 #if !defined(ESPALIER_PACK_UNROLL)
 #if defined(__clang__)
 #define ESPALIER_PACK_UNROLL _Pragma("clang loop unroll(full)")

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <espalier/core/library.hpp>
 #include <string>
 
 namespace espalier {
@@ -18,13 +19,7 @@ struct short_name {
 
     constexpr bool empty() const { return head == 0; }
 
-    std::string str() const {
-        std::string text;
-        for (std::uint64_t word : {head, tail})
-            for (; word != 0; word >>= 8)
-                text.push_back(static_cast<char>(word & 0xff));
-        return text;
-    }
+    std::string str() const;
 };
 
 namespace literals {
@@ -42,3 +37,7 @@ consteval short_name operator""_name(char const* text, std::size_t length) {
 
 } // namespace literals
 } // namespace espalier
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/core/detail/short_name.hpp>
+#endif

@@ -4,13 +4,10 @@
 // Included by host code (host only).
 #pragma once
 
-#include <espalier/core/error.hpp>
+#include <espalier/core/library.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -86,180 +83,27 @@ struct data_set {
 
 /// Number of classes: the largest label + 1, or the number of `class_names` when there are more of those. 0 without
 /// labels. Throws `data_error` for a negative label.
-inline index_t class_count(data_view const& data) {
-    index_t classes = 0;
-    for (index_t i = 0; i < data.labels.size; ++i) {
-        if (data.labels[i] < 0) {
-            throw data_error("row " + std::to_string(i) + " has label " + std::to_string(data.labels[i]) +
-                             "; labels start at 0");
-        }
-        classes = std::max<index_t>(classes, index_t{data.labels[i]} + 1);
-    }
-    return classes;
-}
-inline index_t class_count(data_set const& data) {
-    return std::max(class_count(data.view()), static_cast<index_t>(data.class_names.size()));
-}
-
-namespace detail {
-
-/// Throws unless every number of the matrix is finite. Looks at the bits: the loop vectorises, and -ffast-math cannot
-/// optimise the question away.
-inline void check_finite(matrix_view<float const> const& values, std::string_view what, std::string_view part,
-                         std::vector<std::string> const* names) {
-    constexpr std::uint32_t exponent = 0x7f800000u;
-    for (index_t r = 0; r < values.rows; ++r) {
-        float const* const row = values.row(r);
-        std::uint32_t bad = 0;
-        for (index_t c = 0; c < values.columns; ++c) {
-            bad |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(row[c]) & exponent) == exponent);
-        }
-        if (bad == 0) {
-            continue;
-        }
-        index_t c = 0;
-        while ((std::bit_cast<std::uint32_t>(row[c]) & exponent) != exponent) {
-            ++c;
-        }
-        bool const infinite = (std::bit_cast<std::uint32_t>(row[c]) & ~exponent & 0x7fffffffu) == 0;
-        std::string column = "column " + std::to_string(c);
-        if (names != nullptr && c < static_cast<index_t>(names->size())) {
-            column += " ('" + (*names)[static_cast<std::size_t>(c)] + "')";
-        }
-        throw data_error(std::string(what) + ": " + std::string(part) + " at row " + std::to_string(r) + ", " + column +
-                         " is " + (infinite ? "infinite" : "not a number (NaN)") + "; all must be finite");
-    }
-}
-
-inline void check_data(data_view const& data, std::string_view what, index_t classes,
-                       std::vector<std::string> const* names, bool targets_may_miss = false) {
-    auto const fail = [&](std::string const& reason) { throw data_error(std::string(what) + ": " + reason); };
-    auto const number = [](index_t n) { return std::to_string(n); };
-    auto const check_matrix = [&](matrix_view<float const> const& m, char const* part) {
-        if (m.rows < 0 || m.columns < 0 || (m.rows > 1 && m.stride < m.columns)) {
-            fail(std::string(part) + " have " + number(m.rows) + " rows of " + number(m.columns) + ", " +
-                 number(m.stride) + " apart; extents must not be negative and rows must not overlap");
-        }
-        if (m.data == nullptr && m.rows > 0 && m.columns > 0) {
-            fail(std::string(part) + " have extents but no memory (a null pointer)");
-        }
-    };
-    check_matrix(data.features, "features");
-    check_matrix(data.targets, "targets");
-    if (data.features.rows == 0 || data.features.columns == 0) {
-        fail("is empty: " + number(data.features.rows) + " rows of " + number(data.features.columns) + " features");
-    }
-    auto const check_array = [&](auto const& array, std::string const& part) {
-        if (array.size != 0 && array.size != data.count()) {
-            fail(number(array.size) + " " + part + " for " + number(data.count()) + " rows");
-        }
-        if (array.size != 0 && array.data == nullptr) {
-            fail(part + " have an extent but no memory (a null pointer)");
-        }
-    };
-    check_array(data.labels, "labels");
-    check_array(data.keys, "keys");
-    check_array(data.groups, "groups");
-    if (data.targets.rows != 0 && data.targets.rows != data.count()) {
-        fail(number(data.targets.rows) + " rows of targets for " + number(data.count()) + " rows");
-    }
-    for (index_t i = 0; i < data.labels.size; ++i) {
-        std::int32_t const label = data.labels[i];
-        if (label < 0 || (classes > 0 && label >= classes)) {
-            fail("row " + number(i) + " has label " + number(label) +
-                 (classes > 0 ? "; " + number(classes) + " classes take labels 0 to " + number(classes - 1)
-                              : std::string("; labels start at 0")));
-        }
-    }
-    check_finite(data.features, what, "the feature", names);
-    if (!targets_may_miss) {
-        check_finite(data.targets, what, "the target", nullptr);
-    }
-}
-
-} // namespace detail
+index_t class_count(data_view const& data);
+index_t class_count(data_set const& data);
 
 /// Throws `data_error` unless the table can be trained on: not empty, as many labels and targets as rows, labels not
 /// negative (and below `classes` when that is given), every number finite. The text starts with `what` and names the
 /// row and the column. With `targets_may_miss` targets may be NaN, which some losses take for "there is none".
-inline void check(data_view const& data, std::string_view what = "data set", index_t classes = 0,
-                  bool targets_may_miss = false) {
-    detail::check_data(data, what, classes, nullptr, targets_may_miss);
-}
+void check(data_view const& data, std::string_view what = "data set", index_t classes = 0,
+           bool targets_may_miss = false);
 
 /// The same for an owning table, whose arrays must also have the sizes that `count` and `width` say.
-inline void check(data_set const& data, std::string_view what = "data set", index_t classes = 0) {
-    auto const fits = [](std::size_t size, index_t rows, index_t columns) {
-        return rows >= 0 && columns >= 0 &&
-               (columns == 0 ? size == 0
-                             : size / static_cast<std::size_t>(columns) == static_cast<std::size_t>(rows) &&
-                                   size % static_cast<std::size_t>(columns) == 0);
-    };
-    auto const fail = [&](std::string const& reason) { throw data_error(std::string(what) + ": " + reason); };
-    if (!fits(data.features.size(), data.count, data.width)) {
-        fail(std::to_string(data.features.size()) + " feature values for " + std::to_string(data.count) + " rows of " +
-             std::to_string(data.width));
-    }
-    if (!data.targets.empty() && !fits(data.targets.size(), data.count, data.target_width)) {
-        fail(std::to_string(data.targets.size()) + " target values for " + std::to_string(data.count) + " rows of " +
-             std::to_string(data.target_width));
-    }
-    if (!data.feature_names.empty() && data.feature_names.size() != static_cast<std::size_t>(data.width)) {
-        fail(std::to_string(data.feature_names.size()) + " feature names for " + std::to_string(data.width) +
-             " features");
-    }
-    detail::check_data(data.view(), what, classes, &data.feature_names);
-}
-
-namespace detail {
-
-inline void check_split(index_t first_count, index_t count) {
-    if (first_count < 0 || first_count > count) {
-        throw data_error("split: the first part has " + std::to_string(first_count) + " rows, the data set " +
-                         std::to_string(count));
-    }
-}
-
-} // namespace detail
+void check(data_set const& data, std::string_view what = "data set", index_t classes = 0);
 
 /// The first `first_count` rows and the rest, without a copy. Throws `data_error` when there are not that many.
-inline std::pair<data_view, data_view> split(data_view const& data, index_t first_count) {
-    detail::check_split(first_count, data.count());
-    return {data.middle_rows(0, first_count), data.middle_rows(first_count, data.count() - first_count)};
-}
+std::pair<data_view, data_view> split(data_view const& data, index_t first_count);
 
 /// The first `first_count` rows and the rest as two tables that own their rows; names are kept in both.
 /// Throws `data_error` when there are not that many.
-inline std::pair<data_set, data_set> split(data_set const& data, index_t first_count) {
-    detail::check_split(first_count, data.count);
-    auto const part = [&](index_t first, index_t number) {
-        data_set result;
-        result.count = number;
-        result.width = data.width;
-        result.target_width = data.target_width;
-        result.feature_names = data.feature_names;
-        result.class_names = data.class_names;
-        auto const cut = [&](auto const& from, auto& to, index_t columns) {
-            if (!from.empty()) {
-                to.assign(from.begin() + first * columns, from.begin() + (first + number) * columns);
-            }
-        };
-        cut(data.features, result.features, data.width);
-        cut(data.labels, result.labels, 1);
-        cut(data.keys, result.keys, 1);
-        cut(data.groups, result.groups, 1);
-        cut(data.targets, result.targets, data.target_width);
-        return result;
-    };
-    return {part(0, first_count), part(first_count, data.count - first_count)};
-}
+std::pair<data_set, data_set> split(data_set const& data, index_t first_count);
 
 /// Multiplies every feature by `factor` (1.0 / 16 for the 8x8 digits).
-inline void scale(data_set& data, double factor) {
-    for (float& value : data.features) {
-        value = static_cast<float>(value * factor);
-    }
-}
+void scale(data_set& data, double factor);
 
 /// What `standardise` found: x -> (x - mean) * factor per feature.
 struct standardisation {
@@ -267,48 +111,12 @@ struct standardisation {
     std::vector<double> factor;
 
     /// Applies it to another table. Throws `data_error` when the widths differ; nothing is changed then.
-    void apply(data_set& data) const {
-        if (static_cast<index_t>(mean.size()) != data.width) {
-            throw data_error("standardise: found on " + std::to_string(mean.size()) + " features, applied to " +
-                             std::to_string(data.width));
-        }
-        for (std::size_t i = 0; i < data.features.size(); ++i) {
-            std::size_t const c = i % mean.size();
-            data.features[i] = static_cast<float>((data.features[i] - mean[c]) * factor[c]);
-        }
-    }
+    void apply(data_set& data) const;
 };
 
 /// Mean 0 and variance 1 (over the count, not count - 1) of every feature of `data`; a constant feature becomes 0.
 /// Two passes in double. Throws `data_error` for an empty table.
-inline standardisation find_standardisation(data_view const& data) {
-    if (data.count() <= 0) {
-        throw data_error("standardise: the data set is empty");
-    }
-    auto const width = static_cast<std::size_t>(data.width());
-    auto const rows = static_cast<double>(data.count());
-    standardisation found{std::vector<double>(width, 0.0), std::vector<double>(width, 0.0)};
-    for (index_t r = 0; r < data.count(); ++r) {
-        for (std::size_t c = 0; c < width; ++c) {
-            found.mean[c] += data.features(r, static_cast<index_t>(c));
-        }
-    }
-    for (double& mean : found.mean) {
-        mean /= rows;
-    }
-    for (index_t r = 0; r < data.count(); ++r) {
-        for (std::size_t c = 0; c < width; ++c) {
-            double const distance = data.features(r, static_cast<index_t>(c)) - found.mean[c];
-            found.factor[c] += distance * distance;
-        }
-    }
-    for (std::size_t c = 0; c < width; ++c) {
-        double const deviation = std::sqrt(found.factor[c] / rows);
-        // Rounding leaves a constant column a deviation near |mean| * 1e-16, which must not be blown up to 1.
-        found.factor[c] = deviation > 1e-12 * std::abs(found.mean[c]) ? 1.0 / deviation : 0.0;
-    }
-    return found;
-}
+standardisation find_standardisation(data_view const& data);
 
 /// Standardises `train` and, with the numbers found there, the other tables:
 /// `standardise(train, validation, test)`. Returns what was applied, for later data.
@@ -316,8 +124,8 @@ template <class... Others> standardisation standardise(data_set& train, Others&.
     standardisation const found = find_standardisation(train.view());
     for (data_set const* other : {static_cast<data_set const*>(&train), static_cast<data_set const*>(&others)...}) {
         if (other->width != train.width) { // before anything is changed
-            throw data_error("standardise: the first data set has " + std::to_string(train.width) +
-                             " features, another one " + std::to_string(other->width));
+            detail::throw_data_error(
+                {"standardise: the first data set has ", train.width, " features, another one ", other->width});
         }
     }
     found.apply(train);
@@ -326,3 +134,7 @@ template <class... Others> standardisation standardise(data_set& train, Others&.
 }
 
 } // namespace espalier
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/data/detail/table.hpp>
+#endif

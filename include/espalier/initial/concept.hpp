@@ -14,9 +14,10 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/error.hpp>
+#include <espalier/core/library.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/random.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 
 #include <concepts>
@@ -72,11 +73,11 @@ template <class T> void normal_numbers(matrix_view<T> w, double deviation, rando
 }
 
 /// Throws shape_error unless a fan is positive.
-inline void require_fan(index_t fan, char const* which, std::string_view initial_name) {
-    if (fan <= 0)
-        throw shape_error("initial " + std::string(initial_name) + ": " + which + " is " + std::to_string(fan) +
-                          ", needed is at least 1");
-}
+void require_fan(index_t fan, char const* which, std::string_view initial_name);
 
 } // namespace detail
 } // namespace espalier::initial
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/initial/detail/concept.hpp>
+#endif

@@ -5,21 +5,13 @@
 #pragma once
 
 #include <espalier/core/error.hpp>
+#include <espalier/core/file_path.hpp>
+#include <espalier/core/library.hpp>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <atomic>
-#include <cerrno>
 #include <cstddef>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 namespace espalier {
 
@@ -31,146 +23,44 @@ namespace espalier {
 /// full; the old content is untouched then.
 class atomic_file {
 public:
-    explicit atomic_file(std::filesystem::path const& path) : shown_(path.string()), target_(path) {
-        std::error_code code;
-        if (std::filesystem::is_symlink(target_, code)) {
-            target_ = std::filesystem::weakly_canonical(target_, code);
-            if (code) {
-                fail("cannot follow the symbolic link", code.value());
-            }
-        }
-        struct ::stat old {};
-        bool const exists = ::stat(target_.c_str(), &old) == 0;
-        if (exists && !S_ISREG(old.st_mode)) {
-            throw file_error(shown_ + ": cannot be written: it exists and is not a regular file");
-        }
-        // The process number and a counter make the name unique here; O_EXCL settles it between machines that share
-        // the folder. mkstemp is not used because its files are readable by the owner only.
-        static std::atomic<unsigned> counter{0};
-        for (int attempt = 0; attempt < 100 && descriptor_ < 0; ++attempt) {
-            temporary_ = target_;
-            temporary_ += ".part-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
-            descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-            if (descriptor_ < 0 && errno != EEXIST) {
-                break;
-            }
-        }
-        if (descriptor_ < 0) {
-            fail("cannot create a temporary file beside it", errno);
-        }
-        if (exists && ::fchmod(descriptor_, old.st_mode & 07777) != 0) {
-            int const reason = errno;
-            discard(); // a constructor that throws runs no destructor
-            fail("cannot keep the permissions of the old file", reason);
-        }
-    }
+    explicit atomic_file(file_path const& path);
 
     atomic_file(atomic_file const&) = delete;
     atomic_file& operator=(atomic_file const&) = delete;
-    ~atomic_file() { discard(); }
+    ~atomic_file();
 
     /// Appends bytes.
-    void write(std::span<std::byte const> bytes) {
-        if (descriptor_ < 0) {
-            throw file_error(shown_ + ": cannot be written: it is already complete");
-        }
-        if (pending_.size() + bytes.size() > buffer_size) {
-            flush();
-        }
-        if (bytes.size() >= buffer_size) {
-            write_through(reinterpret_cast<char const*>(bytes.data()), bytes.size());
-        } else {
-            pending_.append(reinterpret_cast<char const*>(bytes.data()), bytes.size());
-        }
-    }
+    void write(std::span<std::byte const> bytes);
 
     /// Appends text.
-    void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
+    void write(std::string_view text);
 
     /// Puts the finished file in the place of the old one.
-    void commit() {
-        if (descriptor_ < 0) {
-            throw file_error(shown_ + ": cannot be written: it is already complete");
-        }
-        flush();
-        // Without this a crash of the machine may leave the new name with no content. Some file systems cannot do it.
-        if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) {
-            fail("cannot flush to the disk", errno);
-        }
-        int const descriptor = descriptor_;
-        descriptor_ = -1;
-        if (::close(descriptor) != 0) {
-            int const reason = errno;
-            remove_temporary();
-            fail("cannot close", reason);
-        }
-        if (std::rename(temporary_.c_str(), target_.c_str()) != 0) {
-            int const reason = errno;
-            remove_temporary();
-            fail("cannot rename the temporary file to it", reason);
-        }
-        temporary_.clear();
-        // The rename itself is made durable by flushing the folder; the new file is complete either way.
-        auto const folder = target_.has_parent_path() ? target_.parent_path() : std::filesystem::path(".");
-        if (int const handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); handle >= 0) {
-            (void)::fsync(handle);
-            ::close(handle);
-        }
-    }
+    void commit();
 
 private:
-    static constexpr std::size_t buffer_size = std::size_t{1} << 18;
+    [[noreturn]] void fail(char const* what, int reason) const;
 
-    [[noreturn]] void fail(char const* what, int reason) const {
-        throw file_error(shown_ + ": " + what + ": " + std::generic_category().message(reason));
-    }
+    void flush();
 
-    void flush() {
-        write_through(pending_.data(), pending_.size());
-        pending_.clear();
-    }
+    void write_through(char const* data, std::size_t size);
 
-    void write_through(char const* data, std::size_t size) {
-        while (size > 0) {
-            ::ssize_t const written = ::write(descriptor_, data, size);
-            if (written < 0) {
-                if (errno == EINTR) {
-                    continue;
-                }
-                fail("cannot be written", errno);
-            }
-            data += written;
-            size -= static_cast<std::size_t>(written);
-        }
-    }
+    void remove_temporary() noexcept;
 
-    void remove_temporary() noexcept {
-        if (!temporary_.empty()) {
-            ::unlink(temporary_.c_str());
-            temporary_.clear();
-        }
-    }
-
-    void discard() noexcept {
-        if (descriptor_ >= 0) {
-            ::close(descriptor_);
-            descriptor_ = -1;
-        }
-        remove_temporary();
-    }
+    void discard() noexcept;
 
     std::string shown_;
-    std::filesystem::path target_;
-    std::filesystem::path temporary_;
+    std::string target_;
+    std::string temporary_;
     std::string pending_;
     int descriptor_ = -1;
 };
 
 /// Replaces the content of a file by `text`, completely or not at all.
-inline void write_text_file(std::filesystem::path const& path, std::string_view text) {
-    atomic_file file(path);
-    file.write(text);
-    file.commit();
-}
+void write_text_file(file_path const& path, std::string_view text);
 
 } // namespace espalier
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/io/detail/atomic_file.hpp>
+#endif

@@ -3,18 +3,17 @@
 // Included by host code (host only).
 #pragma once
 
+#include <espalier/core/library.hpp>
 #include <string>
 #include <string_view>
 
 namespace espalier {
 
 /// The text with '?' for every byte that is not printable ASCII, cut to `longest` bytes.
-inline std::string printable(std::string_view text, std::string_view::size_type longest = 400) {
-    std::string shown(text.substr(0, longest));
-    for (char& c : shown) {
-        c = c < ' ' || c > '~' ? '?' : c;
-    }
-    return text.size() > longest ? shown + "..." : shown;
-}
+std::string printable(std::string_view text, std::string_view::size_type longest = 400);
 
 } // namespace espalier
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/io/detail/printable.hpp>
+#endif

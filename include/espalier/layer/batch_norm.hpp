@@ -106,27 +106,9 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     }
     template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
-        layer_info line;
-        line.path = path;
-        line.kind = "batch_norm";
-        line.input = In;
-        line.output = In;
-        line.parameters = 2 * width;
-        line.flops = 2.0 * static_cast<double>(width);
-        line.depth = report.depth;
-        report.layers.push_back(line);
-        for (int i = 0; i < 2; ++i) {
-            tensor_info t;
-            t.name = path + (i == 0 ? ".running_mean" : ".running_variance");
-            t.layer = report.top_layer;
-            t.tensor_role = role::statistic;
-            t.rows = 1;
-            t.columns = width;
-            t.offset = report.at.state + i * width;
-            t.trained = false;
-            t.vector = true;
-            report.tensors.push_back(t);
-        }
+        report.add_layer(path, {"batch_norm"}, In, In, 2 * width, 2.0 * static_cast<double>(width));
+        report.add_state(path, "running_mean", 1, width, report.at.state);
+        report.add_state(path, "running_variance", 1, width, report.at.state + width);
         scale::describe(report, path, "scale");
         shift::describe(report, path, "shift");
         footprint rest;

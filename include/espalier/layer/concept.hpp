@@ -52,6 +52,7 @@
 #include <espalier/core/shape.hpp>
 #include <espalier/core/short_name.hpp>
 #include <espalier/core/update.hpp>
+#include <espalier/layer/report.hpp>
 #include <espalier/prune/select.hpp>
 
 #include <cstddef>
@@ -67,81 +68,6 @@ template <class L>
 concept layer_configuration = requires(shape in) {
     { L::name } -> std::convertible_to<std::string_view>;
     { L::output(in) } -> std::same_as<shape>;
-};
-
-/// One declared tensor of a network, by name.
-struct tensor_info {
-    std::string name;  ///< layer path and tensor, "1.kernel"
-    std::string group; ///< name of the parameter group, empty for the default one
-    int layer = 0;     ///< index in the outermost sequence
-    role tensor_role = role::kernel;
-    index_t rows = 0; ///< 1 for vectors
-    index_t columns = 0;
-    index_t offset = 0;       ///< elements from the start of the parameter arena (or of the state arena)
-    bool trained = true;      ///< false: lives in the state arena
-    bool vector = false;      ///< saved with one dimension
-    index_t mask_offset = -1; ///< words from the start of the mask arena, -1 without a mask
-    int passes = 1;           ///< passes over this tensor in an update
-    bool grouped = false;     ///< carries penalties over groups
-
-    index_t size() const { return rows * columns; }
-};
-
-/// One value that is added to the loss.
-struct term_info {
-    std::string name;
-};
-
-/// A named place in a stack.
-struct tap_info {
-    std::string name;
-    std::string path; ///< that of the layer and the name, "2.hidden"
-    index_t width = 0;
-};
-
-/// One set of groups whose norms a penalty needs. Equal non-empty names share their norms.
-struct group_set_info {
-    std::string name;
-    index_t groups = 0;
-    bool proximal = false; ///< shrunk by a prox after the step
-};
-
-/// A layer whose product is an operator: how to make the matrix it stands for from its tensors.
-struct operator_info {
-    std::string layer; ///< path
-    index_t rows = 0;
-    index_t columns = 0;
-    index_t offset = 0; ///< of its first tensor in the parameter arena
-    void (*bake_float)(float const* parameters, clock const& now, matrix_view<float> kernel) = nullptr;
-    void (*bake_double)(double const* parameters, clock const& now, matrix_view<double> kernel) = nullptr;
-};
-
-/// A line of `describe`.
-struct layer_info {
-    std::string path;
-    std::string kind;
-    shape input;
-    shape output;
-    index_t parameters = 0;
-    double flops = 0; ///< of one row, forward
-    std::vector<std::string> policies;
-    int depth = 0;      ///< of nesting
-    double share = 1.0; ///< of the rows that reach it: below 1 inside an expert that gathers its rows
-};
-
-/// What a walk over the bound layers collects. `at` is where the next layer's blocks begin.
-struct layer_report {
-    std::vector<tensor_info> tensors;
-    std::vector<term_info> terms;
-    std::vector<std::string> measures; ///< names of numbers about a step that are not part of the loss
-    std::vector<group_set_info> group_sets;
-    std::vector<layer_info> layers;
-    std::vector<operator_info> operators;
-    std::vector<tap_info> taps;
-    std::vector<std::string> gates; ///< paths, "1.gate"
-    footprint at{};
-    int top_layer = 0;
-    int depth = 0;
 };
 
 /// What an update needs beside the layer's memory: the tensors' rates in declaration order and the norm of all

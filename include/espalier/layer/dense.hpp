@@ -101,17 +101,10 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
     }
 
     void describe(layer_report& report, std::string const& path) const {
-        layer_info line;
-        line.path = path;
-        line.kind = "dense";
-        line.input = input;
-        line.output = {static_cast<int>(bias.columns)};
-        line.parameters = kernel.parameters() + (has_bias ? bias.count() : 0);
-        line.flops = kernel.flops();
-        line.depth = report.depth;
+        layer_info& line = report.add_layer(path, {"dense"}, input, shape{static_cast<int>(bias.columns)},
+                                            kernel.parameters() + (has_bias ? bias.count() : 0), kernel.flops());
         epilogue.list(line.policies);
         (list_parameter_policy<Ps>(line.policies), ...);
-        report.layers.push_back(line);
         kernel.describe(report, path);
         if constexpr (has_bias) bias.describe(report, path, "bias");
         epilogue.describe(report, path);
@@ -122,7 +115,7 @@ private:
         using a = typename P::axis;
         if constexpr (!std::is_same_v<a, axis::activation> && !std::is_same_v<a, axis::dropout> &&
                       !std::is_same_v<a, axis::activation_penalty>)
-            out.push_back(describe_policy(a::name, name_of<P>()));
+            add_policy(out, a::name, name_of<P>());
     }
 };
 

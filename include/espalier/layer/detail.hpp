@@ -42,12 +42,8 @@ template <class... Ps> struct map_of {
     using policy = std::conditional_t<std::is_void_v<prune>, weight, prune>;
 };
 
-inline std::string describe_policy(std::string_view axis_name, std::string_view policy_name) {
-    return std::string(axis_name) + " " + std::string(policy_name);
-}
-
 template <class... Ps> void list_policies(std::vector<std::string>& out, type_list<Ps...>) {
-    (out.push_back(describe_policy(Ps::axis::name, name_of<Ps>())), ...);
+    (add_policy(out, Ps::axis::name, name_of<Ps>()), ...);
 }
 
 /// A trained tensor: its rule, its memory, its update. `Ps` are the layer's policies. The extents are values: tensors
@@ -182,44 +178,43 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         auto const select =
             &prune::select_threshold<typename prune_policy::criterion_type, std::vector<prune::piece<master_of<T>>>>;
         if (!walk.global.empty() && (walk.sparsity != sparsity || walk.select_global != select))
-            throw data_error("prune: tensors that are selected over the whole network need one criterion and one "
-                             "schedule; two layers give different ones at step " +
-                             std::to_string(walk.now.step));
+            throw_data_error({"prune: tensors that are selected over the whole network need one criterion and one "
+                              "schedule; two layers give different ones at step ",
+                              walk.now.step});
         walk.sparsity = sparsity;
         walk.select_global = select;
         walk.global.push_back({m.parameters, count(), m.masks});
     }
 
-    void describe(layer_report& report, std::string const& path, std::string const& name) const {
-        tensor_info t;
-        t.name = path + "." + name;
-        t.group = pick<axis::group, no_group, Ps...>::name;
-        t.layer = report.top_layer;
-        t.tensor_role = Role;
-        t.rows = rows;
-        t.columns = columns;
-        t.offset = report.at.parameters;
-        t.vector = rows == 1 && Role != role::kernel && Role != role::factor;
-        if (rule::uses_mask) t.mask_offset = report.at.mask_words;
-        t.passes = 1 + extra_passes<rule>();
-        t.grouped = rule::grouped;
-        report.tensors.push_back(t);
-        describe_penalties(report, t.name, penalties{});
-        report.at = report.at + size();
+    void describe(layer_report& report, std::string const& path, std::string_view name) const {
+        describe_penalties(report, path, name, penalties{});
+        report.add_tensor(path, name,
+                          {.group = pick<axis::group, no_group, Ps...>::name,
+                           .tensor_role = Role,
+                           .rows = rows,
+                           .columns = columns,
+                           .masked = rule::uses_mask,
+                           .passes = 1 + extra_passes<rule>(),
+                           .grouped = rule::grouped},
+                          size());
     }
 
 private:
     template <class... Penalties>
-    void describe_penalties(layer_report& report, std::string const& tensor, type_list<Penalties...>) const {
-        (describe_penalty<Penalties>(report, tensor), ...);
+    void describe_penalties([[maybe_unused]] layer_report& report, [[maybe_unused]] std::string const& path,
+                            [[maybe_unused]] std::string_view name, type_list<Penalties...>) const {
+        (describe_penalty<Penalties>(report, path, name), ...);
     }
-    template <class P> void describe_penalty(layer_report& report, std::string const& tensor) const {
-        report.terms.push_back({tensor + "." + std::string(name_of<P>())});
+    template <class P>
+    void describe_penalty(layer_report& report, std::string const& path, std::string_view name) const {
+        report.add_term({path, ".", name, ".", name_of<P>()});
         constexpr group_scope scope = penalty_groups<op_of<P>>();
         if constexpr (scope != group_scope::element) {
-            std::string name;
-            if constexpr (requires { P::group_name; }) name = P::group_name.str();
-            report.group_sets.push_back({name, scope == group_scope::rows ? rows : columns, is_proximal<op_of<P>>()});
+            index_t const groups = scope == group_scope::rows ? rows : columns;
+            if constexpr (requires { P::group_name; })
+                report.add_groups(P::group_name.str(), groups, is_proximal<op_of<P>>());
+            else
+                report.add_groups({}, groups, is_proximal<op_of<P>>());
         }
     }
 };
@@ -245,7 +240,7 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
     static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
         tensor.prune(context, walk, m);
     }
-    static void describe(layer_report& report, std::string const& path, std::string const& name) {
+    static void describe(layer_report& report, std::string const& path, std::string_view name) {
         tensor.describe(report, path, name);
     }
 };
@@ -423,16 +418,16 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
     }
 
     static void list(std::vector<std::string>& out) {
-        out.push_back(describe_policy("activation", name_of<activation_policy>()));
+        add_policy(out, "activation", name_of<activation_policy>());
         if constexpr (!std::is_same_v<dropout_policy, dropout::none>)
-            out.push_back(describe_policy("dropout", name_of<dropout_policy>()));
+            add_policy(out, "dropout", name_of<dropout_policy>());
         list_policies(out, penalty_policies{});
     }
 
 private:
     template <class... Penalties>
     static void describe_terms(layer_report& report, std::string const& path, type_list<Penalties...>) {
-        (report.terms.push_back({path + ".output." + std::string(name_of<Penalties>())}), ...);
+        (report.add_term({path, ".output.", name_of<Penalties>()}), ...);
     }
 };
 

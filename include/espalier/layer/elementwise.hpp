@@ -40,14 +40,8 @@ template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In
     }
 
     static void describe(layer_report& report, std::string const& path) {
-        layer_info line;
-        line.path = path;
-        line.kind = "elementwise";
-        line.input = In;
-        line.output = In;
-        line.depth = report.depth;
+        layer_info& line = report.add_layer(path, {"elementwise"}, In, In);
         epilogue.list(line.policies);
-        report.layers.push_back(line);
         epilogue.template describe<false>(report, path);
     }
 };

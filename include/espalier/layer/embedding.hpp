@@ -72,14 +72,7 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
     }
     template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
-        layer_info line;
-        line.path = path;
-        line.kind = "embedding of " + std::to_string(Vocabulary::total) + " ids";
-        line.input = In;
-        line.output = output;
-        line.parameters = Vocabulary::total * Width;
-        line.depth = report.depth;
-        report.layers.push_back(line);
+        report.add_layer(path, {"embedding of ", Vocabulary::total, " ids"}, In, output, Vocabulary::total * Width);
         table::describe(report, path, "table");
     }
 };

@@ -10,9 +10,7 @@ namespace detail {
 
 template <shape In> struct bound_input : invalid_layer<In, In> {
     static constexpr bool passes_through = true;
-    static void describe(layer_report& report, std::string const& path) {
-        report.layers.push_back({path, "input", In, In, 0, 0.0, {}, report.depth});
-    }
+    static void describe(layer_report& report, std::string const& path) { report.add_layer(path, {"input"}, In, In); }
 };
 
 } // namespace detail

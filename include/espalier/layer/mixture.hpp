@@ -664,31 +664,25 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         });
     }
     static void describe(layer_report& report, std::string const& path) {
-        layer_info line;
-        line.path = path;
-        line.kind =
-            (tasks_count == 1 ? std::string("moe ") : "multi_gate " + std::to_string(tasks_count) + " tasks, ") +
-            std::to_string(experts) + " experts";
-        line.input = In;
-        line.output = output;
-        line.parameters = (Routers::parameter_count() + ...);
-        line.flops = 2.0 * static_cast<double>(line.parameters);
-        line.policies = {describe_policy("gate", Routers::gate_name())...};
-        line.policies.push_back(describe_policy("dispatch", Dispatch::name));
-        line.depth = report.depth;
-        report.layers.push_back(line);
+        constexpr index_t gate_parameters = (Routers::parameter_count() + ...);
+        double const flops = 2.0 * static_cast<double>(gate_parameters);
+        layer_info& line =
+            tasks_count == 1 ? report.add_layer(path, {"moe ", experts, " experts"}, In, output, gate_parameters, flops)
+                             : report.add_layer(path, {"multi_gate ", tasks_count, " tasks, ", experts, " experts"}, In,
+                                                output, gate_parameters, flops);
+        (add_policy(line.policies, "gate", Routers::gate_name()), ...);
+        add_policy(line.policies, "dispatch", Dispatch::name);
         footprint const start = report.at;
-        int const gates[] = {
-            (Routers::describe(report, path + ".gate" + (tasks_count == 1 ? "" : "." + std::to_string(At))), 0)...};
+        int const gates[] = {(Routers::describe(report, gate_path(path, At)), 0)...};
         static_cast<void>(gates);
         for (int t = 0; t < tasks_count; ++t)
-            report.gates.push_back(path + ".gate" + (tasks_count == 1 ? "" : "." + std::to_string(t)));
+            report.add_gate({gate_path(path, static_cast<std::size_t>(t))});
         describe_measures(report, path);
         report.at = start + own<float>();
         ++report.depth;
         std::size_t const first = report.layers.size();
         Experts::each_type([&](auto expert, int e) {
-            decltype(expert)::type::describe(report, path + ".expert." + std::to_string(e));
+            decltype(expert)::type::describe(report, text_of({path, ".expert.", e}));
         });
         --report.depth;
         if (gathers && slots < experts)
@@ -702,9 +696,12 @@ private:
 
     static void describe_measures(layer_report& report, std::string const& path) {
         for (char const* name : {"experts_per_row", "dropped", "load_entropy"})
-            report.measures.push_back(path + "." + name);
+            report.add_measure({path, ".", name});
         for (int e = 0; e < experts; ++e)
-            report.measures.push_back(path + ".load." + std::to_string(e));
+            report.add_measure({path, ".load.", e});
+    }
+    static std::string gate_path(std::string const& path, std::size_t task) {
+        return tasks_count == 1 ? text_of({path, ".gate"}) : text_of({path, ".gate.", task});
     }
 
     /// Where the gradients of an expert's rows go, or of all experts' that run together, and the work space of the

@@ -111,13 +111,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
         Tail::prune(context, walk, sample_memory(m, 0));
     }
     static void describe(layer_report& report, std::string const& path) {
-        layer_info line;
-        line.path = path;
-        line.kind = "multi_sample x" + std::to_string(Samples);
-        line.input = input;
-        line.output = output;
-        line.depth = report.depth;
-        report.layers.push_back(line);
+        report.add_layer(path, {"multi_sample x", Samples}, input, output);
         Tail::describe(report, path);
     }
 };

@@ -139,16 +139,10 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     }
     template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Branches...>(); }
     static void describe(layer_report& report, std::string const& path) {
-        layer_info line;
-        line.path = path;
-        line.kind = "parallel " + std::string(Merge::name);
-        line.input = In;
-        line.output = output;
-        line.depth = report.depth;
-        report.layers.push_back(line);
+        report.add_layer(path, {"parallel ", Merge::name}, In, output);
         report.at = report.at + table<float>[0];
         ++report.depth;
-        int const in_order[] = {(Branches::describe(report, path + "." + std::to_string(At)), 0)...};
+        int const in_order[] = {(Branches::describe(report, text_of({path, ".", At})), 0)...};
         static_cast<void>(in_order);
         --report.depth;
     }

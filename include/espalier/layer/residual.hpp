@@ -81,13 +81,7 @@ template <shape In, class Inner> struct bound_residual {
     }
     template <short_name Name> static consteval index_t tap_width() { return tap_width_in<Inner, Name>(); }
     static void describe(layer_report& report, std::string const& path) {
-        layer_info line;
-        line.path = path;
-        line.kind = "residual";
-        line.input = In;
-        line.output = In;
-        line.depth = report.depth;
-        report.layers.push_back(line);
+        report.add_layer(path, {"residual"}, In, In);
         report.at = report.at + own<float>();
         Inner::describe(report, path);
     }

@@ -265,14 +265,15 @@ template <shape In, class Gate, class... Ps> struct bound_router {
     }
     static void describe(layer_report& report, std::string const& path) {
         index_t const state = report.at.state;
-        if constexpr (keys > 0) describe_state(report, path + ".table", 1, keys, state);
-        if constexpr (searches) describe_state(report, path + ".permutation", wide, experts, state + permutation_at);
+        if constexpr (keys > 0) report.add_state(path, "table", 1, keys, state);
+        if constexpr (searches) report.add_state(path, "permutation", wide, experts, state + permutation_at);
         kernel::describe(report, path, "kernel");
         bias::describe(report, path, "bias");
         search::describe(report, path, "scores");
-        if (scorer_has_term) report.terms.push_back({path + "." + std::string(name_of<scorer>())});
-        for (int j = 0; searches && j < parts; ++j)
-            report.terms.push_back({path + ".permutation_entropy" + (parts > 1 ? "." + std::to_string(j) : "")});
+        if (scorer_has_term) report.add_term({path, ".", name_of<scorer>()});
+        if (searches && parts == 1) report.add_term({path, ".permutation_entropy"});
+        for (int j = 0; searches && parts > 1 && j < parts; ++j)
+            report.add_term({path, ".permutation_entropy.", j});
         footprint rest = size<float>();
         rest.parameters = rest.tensors = rest.streams = rest.mask_words = rest.group_sets = 0;
         rest.terms = terms;
@@ -282,20 +283,6 @@ template <shape In, class Gate, class... Ps> struct bound_router {
     static constexpr index_t parameter_count() { return (reads_input ? in * width : 0) + (keyed ? 0 : width); }
 
 private:
-    static void describe_state(layer_report& report, std::string const& name, index_t row_count, index_t columns,
-                               index_t offset) {
-        tensor_info t;
-        t.name = name;
-        t.layer = report.top_layer;
-        t.tensor_role = role::statistic;
-        t.rows = row_count;
-        t.columns = columns;
-        t.offset = offset;
-        t.trained = false;
-        t.vector = row_count == 1;
-        report.tensors.push_back(t);
-    }
-
     template <class Context, class T>
     static void route(Context& context, scorer_op const& op, layer_memory<T> const& m, rows const& batch,
                       matrix_view<T const> x, matrix_view<master_of<T>> weights, matrix_view<std::int32_t> chosen) {

@@ -46,13 +46,7 @@ template <shape In, int First, int Count> struct bound_slice {
     template <class... Arguments> static void initialise(Arguments&&...) {}
     template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
-        layer_info line;
-        line.path = path;
-        line.kind = "slice from column " + std::to_string(First);
-        line.input = In;
-        line.output = output;
-        line.depth = report.depth;
-        report.layers.push_back(line);
+        report.add_layer(path, {"slice from column ", First}, In, output);
     }
 };
 

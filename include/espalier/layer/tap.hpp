@@ -68,19 +68,12 @@ template <shape In, short_name Name, class... Ps> struct bound_tap : invalid_lay
     }
 
     static void describe(layer_report& report, std::string const& path) {
-        layer_info line;
-        line.path = path;
-        line.kind = "tap " + Name.str();
-        line.input = In;
-        line.output = In;
-        line.depth = report.depth;
+        layer_info& line = report.add_layer(path, {"tap ", Name.str()}, In, In);
         list_policies(line.policies, typename epilogue_type::penalty_policies{});
-        report.layers.push_back(line);
-        std::string const full = path + "." + Name.str();
         footprint const start = report.at;
         epilogue.template describe<false>(report, path);
-        report.terms.push_back({full});
-        report.taps.push_back({Name.str(), full, width});
+        report.add_term({path, ".", Name.str()});
+        report.add_tap(path, Name.str(), width);
         report.at = start + size<float>();
     }
 

@@ -2,49 +2,12 @@
 // host only. A network type as a table and as a picture.
 #pragma once
 
+#include <espalier/core/library.hpp>
 #include <espalier/network/parameters.hpp>
 
-#include <algorithm>
-#include <array>
 #include <string>
-#include <string_view>
-#include <vector>
 
 namespace espalier {
-
-namespace detail {
-
-/// 1234567 -> "1,234,567"
-inline std::string grouped_digits(index_t n) {
-    std::string digits = std::to_string(n);
-    for (int at = static_cast<int>(digits.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3)
-        digits.insert(static_cast<std::size_t>(at), ",");
-    return digits;
-}
-
-inline std::string shape_name(shape s) {
-    std::string text = std::to_string(s.features);
-    if (s.height != 1 || s.width != 1) text += " x " + std::to_string(s.height) + " x " + std::to_string(s.width);
-    return text;
-}
-
-inline std::string join_text(std::vector<std::string> const& parts, std::string_view separator) {
-    std::string text;
-    for (std::string const& part : parts)
-        text += (text.empty() ? std::string() : std::string(separator)) + part;
-    return text;
-}
-
-inline std::string escape_dot(std::string const& text) {
-    std::string out;
-    for (char c : text) {
-        if (c == '"' || c == '\\' || c == '{' || c == '}' || c == '|' || c == '<' || c == '>') out += '\\';
-        out += c;
-    }
-    return out;
-}
-
-} // namespace detail
 
 /// Figures of a whole network type.
 struct network_summary {
@@ -62,124 +25,37 @@ struct network_summary {
     int update_passes = 1;
 };
 
+namespace detail {
+
+/// What the report does not know of a summary: the sizes that are known while compiling.
+network_summary summary_of(layer_report const& report, footprint const& size, index_t work_bytes_per_row,
+                           index_t bytes_of_wide, bool needs_global_norm);
+std::string describe_report(layer_report const& report, network_summary const& s);
+std::string report_to_dot(layer_report const& report, std::string const& title);
+
+} // namespace detail
+
 /// Sums over the layers of a stack run with scalars of type T.
 template <class Stack, class T = float> network_summary summarise() {
     using layer = bound<Stack>;
     constexpr footprint size = layer::template size<T>();
     constexpr extent work = layer::template work<T>();
-    constexpr index_t wide = static_cast<index_t>(sizeof(master_of<T>));
-    network_summary s;
-    for (tensor_info const& t : report_of<Stack>().tensors)
-        if (t.trained) s.parameters += t.size();
-    for (layer_info const& l : report_of<Stack>().layers)
-        s.flops += l.share * l.flops;
-    s.parameter_bytes = (size.parameters + size.state) * wide + size.mask_words * 4;
-    s.gradient_bytes = size.parameters * wide;
-    s.tape_bytes_per_row = size.tape.per_row;
-    s.tape_bytes_fixed = size.tape.fixed;
-    s.work_bytes_per_row = work.per_row;
-    s.tensors = size.tensors;
-    s.terms = size.terms;
-    s.update_passes = 1 + int{layer::needs_global_norm} + int{size.group_proxes > 0};
-    return s;
+    return detail::summary_of(report_of<Stack>(), size, work.per_row, static_cast<index_t>(sizeof(master_of<T>)),
+                              layer::needs_global_norm);
 }
 
 /// A table of the layers of a stack: path, kind, widths, parameters, operations, policies; then memory and passes.
 template <class Stack, class T = float> std::string describe() {
-    using row = std::array<std::string, 6>;
-    std::vector<row> table{{"layer", "kind", "output", "parameters", "flops/row", "policies"}};
-    for (layer_info const& l : report_of<Stack>().layers) {
-        table.push_back({std::string(static_cast<std::size_t>(2 * std::max(0, l.depth - 1)), ' ') + l.path, l.kind,
-                         detail::shape_name(l.output), detail::grouped_digits(l.parameters),
-                         l.flops > 0 ? detail::grouped_digits(static_cast<index_t>(l.flops)) : "0",
-                         detail::join_text(l.policies, ", ")});
-    }
-    std::array<std::size_t, 6> width{};
-    for (row const& r : table)
-        for (std::size_t c = 0; c < r.size(); ++c)
-            width[c] = std::max(width[c], r[c].size());
-    auto const pad = [](std::string const& text, std::size_t n, bool right) {
-        std::string const space(n - std::min(n, text.size()), ' ');
-        return right ? space + text : text + space;
-    };
-    std::string out;
-    for (std::size_t i = 0; i < table.size(); ++i) {
-        std::string line;
-        for (std::size_t c = 0; c < width.size(); ++c)
-            line += (c ? "  " : "") + pad(table[i][c], width[c], c >= 2 && c <= 4);
-        line.erase(line.find_last_not_of(' ') + 1);
-        out += line + '\n';
-        if (i == 0) {
-            std::size_t total = 2 * (width.size() - 1);
-            for (std::size_t w : width)
-                total += w;
-            out += std::string(total, '-') + '\n';
-        }
-    }
-    network_summary const s = summarise<Stack, T>();
-    out += "parameters " + detail::grouped_digits(s.parameters) + " in " + std::to_string(s.tensors) + " tensors, " +
-           detail::grouped_digits(s.parameter_bytes) + " bytes; gradients " + detail::grouped_digits(s.gradient_bytes) +
-           " bytes\n";
-    out += "tape " + detail::grouped_digits(s.tape_bytes_per_row) + " bytes a row + " +
-           detail::grouped_digits(s.tape_bytes_fixed) + "; work " + detail::grouped_digits(s.work_bytes_per_row) +
-           " bytes a row\n";
-    out += "update: " + std::to_string(s.update_passes) + (s.update_passes == 1 ? " pass" : " passes") +
-           " over the weights, " + std::to_string(s.terms) + (s.terms == 1 ? " term" : " terms") + " beside the loss\n";
-    return out;
+    return detail::describe_report(report_of<Stack>(), summarise<Stack, T>());
 }
 
 /// The stack as a graph in the DOT language of Graphviz: a box a layer, its policies inside, widths on the arrows.
 template <class Stack> std::string to_dot(std::string const& title = "network") {
-    auto const& layers = report_of<Stack>().layers;
-    std::string out = "digraph \"" + detail::escape_dot(title) + "\" {\n";
-    out += "  rankdir=TB; labelloc=t; label=\"" + detail::escape_dot(title) + "\"; fontname=\"Helvetica\";\n";
-    out += "  node [shape=record, style=\"rounded,filled\", fillcolor=\"#eef3f8\", color=\"#4a6378\", "
-           "fontname=\"Helvetica\", fontsize=11];\n";
-    out += "  edge [color=\"#4a6378\", fontname=\"Helvetica\", fontsize=10];\n";
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-        layer_info const& l = layers[i];
-        std::string label = detail::escape_dot(l.path + "  " + l.kind);
-        if (!l.policies.empty()) {
-            label += "|";
-            for (std::string const& p : l.policies)
-                label += detail::escape_dot(p) + "\\l";
-        }
-        if (l.parameters > 0) label += "|" + detail::grouped_digits(l.parameters) + " parameters";
-        out += "  n" + std::to_string(i) + " [label=\"{" + label + "}\"" +
-               (l.kind == "input" ? ", fillcolor=\"#ffffff\"" : "") + "];\n";
-    }
-    // An arrow to the next layer of the same depth under the same parent; a dashed one from a parent to what it holds.
-    auto const parent_of = [&](std::size_t i) {
-        std::string const& path = layers[i].path;
-        std::size_t best = layers.size();
-        std::size_t length = 0;
-        for (std::size_t j = 0; j < layers.size(); ++j)
-            if (j != i && path.size() > layers[j].path.size() && path.starts_with(layers[j].path + ".") &&
-                layers[j].path.size() >= length) {
-                best = j;
-                length = layers[j].path.size();
-            }
-        return best;
-    };
-    auto const group_of = [&](std::size_t i) {
-        return layers[i].path.substr(0, layers[i].path.rfind('.') == std::string::npos ? 0 : layers[i].path.rfind('.'));
-    };
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-        std::size_t const parent = parent_of(i);
-        std::size_t before = layers.size();
-        for (std::size_t j = 0; j < i; ++j)
-            if (parent_of(j) == parent && group_of(j) == group_of(i)) before = j;
-        bool const chained =
-            before < layers.size() && !(parent < layers.size() && (layers[parent].kind.starts_with("parallel") ||
-                                                                   group_of(i) == layers[parent].path + ".expert"));
-        if (chained)
-            out += "  n" + std::to_string(before) + " -> n" + std::to_string(i) + " [label=\" " +
-                   detail::shape_name(layers[before].output) + "\"];\n";
-        else if (parent < layers.size())
-            out += "  n" + std::to_string(parent) + " -> n" + std::to_string(i) + " [style=dashed, arrowhead=none];\n";
-    }
-    out += "}\n";
-    return out;
+    return detail::report_to_dot(report_of<Stack>(), title);
 }
 
 } // namespace espalier
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/network/detail/describe.hpp>
+#endif

@@ -79,26 +79,6 @@ private:
     std::array<gate_record<T>, layer::template size<T>().gates> gates_{};
 };
 
-namespace detail {
-
-/// The number of a stack's tap by its name, or by its path and name where several have the name. Throws data_error.
-template <class Stack> std::size_t tap_index(std::string_view name) {
-    auto const& taps = report_of<Stack>().taps;
-    std::size_t found = taps.size();
-    for (std::size_t i = 0; i < taps.size(); ++i) {
-        if (taps[i].path == name) return i;
-        if (taps[i].name != name) continue;
-        if (found < taps.size())
-            throw data_error("network: " + taps[found].path + " and " + taps[i].path +
-                             " are taps of that name; say which by its path");
-        found = i;
-    }
-    if (found == taps.size()) throw data_error("network: there is no tap \"" + std::string(name) + "\"");
-    return found;
-}
-
-} // namespace detail
-
 /// A stack with parameters on a device. `T` is the type of activations and products.
 ///
 /// Construction allocates everything that inference and training need for batches of up to `capacity` rows; later
@@ -168,31 +148,22 @@ public:
     /// of the last part that `predict` went through. Memory of the device; the next pass writes there again. Throws
     /// data_error when there is no such tap, or was no pass yet.
     matrix_view<T const> tap(std::string_view name) {
-        auto const& record = run_.taps()[detail::tap_index<Stack>(name)];
-        if (!record.values.data)
-            throw data_error("network: no rows have passed the tap \"" + std::string(name) + "\" yet");
+        auto const& record = run_.taps()[detail::tap_place(report_of<Stack>().taps, name)];
+        if (!record.values.data) detail::throw_data_error({"network: no rows have passed the tap \"", name, "\" yet"});
         return record.values;
     }
 
     /// The weights and experts that the gate at "1.gate" (of a multi_gate "1.gate.0", ...) gave the rows of the last
     /// pass, as `tap` shows rows. Throws data_error likewise.
     gate_record<T> gate(std::string_view path) {
-        auto const& gates = report_of<Stack>().gates;
-        auto const found = std::find(gates.begin(), gates.end(), path);
-        if (found == gates.end()) throw data_error("network: there is no gate \"" + std::string(path) + "\"");
-        auto const& record = run_.gates()[static_cast<std::size_t>(found - gates.begin())];
+        auto const& record = run_.gates()[detail::gate_place(report_of<Stack>().gates, path)];
         if (!record.weights.data)
-            throw data_error("network: no rows have passed the gate \"" + std::string(path) + "\" yet");
+            detail::throw_data_error({"network: no rows have passed the gate \"", path, "\" yet"});
         return record;
     }
 
     /// The number of trained values.
-    static index_t parameter_count() {
-        index_t n = 0;
-        for (tensor_info const& t : tensors())
-            if (t.trained) n += t.size();
-        return n;
-    }
+    static index_t parameter_count() { return detail::count_trained(tensors()); }
 
     /// One traversal. `x`: rows x input_width, `y`: rows x output_width (times the growth of the stack while training).
     /// Throws shape_error when extents do not fit or the batch exceeds the capacity. `terms`, unless it is null: room
@@ -203,9 +174,8 @@ public:
         check_batch(x, batch);
         index_t const grown = Mode == mode::train ? layer::growth : 1;
         if (y.rows != x.rows * grown || y.columns != output_width)
-            throw shape_error("network: the output has " + std::to_string(y.rows) + " x " + std::to_string(y.columns) +
-                              " elements, needed are " + std::to_string(x.rows * grown) + " x " +
-                              std::to_string(output_width));
+            detail::throw_shape_error({"network: the output has ", y.rows, " x ", y.columns, " elements, needed are ",
+                                       x.rows * grown, " x ", output_width});
         traverse<Mode>(values_, numbers, batch, x, y, step, pass, terms, measures);
     }
 
@@ -228,13 +198,11 @@ public:
                       clock const& now = {}) {
         espalier::cpu::flush_denormals const scope;
         if (x.rows != tags.count)
-            throw shape_error("predict: the inputs have " + std::to_string(x.rows) + " rows and their tags describe " +
-                              std::to_string(tags.count));
+            detail::throw_shape_error(
+                {"predict: the inputs have ", x.rows, " rows and their tags describe ", tags.count});
         if (x.columns != input_width || y.columns != output_width || x.rows != y.rows)
-            throw shape_error("predict: inputs are " + std::to_string(x.rows) + " x " + std::to_string(x.columns) +
-                              " and outputs " + std::to_string(y.rows) + " x " + std::to_string(y.columns) +
-                              "; needed are n x " + std::to_string(input_width) + " and n x " +
-                              std::to_string(output_width));
+            detail::throw_shape_error({"predict: inputs are ", x.rows, " x ", x.columns, " and outputs ", y.rows, " x ",
+                                       y.columns, "; needed are n x ", input_width, " and n x ", output_width});
         auto const numbers = layer::at(now);
         for (index_t r = 0; r < x.rows; r += capacity()) {
             index_t const n = std::min(capacity(), x.rows - r);
@@ -245,14 +213,14 @@ public:
 
     void check_batch(matrix_view<T const> x, rows const& batch) const {
         if (x.columns != input_width)
-            throw shape_error("network: rows have " + std::to_string(x.columns) + " features, the input layer takes " +
-                              std::to_string(input_width));
+            detail::throw_shape_error(
+                {"network: rows have ", x.columns, " features, the input layer takes ", input_width});
         if (x.rows != batch.count)
-            throw shape_error("network: the inputs have " + std::to_string(x.rows) + " rows and their tags describe " +
-                              std::to_string(batch.count));
+            detail::throw_shape_error(
+                {"network: the inputs have ", x.rows, " rows and their tags describe ", batch.count});
         if (x.rows > capacity())
-            throw shape_error("network: a batch of " + std::to_string(x.rows) + " rows exceeds the capacity of " +
-                              std::to_string(capacity()) + "; call reserve first");
+            detail::throw_shape_error(
+                {"network: a batch of ", x.rows, " rows exceeds the capacity of ", capacity(), "; call reserve first"});
     }
 
 private:

@@ -27,17 +27,22 @@ template <class Stack> using bound = typename Stack::template bind<shape{}, type
 
 /// Everything about a stack that can be told by name, collected once.
 template <class Stack> layer_report const& report_of() {
-    static layer_report const report = [] {
-        layer_report r;
-        bound<Stack>::describe(r, "");
-        for (tensor_info& t : r.tensors)
-            t.passes += t.grouped && r.at.group_proxes > 0; // shrinks groups, and gathers the norms of the others anew
-        return r;
-    }();
+    static layer_report const report(&bound<Stack>::describe);
     return report;
 }
 
 namespace detail {
+
+/// The tensor of that name. Throws data_error, which lists those that are there, when there is none.
+tensor_info const& tensor_named(std::vector<tensor_info> const& tensors, std::string_view name);
+
+/// The place of the tap of that name, or of that path and name where several have it. Throws data_error.
+std::size_t tap_place(std::vector<tap_info> const& taps, std::string_view name);
+/// The place of the gate of that path. Throws data_error.
+std::size_t gate_place(std::vector<std::string> const& gates, std::string_view path);
+
+/// The number of trained values.
+index_t count_trained(std::vector<tensor_info> const& tensors);
 
 /// Offsets into the norms arena: sets of groups with the same name share theirs.
 struct group_layout {
@@ -46,31 +51,7 @@ struct group_layout {
     index_t size = 0;
 };
 
-inline group_layout layout_groups(std::vector<group_set_info> const& sets) {
-    group_layout l;
-    l.first = std::make_unique<bool[]>(sets.size());
-    for (std::size_t i = 0; i < sets.size(); ++i) {
-        std::size_t same = i;
-        for (std::size_t j = 0; j < i; ++j)
-            if (!sets[i].name.empty() && sets[j].name == sets[i].name) same = j;
-        if (same != i) {
-            if (sets[same].groups != sets[i].groups)
-                throw shape_error("the groups \"" + sets[i].name + "\" are " + std::to_string(sets[same].groups) +
-                                  " in one tensor and " + std::to_string(sets[i].groups) + " in another");
-            if (sets[same].proximal != sets[i].proximal)
-                throw data_error("the groups \"" + sets[i].name +
-                                 "\" have penalty::proximal in one tensor and not in "
-                                 "another; a group is shrunk as a whole: name it in both or in neither");
-            l.offset.push_back(l.offset[same]);
-            l.first[i] = false;
-        } else {
-            l.offset.push_back(l.size);
-            l.first[i] = true;
-            l.size += padded(sets[i].groups);
-        }
-    }
-    return l;
-}
+group_layout layout_groups(std::vector<group_set_info> const& sets);
 
 } // namespace detail
 
@@ -121,14 +102,7 @@ public:
     static std::vector<tensor_info> const& tensors() { return report_of<Stack>().tensors; }
 
     /// The tensor of that name. Throws data_error when there is none.
-    static tensor_info const& find(std::string_view name) {
-        for (tensor_info const& t : tensors())
-            if (t.name == name) return t;
-        std::string known;
-        for (tensor_info const& t : tensors())
-            known += (known.empty() ? "" : ", ") + t.name;
-        throw data_error("there is no tensor \"" + std::string(name) + "\"; this network has " + known);
-    }
+    static tensor_info const& find(std::string_view name) { return detail::tensor_named(tensors(), name); }
 
     /// A tensor's elements.
     matrix_view<wide> tensor(std::string_view name) { return view(find(name)); }
@@ -167,3 +141,7 @@ private:
 };
 
 } // namespace espalier
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/network/detail/parameters.hpp>
+#endif

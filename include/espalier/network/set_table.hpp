@@ -9,25 +9,25 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
 namespace espalier {
+
+namespace detail {
+
+/// The tensor of that name. Throws data_error as `set_table` does.
+tensor_info const& checked_table(std::vector<tensor_info> const& tensors, std::string_view name,
+                                 std::span<std::int32_t const> expert, int experts);
+
+} // namespace detail
 
 /// Sets the table `name` of a network, "1.gate.table", to `expert`: one expert a key, each below `experts`, the gate's
 /// number of them. gate/tables.hpp makes such tables. Throws data_error, with nothing changed, when there is no such
 /// tensor, when its size is another one, or when an entry is not an expert.
 template <class Network>
 void set_table(Network& net, std::string_view name, std::span<std::int32_t const> expert, int experts) {
-    for (std::size_t i = 0; i < expert.size(); ++i)
-        if (expert[i] < 0 || expert[i] >= experts)
-            throw data_error("set_table: key " + std::to_string(i) + " of " + std::string(name) + " gets expert " +
-                             std::to_string(expert[i]) + ", and there are " + std::to_string(experts));
-    tensor_info const& table = Network::parameters_type::find(name);
-    if (table.size() != static_cast<index_t>(expert.size()))
-        throw data_error("set_table: " + std::string(name) + " has " + std::to_string(table.size()) + " keys, and " +
-                         std::to_string(expert.size()) + " were given");
+    tensor_info const& table = detail::checked_table(Network::tensors(), name, expert, experts);
     std::vector<typename Network::wide> const numbers(expert.begin(), expert.end());
     if constexpr (Network::device_type::host_memory)
         std::copy(numbers.begin(), numbers.end(), net.values().view(table).data);
@@ -37,3 +37,7 @@ void set_table(Network& net, std::string_view name, std::span<std::int32_t const
 }
 
 } // namespace espalier
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/network/detail/set_table.hpp>
+#endif

@@ -23,6 +23,7 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/error.hpp>
+#include <espalier/core/library.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/validate.hpp>
 
@@ -70,12 +71,7 @@ concept optimizer = has_validate<O> && gives_step_op<O>;
 namespace detail {
 
 /// Throws data_error unless low <= x < high (x == high is allowed when that is no limit).
-inline void require_within(double x, double low, double high, char const* optimizer_name, char const* number) {
-    if (x >= low && x < high && schedule::finite(x)) return;
-    std::string const needed = schedule::finite(high) ? " and below " + std::to_string(high) : "";
-    throw data_error(std::string(optimizer_name) + ": `" + number + "` is " + std::to_string(x) +
-                     ", needed is a finite number of at least " + std::to_string(low) + needed);
-}
+void require_within(double x, double low, double high, char const* optimizer_name, char const* number);
 
 inline constexpr double no_limit = std::numeric_limits<double>::infinity();
 
@@ -99,3 +95,7 @@ double value_within(X const& x, clock const& now, double low, double high, char 
 
 } // namespace detail
 } // namespace espalier::optimizer
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/optimizer/detail/concept.hpp>
+#endif

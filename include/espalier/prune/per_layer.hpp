@@ -2,7 +2,7 @@
 // Weights are compared within their tensor.
 #pragma once
 
-#include <espalier/core/error.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/prune/select.hpp>
 
@@ -19,8 +19,8 @@ struct per_layer {
     template <class Criterion, class T>
     static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask) {
         if (!w.contiguous() && w.rows > 1)
-            throw shape_error("prune per_layer: rows of " + std::to_string(w.columns) + " weights are " +
-                              std::to_string(w.stride) + " apart, needed is a contiguous tensor");
+            espalier::detail::throw_shape_error({"prune per_layer: rows of ", w.columns, " weights are ", w.stride,
+                                                 " apart, needed is a contiguous tensor"});
         piece<T> const whole[] = {{w.data, w.rows * w.columns, mask}};
         select_threshold<Criterion>(whole, sparsity);
     }

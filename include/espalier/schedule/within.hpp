@@ -5,6 +5,7 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/error.hpp>
+#include <espalier/core/library.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <limits>
@@ -26,6 +27,11 @@ template <number_or_schedule X> consteval bool stays_within(X const& x, bounds a
     return (!finite(range.low) || range.low >= allowed.low) && (!finite(range.high) || range.high <= allowed.high);
 }
 
+namespace detail {
+[[noreturn]] void throw_outside(double value, std::uint64_t step, bounds allowed, std::string_view axis,
+                                std::string_view policy, std::string_view number);
+} // namespace detail
+
 /// The value of `x` now. Throws data_error when it is outside `allowed`: "penalty l2: its coefficient is -1 at step 7,
 /// needed is ...", with `axis`, `policy` and `number` as the first three words.
 template <number_or_schedule X>
@@ -33,13 +39,11 @@ double value_within(X const& x, clock const& now, bounds allowed, std::string_vi
                     std::string_view number) {
     double const value = value_at(x, now);
     if (value >= allowed.low && value <= allowed.high) return value;
-    std::string needed = ", needed is a number of at least " + std::to_string(allowed.low);
-    if (allowed.high == from_0_to_below_1.high)
-        needed += " and below 1";
-    else if (allowed.high < std::numeric_limits<double>::max())
-        needed += " and at most " + std::to_string(allowed.high);
-    throw data_error(std::string(axis) + " " + std::string(policy) + ": its " + std::string(number) + " is " +
-                     std::to_string(value) + " at step " + std::to_string(now.step) + needed);
+    detail::throw_outside(value, now.step, allowed, axis, policy, number);
 }
 
 } // namespace espalier::schedule
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/schedule/detail/within.hpp>
+#endif

@@ -6,44 +6,20 @@
 #include <espalier/batch/plain.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/random.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/data/table.hpp>
 #include <espalier/io/checkpoint.hpp>
 #include <espalier/io/history.hpp>
-#include <espalier/io/progress.hpp>
 #include <espalier/train/device_batch.hpp>
+#include <espalier/train/epoch_log.hpp>
 #include <espalier/train/training.hpp>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <cstdint>
-#include <filesystem>
-#include <functional>
-#include <limits>
-#include <string>
 #include <utility>
 #include <vector>
 
 namespace espalier {
-
-/// How `fit` trains. Every field has a neutral default.
-struct fit_options {
-    index_t epochs = 10;
-    index_t batch = 128;
-    data_view validation{};              ///< empty: no validation
-    bool shuffle = true;                 ///< a new order every epoch, from the network's seed
-    index_t patience = 0;                ///< stop after this many epochs without a better validation loss; 0: never
-    std::filesystem::path checkpoints{}; ///< folder for best.safetensors and last.safetensors; empty: none
-    bool resume = false;                 ///< go on from last.safetensors when it is there
-    std::vector<rate_rule> rates{};      ///< learning rates, decay and freezing by tensor
-    std::vector<named_value> values{};   ///< what `schedule::runtime` reads; may be changed in `on_epoch`
-    bool progress = true;                ///< a progress bar on standard error, when that is a terminal
-    /// Called after every epoch with the history so far; returning false ends the training.
-    std::function<bool(history const&, std::vector<named_value>&)> on_epoch{};
-    /// Called after every step with the time of the next one.
-    std::function<void(clock const&)> on_step{};
-    std::vector<follower> followers{}; ///< go along and are part of last.safetensors: an averaging teacher
-};
 
 /// A second stream of gradients, for stacks with a transform that compares with one (`transform::agreement`): those of
 /// `loss` on the rows of `data` at the places of the training rows of a batch, so both data sets have as many rows.
@@ -53,12 +29,6 @@ template <class Loss> struct reference_stream {
     data_view data;
 };
 template <class Loss, class Data> reference_stream(Loss, Data const&) -> reference_stream<Loss>;
-
-/// Mean loss and, where there are labels, the share of rows whose largest output is the label's.
-struct evaluation {
-    double loss = 0.0;
-    double accuracy = 0.0;
-};
 
 namespace detail {
 
@@ -143,23 +113,9 @@ private:
     index_t target_width_;
 };
 
-/// The stream of random bits that orders the data; layers count theirs from 0.
-inline constexpr std::uint64_t order_stream = ~std::uint64_t{0};
-inline constexpr std::uint64_t batch_stream = order_stream - 1;
-
-template <class Network, class Loss> void check_fit_data(data_view const& data, std::string const& what) {
-    constexpr bool labels = loss::needs_labels<Loss>;
-    check(data, what, labels ? Network::output_width : 0, loss::skips_missing_targets<Loss>);
-    if (data.width() != Network::input_width)
-        throw shape_error(what + ": rows have " + std::to_string(data.width()) + " features, the network takes " +
-                          std::to_string(Network::input_width));
-    if (labels && !data.has_labels()) throw data_error(what + ": the loss needs labels, there are none");
-    if (loss::needs_dense_target<Loss>) {
-        if (!data.has_targets()) throw data_error(what + ": the loss needs target rows, there are none");
-        if (data.targets.columns != Network::output_width)
-            throw shape_error(what + ": targets have " + std::to_string(data.targets.columns) +
-                              " columns, the network has " + std::to_string(Network::output_width) + " outputs");
-    }
+template <class Network, class Loss> constexpr data_needs needs_of() {
+    return {Network::input_width, Network::output_width, loss::needs_labels<Loss>, loss::needs_dense_target<Loss>,
+            loss::skips_missing_targets<Loss>};
 }
 
 template <class Network>
@@ -208,7 +164,7 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
 
 /// Mean loss and accuracy of a network on a data set, as it is used (no dropout). Throws as `fit` does.
 template <class Network, class Loss> evaluation evaluate(Network& net, Loss const& loss, data_view const& data) {
-    detail::check_fit_data<Network, Loss>(data, "evaluate");
+    detail::check_fit_data(data, "evaluate", detail::needs_of<Network, Loss>());
     struct still {
         no_step at(clock const&, std::uint64_t) const { return {}; }
         void validate() const {}
@@ -226,8 +182,8 @@ template <class Network> std::vector<float> predict(Network& net, data_view cons
     constexpr index_t width = Network::output_width;
     check(data, "predict", 0, true);
     if (data.width() != Network::input_width)
-        throw shape_error("predict: rows have " + std::to_string(data.width()) + " features, the network takes " +
-                          std::to_string(Network::input_width));
+        detail::throw_shape_error(
+            {"predict: rows have ", data.width(), " features, the network takes ", Network::input_width});
     detail::batch_storage<T> storage(net.capacity(), Network::input_width, data, false);
     auto transfer = detail::make_transfer(net, data, false);
     typename Network::device_type::template buffer<T> outputs(net.capacity() * width);
@@ -263,18 +219,17 @@ public:
         batch_view<T> const reference = storage_.view(storage_.memory(n), n);
         sum_ += run.step(batch, transfer_.upload(reference), stream_.loss).reference * static_cast<double>(n);
     }
-    void report(std::vector<history::cell>& row, index_t count) {
-        row.emplace_back("reference_loss", sum_ / static_cast<double>(count));
+    void report(epoch_log& log, index_t count) {
+        log.add_cell("reference_loss", sum_ / static_cast<double>(count));
         sum_ = 0.0;
     }
 
 private:
     static data_view const& checked(data_view const& data, index_t count) {
-        check_fit_data<Network, Loss>(data, "fit: data of the second stream");
+        check_fit_data(data, "fit: data of the second stream", needs_of<Network, Loss>());
         if (data.count() != count)
-            throw data_error("fit: the second stream has " + std::to_string(data.count()) +
-                             " rows, the training data have " + std::to_string(count) +
-                             "; row i of one goes with row i of the other");
+            throw_data_error({"fit: the second stream has ", data.count(), " rows, the training data have ", count,
+                              "; row i of one goes with row i of the other"});
         return data;
     }
 
@@ -288,7 +243,7 @@ struct one_stream {
     template <class Training, class Batch> void step(Training& run, Batch const& batch, std::int64_t const*, index_t) {
         run.step(batch);
     }
-    void report(std::vector<history::cell>&, index_t) {}
+    void report(epoch_log&, index_t) {}
 };
 
 /// `make_stream(net)` gives what takes the steps; it is called once everything else was found to fit.
@@ -297,138 +252,73 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
                  Batch const& batch_policy, MakeStream const& make_stream) {
     using T = typename Network::scalar;
     constexpr bool mixes = batch::applies_to_batch<Batch, T>;
-    detail::check_fit_data<Network, Loss>(data, "fit: training data");
-    bool const validates = options.validation.count() > 0;
-    if (validates) {
-        detail::check_fit_data<Network, Loss>(options.validation, "fit: validation data");
-        if ((data.keys.size != 0) != (options.validation.keys.size != 0) ||
-            (data.groups.size != 0) != (options.validation.groups.size != 0))
-            throw data_error("fit: the training data and the validation data must both have keys or groups, or "
-                             "neither of them");
-    }
-    if (options.epochs < 0 || options.batch < 1)
-        throw data_error("fit: " + std::to_string(options.epochs) + " epochs with batches of " +
-                         std::to_string(options.batch) + " rows; needed are at least 0 and 1");
+    constexpr data_needs needs = needs_of<Network, Loss>();
+    check_fit_data(data, "fit: training data", needs);
+    check_fit_options(data, options, needs);
     if constexpr (requires { batch_policy.validate(); }) batch_policy.validate();
     net.reserve(options.batch);
     auto stream = make_stream(net);
 
     training<Network, Loss, Optimizer> run(net, loss, optimizer, data.count(), options.rates);
     auto const steps_per_epoch = static_cast<std::uint64_t>((data.count() + options.batch - 1) / options.batch);
-    run.time().steps_per_epoch = steps_per_epoch;
-    run.time().values = {options.values.data(), static_cast<index_t>(options.values.size())};
-    detail::batch_storage<T> storage(net.capacity(), Network::input_width, data, mixes);
-    auto transfer = detail::make_transfer(net, data, mixes);
-    std::vector<std::int64_t> order(static_cast<std::size_t>(data.count()));
-    std::vector<std::string> const term_names = run.term_names();
-
-    history record;
-    double best = std::numeric_limits<double>::infinity();
-    index_t since_best = 0;
-    std::filesystem::path const last_file = options.checkpoints / "last.safetensors";
-    std::filesystem::path const best_file = options.checkpoints / "best.safetensors";
-    std::filesystem::path const record_file = options.checkpoints / "history.json";
-    bool const keeps = !options.checkpoints.empty();
-    if (keeps) std::filesystem::create_directories(options.checkpoints);
-    if (keeps && options.resume && std::filesystem::exists(last_file)) {
-        auto const metadata = load_training(run, last_file, options.followers);
+    auto const set_time = [&] {
         run.time().steps_per_epoch = steps_per_epoch;
         run.time().values = {options.values.data(), static_cast<index_t>(options.values.size())};
-        if (auto const found = metadata.find("best"); found != metadata.end()) best = std::stod(found->second);
-        if (auto const found = metadata.find("since_best"); found != metadata.end())
-            since_best = std::stoll(found->second);
-        if (std::filesystem::exists(record_file)) record = history::read_json(record_file);
-    }
+    };
+    set_time();
+    batch_storage<T> storage(net.capacity(), Network::input_width, data, mixes);
+    auto transfer = make_transfer(net, data, mixes);
+    std::vector<std::int64_t> order(static_cast<std::size_t>(data.count()));
 
-    auto const stopping_with_context = [&](auto const& action, std::uint64_t epoch) {
+    epoch_log log(options, data.count(), steps_per_epoch, run.term_names(), run.measure_names());
+    if (log.resumes()) {
+        log.resumed(load_training(run, log.last_file(), options.followers));
+        set_time();
+    }
+    auto const with_context = [&](auto const& action) {
         try {
             action();
         } catch (numerical_error const& problem) {
-            throw numerical_error(std::string(problem.what()) + " (epoch " + std::to_string(epoch) + ")" +
-                                  (keeps ? "; the last good checkpoint is " + last_file.string() : ""));
+            log.fail(problem.what());
         }
     };
 
-    progress_bar bar(static_cast<std::uint64_t>(options.epochs) * steps_per_epoch);
     while (run.time().epoch < static_cast<std::uint64_t>(options.epochs)) {
-        auto const start = std::chrono::steady_clock::now();
         std::uint64_t const epoch = run.time().epoch;
-        if (options.shuffle)
-            random_permutation(make_site(net.random_seed().value, detail::order_stream, epoch),
-                               array_view<std::int64_t>{order.data(), data.count()});
-        else
-            for (std::size_t i = 0; i < order.size(); ++i)
-                order[i] = static_cast<std::int64_t>(i);
-
-        std::vector<double> sums(term_names.size()), measured(run.measures().size());
+        log.begin_epoch(epoch);
+        order_rows(order, options.shuffle, net.random_seed().value, epoch);
         for (index_t r = 0; r < data.count(); r += options.batch) {
             index_t const n = std::min(options.batch, data.count() - r);
             storage.gather(data, order.data() + r, n);
             auto memory = storage.memory(n);
             if constexpr (mixes)
                 batch_policy.apply(memory, n, Network::layer::input, run.time(),
-                                   make_site(net.random_seed().value, detail::batch_stream, run.time().step));
-            stopping_with_context(
-                [&] { stream.step(run, transfer.upload(storage.view(memory, n)), order.data() + r, n); }, epoch);
+                                   make_site(net.random_seed().value, batch_stream, run.time().step));
+            with_context([&] { stream.step(run, transfer.upload(storage.view(memory, n)), order.data() + r, n); });
             for (follower const& f : options.followers)
                 f.after_step(run.time());
             if (options.on_step) options.on_step(run.time());
-            for (std::size_t i = 0; i < sums.size(); ++i)
-                sums[i] += run.terms()[i] * static_cast<double>(n);
-            for (std::size_t i = 0; i < measured.size(); ++i)
-                measured[i] += run.measures()[i] * static_cast<double>(n);
-            if (options.progress)
-                bar.update(run.time().step,
-                           "epoch " + std::to_string(epoch + 1) + "  loss " + std::to_string(run.terms()[0]));
+            log.add_step(run.time().step, run.terms(), run.measures(), n);
         }
         // Before a checkpoint is written: it is to be a good one.
-        stopping_with_context([&] { run.require_finite_weights(); }, epoch);
+        with_context([&] { run.require_finite_weights(); });
         run.time().epoch = epoch + 1;
 
-        std::vector<history::cell> row{{"epoch", static_cast<double>(epoch + 1)},
-                                       {"step", static_cast<double>(run.time().step)}};
-        double total = 0.0;
-        for (std::size_t i = 0; i < sums.size(); ++i) {
-            sums[i] /= static_cast<double>(data.count());
-            total += sums[i];
-            row.emplace_back(term_names[i], sums[i]);
-        }
-        row.emplace_back("total", total);
-        stream.report(row, data.count());
-        for (std::size_t i = 0; i < measured.size(); ++i)
-            row.emplace_back(run.measure_names()[i], measured[i] / static_cast<double>(data.count()));
-        bool better = false;
+        stream.report(log, data.count());
         evaluation validation;
-        if (validates) {
-            validation = detail::evaluate_in(run, storage, transfer, options.validation);
-            row.emplace_back("validation_loss", validation.loss);
-            if (options.validation.has_labels()) row.emplace_back("validation_accuracy", validation.accuracy);
-            better = validation.loss < best;
-        } else {
-            better = total < best;
+        bool const validates = options.validation.count() > 0;
+        if (validates) validation = evaluate_in(run, storage, transfer, options.validation);
+        log.end_epoch(run.time().step, validates ? &validation : nullptr);
+        if (log.keeps()) {
+            save_training(run, log.last_file(), log.metadata(), options.followers);
+            log.write_history();
+            if (log.better()) save(net, log.best_file());
         }
-        if (better) {
-            best = validates ? validation.loss : total;
-            since_best = 0;
-        } else {
-            ++since_best;
-        }
-        row.emplace_back("seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-        record.append(row);
-        if (keeps) {
-            char number[40];
-            std::snprintf(number, sizeof number, "%.17g", best);
-            save_training(run, last_file, {{"best", number}, {"since_best", std::to_string(since_best)}},
-                          options.followers);
-            record.write_json(record_file);
-            if (better) save(net, best_file);
-        }
-        if (options.on_epoch && !options.on_epoch(record, options.values)) break;
-        run.time().values = {options.values.data(), static_cast<index_t>(options.values.size())};
-        if (options.patience > 0 && since_best >= options.patience) break;
+        if (options.on_epoch && !options.on_epoch(log.record(), options.values)) break;
+        set_time();
+        if (!log.goes_on()) break;
     }
-    if (options.progress) bar.finish();
-    return record;
+    return log.finish();
 }
 
 } // namespace detail

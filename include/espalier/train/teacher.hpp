@@ -3,7 +3,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
-#include <espalier/core/error.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/io/checkpoint.hpp>
 #include <espalier/io/safetensors.hpp>
@@ -49,7 +49,7 @@ public:
         if constexpr (!schedule::schedule<Decay>)
             check(static_cast<double>(decay));
         else if (char const* const why = schedule::problem(decay))
-            throw data_error("ema_teacher: " + std::string(why));
+            espalier::detail::throw_data_error({"ema_teacher: ", why});
     }
 
     /// One step towards the student. Throws data_error, before anything is changed, when a schedule gives a decay
@@ -89,13 +89,13 @@ public:
             [this, &student](clock const& now) { update(student, now); },
             [this, prefix](std::vector<tensor_record>& records) {
                 detail::host_parameters<Network> host(values_);
-                detail::add_records<Network>(records, host, prefix);
+                detail::add_records(records, host.saved(), prefix);
                 records.push_back(make_record(prefix + "updates", {1}, array_view<std::uint64_t const>{&updates_, 1}));
             },
             [this, prefix](safetensors_file const& file) -> std::function<void()> {
                 detail::host_parameters<Network> host(values_);
                 detail::load_plan plan;
-                detail::plan_weights(plan, file, host, prefix);
+                plan.add(file, host.saved(), prefix);
                 plan.add(file, prefix + "updates", {1}, &updates_);
                 return [this, plan] {
                     plan.run();
@@ -111,7 +111,7 @@ public:
 private:
     static void check(double keep) {
         if (!(keep >= 0.0 && keep <= 1.0))
-            throw data_error("ema_teacher: its decay is " + std::to_string(keep) + ", needed is a number in [0, 1]");
+            espalier::detail::throw_data_error({"ema_teacher: its decay is ", keep, ", needed is a number in [0, 1]"});
     }
 
     Decay decay_;

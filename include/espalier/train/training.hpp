@@ -7,13 +7,13 @@
 #include <espalier/loss/concept.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/prune/select.hpp>
+#include <espalier/train/rates.hpp>
 #include <espalier/train/tiled_rows.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -27,23 +27,6 @@ template <class T> struct batch_view {
     matrix_view<T const> inputs{};
     rows tags{};
     matrix_view<float const> targets{};
-};
-
-/// Factors of the learning rate and the decay, and freezing, for the tensors that match. Empty fields match everything.
-/// Where several rules match a tensor their factors multiply, and one that freezes is enough: the order does not
-/// matter.
-struct rate_rule {
-    std::string_view path = {};  ///< beginning of the tensor's name: "1." is layer 1, "1.kernel" its kernel
-    std::string_view group = {}; ///< name of the tensor's parameter group, see `in_group`
-    std::optional<role> tensor_role = {};
-    double learning_rate = 1.0; ///< finite and not negative
-    double decay = 1.0;         ///< finite and not negative
-    bool frozen = false;
-
-    bool matches(tensor_info const& t) const {
-        return t.name.starts_with(path) && (group.empty() || group == t.group) &&
-               (!tensor_role || *tensor_role == t.tensor_role);
-    }
 };
 
 /// What one step gives back. `total` is the loss plus all terms.
@@ -92,15 +75,14 @@ public:
         auto& r = record(Name.str());
         rows const& about = tags ? *tags : *tags_;
         if (about.count != r.values.rows)
-            throw shape_error("training: " + std::to_string(r.values.rows) + " rows passed the tap " + Name.str() +
-                              " and the tags describe " + std::to_string(about.count) +
-                              "; behind a multi_sample there are several for each row of the batch");
+            detail::throw_shape_error({"training: ", r.values.rows, " rows passed the tap ", Name.str(),
+                                       " and the tags describe ", about.count,
+                                       "; behind a multi_sample there are several for each row of the batch"});
         if (espalier::loss::needs_dense_target<Loss> && (targets.rows != r.values.rows || targets.columns != width))
-            throw shape_error("training: the targets at tap " + Name.str() + " are " + std::to_string(targets.rows) +
-                              " x " + std::to_string(targets.columns) + ", needed are " +
-                              std::to_string(r.values.rows) + " x " + std::to_string(width));
+            detail::throw_shape_error({"training: the targets at tap ", Name.str(), " are ", targets.rows, " x ",
+                                       targets.columns, ", needed are ", r.values.rows, " x ", width});
         if (char const* const why = espalier::loss::problem(loss))
-            throw data_error("training: the loss at tap " + Name.str() + ": " + why);
+            detail::throw_data_error({"training: the loss at tap ", Name.str(), ": ", why});
         r.given = differentiates_;
         device().template loss<width>(loss, r.values, about, targets,
                                       differentiates_ ? r.gradient : matrix_view<scalar>{},
@@ -109,7 +91,7 @@ public:
 
 private:
     tap_record<scalar>& record(std::string_view name) {
-        return net_->runner().taps()[detail::tap_index<typename Network::stack>(name)];
+        return net_->runner().taps()[detail::tap_place(report_of<typename Network::stack>().taps, name)];
     }
 
     Network* net_;
@@ -146,8 +128,7 @@ public:
           kept_weights_(layer::prunes && undoes ? size.parameters : 0),
           kept_masks_(layer::prunes && undoes ? size.mask_words : 0), terms_(1 + size.terms + size.measures),
           squared_norm_(1), seen_terms_(static_cast<std::size_t>(size.terms) + 1),
-          seen_(static_cast<std::size_t>(terms_.size())), seen_measures_(static_cast<std::size_t>(size.measures)),
-          rates_(static_cast<std::size_t>(size.tensors)) {
+          seen_(static_cast<std::size_t>(terms_.size())), seen_measures_(static_cast<std::size_t>(size.measures)) {
         optimizer_.validate();
         device().declare_step(&block_, sizeof block_);
         set_rates(rates);
@@ -227,9 +208,8 @@ public:
                                                                no_taps{});
                 double const value = read_terms()[0];
                 if (!std::isfinite(value))
-                    throw numerical_error("training: the loss of the second stream is " + std::to_string(value) +
-                                          " at step " + std::to_string(clock_.step) +
-                                          "; the weights are those before this step");
+                    detail::throw_numerical_error({"training: the loss of the second stream is ", value, " at step ",
+                                                   clock_.step, "; the weights are those before this step"});
                 return value;
             },
             no_taps{});
@@ -249,9 +229,8 @@ public:
     template <class AtTaps>
     double input_gradients_of(batch_view<scalar> const& batch, matrix_view<scalar> dx, AtTaps const& at_taps) {
         if (dx.rows != batch.inputs.rows || dx.columns != Network::input_width)
-            throw shape_error("training: the input gradient has " + std::to_string(dx.rows) + " x " +
-                              std::to_string(dx.columns) + " elements, needed are " +
-                              std::to_string(batch.inputs.rows) + " x " + std::to_string(Network::input_width));
+            detail::throw_shape_error({"training: the input gradient has ", dx.rows, " x ", dx.columns,
+                                       " elements, needed are ", batch.inputs.rows, " x ", Network::input_width});
         return look_back<differentiate{false, true}>(batch, dx, at_taps);
     }
 
@@ -291,27 +270,20 @@ public:
     /// Values added to the loss in the last step: index 0 is the loss itself, then in the order of `term_names`.
     std::vector<double> const& terms() const { return seen_terms_; }
     static std::vector<std::string> term_names() {
-        std::vector<std::string> names{"loss"};
-        for (term_info const& t : report_of<typename Network::stack>().terms)
-            names.push_back(t.name);
-        return names;
+        return detail::names_of_terms(report_of<typename Network::stack>());
     }
 
     /// Numbers about the last `step` or `evaluate` that are not part of the loss, in the order of `measure_names`: how
     /// a mixture of experts routed the batch.
     std::vector<double> const& measures() const { return seen_measures_; }
-    static std::vector<std::string> const& measure_names() {
-        static std::vector<std::string> const names = report_of<typename Network::stack>().measures;
-        return names;
-    }
+    static std::vector<std::string> const& measure_names() { return report_of<typename Network::stack>().measures; }
 
     /// Throws numerical_error, with the tensor's name, when a trained weight is not finite: a step of finite loss may
     /// have made it so. Looks at every weight; on the CPU only.
     void require_finite_weights() const {
         if constexpr (device_type::host_memory)
             if (std::string const name = spoiled_tensor(); !name.empty())
-                throw numerical_error("training: tensor " + name + " is not finite after step " +
-                                      std::to_string(clock_.step));
+                detail::throw_numerical_error({"training: tensor ", name, " is not finite after step ", clock_.step});
     }
 
     clock& time() { return clock_; }
@@ -326,22 +298,7 @@ public:
 
     /// Rates of the steps from now on: groups of tensors can be frozen and thawed in turn. Throws data_error, with
     /// nothing changed, for a rule that no trained tensor matches or whose factors are negative or not finite.
-    void set_rates(std::vector<rate_rule> const& rules) {
-        for (rate_rule const& rule : rules)
-            check_rule(rule);
-        std::size_t i = 0;
-        for (tensor_info const& t : Network::tensors()) {
-            if (!t.trained) continue;
-            tensor_rates r;
-            for (rate_rule const& rule : rules)
-                if (rule.matches(t)) {
-                    r.learning_rate *= rule.learning_rate;
-                    r.decay *= rule.decay;
-                    r.frozen = r.frozen || rule.frozen;
-                }
-            rates_[i++] = r;
-        }
-    }
+    void set_rates(std::vector<rate_rule> const& rules) { rates_ = detail::rates_by_tensor(Network::tensors(), rules); }
 
 private:
     static constexpr bool needs_global_norm = layer::needs_global_norm;
@@ -356,20 +313,6 @@ private:
     };
 
     device_type& device() { return net_->runner().device(); }
-
-    static void check_rule(rate_rule const& rule) {
-        bool matches = false;
-        for (tensor_info const& t : Network::tensors())
-            matches = matches || (t.trained && rule.matches(t));
-        std::string const what = "training: the rate rule for path \"" + std::string(rule.path) + "\", group \"" +
-                                 std::string(rule.group) + "\" and role " +
-                                 (rule.tensor_role ? std::string(role_name(*rule.tensor_role)) : "any");
-        if (!matches) throw data_error(what + " matches no trained tensor of the network");
-        for (double factor : {rule.learning_rate, rule.decay})
-            if (!(factor >= 0.0 && std::isfinite(factor)))
-                throw data_error(what + " has the factor " + std::to_string(factor) +
-                                 "; needed are finite numbers of at least 0");
-    }
 
     /// Evaluates all schedules once and hands the numbers to the device.
     void begin_step() {
@@ -447,19 +390,17 @@ private:
     void check_room(batch_view<scalar> const& batch) const {
         net_->check_batch(batch.inputs, batch.tags);
         if (batch.inputs.rows > capacity_)
-            throw shape_error("training: a batch of " + std::to_string(batch.inputs.rows) +
-                              " rows, and there was room " + "for " + std::to_string(capacity_) +
-                              " when training began; call reserve before it does");
+            detail::throw_shape_error({"training: a batch of ", batch.inputs.rows, " rows, and there was room for ",
+                                       capacity_, " when training began; call reserve before it does"});
     }
 
     /// Throws when the loss or a term over activations is not finite.
     void check_terms(batch_view<scalar> const& batch) const {
         for (index_t i = 0; i <= size.terms; ++i) {
             if (std::isfinite(terms_[i])) continue;
-            throw numerical_error("training: the " +
-                                  (i == 0 ? std::string("loss") : "term " + term_names()[static_cast<std::size_t>(i)]) +
-                                  " is " + std::to_string(terms_[i]) + " at step " + std::to_string(clock_.step) +
-                                  culprit(batch) + "; the weights are those before this step");
+            detail::throw_numerical_error({"training: the ", i == 0 ? "" : "term ",
+                                           term_names()[static_cast<std::size_t>(i)], " is ", terms_[i], " at step ",
+                                           clock_.step, culprit(batch), "; the weights are those before this step"});
         }
     }
 
@@ -468,9 +409,9 @@ private:
         for (index_t r = 0; r < batch.inputs.rows; ++r)
             for (index_t c = 0; c < batch.inputs.columns; ++c)
                 if (!std::isfinite(static_cast<double>(batch.inputs(r, c))))
-                    return " (the inputs are not finite: row " + std::to_string(r) + ", column " + std::to_string(c) +
-                           ")";
-        if (std::string const name = spoiled_tensor(); !name.empty()) return " (tensor " + name + " is not finite)";
+                    return detail::text_of({" (the inputs are not finite: row ", r, ", column ", c, ")"});
+        if (std::string const name = spoiled_tensor(); !name.empty())
+            return detail::text_of({" (tensor ", name, " is not finite)"});
         return " (inputs and weights are finite: the activations grew too large)";
     }
 

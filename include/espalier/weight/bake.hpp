@@ -3,7 +3,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
-#include <espalier/core/error.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/network/parameters.hpp>
@@ -30,17 +30,16 @@ void bake(parameters<Stack, Device, T> const& values, std::string_view layer, ma
             continue;
         }
         if (kernel.rows != o.rows || kernel.columns != o.columns)
-            throw shape_error("bake: layer " + o.layer + " has a kernel of " + std::to_string(o.rows) + " x " +
-                              std::to_string(o.columns) + ", given are " + std::to_string(kernel.rows) + " x " +
-                              std::to_string(kernel.columns));
+            espalier::detail::throw_shape_error({"bake: layer ", o.layer, " has a kernel of ", o.rows, " x ", o.columns,
+                                                 ", given are ", kernel.rows, " x ", kernel.columns});
         if constexpr (std::is_same_v<master_of<T>, double>)
             o.bake_double(values.weights().data() + o.offset, now, kernel);
         else
             o.bake_float(values.weights().data() + o.offset, now, kernel);
         return;
     }
-    throw data_error("bake: layer \"" + std::string(layer) +
-                     "\" has no weight operator; layers with one: " + (known.empty() ? "none" : known));
+    espalier::detail::throw_data_error(
+        {"bake: layer \"", layer, "\" has no weight operator; layers with one: ", (known.empty() ? "none" : known)});
 }
 
 /// The same for a network: `bake(model, "1", kernel)`.

@@ -6,9 +6,9 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/context.hpp>
 #include <espalier/core/diagnostic.hpp>
-#include <espalier/core/error.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/policy.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/initial/concept.hpp>
 #include <espalier/layer/concept.hpp>
@@ -182,9 +182,8 @@ template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> str
     static index_t rank_at(clock const& now) {
         double const value = schedule::value_at(Rank, now);
         if (!(value >= 1.0 && value <= static_cast<double>(MaxRank)))
-            throw data_error("weight low_rank: its rank is " + std::to_string(value) + " at step " +
-                             std::to_string(now.step) + ", needed is a number between 1 and " +
-                             std::to_string(MaxRank));
+            espalier::detail::throw_data_error({"weight low_rank: its rank is ", value, " at step ", now.step,
+                                                ", needed is a number between 1 and ", MaxRank});
         return static_cast<index_t>(value + 0.5);
     }
 };

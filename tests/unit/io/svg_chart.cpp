@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Charts: every value drawn where it belongs, gaps where there is none, text that cannot break the file.
+#include <espalier/io/detail/chart_parts.hpp>
 #include <espalier/io/svg_chart.hpp>
 
 #include "temporary_folder.hpp"

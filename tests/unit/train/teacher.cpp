@@ -244,7 +244,7 @@ TEST_CASE("teacher: a resumed fit has the teacher of an unbroken one, bit for bi
     small_net unbroken{seed{5}};
     ema_teacher whole{unbroken, 0.95};
     auto options = options_for(4, whole.follow(unbroken));
-    options.checkpoints.clear();
+    options.checkpoints = {};
     fit(unbroken, loss::cross_entropy{}, optimizer, train, options);
 
     {

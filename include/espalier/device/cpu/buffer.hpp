@@ -2,17 +2,11 @@
 // host only. Memory of the arenas on the CPU.
 #pragma once
 
+#include <espalier/core/library.hpp>
 #include <espalier/core/view.hpp>
 
 #include <cstddef>
-#include <cstring>
-#include <new>
 #include <type_traits>
-#include <utility>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace espalier::cpu {
 
@@ -23,43 +17,17 @@ namespace detail {
 class raw_memory {
 public:
     raw_memory() = default;
-    explicit raw_memory(std::size_t bytes) : bytes_(bytes), data_(allocate(bytes)) { clear(); }
-    raw_memory(raw_memory const& other) : bytes_(other.bytes_), data_(allocate(other.bytes_)) {
-        if (data_) std::memcpy(data_, other.data_, bytes_);
-    }
-    raw_memory(raw_memory&& other) noexcept : bytes_(other.bytes_), data_(other.data_) {
-        other.bytes_ = 0;
-        other.data_ = nullptr;
-    }
-    raw_memory& operator=(raw_memory other) noexcept {
-        std::swap(bytes_, other.bytes_);
-        std::swap(data_, other.data_);
-        return *this;
-    }
-    ~raw_memory() {
-        if (data_) ::operator delete (data_, std::align_val_t{alignment_of(bytes_)});
-    }
+    explicit raw_memory(std::size_t bytes);
+    raw_memory(raw_memory const& other);
+    raw_memory(raw_memory&& other) noexcept;
+    raw_memory& operator=(raw_memory other) noexcept;
+    ~raw_memory();
 
     void* data() const { return data_; }
     std::size_t bytes() const { return bytes_; }
-    void clear() {
-        if (data_) std::memset(data_, 0, bytes_);
-    }
+    void clear();
 
 private:
-    static constexpr std::size_t huge_page = std::size_t{1} << 21;
-
-    static std::size_t alignment_of(std::size_t bytes) { return bytes >= 4 * huge_page ? huge_page : 64; }
-    static void* allocate(std::size_t bytes) {
-        if (bytes == 0) return nullptr;
-        std::size_t const alignment = alignment_of(bytes);
-        void* const p = ::operator new (bytes, std::align_val_t{alignment});
-#if defined(__linux__)
-        if (alignment == huge_page) madvise(p, bytes / huge_page * huge_page, MADV_HUGEPAGE);
-#endif
-        return p;
-    }
-
     std::size_t bytes_ = 0;
     void* data_ = nullptr;
 };
@@ -88,3 +56,7 @@ private:
 };
 
 } // namespace espalier::cpu
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/device/cpu/detail/buffer.hpp>
+#endif

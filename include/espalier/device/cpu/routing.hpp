@@ -3,11 +3,11 @@
 // that choose their rows, and weights that a permutation moves to other experts.
 #pragma once
 
-#include <espalier/core/error.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/rows.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/gate/linear_assignment.hpp>
 #include <espalier/gate/sinkhorn.hpp>
@@ -26,8 +26,8 @@ void look_up(Op const& op, rows const& batch, matrix_view<T const> x, T const* t
     for (index_t r = 0; r < weights.rows; ++r) {
         std::int32_t const e = op.expert(batch, r, x.row(r), table);
         if (e < 0 || e >= Gate::experts)
-            throw data_error("gate " + std::string(Gate::name) + ": row " + std::to_string(r) + " " +
-                             Op::refusal(batch, r, x.row(r)));
+            espalier::detail::throw_data_error(
+                {"gate ", Gate::name, ": row ", r, " ", Op::refusal(batch, r, x.row(r))});
         weights(r, 0) = T(1);
         experts(r, 0) = e;
     }

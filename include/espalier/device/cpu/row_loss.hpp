@@ -2,16 +2,16 @@
 // One pass over the rows of a network's output: losses, their gradient, and the state of the samples.
 #pragma once
 
-#include <espalier/core/error.hpp>
+#include <espalier/core/library.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/rows.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/device/cpu/row_lanes.hpp>
 #include <espalier/loss/concept.hpp>
 
 #include <cstdint>
-#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -57,61 +57,13 @@ inline row_labels labels_of(rows const& batch, index_t i) {
     return r;
 }
 
-// Texts are put together only when they are needed: a step allocates nothing.
-inline void expect_matrix(std::string_view loss, char const* what, index_t given_rows, index_t given_columns,
-                          index_t rows, index_t columns) {
-    if (given_rows != rows || given_columns != columns)
-        throw shape_error(std::string(loss) + ": " + what + " are " + std::to_string(given_rows) + " x " +
-                          std::to_string(given_columns) + ", needed are " + std::to_string(rows) + " x " +
-                          std::to_string(columns));
-}
+void expect_matrix(std::string_view loss, char const* what, index_t given_rows, index_t given_columns, index_t rows,
+                   index_t columns);
 
-inline void expect_label(std::string_view loss, char const* what, std::int32_t label, index_t row, int columns) {
-    if (label < -1 || label >= columns)
-        throw data_error(std::string(loss) + ": " + what + " " + std::to_string(label) + " in row " +
-                         std::to_string(row) + ", needed is 0 to " + std::to_string(columns - 1) +
-                         ", or -1 for a row that does not count");
-}
+void expect_label(std::string_view loss, char const* what, std::int32_t label, index_t row, int columns);
 
 /// Checks labels and sample ids, all before anything is written. Returns the number of rows that count.
-inline index_t check_rows(std::string_view loss, rows const& batch, int columns, bool labels, bool state,
-                          index_t samples) {
-    if (labels && !batch.label && batch.count > 0)
-        throw data_error(std::string(loss) + " needs labels, the batch has none");
-    if (state && !batch.sample && batch.count > 0)
-        throw data_error(std::string(loss) +
-                         " keeps state of every sample and needs the samples' ids, the batch has none");
-    index_t counted = 0;
-    if (batch.label && !batch.partner_label && !state) {
-        // The common case first, without branches in the loop; the careful loop finds the words for what is wrong.
-        std::uint32_t const above = static_cast<std::uint32_t>(columns);
-        std::int32_t wrong = 0, ignored = 0;
-        std::int32_t const* const label = batch.label;
-        for (index_t i = 0; i < batch.count; ++i) {
-            wrong |= static_cast<std::uint32_t>(label[i]) + 1u > above;
-            ignored += label[i] == -1;
-        }
-        if (!labels || !wrong) return batch.count - ignored;
-    }
-    for (index_t i = 0; i < batch.count; ++i) {
-        if (labels) {
-            expect_label(loss, "label", batch.label[i], i, columns);
-            if (batch.partner_label) {
-                expect_label(loss, "partner label", batch.partner_label[i], i, columns);
-                float const share = batch.mixing_of(i);
-                if (!(share >= 0.0f && share <= 1.0f))
-                    throw data_error(std::string(loss) + ": mixing share " + std::to_string(share) + " in row " +
-                                     std::to_string(i) + ", needed is 0 to 1");
-            }
-        }
-        if (!labels_of(batch, i).counts) continue;
-        ++counted;
-        if (state && (batch.sample[i] < 0 || batch.sample[i] >= samples))
-            throw data_error(std::string(loss) + ": sample " + std::to_string(batch.sample[i]) + " in row " +
-                             std::to_string(i) + ", the state has samples 0 to " + std::to_string(samples - 1));
-    }
-    return counted;
-}
+index_t check_rows(std::string_view loss, rows const& batch, int columns, bool labels, bool state, index_t samples);
 
 /// The pass itself, as a type so that its parts share what they know.
 template <class T, int N, class Loss, class Value> struct row_loss_pass {
@@ -282,10 +234,11 @@ loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch
     static_assert(loss::evaluates_rows<Loss, typename pass::plan::group, typename pass::P, N>,
                   "espalier: a loss needs `T evaluate(group, z, target, dz, state) const`; see loss/concept.hpp");
     constexpr std::string_view name = Loss::name;
-    if (char const* const text = loss::problem(loss)) throw data_error(text);
+    if (char const* const text = loss::problem(loss)) espalier::detail::throw_data_error({text});
     detail::expect_matrix(name, "the logits", z.rows, z.columns, batch.count, N);
     if (pass::dense && batch.count > 0) {
-        if (!buffers.dense_targets.data) throw data_error(std::string(name) + " needs target rows, there are none");
+        if (!buffers.dense_targets.data)
+            espalier::detail::throw_data_error({name, " needs target rows, there are none"});
         detail::expect_matrix(name, "the target rows", buffers.dense_targets.rows, buffers.dense_targets.columns,
                               batch.count, N);
     }
@@ -293,15 +246,15 @@ loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch
         detail::expect_matrix(name, "the extents of the gradient", buffers.gradient.rows, buffers.gradient.columns,
                               batch.count, N);
     if (buffers.row_values.data && buffers.row_values.size < batch.count)
-        throw shape_error(std::string(name) + ": room for " + std::to_string(buffers.row_values.size) +
-                          " row values, needed are " + std::to_string(batch.count));
+        espalier::detail::throw_shape_error(
+            {name, ": room for ", buffers.row_values.size, " row values, needed are ", batch.count});
     bool const remembers = pass::remembers && buffers.state.data;
     if (remembers)
         detail::expect_matrix(name, "the extents of the state", buffers.state.rows, buffers.state.columns,
                               buffers.state.rows, N);
     if (!(buffers.denominator >= 0.0))
-        throw data_error(std::string(name) + ": the denominator is " + std::to_string(buffers.denominator) +
-                         ", needed is a positive number, or 0 for the number of rows");
+        espalier::detail::throw_data_error({name, ": the denominator is ", buffers.denominator,
+                                            ", needed is a positive number, or 0 for the number of rows"});
 
     loss_result result;
     result.counted = detail::check_rows(name, batch, N, pass::labels, remembers, buffers.state.rows);
@@ -314,3 +267,7 @@ loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch
 }
 
 } // namespace espalier::cpu
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/device/cpu/detail/row_loss.hpp>
+#endif

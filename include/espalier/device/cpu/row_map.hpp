@@ -3,9 +3,10 @@
 #pragma once
 
 #include <espalier/activation/concept.hpp>
-#include <espalier/core/error.hpp>
+#include <espalier/core/library.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/rows.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/device/cpu/row_lanes.hpp>
 
@@ -16,12 +17,7 @@ namespace espalier::cpu {
 
 namespace detail {
 
-inline void expect_columns(char const* what, index_t given_rows, index_t given_columns, index_t rows, index_t columns) {
-    if (given_rows != rows || given_columns != columns)
-        throw shape_error(std::string(what) + " is " + std::to_string(given_rows) + " x " +
-                          std::to_string(given_columns) + ", needed is " + std::to_string(rows) + " x " +
-                          std::to_string(columns));
-}
+void expect_columns(char const* what, index_t given_rows, index_t given_columns, index_t rows, index_t columns);
 
 // Never inlined, so that the same rows give the same bits however a matrix is cut.
 template <class T, int N, class Activation, class Value>
@@ -88,7 +84,7 @@ hit_count count_hits(matrix_view<T const> z, rows const& batch) {
     detail::expect_columns("the matrix of logits", z.rows, z.columns, batch.count, N);
     hit_count result;
     if (batch.count == 0) return result;
-    if (!batch.label) throw data_error("hits are counted against labels, and the batch has none");
+    if (!batch.label) espalier::detail::throw_data_error({"hits are counted against labels, and the batch has none"});
     using plan = row_plan<T, N, Value>;
     for (index_t first = 0; first < z.rows; first += plan::rows) {
         int const count = z.rows - first < plan::rows ? static_cast<int>(z.rows - first) : plan::rows;
@@ -109,3 +105,7 @@ hit_count count_hits(matrix_view<T const> z, rows const& batch) {
 }
 
 } // namespace espalier::cpu
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/device/cpu/detail/row_map.hpp>
+#endif

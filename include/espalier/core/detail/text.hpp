@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Definitions of core/text.hpp; see core/library.hpp.
+#pragma once
+
+#include <espalier/core/error.hpp>
+#include <espalier/core/text.hpp>
+
+namespace espalier::detail {
+
+ESPALIER_LIBRARY void text_part::append_to(std::string& text) const {
+    switch (kind_) {
+    case kind::words:
+        text += words_;
+        break;
+    case kind::whole:
+        text += std::to_string(whole_);
+        break;
+    case kind::natural:
+        text += std::to_string(static_cast<std::uint64_t>(whole_));
+        break;
+    case kind::real:
+        text += std::to_string(real_);
+        break;
+    }
+}
+
+ESPALIER_LIBRARY std::string text_of(text_parts parts) {
+    std::string text;
+    for (text_part const& part : parts)
+        part.append_to(text);
+    return text;
+}
+
+ESPALIER_LIBRARY void throw_shape_error(text_parts parts) {
+    throw shape_error(text_of(parts));
+}
+ESPALIER_LIBRARY void throw_data_error(text_parts parts) {
+    throw data_error(text_of(parts));
+}
+ESPALIER_LIBRARY void throw_file_error(text_parts parts) {
+    throw file_error(text_of(parts));
+}
+ESPALIER_LIBRARY void throw_numerical_error(text_parts parts) {
+    throw numerical_error(text_of(parts));
+}
+
+} // namespace espalier::detail

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. Definitions of io/checkpoint.hpp; see core/library.hpp.
+#pragma once
+
+#include <espalier/io/checkpoint.hpp>
+
+#include <espalier/core/error.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <span>
+
+namespace espalier {
+
+namespace detail {
+
+inline std::vector<index_t> saved_shape(tensor_info const& t) {
+    return t.vector ? std::vector<index_t>{t.columns} : std::vector<index_t>{t.rows, t.columns};
+}
+
+/// The name of an optimizer's moment of a tensor.
+inline std::string moment_name(int moment, tensor_info const& t) {
+    return "optimizer." + std::to_string(moment) + "." + t.name;
+}
+
+inline std::byte* place_of(saved_network const& net, std::byte* arena, index_t offset) {
+    return arena + static_cast<std::size_t>(offset) * size_of(net.type);
+}
+inline std::byte* place_of(saved_network const& net, tensor_info const& t) {
+    return place_of(net, t.trained ? net.weights : net.state, t.offset);
+}
+inline tensor_record numbers_record(std::string name, saved_network const& net, std::vector<index_t> shape,
+                                    std::byte const* at, index_t count) {
+    return {std::move(name), net.type, std::move(shape), {at, static_cast<std::size_t>(count) * size_of(net.type)}};
+}
+inline index_t mask_words(tensor_info const& t) {
+    return (t.size() + 31) / 32;
+}
+
+ESPALIER_LIBRARY void add_records(std::vector<tensor_record>& out, saved_network const& net,
+                                  std::string const& prefix) {
+    for (tensor_info const& t : *net.tensors)
+        out.push_back(numbers_record(prefix + t.name, net, saved_shape(t), place_of(net, t), t.size()));
+    for (tensor_info const& t : *net.tensors)
+        if (t.mask_offset >= 0)
+            out.push_back(make_record(prefix + "mask." + t.name, {mask_words(t)},
+                                      array_view<std::uint32_t const>{net.masks + t.mask_offset, mask_words(t)}));
+}
+
+ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, std::string const& name,
+                                     std::vector<index_t> const& shape, void* target, dtype type) {
+    tensor_record const* const record = file.find(name);
+    if (!record) throw file_error(file.path() + ": there is no tensor '" + name + "'");
+    if (type == dtype::f32 || type == dtype::f64) {
+        if (record->shape != shape)
+            throw file_error(file.path() + ": tensor '" + name + "' has shape " + shape_text(record->shape) +
+                             "; the network needs " + shape_text(shape));
+        bool const floating = record->type == dtype::f64 || record->type == dtype::f32 || record->type == dtype::f16 ||
+                              record->type == dtype::bf16;
+        if (!floating)
+            throw file_error(file.path() + ": tensor '" + name + "' is " + std::string(name_of(record->type)) +
+                             "; a floating-point tensor is needed");
+    } else {
+        try {
+            record->need(type, shape);
+        } catch (data_error const& problem) {
+            throw file_error(file.path() + ": " + problem.what());
+        }
+    }
+    items.push_back({record, target, type});
+}
+
+ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, saved_network const& net,
+                                     std::string const& prefix) {
+    for (tensor_info const& t : *net.tensors)
+        add(file, prefix + t.name, saved_shape(t), place_of(net, t), net.type);
+    for (tensor_info const& t : *net.tensors)
+        if (std::string const name = prefix + "mask." + t.name; t.mask_offset >= 0 && file.find(name))
+            add(file, name, {mask_words(t)}, net.masks + t.mask_offset);
+}
+
+ESPALIER_LIBRARY void load_plan::run() const {
+    for (item const& i : items) {
+        if (i.type == dtype::f32) {
+            auto const v = i.record->converted<float>();
+            std::copy(v.begin(), v.end(), static_cast<float*>(i.target));
+        } else if (i.type == dtype::f64) {
+            auto const v = i.record->converted<double>();
+            std::copy(v.begin(), v.end(), static_cast<double*>(i.target));
+        } else if (!i.record->data.empty()) {
+            std::memcpy(i.target, i.record->data.data(), i.record->data.size());
+        }
+    }
+}
+
+inline std::uint64_t metadata_number(safetensors_file const& file, std::string const& key) {
+    auto const found = file.metadata().find(key);
+    if (found == file.metadata().end())
+        throw file_error(file.path() + ": no '" + key + "' in the metadata; this is not a training checkpoint");
+    try {
+        std::size_t used = 0;
+        std::uint64_t const value = std::stoull(found->second, &used);
+        if (used == found->second.size()) return value;
+    } catch (std::exception const&) {
+    }
+    throw file_error(file.path() + ": metadata '" + key + "' is \"" + found->second + "\", a number is needed");
+}
+
+ESPALIER_LIBRARY void write_network(saved_network const& net, file_path const& path) {
+    std::vector<tensor_record> records;
+    add_records(records, net);
+    write_safetensors(path, records, {{"format", "espalier"}});
+}
+
+ESPALIER_LIBRARY void read_network(saved_network const& net, file_path const& path) {
+    auto const file = read_safetensors(path);
+    load_plan plan;
+    plan.add(file, net);
+    plan.run();
+}
+
+ESPALIER_LIBRARY void write_training(saved_training const& training, file_path const& path,
+                                     std::map<std::string, std::string> const& extra,
+                                     std::vector<follower> const& followers) {
+    saved_network const& net = training.network;
+    std::vector<tensor_record> records;
+    add_records(records, net);
+    for (int m = 0; m < training.moment_count; ++m)
+        for (tensor_info const& t : *net.tensors)
+            if (t.trained)
+                records.push_back(numbers_record(moment_name(m, t), net, saved_shape(t),
+                                                 place_of(net, training.moments, m * training.moment_stride + t.offset),
+                                                 t.size()));
+    if (training.memory_size > 0)
+        records.push_back(
+            numbers_record("loss.state", net, {training.memory_size}, training.memory, training.memory_size));
+    for (follower const& f : followers)
+        f.write(records);
+    std::map<std::string, std::string> metadata = extra;
+    metadata["format"] = "espalier";
+    metadata["step"] = std::to_string(training.now.step);
+    metadata["epoch"] = std::to_string(training.now.epoch);
+    metadata["phase"] = std::to_string(training.now.phase);
+    metadata["seed"] = std::to_string(training.seed);
+    write_safetensors(path, records, metadata);
+}
+
+ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training& training, file_path const& path,
+                                                                  std::vector<follower> const& followers) {
+    saved_network const& net = training.network;
+    auto const file = read_safetensors(path);
+    load_plan plan;
+    plan.add(file, net);
+    for (int m = 0; m < training.moment_count; ++m)
+        for (tensor_info const& t : *net.tensors)
+            if (t.trained)
+                plan.add(file, moment_name(m, t), saved_shape(t),
+                         place_of(net, training.moments, m * training.moment_stride + t.offset), net.type);
+    if (training.memory_size > 0) plan.add(file, "loss.state", {training.memory_size}, training.memory, net.type);
+    clock now = training.now;
+    now.step = now.updates = metadata_number(file, "step");
+    now.epoch = metadata_number(file, "epoch");
+    now.phase = metadata_number(file, "phase");
+    std::uint64_t const saved_seed = metadata_number(file, "seed");
+    if (saved_seed != training.seed)
+        throw file_error(file.path() + ": the training had seed " + std::to_string(saved_seed) + ", this network has " +
+                         std::to_string(training.seed) + "; it would not go on as it was");
+    std::vector<std::function<void()>> take_over;
+    for (follower const& f : followers)
+        take_over.push_back(f.read(file));
+    plan.run();
+    for (auto const& take : take_over)
+        take();
+    training.now = now;
+    return {file.metadata().begin(), file.metadata().end()};
+}
+
+} // namespace detail
+} // namespace espalier

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. Definitions of layer/report.hpp; see core/library.hpp.
+#pragma once
+
+#include <espalier/layer/report.hpp>
+
+#include <utility>
+
+namespace espalier {
+
+ESPALIER_LIBRARY layer_report::layer_report() = default;
+ESPALIER_LIBRARY layer_report::layer_report(void (*describe)(layer_report&, std::string const& path)) {
+    describe(*this, "");
+    for (tensor_info& t : tensors)
+        t.passes += t.grouped && at.group_proxes > 0; // shrinks groups, and gathers the norms of the others anew
+}
+ESPALIER_LIBRARY layer_report::layer_report(layer_report const&) = default;
+ESPALIER_LIBRARY layer_report& layer_report::operator=(layer_report const&) = default;
+ESPALIER_LIBRARY layer_report::~layer_report() = default;
+
+ESPALIER_LIBRARY layer_info& layer_report::add_layer(std::string_view path, detail::text_parts kind, shape input,
+                                                     shape output, index_t parameters, double flops) {
+    layer_info line;
+    line.path = path;
+    line.kind = detail::text_of(kind);
+    line.input = input;
+    line.output = output;
+    line.parameters = parameters;
+    line.flops = flops;
+    line.depth = depth;
+    return layers.emplace_back(std::move(line));
+}
+
+ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::string_view name, tensor_facts const& facts,
+                                               footprint const& size) {
+    tensor_info t;
+    t.name = detail::text_of({path, ".", name});
+    t.group = facts.group;
+    t.layer = top_layer;
+    t.tensor_role = facts.tensor_role;
+    t.rows = facts.rows;
+    t.columns = facts.columns;
+    t.offset = at.parameters;
+    t.vector = facts.rows == 1 && facts.tensor_role != role::kernel && facts.tensor_role != role::factor;
+    if (facts.masked) t.mask_offset = at.mask_words;
+    t.passes = facts.passes;
+    t.grouped = facts.grouped;
+    tensors.push_back(std::move(t));
+    at = at + size;
+}
+
+ESPALIER_LIBRARY void layer_report::add_state(std::string_view path, std::string_view name, index_t rows,
+                                              index_t columns, index_t offset) {
+    tensor_info t;
+    t.name = detail::text_of({path, ".", name});
+    t.layer = top_layer;
+    t.tensor_role = role::statistic;
+    t.rows = rows;
+    t.columns = columns;
+    t.offset = offset;
+    t.trained = false;
+    t.vector = rows == 1;
+    tensors.push_back(std::move(t));
+}
+
+ESPALIER_LIBRARY void layer_report::add_term(detail::text_parts name) {
+    terms.push_back({detail::text_of(name)});
+}
+ESPALIER_LIBRARY void layer_report::add_measure(detail::text_parts name) {
+    measures.push_back(detail::text_of(name));
+}
+ESPALIER_LIBRARY void layer_report::add_tap(std::string_view path, std::string_view name, index_t width) {
+    taps.push_back({std::string(name), detail::text_of({path, ".", name}), width});
+}
+ESPALIER_LIBRARY void layer_report::add_gate(detail::text_parts path) {
+    gates.push_back(detail::text_of(path));
+}
+ESPALIER_LIBRARY void layer_report::add_groups(std::string_view name, index_t groups, bool proximal) {
+    group_sets.push_back({std::string(name), groups, proximal});
+}
+
+namespace detail {
+
+ESPALIER_LIBRARY std::vector<std::string> names_of_terms(layer_report const& report) {
+    std::vector<std::string> names{"loss"};
+    for (term_info const& t : report.terms)
+        names.push_back(t.name);
+    return names;
+}
+
+ESPALIER_LIBRARY void add_policy(std::vector<std::string>& out, std::string_view axis_name,
+                                 std::string_view policy_name) {
+    out.push_back(text_of({axis_name, " ", policy_name}));
+}
+
+} // namespace detail
+} // namespace espalier

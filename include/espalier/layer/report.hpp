@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. A network as a plain table: its layers, tensors, terms, measures, taps and gates by name. What saves,
+// prints or describes a network reads this and is no template.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/layout.hpp>
+#include <espalier/core/library.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/core/shape.hpp>
+#include <espalier/core/text.hpp>
+#include <espalier/core/view.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace espalier {
+
+/// One declared tensor of a network, by name.
+struct tensor_info {
+    std::string name;  ///< layer path and tensor, "1.kernel"
+    std::string group; ///< name of the parameter group, empty for the default one
+    int layer = 0;     ///< index in the outermost sequence
+    role tensor_role = role::kernel;
+    index_t rows = 0; ///< 1 for vectors
+    index_t columns = 0;
+    index_t offset = 0;       ///< elements from the start of the parameter arena (or of the state arena)
+    bool trained = true;      ///< false: lives in the state arena
+    bool vector = false;      ///< saved with one dimension
+    index_t mask_offset = -1; ///< words from the start of the mask arena, -1 without a mask
+    int passes = 1;           ///< passes over this tensor in an update
+    bool grouped = false;     ///< carries penalties over groups
+
+    index_t size() const { return rows * columns; }
+};
+
+/// One value that is added to the loss.
+struct term_info {
+    std::string name;
+};
+
+/// A named place in a stack.
+struct tap_info {
+    std::string name;
+    std::string path; ///< that of the layer and the name, "2.hidden"
+    index_t width = 0;
+};
+
+/// One set of groups whose norms a penalty needs. Equal non-empty names share their norms.
+struct group_set_info {
+    std::string name;
+    index_t groups = 0;
+    bool proximal = false; ///< shrunk by a prox after the step
+};
+
+/// A layer whose product is an operator: how to make the matrix it stands for from its tensors.
+struct operator_info {
+    std::string layer; ///< path
+    index_t rows = 0;
+    index_t columns = 0;
+    index_t offset = 0; ///< of its first tensor in the parameter arena
+    void (*bake_float)(float const* parameters, clock const& now, matrix_view<float> kernel) = nullptr;
+    void (*bake_double)(double const* parameters, clock const& now, matrix_view<double> kernel) = nullptr;
+};
+
+/// A line of `describe`.
+struct layer_info {
+    std::string path;
+    std::string kind;
+    shape input;
+    shape output;
+    index_t parameters = 0;
+    double flops = 0; ///< of one row, forward
+    std::vector<std::string> policies;
+    int depth = 0;      ///< of nesting
+    double share = 1.0; ///< of the rows that reach it: below 1 inside an expert that gathers its rows
+};
+
+/// What a layer says of a tensor of its own; the report knows where it lies.
+struct tensor_facts {
+    std::string_view group = {}; ///< name of the parameter group, empty for the default one
+    role tensor_role = role::kernel;
+    index_t rows = 0;
+    index_t columns = 0;
+    bool masked = false;
+    int passes = 1;       ///< over the tensor in an update
+    bool grouped = false; ///< carries penalties over groups
+};
+
+/// What a walk over the bound layers collects. `at` is where the next layer's blocks begin.
+struct layer_report {
+    std::vector<tensor_info> tensors;
+    std::vector<term_info> terms;
+    std::vector<std::string> measures; ///< names of numbers about a step that are not part of the loss
+    std::vector<group_set_info> group_sets;
+    std::vector<layer_info> layers;
+    std::vector<operator_info> operators;
+    std::vector<tap_info> taps;
+    std::vector<std::string> gates; ///< paths, "1.gate"
+    footprint at{};
+    int top_layer = 0;
+    int depth = 0;
+
+    layer_report();
+    /// What a network's `describe` says, beginning with the path "".
+    explicit layer_report(void (*describe)(layer_report&, std::string const& path));
+    layer_report(layer_report const&);
+    layer_report& operator=(layer_report const&);
+    ~layer_report();
+
+    /// Adds a line of the table at the present depth. Its policies are added by the layer; valid until the next line.
+    layer_info& add_layer(std::string_view path, detail::text_parts kind, shape input, shape output,
+                          index_t parameters = 0, double flops = 0.0);
+    /// Adds the trained tensor `path`.`name` that begins at `at`, which goes on behind it with what `size` says.
+    void add_tensor(std::string_view path, std::string_view name, tensor_facts const& facts, footprint const& size);
+    /// Adds a tensor of the state arena.
+    void add_state(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset);
+    void add_term(detail::text_parts name);
+    void add_measure(detail::text_parts name);
+    void add_tap(std::string_view path, std::string_view name, index_t width);
+    void add_gate(detail::text_parts path);
+    /// Adds the groups of a penalty; equal names that are not empty share their norms.
+    void add_groups(std::string_view name, index_t groups, bool proximal);
+};
+
+namespace detail {
+
+/// "loss", then the names of the terms.
+std::vector<std::string> names_of_terms(layer_report const& report);
+
+/// "dropout bernoulli"
+void add_policy(std::vector<std::string>& out, std::string_view axis_name, std::string_view policy_name);
+
+} // namespace detail
+
+} // namespace espalier
+
+#if defined(ESPALIER_HEADER_ONLY)
+#include <espalier/layer/detail/report.hpp>
+#endif

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Definitions of network/parameters.hpp; see core/library.hpp.
+#pragma once
+
+#include <espalier/network/parameters.hpp>
+
+#include <espalier/core/error.hpp>
+
+#include <algorithm>
+
+namespace espalier {
+
+namespace detail {
+
+ESPALIER_LIBRARY group_layout layout_groups(std::vector<group_set_info> const& sets) {
+    group_layout l;
+    l.first = std::make_unique<bool[]>(sets.size());
+    for (std::size_t i = 0; i < sets.size(); ++i) {
+        std::size_t same = i;
+        for (std::size_t j = 0; j < i; ++j)
+            if (!sets[i].name.empty() && sets[j].name == sets[i].name) same = j;
+        if (same != i) {
+            if (sets[same].groups != sets[i].groups)
+                throw shape_error("the groups \"" + sets[i].name + "\" are " + std::to_string(sets[same].groups) +
+                                  " in one tensor and " + std::to_string(sets[i].groups) + " in another");
+            if (sets[same].proximal != sets[i].proximal)
+                throw data_error("the groups \"" + sets[i].name +
+                                 "\" have penalty::proximal in one tensor and not in "
+                                 "another; a group is shrunk as a whole: name it in both or in neither");
+            l.offset.push_back(l.offset[same]);
+            l.first[i] = false;
+        } else {
+            l.offset.push_back(l.size);
+            l.first[i] = true;
+            l.size += padded(sets[i].groups);
+        }
+    }
+    return l;
+}
+
+ESPALIER_LIBRARY tensor_info const& tensor_named(std::vector<tensor_info> const& tensors, std::string_view name) {
+    for (tensor_info const& t : tensors)
+        if (t.name == name) return t;
+    std::string known;
+    for (tensor_info const& t : tensors)
+        known += (known.empty() ? "" : ", ") + t.name;
+    throw data_error("there is no tensor \"" + std::string(name) + "\"; this network has " + known);
+}
+
+ESPALIER_LIBRARY std::size_t tap_place(std::vector<tap_info> const& taps, std::string_view name) {
+    std::size_t found = taps.size();
+    for (std::size_t i = 0; i < taps.size(); ++i) {
+        if (taps[i].path == name) return i;
+        if (taps[i].name != name) continue;
+        if (found < taps.size())
+            throw data_error("network: " + taps[found].path + " and " + taps[i].path +
+                             " are taps of that name; say which by its path");
+        found = i;
+    }
+    if (found == taps.size()) throw data_error("network: there is no tap \"" + std::string(name) + "\"");
+    return found;
+}
+
+ESPALIER_LIBRARY std::size_t gate_place(std::vector<std::string> const& gates, std::string_view path) {
+    auto const found = std::find(gates.begin(), gates.end(), path);
+    if (found == gates.end()) throw data_error("network: there is no gate \"" + std::string(path) + "\"");
+    return static_cast<std::size_t>(found - gates.begin());
+}
+
+ESPALIER_LIBRARY index_t count_trained(std::vector<tensor_info> const& tensors) {
+    index_t n = 0;
+    for (tensor_info const& t : tensors)
+        if (t.trained) n += t.size();
+    return n;
+}
+
+} // namespace detail
+
+} // namespace espalier

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Definitions of optimizer/concept.hpp; see core/library.hpp.
+#pragma once
+
+#include <espalier/optimizer/concept.hpp>
+
+#include <espalier/core/text.hpp>
+
+namespace espalier::optimizer {
+
+namespace detail {
+
+ESPALIER_LIBRARY void require_within(double x, double low, double high, char const* optimizer_name,
+                                     char const* number) {
+    if (x >= low && x < high && schedule::finite(x)) return;
+    std::string const needed = schedule::finite(high) ? " and below " + std::to_string(high) : "";
+    espalier::detail::throw_data_error(
+        {optimizer_name, ": `", number, "` is ", x, ", needed is a finite number of at least ", low, needed});
+}
+
+} // namespace detail
+
+} // namespace espalier::optimizer

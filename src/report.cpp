@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// What describes a network, and the words of errors.
+#include <espalier/core/detail/short_name.hpp>
+#include <espalier/core/detail/text.hpp>
+#include <espalier/initial/detail/concept.hpp>
+#include <espalier/layer/detail/report.hpp>
+#include <espalier/network/detail/describe.hpp>
+#include <espalier/network/detail/parameters.hpp>
+#include <espalier/network/detail/set_table.hpp>
+#include <espalier/optimizer/detail/concept.hpp>
+#include <espalier/schedule/detail/within.hpp>
+
+namespace espalier {
+extern char const link_libespalier_0_1_or_define_ESPALIER_HEADER_ONLY;
+char const link_libespalier_0_1_or_define_ESPALIER_HEADER_ONLY = 0;
+} // namespace espalier
