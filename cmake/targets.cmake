@@ -12,7 +12,7 @@ target_include_directories(espalier_headers INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/kernels/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(espalier_headers INTERFACE Threads::Threads ZLIB::ZLIB nlohmann_json::nlohmann_json)
-if(TARGET Eigen3::Eigen)
+if(ESPALIER_HAS_EIGEN)
   add_library(espalier_eigen INTERFACE)
   add_library(espalier::eigen ALIAS espalier_eigen)
   target_link_libraries(espalier_eigen INTERFACE espalier_headers Eigen3::Eigen)
