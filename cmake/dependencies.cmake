@@ -2,10 +2,10 @@
 # What the public headers include: zlib and nlohmann-json (readers, checkpoints, history). The package configuration file
 # finds the same two. Eigen and oneDNN are further products; our own tests need Eigen. Everything else is looked for where
 # it is used.
-if(ESPALIER_TESTS OR ESPALIER_BENCHMARKS)
-  find_package(Eigen3 3.4 REQUIRED NO_MODULE)
-else()
-  find_package(Eigen3 3.4 QUIET NO_MODULE)
+include(${CMAKE_CURRENT_LIST_DIR}/eigen.cmake)
+espalier_find_eigen()
+if((ESPALIER_TESTS OR ESPALIER_BENCHMARKS) AND NOT ESPALIER_HAS_EIGEN)
+  message(FATAL_ERROR "espalier: tests and benchmarks need Eigen, 3.4 or 5 (Debian: apt-get install libeigen3-dev)")
 endif()
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)

@@ -21,7 +21,7 @@ target_compile_definitions(espalier_headers INTERFACE ESPALIER_HEADER_ONLY)
 
 include(${CMAKE_CURRENT_LIST_DIR}/library.cmake)
 
-if(TARGET Eigen3::Eigen)
+if(ESPALIER_HAS_EIGEN)
   add_library(espalier_eigen INTERFACE)
   add_library(espalier::eigen ALIAS espalier_eigen)
   target_link_libraries(espalier_eigen INTERFACE espalier_include Eigen3::Eigen)

@@ -3,12 +3,13 @@
 # Installs what is missing from Debian, builds everything and runs all tests, the unit tests a second time under the
 # address and undefined-behaviour sanitizers. Can be run again cheaply.
 #
-#   scripts/test.sh [--no-sanitizers] [--no-cuda] [--clang] [--help]
+#   scripts/test.sh [--no-sanitizers] [--no-cuda] [--clang] [--strict] [--help]
 #
 #   --no-sanitizers  leaves the second run of the unit tests out, and the build that it needs
 #   --no-cuda        leaves the CUDA part out even when nvcc is there
 #   --clang          after these, builds the unit tests with Debian's Clang 19 too (installed when it is missing) and
 #                    runs them and the tests of error messages with it
+#   --strict         a warning of a compiler is an error, as in continuous integration
 #
 # With nvcc every .cu is compiled as well (sm_90, or what CUDAARCHS says), and the tests of the CUDA part run; those that
 # need a GPU are skipped where there is none.
@@ -19,13 +20,15 @@ set -euo pipefail
 sanitizers=yes
 cuda=yes
 clang=no
+strict=OFF
 for argument in "$@"; do
   case $argument in
     --no-sanitizers) sanitizers=no ;;
     --no-cuda) cuda=no ;;
     --clang) clang=yes ;;
+    --strict) strict=ON ;;
     -h | --help)
-      sed -n '3,15s/^# \{0,1\}//p' "$0"
+      sed -n '3,16s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *) stop "unknown argument '$argument' (see --help)" ;;
@@ -68,7 +71,7 @@ run_tests() {
 if [[ $clang == yes ]]; then packages+=(clang-19); fi
 install_missing "${packages[@]}"
 
-configure release
+configure release -D ESPALIER_WARNINGS_AS_ERRORS=$strict
 build release all
 build_ahead release espalier_headers_check
 run_tests "release build" release
@@ -77,7 +80,7 @@ if [[ $cuda == yes ]] && has_nvcc; then
   if ! command -v nvcc >/dev/null; then
     PATH=$PATH:/usr/local/cuda/bin
   fi
-  configure cuda
+  configure cuda -D ESPALIER_WARNINGS_AS_ERRORS=$strict
   build_ahead cuda espalier_cuda
   run_tests "CUDA" cuda -L 'cuda|gpu'
 else
@@ -85,13 +88,13 @@ else
 fi
 
 if [[ $sanitizers == yes ]]; then
-  configure asan
+  configure asan -D ESPALIER_WARNINGS_AS_ERRORS=$strict
   build asan espalier_tests
   run_tests "address and undefined-behaviour sanitizers" asan -L unit
 fi
 
 if [[ $clang == yes ]]; then
-  configure clang
+  configure clang -D ESPALIER_WARNINGS_AS_ERRORS=$strict
   build clang espalier_tests
   run_tests "Clang" clang -L 'unit|compile_fail'
 fi

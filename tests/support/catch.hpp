@@ -8,3 +8,14 @@ using Catch::Approx;
 #else
 #include <catch2/catch.hpp>
 #endif
+
+#include <string>
+
+/// A matcher of strings that contain `part`, which the two versions call differently.
+inline auto contains_text(std::string const& part) {
+#if __has_include(<catch2/catch_all.hpp>)
+    return Catch::Matchers::ContainsSubstring(part);
+#else
+    return Catch::Contains(part);
+#endif
+}

@@ -12,6 +12,7 @@
 #include <espalier/product/concept.hpp>
 
 #include <oneapi/dnnl/dnnl.hpp>
+#include <oneapi/dnnl/dnnl_version.h>
 
 #include <cstddef>
 #include <memory>
@@ -69,7 +70,12 @@ inline dnnl::matmul::primitive_desc describe(shape_key const& k, dnnl::engine co
     memory::desc const bias({1, k.columns}, f32, memory::format_tag::ab);
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+#if DNNL_VERSION_MAJOR >= 3 // has no descriptors of operations any more
+    if (k.bias) return {engine, a, b, bias, c, attributes};
+    return {engine, a, b, c, attributes};
+#else
     return {k.bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c), attributes, engine};
+#endif
 }
 
 /// A primitive with the memory objects that it is called with.

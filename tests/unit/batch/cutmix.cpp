@@ -27,7 +27,7 @@ using namespace espalier;
 namespace {
 
 std::filesystem::path digits() {
-    return std::filesystem::absolute(__FILE__).parent_path() / "../../../examples/data/digits.csv.gz";
+    return ESPALIER_EXAMPLE_DATA "/digits.csv.gz";
 }
 
 /// A batch as `fit` prepares it. Pixel p of row r is 1000 r + p, so every pixel tells where it came from.

@@ -11,7 +11,7 @@
 namespace {
 
 std::filesystem::path bundled(char const* name) {
-    return std::filesystem::absolute(__FILE__).parent_path() / "../../../examples/data" / name;
+    return std::filesystem::path(ESPALIER_EXAMPLE_DATA) / name;
 }
 
 void check_pixels(espalier::data_set const& data, espalier::index_t count, espalier::index_t width) {

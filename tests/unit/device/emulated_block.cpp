@@ -67,11 +67,16 @@ struct better {
     }
 };
 
+struct fault {
+    char const* what;
+    std::uint32_t lane; // in the grid
+};
+
 // What is common to tiles and blocks; lane i of a group whose first lane in the grid is `first` holds sample(first +
 // i).
-template <class Group> void check_common(Group const& group, std::uint32_t first, std::vector<std::string>& wrong) {
+template <class Group> void check_common(Group const& group, std::uint32_t first, std::vector<fault>& wrong) {
     auto const expect = [&](bool right, char const* what) {
-        if (!right) wrong.push_back(std::string(what) + " in lane " + std::to_string(first + group.thread_rank()));
+        if (!right) wrong.push_back({what, first + group.thread_rank()});
     };
     constexpr std::uint32_t n = Group::lanes;
     std::uint32_t const rank = group.thread_rank();
@@ -115,9 +120,9 @@ template <class Group> void check_common(Group const& group, std::uint32_t first
     expect(!group.all(rank != n - 1), "all but one");
 }
 
-template <class Tile> void check_tile(Tile const& tile, std::uint32_t first, std::vector<std::string>& wrong) {
+template <class Tile> void check_tile(Tile const& tile, std::uint32_t first, std::vector<fault>& wrong) {
     auto const expect = [&](bool right, char const* what) {
-        if (!right) wrong.push_back(std::string(what) + " in lane " + std::to_string(first + tile.thread_rank()));
+        if (!right) wrong.push_back({what, first + tile.thread_rank()});
     };
     constexpr std::uint32_t n = Tile::lanes;
     std::uint32_t const rank = tile.thread_rank();
@@ -153,27 +158,27 @@ template <class Tile> void check_tile(Tile const& tile, std::uint32_t first, std
 template <std::uint32_t Threads, std::uint32_t W> void check_all_members() {
     if constexpr (W <= Threads) {
         for (std::uint64_t const seed : seeds) {
-            std::vector<std::string> wrong;
+            std::vector<fault> wrong;
             std::set<std::pair<index_t, std::uint32_t>> ran;
             std::set<index_t> tiles;
             emulated_launch<Threads>(
                 3,
                 [&](auto& block) {
+                    auto const block_first = static_cast<std::uint32_t>(block.block_rank()) * Threads;
+                    std::uint32_t const lane = block_first + block.thread_rank();
+                    auto const expect = [&](bool right, char const* what) {
+                        if (!right) wrong.push_back({what, lane});
+                    };
                     ran.emplace(block.block_rank(), block.thread_rank());
-                    if (block.block_count() != 3 || block.size() != Threads) wrong.push_back("block shape");
-                    if (block.group_rank() != block.block_rank() || block.group_count() != 3) {
-                        wrong.push_back("block's place among the blocks");
-                    }
+                    expect(block.block_count() == 3 && block.size() == Threads, "block shape");
+                    expect(block.group_rank() == block.block_rank() && block.group_count() == 3,
+                           "block's place among the blocks");
                     auto const tile = block.template tile<W>();
                     tiles.insert(tile.group_rank());
-                    if (tile.group_count() != 3 * (Threads / W) || tile.block_rank() != block.block_rank()) {
-                        wrong.push_back("tile's place among the tiles");
-                    }
+                    expect(tile.group_count() == 3 * (Threads / W) && tile.block_rank() == block.block_rank(),
+                           "tile's place among the tiles");
                     auto const tile_first = static_cast<std::uint32_t>(tile.group_rank()) * W;
-                    auto const block_first = static_cast<std::uint32_t>(block.block_rank()) * Threads;
-                    if (tile_first + tile.thread_rank() != block_first + block.thread_rank()) {
-                        wrong.push_back("lane's place in its tile");
-                    }
+                    expect(tile_first + tile.thread_rank() == lane, "lane's place in its tile");
                     check_common(block, block_first, wrong);
                     check_common(tile, tile_first, wrong);
                     check_tile(tile, tile_first, wrong);
@@ -181,8 +186,9 @@ template <std::uint32_t Threads, std::uint32_t W> void check_all_members() {
                     block.sync();
                 },
                 {.order_seed = seed});
+            fault const shown = wrong.empty() ? fault{"nothing wrong", 0} : wrong.front();
             INFO("blocks of " << Threads << ", tiles of " << W << ", seed " << seed);
-            INFO((wrong.empty() ? std::string() : wrong.front()));
+            INFO(shown.what << " in lane " << shown.lane);
             CHECK(wrong.empty());
             CHECK(ran.size() == 3 * Threads);
             CHECK(tiles.size() == 3 * (Threads / W));

@@ -183,10 +183,13 @@ void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra
     if constexpr (std::is_same_v<T, W>) {
         if (columns == 0) return;
         padded_matrix<T> y(row_count, columns, extra, 90), dz = dy;
-        std::vector<T> column_sums(static_cast<std::size_t>((Op::column_penalties + 1) * columns)),
-            bias(static_cast<std::size_t>(columns));
+        // Sizes come from where the loops take them. When GCC 14 knows the size of a vector but not that the matrix has
+        // as few columns, it reports the loops' whole packs as outside.
+        index_t const width = z.view().columns;
+        std::vector<T> column_sums(static_cast<std::size_t>((Op::column_penalties + 1) * width)),
+            bias(static_cast<std::size_t>(width));
         std::vector<double> terms(Op::penalty_count + 1);
-        epilogue_statistics<T> const statistics{terms.data(), column_sums.data(), columns};
+        epilogue_statistics<T> const statistics{terms.data(), column_sums.data(), width};
         espalier::cpu::epilogue_forward(op, z.view(), y.view(), site, batch, statistics);
         espalier::cpu::epilogue_backward(op, z.view(), matrix_view<T const>(dz.view()), dz.view(), bias.data(), site,
                                          batch, statistics);

@@ -133,16 +133,15 @@ template <class T> struct routed {
     std::vector<T> weight, gradient;
     std::vector<std::int32_t> expert;
     double term = -7.0;
+    routed(std::size_t slots, std::size_t logits)
+        : weight(slots, T(-7)), gradient(logits, T(-7)), expert(slots, std::int32_t(-7)) {}
 };
 
 template <class Gate, class Op, class Launch, class T>
 routed<T> by_bodies(Launch const& launch, Op const& op, std::vector<T> const& logits, std::vector<T> const& dweight,
                     index_t n) {
     constexpr int slots = Gate::slots, columns = Gate::logits;
-    routed<T> g;
-    g.weight.assign(static_cast<std::size_t>(n * slots), T(-7));
-    g.expert.assign(g.weight.size(), -7);
-    g.gradient.assign(logits.size(), T(-7));
+    routed<T> g(static_cast<std::size_t>(n * slots), logits.size());
     std::vector<double> terms(static_cast<std::size_t>(n), -7.0);
     matrix_view<T const> const z{logits.data(), n, columns, columns};
     matrix_view<T> const weight{g.weight.data(), n, slots, slots};
@@ -161,10 +160,7 @@ template <class Gate, class Op, class T>
 void expect_equal(routed<T> const& g, Op const& op, std::vector<T> const& logits, std::vector<T> const& dweight,
                   index_t n) {
     constexpr int slots = Gate::slots, columns = Gate::logits;
-    routed<T> e;
-    e.weight.assign(g.weight.size(), T(-7));
-    e.expert.assign(g.weight.size(), -7);
-    e.gradient.assign(logits.size(), T(-7));
+    routed<T> e(g.weight.size(), logits.size());
     matrix_view<T const> const z{logits.data(), n, columns, columns};
     matrix_view<T> const weight{e.weight.data(), n, slots, slots};
     matrix_view<std::int32_t> const expert{Gate::slot_is_expert ? nullptr : e.expert.data(), n, slots, slots};

@@ -156,17 +156,17 @@ TEST_CASE("keyed gates: a row without an expert is an error before anything chan
         naive::copy(contiguous_view<double const>(net.values().weights().data(), 1, net.values().weights().size()));
     batch.keys[5] = 9;
     CHECK_THROWS_AS(run.step({batch.x.view(), batch.tags(), {}}), data_error);
-    CHECK_THROWS_WITH(run.step({batch.x.view(), batch.tags(), {}}), Catch::Contains("row 5 has the key 9"));
+    CHECK_THROWS_WITH(run.step({batch.x.view(), batch.tags(), {}}), contains_text("row 5 has the key 9"));
     rows without = batch.tags();
     without.key = nullptr;
-    CHECK_THROWS_WITH(run.step({batch.x.view(), without, {}}), Catch::Contains("has no key"));
+    CHECK_THROWS_WITH(run.step({batch.x.view(), without, {}}), contains_text("has no key"));
     CHECK(naive::copy(contiguous_view<double const>(net.values().weights().data(), 1, net.values().weights().size()))
               .values == before.values);
     CHECK(run.time().step == 0);
 
     std::vector<std::int32_t> const short_table(8, 0), wrong_expert{0, 1, 2, 3, 0, 0, 0, 0, 0};
-    CHECK_THROWS_WITH(set_table(net, "1.gate.table", short_table, 3), Catch::Contains("9 keys, and 8"));
-    CHECK_THROWS_WITH(set_table(net, "1.gate.table", wrong_expert, 3), Catch::Contains("gets expert 3"));
+    CHECK_THROWS_WITH(set_table(net, "1.gate.table", short_table, 3), contains_text("9 keys, and 8"));
+    CHECK_THROWS_WITH(set_table(net, "1.gate.table", wrong_expert, 3), contains_text("gets expert 3"));
 
     naive::network<sequence<input<5>, moe<gate::by_range<gate::equal_ranges<3, 0.0, 1.0>>, expert>>> by_range({6}, 12);
     batch.x(4, 0) = std::nan("");

@@ -303,5 +303,5 @@ TEST_CASE("the further pass is declared, by stacks that have it", "[penalty]") {
 TEST_CASE("a named group that is shrunk in one tensor only is refused when the network is made", "[penalty]") {
     using stack = sequence<input<5>, dense<6, shrink<0.9, over::columns, "unit"_name>>,
                            dense<3, penalty::group_lasso<0.9, over::rows, "unit"_name>>>;
-    CHECK_THROWS_WITH((network<stack, device::cpu, double>{}), Catch::Contains("a group is shrunk as a whole"));
+    CHECK_THROWS_WITH((network<stack, device::cpu, double>{}), contains_text("a group is shrunk as a whole"));
 }
