@@ -28,7 +28,8 @@ import time
 SAMPLE = 0.1
 PRESETS = ("release", "asan", "cuda")
 # Objects that are only compiled; what belongs to other targets is linked and run.
-COMPILED_ONLY = ("espalier_headers_alone", "espalier_headers_alone_cuda", "espalier_cuda_objects")
+COMPILED_ONLY = ("espalier_headers_alone", "espalier_headers_alone_ptx", "espalier_headers_alone_cuda",
+                 "espalier_cuda_objects")
 
 
 class Problem(Exception):
