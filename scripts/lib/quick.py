@@ -6,7 +6,7 @@
     quick.py --self-test
 
 Changed is what differs from REV in the working tree, new files included. What depends on it is what ninja wrote down when
-it built last (and what ninja holds to be out of date), for tests that call a compiler themselves the files they name and
+it built last (and what is out of date), for tests that call a compiler themselves the files they name and
 what those include. What would take longer than there is time for is left out and counted; nearest to the change comes
 first: the changed file itself, then tests of the same folder, then the others in an order drawn by the seed.
 """
@@ -126,6 +126,14 @@ def parse_log(text):
     return {line[3]: (int(line[1]) - int(line[0])) / 1000 for line in lines if len(line) == 5}
 
 
+def out_of_date(output, files):
+    """Not built, or older than a file it was built from. (`ninja -n` sees nothing but the globs that it would verify.)"""
+    if files is None or not output.exists():
+        return True
+    built = output.stat().st_mtime
+    return any(not file.exists() or file.stat().st_mtime > built for file in files)
+
+
 def target_of(output):
     match = re.search(r"CMakeFiles/([^/]+)\.dir/", output)
     return match.group(1) if match else None
@@ -136,12 +144,15 @@ def checks_of_objects(preset, folder, root):
     # CMake before 3.26 does not name the output but in the command.
     objects = {re.search(r" -o (\S+)", entry["command"]).group(1): pathlib.Path(entry["file"])
                for entry in json.loads((folder / "compile_commands.json").read_text(encoding="utf-8"))}
+    # Of the sanitizers' and the CUDA folder what scripts/test.sh builds there.
+    if preset == "asan":
+        objects = {output: source for output, source in objects.items() if target_of(output) == "espalier_tests"}
+    elif preset == "cuda":
+        objects = {output: source for output, source in objects.items() if source.suffix == ".cu"}
     deps = parse_deps(output_of(["ninja", "-t", "deps"], folder), folder)
     log = folder / ".ninja_log"
     seconds = parse_log(log.read_text(encoding="utf-8")) if log.exists() else {}
-    # What ninja would build now, by its own words; everything where nothing was built yet.
-    dry = output_of(["ninja", "-n", "-v", "-d", "explain", "-k", "0", *sorted(objects)], folder)
-    dirty = {output for output in objects if re.search(rf" -o {re.escape(output)}( |$)", dry, re.MULTILINE)}
+    dirty = {output for output in objects if out_of_date(folder / output, deps.get(output))}
     by_target = collections.defaultdict(list)
     for output, source in objects.items():
         target = target_of(output)
@@ -222,7 +233,7 @@ def run(command, folder):
 
 def unit_tests(folder, outputs, jobs):
     """Links the program of the unit tests from these objects alone, and runs it."""
-    link = output_of(["ninja", "-t", "commands", "-s", "espalier_tests"], folder).strip().splitlines()[-1]
+    link = output_of(["ninja", "-t", "commands", "-s", "tests/espalier_tests"], folder).strip().splitlines()[-1]
     words = shlex.split(link.replace("&& :", "").replace(": &&", ""))
     is_object = lambda word: target_of(word) == "espalier_tests" and word.endswith(".o")
     rest = [word for word in words if not is_object(word)]
@@ -336,6 +347,12 @@ def self_test():
                 raise AssertionError(words)
             subprocess.run(["git", "init", "-q"], cwd=root, check=True)
         (root / "new.hpp").write_text("")
+        os.utime(root / "m.cpp", (1000, 1000))
+        (root / "m.o").write_text("")
+        assert not out_of_date(root / "m.o", {root / "m.cpp"})
+        os.utime(root / "m.o", (900, 900))
+        assert out_of_date(root / "m.o", {root / "m.cpp"}) and out_of_date(root / "none.o", set())
+        assert out_of_date(root / "m.o", None)
         git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
         subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], cwd=root, check=True)
         assert root / "new.hpp" in changed_files(root, "HEAD")[1]
