@@ -117,7 +117,7 @@ part_is_missing() {
 }
 
 test_release() {
-  configure release "${settings[@]}" -DESPALIER_TEST_PYTHON="$test_python"
+  configure release "${settings[@]}" "${with_tests[@]}" -DESPALIER_TEST_PYTHON="$test_python"
   build release all
   build_ahead release espalier_headers_check
   run_tests "release build" release
@@ -157,7 +157,7 @@ check_compiler
 check_room "$disk_megabytes" "$memory_megabytes"
 settings=(-DESPALIER_WARNINGS_AS_ERRORS="$([[ $strict == yes ]] && echo ON || echo OFF)")
 if [[ $quick == yes ]]; then
-  configure release "${settings[@]}"
+  configure release "${settings[@]}" "${with_tests[@]}"
   exec python3 "$root/scripts/lib/quick.py" --root "$root" --jobs "$(jobs)" ${since:+--since "$since"} \
     ${seed:+--seed "$seed"}
 fi

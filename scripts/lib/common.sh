@@ -5,11 +5,13 @@
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 script=$(basename -- "$0")
 
-# What the build and the demo need. Debian 12, Debian 13 and Ubuntu 24.04 have all of them by these names.
-packages=(cmake ninja-build g++ libeigen3-dev libboost-dev libboost-context-dev catch2 libbenchmark-dev
-  nlohmann-json3-dev libcli11-dev libfmt-dev zlib1g-dev libdnnl-dev graphviz python3 python3-numpy pkg-config)
-# What only the tests need besides.
-test_packages=(python3-venv)
+# What the build of the demo needs. Debian 12, Debian 13 and Ubuntu 24.04 have all of them by these names.
+packages=(cmake ninja-build g++ libeigen3-dev nlohmann-json3-dev libcli11-dev libfmt-dev zlib1g-dev libdnnl-dev graphviz)
+# What tests and benchmarks need besides. The demo does without: Boost alone has 15000 files.
+test_packages=(libboost-dev libboost-context-dev catch2 libbenchmark-dev python3 python3-numpy python3-venv pkg-config)
+# For `configure release`: all of the above is there, or the demo's part only, in the same folder.
+with_tests=(-DESPALIER_TESTS=ON -DESPALIER_BENCHMARKS=ON)
+without_tests=(-DESPALIER_TESTS=OFF -DESPALIER_BENCHMARKS=OFF)
 
 say() { printf '\n== %s\n' "$*"; }
 stop() {
@@ -28,7 +30,7 @@ install_missing() {
   if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     say "This is not Debian: nothing is installed; looking for the tools only"
     local tool absent=()
-    for tool in cmake ninja g++ python3; do
+    for tool in cmake ninja g++; do
       command -v "$tool" >/dev/null || absent+=("$tool")
     done
     [[ ${#absent[@]} -eq 0 ]] || stop "install these first: ${absent[*]} (Debian calls the packages: $*)"
