@@ -25,7 +25,7 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 
 # What a whole run leaves in build/, and the largest compiler, in MB.
-disk_megabytes=4000
+disk_megabytes=3000
 memory_megabytes=1800
 
 quick=no
