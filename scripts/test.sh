@@ -51,7 +51,7 @@ while [[ $# -gt 0 ]]; do
     --strict) strict=yes ;;
     --no-strict) strict=no ;;
     -h | --help)
-      sed -n '3,24s/^# \{0,1\}//p' "$0"
+      sed -n '3,22s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *) stop "unknown argument '$1' (see --help)" ;;

@@ -42,6 +42,7 @@ expect "seed of no quick run" 1 "belong to --quick" test_sh --seed 3
 expect "seed that is no number" 1 "the seed 'x' is no number" test_sh --quick --seed x
 expect "help" 0 "--every-isa" test_sh --help
 expect "the end of the help" 0 "that nvcc cannot check them" test_sh --help
+expect "no more than the help" 0 "" bash -c "! bash $work/project/scripts/test.sh --help | grep -q shellcheck"
 
 # ---- apt's locks: two attempts find a lock, the third one succeeds; nothing waits in earnest
 stub sleep <<<':'
