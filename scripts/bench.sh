@@ -55,8 +55,8 @@ if [[ ${#families[@]} -eq 0 ]]; then
   families=(epilogue dropout update prune product step gate comet moe dispatch compile)
 fi
 
-install_missing "${packages[@]}"
-configure release
+install_missing "${packages[@]}" "${test_packages[@]}"
+configure release "${with_tests[@]}"
 
 targets=()
 for family in "${families[@]}"; do

@@ -7,7 +7,12 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 
 install_missing "${packages[@]}"
-configure release
+check_compiler
+# One of its compilers, and what its build leaves, in MB.
+check_room 300 1500
+# Without tests, unless an earlier scripts/test.sh has set them up here.
+grep -qs '^ESPALIER_TESTS:BOOL=ON' "$root/build/release/CMakeCache.txt" || settings=("${without_tests[@]}")
+configure release ${settings+"${settings[@]}"}
 build release espalier_demo
 
 out=$root/out/demo

@@ -3,47 +3,74 @@
 # Installs what is missing from Debian, builds everything and runs all tests, the unit tests a second time under the
 # address and undefined-behaviour sanitizers. Can be run again cheaply.
 #
-#   scripts/test.sh [--no-sanitizers] [--no-cuda] [--clang] [--strict] [--help]
+#   scripts/test.sh [--quick [--since REV] [--seed N]] [--no-sanitizers] [--no-cuda] [--clang] [--every-isa]
+#                   [--strict | --no-strict] [--help]
 #
+#   --quick          builds and runs what depends on files that differ from REV (default: where this branch left
+#                    origin/main, or main), with a sample of the rest drawn by the seed N; for work in progress, in
+#                    folders that a whole run has built before
 #   --no-sanitizers  leaves the second run of the unit tests out, and the build that it needs
 #   --no-cuda        leaves the CUDA part out even when nvcc is there
 #   --clang          after these, builds the unit tests with Debian's Clang 19 too (installed when it is missing) and
 #                    runs them and the tests of error messages with it
-#   --strict         a warning of a compiler is an error, as in continuous integration
+#   --every-isa      after these, builds the unit tests for the baseline, for AVX2 and for AVX-512 too, and runs those
+#                    that the processor can
+#   --strict         a warning of the compiler is an error; the default with CI=true, which --no-strict takes back
 #
 # With nvcc every .cu is compiled as well (sm_90, or what CUDAARCHS says), and the tests of the CUDA part run; those that
-# need a GPU are skipped where there is none.
+# need a GPU are skipped where there is none. The summary names every test that was skipped. With CI=true a skip is a
+# failure, but for tests that need a GPU and files that say themselves that nvcc cannot check them.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 
+# What a whole run leaves in build/, and the largest compiler, in MB.
+disk_megabytes=3000
+memory_megabytes=1800
+
+quick=no
+since=
+seed=
 sanitizers=yes
 cuda=yes
 clang=no
-strict=OFF
-for argument in "$@"; do
-  case $argument in
+every_isa=no
+strict=$([[ ${CI-} == true ]] && echo yes || echo no)
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --quick) quick=yes ;;
+    --since | --seed)
+      [[ $# -gt 1 ]] || stop "$1 needs a value (see --help)"
+      declare "${1#--}=$2"
+      shift
+      ;;
     --no-sanitizers) sanitizers=no ;;
     --no-cuda) cuda=no ;;
     --clang) clang=yes ;;
-    --strict) strict=ON ;;
+    --every-isa) every_isa=yes ;;
+    --strict) strict=yes ;;
+    --no-strict) strict=no ;;
     -h | --help)
-      sed -n '3,16s/^# \{0,1\}//p' "$0"
+      sed -n '3,22s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
-    *) stop "unknown argument '$argument' (see --help)" ;;
+    *) stop "unknown argument '$1' (see --help)" ;;
   esac
+  shift
 done
+[[ $quick == yes || -z $since$seed ]] || stop "--since and --seed belong to --quick (see --help)"
+[[ -z $seed || $seed =~ ^[0-9]+$ ]] || stop "the seed '$seed' is no number"
 
-steps=()
+results=()
 failed_steps=()
 passed=0
 failed=0
 skipped=0
+skips=()
 
 # run_tests STEP PRESET CTEST-ARGUMENT...; failures are counted, and the following steps still run.
 run_tests() {
-  local step=$1 preset=$2 status=0 junit
+  local step=$1 preset=$2 status=0 junit name reason needs_gpu
   shift 2
   say "Testing: $step"
   junit=$root/build/junit-$preset.xml
@@ -55,6 +82,16 @@ run_tests() {
     tests=$(sed -nE 's/^[[:space:]]*tests="([0-9]+)".*/\1/p' "$junit" | head -n 1)
     bad=$(sed -nE 's/^[[:space:]]*failures="([0-9]+)".*/\1/p' "$junit" | head -n 1)
     left=$(sed -nE 's/^[[:space:]]*skipped="([0-9]+)".*/\1/p' "$junit" | head -n 1)
+    needs_gpu=$(cd "$root/build/$preset" && ctest -N -L '^gpu$' | sed -nE 's/^ *Test +#[0-9]+: (.*)$/\1/p')
+    while IFS=$'\t' read -r name reason; do
+      skips+=("$name: $reason")
+      if [[ ${CI-} == true ]] && ! skip_is_expected "$name" "$needs_gpu"; then
+        say "$name was skipped, which is a failure here (CI=true): $reason"
+        bad=$((bad + 1))
+        left=$((left - 1))
+        status=1
+      fi
+    done < <(skipped_tests "$junit")
   fi
   # A run that ended badly without a failed test (none found, ctest itself stopped) still counts as a failure.
   if [[ $status -ne 0 && $bad -eq 0 ]]; then
@@ -64,43 +101,89 @@ run_tests() {
   passed=$((passed + tests - bad - left))
   failed=$((failed + bad))
   skipped=$((skipped + left))
-  steps+=("$step: $((tests - bad - left)) passed, $bad failed, $left skipped")
+  results+=("$step: $((tests - bad - left)) passed, $bad failed, $left skipped")
   if [[ $status -ne 0 ]]; then failed_steps+=("$step"); fi
 }
 
-if [[ $clang == yes ]]; then packages+=(clang-19); fi
-install_missing "${packages[@]}"
+# A part that is left out although nobody asked for that.
+part_is_missing() {
+  say "$1: $2"
+  skips+=("$1: $2")
+  if [[ ${CI-} == true ]]; then
+    failed=$((failed + 1))
+    failed_steps+=("$1")
+    results+=("$1: left out, which is a failure here (CI=true)")
+  fi
+}
 
-configure release -D ESPALIER_WARNINGS_AS_ERRORS=$strict
-build release all
-build_ahead release espalier_headers_check
-run_tests "release build" release
+test_release() {
+  configure release "${settings[@]}" "${with_tests[@]}" -DESPALIER_TEST_PYTHON="$test_python"
+  build release all
+  build_ahead release espalier_headers_check
+  run_tests "release build" release
+}
 
-if [[ $cuda == yes ]] && has_nvcc; then
+test_cuda() {
   if ! command -v nvcc >/dev/null; then
     PATH=$PATH:/usr/local/cuda/bin
   fi
-  configure cuda -D ESPALIER_WARNINGS_AS_ERRORS=$strict
+  configure cuda "${settings[@]}"
   build_ahead cuda espalier_cuda
   run_tests "CUDA" cuda -L 'cuda|gpu'
-else
-  say "Without CUDA: $([[ $cuda == no ]] && echo 'left out as asked' || echo 'nvcc is not installed')"
-fi
+}
 
-if [[ $sanitizers == yes ]]; then
-  configure asan -D ESPALIER_WARNINGS_AS_ERRORS=$strict
+test_sanitizers() {
+  configure asan "${settings[@]}"
   build asan espalier_tests
   run_tests "address and undefined-behaviour sanitizers" asan -L unit
-fi
+}
 
-if [[ $clang == yes ]]; then
-  configure clang -D ESPALIER_WARNINGS_AS_ERRORS=$strict
+test_clang() {
+  check_compiler clang++-19
+  configure clang "${settings[@]}"
   build clang espalier_tests
   run_tests "Clang" clang -L 'unit|compile_fail'
-fi
+}
 
-say "Summary"
-printf '%s\n' "${steps[@]}"
+test_every_isa() {
+  configure every-isa "${settings[@]}"
+  build every-isa all
+  run_tests "every instruction set" every-isa -L unit
+}
+
+if [[ $clang == yes ]]; then packages+=(clang-19); fi
+install_missing "${packages[@]}" "${test_packages[@]}"
+check_compiler
+check_room "$disk_megabytes" "$memory_megabytes"
+settings=(-DESPALIER_WARNINGS_AS_ERRORS="$([[ $strict == yes ]] && echo ON || echo OFF)")
+if [[ $quick == yes ]]; then
+  configure release "${settings[@]}" "${with_tests[@]}"
+  exec python3 "$root/scripts/lib/quick.py" --root "$root" --jobs "$(jobs)" ${since:+--since "$since"} \
+    ${seed:+--seed "$seed"}
+fi
+python_environment
+
+steps_left=("release build")
+if [[ $cuda == yes ]]; then
+  if has_nvcc; then steps_left+=("CUDA"); else part_is_missing "CUDA" "nvcc is not installed"; fi
+fi
+if [[ $sanitizers == yes ]]; then steps_left+=("sanitizers"); fi
+if [[ $clang == yes ]]; then steps_left+=("Clang"); fi
+if [[ $every_isa == yes ]]; then steps_left+=("every instruction set"); fi
+began=$SECONDS
+while [[ ${#steps_left[@]} -ne 0 ]]; do
+  case ${steps_left[0]} in
+    "release build") take_step test_release ;;
+    CUDA) take_step test_cuda ;;
+    sanitizers) take_step test_sanitizers ;;
+    Clang) take_step test_clang ;;
+    *) take_step test_every_isa ;;
+  esac
+done
+
+say "Summary after $(duration $((SECONDS - began)))"
+printf '%s\n' "${results[@]}"
+if [[ ${#skips[@]} -ne 0 ]]; then printf 'skipped: %s\n' "${skips[@]}"; fi
 if [[ ${#failed_steps[@]} -ne 0 ]]; then
   printf 'FAILED in: %s\n' "$(printf '%s; ' "${failed_steps[@]}")"
 fi
