@@ -193,6 +193,7 @@ def main():
         sys.path.insert(0, os.path.join(root, "benchmarks", "compile"))
         import compile as compile_family  # benchmarks/compile/compile.py
 
+        rows += compile_family.programs()
         rows += compile_family.measure(given.build, which=given.depth or compile_family.depths)
 
     table(rows)

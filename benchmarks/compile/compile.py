@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compile time and memory of stacks of growing depth: family `compile`.
+"""Compile time and memory of whole programs and of stacks of growing depth: family `compile`.
+
+The programs (programs/): one that reads a table, describes, fits and saves, one with its own loop, and the training program
+in dlib where libdlib-dev is installed. `--against COMMIT` compiles ours with the headers of another commit in turn with
+this tree's and prints the ratios.
 
 Every depth is compiled with equal layers and with layers that all differ (in width), at -O0 (a program that trains) and
 at -O2, against a program with the same includes and an empty main, and against a stack of nested types that holds the
@@ -13,6 +17,7 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -117,14 +122,14 @@ int main() {{
 """
 
 
-def cost(text, flags, limit=600):
+def cost(text, flags, limit=600, include=os.path.join(root, "include")):
     """CPU seconds and MB of the compiler, or None when it fails."""
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "stack.cpp")
         with open(source, "w") as f:
             f.write(text)
-        command = [os.environ.get("CXX", "g++"), "-std=c++20", *flags, "-I", os.path.join(root, "include"),
-                   "-w", "-c", source, "-o", os.path.join(folder, "stack.o")]
+        command = [os.environ.get("CXX", "g++"), "-std=c++20", *flags, "-I", include, "-w", "-c", source, "-o",
+                   os.path.join(folder, "stack.o")]
         read, write = os.pipe()
         child = os.fork()
         if child == 0:  # so that the resources are those of this compiler alone
@@ -153,6 +158,44 @@ def best(text, flags, repetitions):
     return (min(c[0] for c in found), min(c[1] for c in found)) if found else None
 
 
+def middle(costs):
+    """Medians of seconds and of MB, None without any."""
+    found = [c for c in costs if c]
+    return tuple(statistics.median(c[i] for c in found) for i in (0, 1)) if found else None
+
+
+def programs(against=None, levels=("-O0", "-O2"), repetitions=3):
+    """Whole programs, each with this tree's headers, those of `against` and in dlib by turns."""
+    rows = []
+    here = os.path.join(root, "benchmarks", "compile", "programs")
+    read = lambda name: open(os.path.join(here, name + ".cpp")).read()
+    dlib = os.path.exists("/usr/include/dlib/dnn.h")
+    with tempfile.TemporaryDirectory() as folder:
+        if against:
+            archive = subprocess.run(["git", "-C", root, "archive", against, "include"], check=True, stdout=subprocess.PIPE)
+            subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+        for level in levels:
+            flags = [level] if level == "-O0" else [level, "-march=x86-64-v4"]
+            for name in ("fit", "own_loop"):
+                ours, before, other = [], [], []
+                for _ in range(repetitions):
+                    ours.append(cost(read(name), flags))
+                    if against:
+                        before.append(cost(read(name), flags, include=os.path.join(folder, "include")))
+                    if dlib:
+                        other.append(cost(read("dlib"), flags))
+                ours, before, other = middle(ours), middle(before), middle(other)
+                rows.append({"family": "compile", "case": f"program_{name}_{level[1:]}", "ns": ours and 1e9 * ours[0],
+                             "hand_ns": None, "floor_ns": None, "peer": other and "dlib", "peer_form": "fc layers",
+                             "peer_ns": other and 1e9 * other[0],
+                             "mb": ours and ours[1], "before_ns": before and 1e9 * before[0], "before_mb": before and before[1],
+                             "peer_mb": other and other[1]})
+                text = lambda what, c: f"   {what} {c[0]:6.2f} s {c[1]:5.0f} MB: {ours[0] / c[0]:.2f} {ours[1] / c[1]:.2f} of it" if c else ""
+                print(f"compile/program_{name}_{level[1:]:3} {ours[0]:6.2f} s {ours[1]:5.0f} MB" if ours else
+                      f"compile/program_{name}_{level[1:]} failed", text(against, before), text("dlib", other), flush=True)
+    return rows
+
+
 def measure(build=None, levels=("-O0", "-O2"), which=depths, repetitions=2, nested_to=128):
     rows = []
     for level in levels:
@@ -178,8 +221,11 @@ def measure(build=None, levels=("-O0", "-O2"), which=depths, repetitions=2, nest
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--level", action="append", choices=["-O0", "-O2"])
-    parser.add_argument("--depth", action="append", type=int)
+    parser.add_argument("--depth", action="append", type=int, help="stacks of this depth only; 0: no stacks, programs only")
+    parser.add_argument("--against", metavar="COMMIT", help="compile the programs with the headers of this commit too")
     given = parser.parse_args()
     if not shutil.which(os.environ.get("CXX", "g++")):
         sys.exit("compile.py: there is no C++ compiler")
-    measure(levels=given.level or ("-O0", "-O2"), which=given.depth or depths)
+    programs(given.against, levels=given.level or ("-O0", "-O2"))
+    if given.depth != [0]:
+        measure(levels=given.level or ("-O0", "-O2"), which=given.depth or depths)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Definitions of core/short_name.hpp; see core/library.hpp.
+// host only. Definitions of core/short_name.hpp; see core/library.hpp.
 #pragma once
 
 #include <espalier/core/short_name.hpp>

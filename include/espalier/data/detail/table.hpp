@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Definitions of data/table.hpp; see core/library.hpp.
+// host only. Definitions of data/table.hpp; see core/library.hpp.
 #pragma once
 
 #include <espalier/data/table.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Definitions of initial/concept.hpp; see core/library.hpp.
+// host only. Definitions of initial/concept.hpp; see core/library.hpp.
 #pragma once
 
 #include <espalier/initial/concept.hpp>

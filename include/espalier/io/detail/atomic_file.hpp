@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Definitions of io/atomic_file.hpp; see core/library.hpp.
+// host only. Definitions of io/atomic_file.hpp; see core/library.hpp.
 #pragma once
 
 #include <espalier/io/atomic_file.hpp>

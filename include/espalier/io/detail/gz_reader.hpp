@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Definitions of io/gz_reader.hpp; see core/library.hpp.
+// host only. Definitions of io/gz_reader.hpp; see core/library.hpp.
 #pragma once
 
 #include <espalier/io/gz_reader.hpp>

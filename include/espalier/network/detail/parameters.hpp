@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Definitions of network/parameters.hpp; see core/library.hpp.
+// host only. Definitions of network/parameters.hpp; see core/library.hpp.
 #pragma once
 
 #include <espalier/network/parameters.hpp>

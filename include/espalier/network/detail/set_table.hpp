@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Definitions of network/set_table.hpp; see core/library.hpp.
+// host only. Definitions of network/set_table.hpp; see core/library.hpp.
 #pragma once
 
 #include <espalier/network/set_table.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Definitions of train/epoch_log.hpp; see core/library.hpp.
+// host only. Definitions of train/epoch_log.hpp; see core/library.hpp.
 #pragma once
 
 #include <espalier/train/epoch_log.hpp>

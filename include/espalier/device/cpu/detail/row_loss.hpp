@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Definitions of device/cpu/row_loss.hpp; see core/library.hpp.
+// host only. Definitions of device/cpu/row_loss.hpp; see core/library.hpp.
 #pragma once
 
 #include <espalier/device/cpu/row_loss.hpp>
