@@ -146,9 +146,9 @@ test_clang() {
 }
 
 test_every_isa() {
-  configure every-isa "${settings[@]}"
-  build every-isa all
-  run_tests "every instruction set" every-isa -L unit
+  configure release "${settings[@]}" -DESPALIER_EVERY_ISA=ON
+  build release espalier_every_isa
+  run_tests "every instruction set" release -L every_isa
 }
 
 if [[ $clang == yes ]]; then packages+=(clang-19); fi
