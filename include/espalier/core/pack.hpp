@@ -78,6 +78,19 @@ template <class To, class From> ESPALIER_FN To same_bits(From const& from) {
     return __builtin_bit_cast(To, from);
 }
 
+/// a and b, between which lanes will choose, as registers of which the compiler does not know where they come from.
+///
+/// GCC 12 with AVX-512 makes one masked operation of a choice and of the arithmetic that gave a or b. It takes that for
+/// a call that may throw and, in a function with something to destroy, keeps it where nobody reads the result; its pass
+/// `slp` (-O2) stops at the call without a result. A further use of a and b would prevent that too, but only until GCC
+/// moves the choice to another place without it.
+template <class Chunk> ESPALIER_FN void hide_origin([[maybe_unused]] Chunk& a, [[maybe_unused]] Chunk& b) {
+#if defined(__AVX512F__) && !defined(__clang__) && !defined(__CUDACC__)
+    // There are masked operations of whole registers only.
+    if constexpr (sizeof(Chunk) >= 16) asm("" : "+v"(a), "+v"(b));
+#endif
+}
+
 } // namespace pack_impl
 
 /// N truth values, kept as integers of 0 or -1 of the width of the numbers compared. `Integer` is int32_t or int64_t,
@@ -123,7 +136,7 @@ template <class Integer, int N> struct pack_mask {
 
     // Choices, not bitwise operators: GCC 12 (reassociation, -fno-tree-reassoc avoids it) merges two comparisons that
     // are joined by & or | by rewriting the first in place, even where its result is used elsewhere too, which is then
-    // wrong.
+    // wrong. None of them chooses a result of arithmetic, so none needs pack_impl::hide_origin.
     friend ESPALIER_FN pack_mask operator&(pack_mask const& a, pack_mask const& b) {
         pack_mask r;
         ESPALIER_PACK_UNROLL
@@ -142,7 +155,7 @@ template <class Integer, int N> struct pack_mask {
         pack_mask r;
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < chunks; ++i)
-            r.v[i] = a.v[i] ^ b.v[i];
+            r.v[i] = a.v[i] != 0 ? ~b.v[i] : b.v[i];
         return r;
     }
     friend ESPALIER_FN pack_mask operator!(pack_mask const& a) {
@@ -459,24 +472,57 @@ requires(is_pack<A> || is_pack<B>) ESPALIER_FN detail::joined_t<A, B> select(mas
     P const a(x), b(y);
     P r;
     ESPALIER_PACK_UNROLL
-    for (int i = 0; i < P::chunks; ++i)
-        r.v[i] = m.v[i] ? a.v[i] : b.v[i];
+    for (int i = 0; i < P::chunks; ++i) {
+        auto first = a.v[i], second = b.v[i];
+        pack_impl::hide_origin(first, second);
+        r.v[i] = m.v[i] ? first : second;
+    }
     return r;
 }
+
+namespace detail {
+// Not by way of select: one instruction chooses between the very registers that it compares.
+template <class T> ESPALIER_FN T smaller(T const& x, T const& y) {
+    if constexpr (is_pack<T>) {
+        T r;
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < T::chunks; ++i) {
+            auto a = x.v[i], b = y.v[i];
+            pack_impl::hide_origin(a, b);
+            r.v[i] = a < b ? a : b;
+        }
+        return r;
+    } else
+        return x < y ? x : y;
+}
+template <class T> ESPALIER_FN T larger(T const& x, T const& y) {
+    if constexpr (is_pack<T>) {
+        T r;
+        ESPALIER_PACK_UNROLL
+        for (int i = 0; i < T::chunks; ++i) {
+            auto a = x.v[i], b = y.v[i];
+            pack_impl::hide_origin(a, b);
+            r.v[i] = a > b ? a : b;
+        }
+        return r;
+    } else
+        return x > y ? x : y;
+}
+} // namespace detail
 
 /// The smaller of a and b: `a < b ? a : b`. When either is NaN the result is b, so `min(limit, x)` keeps the NaN of x
 /// and `min(x, limit)` replaces it. Of zeros of different sign the result is b.
 template <class A, class B> ESPALIER_FN detail::joined_t<A, B> min(A const& x, B const& y) {
     using P = detail::joined_t<A, B>;
     P const a(x), b(y);
-    return select(a < b, a, b);
+    return detail::smaller(a, b);
 }
 /// The larger of a and b: `a > b ? a : b`. When either is NaN the result is b, so `max(limit, x)` keeps the NaN of x
 /// and `max(x, limit)` replaces it. Of zeros of different sign the result is b.
 template <class A, class B> ESPALIER_FN detail::joined_t<A, B> max(A const& x, B const& y) {
     using P = detail::joined_t<A, B>;
     P const a(x), b(y);
-    return select(a > b, a, b);
+    return detail::larger(a, b);
 }
 
 /// The bits of a floating-point value as an unsigned integer (or a pack of them), and back.

@@ -30,10 +30,9 @@ template <class T> struct smooth_step {
 
 private:
     ESPALIER_FN T clamped(T t) const {
-        using espalier::select;
-        T const half(static_cast<scalar_of<T>>(0.5)), u = t * inverse_width;
-        T const low = select(u < -half, -half, u);
-        return select(low > half, half, low);
+        using espalier::max, espalier::min;
+        T const half(static_cast<scalar_of<T>>(0.5));
+        return min(half, max(-half, t * inverse_width));
     }
 };
 

@@ -4,6 +4,7 @@
 #include <support/catch.hpp>
 
 #include "launches.hpp"
+#include "update_tensor.hpp"
 
 #include <espalier/core/update.hpp>
 #include <espalier/device/cpu/update.hpp>
@@ -32,115 +33,12 @@ namespace k = espalier::kernels;
 using espalier::flat_tuple;
 using espalier::group_scope;
 using espalier::tensor_rule;
-using espalier::update_segment;
 
 constexpr espalier::optimizer::adamw_op adamw{1e-2, 0.9, 0.99, 1e-6, 1e-2, 1.7, 1.3};
 using rows_lasso = espalier::penalty::group_lasso_op<group_scope::rows>;
 using columns_lasso = espalier::penalty::group_lasso_op<group_scope::columns>;
 using shrunk_columns = espalier::penalty::proximal_op<columns_lasso>;
 using shrunk_rows = espalier::penalty::proximal_op<rows_lasso>;
-
-// A map whose products read something else than the stored weights.
-struct doubled {
-    static constexpr bool uses_mask = true;
-    static constexpr bool needs_operand = true;
-    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep keep) {
-        using espalier::select;
-        return select(keep, g, g * T(espalier::scalar_of<T>(0.5)));
-    }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep keep) {
-        using espalier::select;
-        return select(keep, raw + raw, T(espalier::scalar_of<T>(0)));
-    }
-};
-
-// The memory of one tensor, and what an update leaves in it.
-template <class W, class N = W> struct tensor {
-    index_t rows, columns, stride;
-    std::vector<W> weights, gradients, reference, moments;
-    std::vector<N> operands;
-    std::vector<std::uint32_t> mask;
-    std::vector<W> norms[2], next[2];
-    std::vector<double> values;
-
-    tensor(index_t r, index_t c)
-        : rows(r), columns(c), stride(espalier::padded(r * c) + 32), weights(numbers<W>(r * c, 1)),
-          gradients(numbers<W>(r * c, 2)), reference(numbers<W>(r * c, 3)), moments(numbers<W>(2 * stride, 4)),
-          operands(static_cast<std::size_t>(r * c)), values(4, 0.25) {
-        for (W& m : moments)
-            m = m * m; // second moments are not negative
-        for (index_t i = 0; i < (r * c + 31) / 32 + 1; ++i)
-            mask.push_back(2654435761u * static_cast<std::uint32_t>(i + 3));
-        for (int g = 0; g < 2; ++g) {
-            index_t const n = g == 0 ? r : c;
-            for (W v : numbers<W>(n, 6))
-                norms[g].push_back(v * v);
-            next[g].assign(static_cast<std::size_t>(n), W(0.5));
-            if (n > 1) norms[g][1] = W(0);
-        }
-    }
-    update_segment<W, N> segment() {
-        update_segment<W, N> s;
-        s.rows = rows;
-        s.columns = columns;
-        s.weights = weights.data();
-        s.gradients = gradients.data();
-        s.reference = reference.data();
-        s.moments = moments.data();
-        s.moment_stride = stride;
-        s.operands = operands.data();
-        s.mask = mask.data();
-        for (int g = 0; g < 2; ++g) {
-            s.norms[g] = norms[g].data();
-            s.next_norms[g] = next[g].data();
-        }
-        s.values = values.data();
-        s.site = espalier::make_site(5, 6, 7, 0);
-        s.rates = {0.8, 0.9, false};
-        return s;
-    }
-    bool same(tensor const& o) const {
-        return same_bits(weights, o.weights) && same_bits(moments, o.moments) && same_bits(operands, o.operands) &&
-               same_bits(next[0], o.next[0]) && same_bits(next[1], o.next[1]) && same_bits(values, o.values);
-    }
-};
-
-template <class W, class N, class Launch, class Optimizer, class Rule>
-void run_update(Launch const& launch, Optimizer const& optimizer, Rule const& rule, tensor<W, N>& t,
-                k::update_context const& context = {}) {
-    auto const s = t.segment();
-    auto const strips = k::strips_of(t.rows).count;
-    auto const octets = k::octets_of(t.columns);
-    if constexpr (Rule::grouped) {
-        std::vector<W> columns(static_cast<std::size_t>(strips * octets * 8), W(-9)),
-            row_sums(static_cast<std::size_t>(t.rows * octets), W(-9));
-        std::vector<double> values(static_cast<std::size_t>((Rule::penalty_count + 1) * strips * octets), -9.0);
-        k::group_scratch<W> const scratch{columns.data(), row_sums.data(), values.data()};
-        launch([&](auto const& group) { k::update_grouped(group, optimizer, rule, s, context, scratch); });
-        for (int g = 0; g < Rule::group_sets; ++g)
-            if (k::detail::rule_groups<Rule>::scope(g) == group_scope::columns)
-                launch([&](auto const& group) {
-                    k::add_partial_rows(group, columns.data(), strips, octets * 8, t.columns, s.next_norms[g], true,
-                                        context.error);
-                });
-            else
-                launch([&](auto const& group) {
-                    k::add_row_sums(group, row_sums.data(), t.rows, octets, s.next_norms[g], context.error);
-                });
-        launch([&](auto const& group) {
-            k::add_penalty_values(group, values.data(), Rule::penalty_count, strips * octets, strips * octets, s.values,
-                                  context.error);
-        });
-    } else {
-        index_t const chunks = k::update_chunks(t.rows * t.columns);
-        std::vector<double> values(static_cast<std::size_t>((Rule::penalty_count + 1) * chunks), -9.0);
-        launch([&](auto const& group) { k::update_tensor(group, optimizer, rule, s, context, values.data()); });
-        launch([&](auto const& group) {
-            k::add_penalty_values(group, values.data(), Rule::penalty_count, chunks, chunks, s.values, context.error);
-        });
-    }
-}
 
 template <class W, class N, class Optimizer, class Rule>
 void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_count, index_t columns, double tolerance) {
