@@ -101,7 +101,8 @@ template <class To, class From> ESPALIER_FN To same_bits(From const& from) {
 /// moves the choice to another place without it.
 template <class Chunk> ESPALIER_FN void hide_origin([[maybe_unused]] Chunk& a, [[maybe_unused]] Chunk& b) {
 #if defined(__AVX512F__) && !defined(__clang__) && !defined(__CUDACC__)
-    asm("" : "+v"(a), "+v"(b));
+    // There are masked operations of whole registers only.
+    if constexpr (sizeof(Chunk) >= 16) asm("" : "+v"(a), "+v"(b));
 #endif
 }
 
