@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -82,6 +83,17 @@ private:
     index_t line_ = 1;
     index_t row_line_ = 0;
 };
+
+namespace detail {
+
+/// The number that `text` (blanks around it aside) is, or an empty text and the reason.
+struct parsed_number {
+    float value = 0.0f;
+    char const* reason = nullptr; ///< nullptr when it is a number
+};
+parsed_number parse_number(std::string_view text);
+
+} // namespace detail
 
 /// Reads a table of numbers with, usually, a label column.
 ///

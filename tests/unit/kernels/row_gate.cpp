@@ -247,26 +247,27 @@ template <class Gate> void check_shared() {
     });
 }
 
-template <int Experts, int... K> void check_top_k() {
-    (check_one<gate::top_k<Experts, K>>(), ...);
+template <int Experts> void check_top_k() {
+    check_one<gate::top_k<Experts, 1>>();
+    if constexpr (Experts >= 2) check_one<gate::top_k<Experts, 2>>();
+    if constexpr (Experts >= 4) check_one<gate::top_k<Experts, 4>>();
+    if constexpr (Experts >= 8) check_one<gate::top_k<Experts, 8>>();
 }
 
 } // namespace
 
-// Every number of experts and every number of winners, each winner count with few experts and with many; all pairs of
-// the two would take twice as long to compile.
 TEST_CASE("top-k gate bodies give the CPU's choice: ties, infinities and NaN included") {
-    check_top_k<1, 1>();
-    check_top_k<2, 1, 2>();
-    check_top_k<3, 2>();
-    check_top_k<5, 1, 4>();
-    check_top_k<8, 2, 8>();
-    check_top_k<16, 4>();
-    check_top_k<33, 1, 8>();
-    check_top_k<64, 2, 4>();
-    check_top_k<128, 1, 8>();
-    check_top_k<200, 2, 4>();
-    check_top_k<512, 1, 8>();
+    check_top_k<1>();
+    check_top_k<2>();
+    check_top_k<3>();
+    check_top_k<5>();
+    check_top_k<8>();
+    check_top_k<16>();
+    check_top_k<33>();
+    check_top_k<64>();
+    check_top_k<128>();
+    check_top_k<200>();
+    check_top_k<512>();
     check_one<gate::top_k<9, 3, gate::over_all>>();
     check_one<gate::top_k<200, 2, gate::over_all>>();
 }

@@ -140,12 +140,7 @@ inline std::string_view trimmed(std::string_view text) {
     return text;
 }
 
-/// The number that `text` (blanks around it aside) is, or an empty text and the reason.
-struct parsed_number {
-    float value = 0.0f;
-    char const* reason = nullptr; ///< nullptr when it is a number
-};
-inline parsed_number parse_number(std::string_view text) {
+ESPALIER_LIBRARY parsed_number parse_number(std::string_view text) {
     text = trimmed(text);
     if (text.size() > 1 && text.front() == '+' && text[1] != '-' && text[1] != '+') {
         text.remove_prefix(1); // from_chars does not take a plus
