@@ -49,7 +49,7 @@ OPTIMIZERS = [
     ("sign", "sign_op", "{0.01}"),
     ("no_step", "no_step", "{0.3}"),
 ]
-NUMBERS = ["float, float", "float, float", "double, double", "float, narrow"]
+NUMBERS = ["float, float"] * 4 + ["double, double"] * 2 + ["float, narrow"]
 
 
 def proximal(penalty):
@@ -74,7 +74,7 @@ def draw(seed, count):
     """First every map with a step that reads no gradient, then every transform with it, then at will."""
     source = random.Random(seed)
     rows = proximal(GROUPS[0])
-    fixed = [(m, [rows], [], OPTIMIZERS[-1], NUMBERS[i % 2 * 2]) for i, m in enumerate(MAPS[1:])]
+    fixed = [(m, [rows], [], OPTIMIZERS[-1], NUMBERS[i % 2 * 4]) for i, m in enumerate(MAPS[1:])]
     fixed += [(source.choice(MAPS), [rows], [t], OPTIMIZERS[-1], NUMBERS[0]) for t in TRANSFORMS]
     while len(fixed) < count:
         transforms = source.sample(TRANSFORMS, source.choice([0, 1, 1, 2]))
@@ -100,7 +100,7 @@ def code_of(index, composition):
         lines.append(f"    r.map = {{{weight_map[2]}}};")
     lines += [f"    get<{i}>(r.penalties) = {p[2]};" for i, p in enumerate(penalties)]
     lines += [f"    get<{i}>(r.transforms) = {t[2]};" for i, t in enumerate(transforms)]
-    with_bodies = "true" if index % 4 == 0 or "narrow" in numbers else "false"
+    with_bodies = "true" if index % 6 == 0 or "narrow" in numbers else "false"
     lines += [f"    return agrees<{with_bodies}, {numbers}>(\"{index}: {text_of(composition)}\",",
               f"        {optimizer[1]}{optimizer[2]}, r);",
               "}", ""]
