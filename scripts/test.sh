@@ -119,7 +119,7 @@ part_is_missing() {
 test_release() {
   configure release "${settings[@]}" "${with_tests[@]}" -DESPALIER_TEST_PYTHON="$test_python"
   build release all
-  build_ahead release espalier_headers_check
+  build_ahead release espalier_headers_check espalier_isa_check
   run_tests "release build" release
 }
 
