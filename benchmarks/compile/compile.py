@@ -222,10 +222,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--level", action="append", choices=["-O0", "-O2"])
     parser.add_argument("--depth", action="append", type=int, help="stacks of this depth only; 0: no stacks, programs only")
+    parser.add_argument("--rounds", type=int, default=3, help="how often every program takes its turn")
     parser.add_argument("--against", metavar="COMMIT", help="compile the programs with the headers of this commit too")
     given = parser.parse_args()
     if not shutil.which(os.environ.get("CXX", "g++")):
         sys.exit("compile.py: there is no C++ compiler")
-    programs(given.against, levels=given.level or ("-O0", "-O2"))
+    programs(given.against, levels=given.level or ("-O0", "-O2"), repetitions=given.rounds)
     if given.depth != [0]:
         measure(levels=given.level or ("-O0", "-O2"), which=given.depth or depths)
