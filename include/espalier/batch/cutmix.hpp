@@ -80,7 +80,7 @@ template <mixed_per Per = mixed_per::batch, schedule::number_or_schedule Probabi
         if constexpr (!schedule::schedule<Probability>)
             detail::check_probability(static_cast<double>(probability), name);
         else if (char const* const why = schedule::problem(probability))
-            espalier::detail::throw_data_error({"batch cutmix: ", why});
+            espalier::detail::throw_data_error("batch cutmix: ", why);
     }
 
     /// The box of a row at a site; one for all rows unless each has its own.
@@ -100,8 +100,8 @@ template <mixed_per Per = mixed_per::batch, schedule::number_or_schedule Probabi
         detail::check_probability(p, name);
         if (of_row.height * of_row.width <= 1)
             espalier::detail::throw_data_error(
-                {"batch cutmix: a row is ", of_row.features,
-                 " features without a grid; begin the stack with input<Channels, Height, Width>"});
+                "batch cutmix: a row is ", of_row.features,
+                " features without a grid; begin the stack with input<Channels, Height, Width>");
         if (n <= 1 || !detail::mixes_now(site, p)) return detail::copy_rows(batch, n);
         detail::draw_partners(batch, n, site);
         cutmix_box const common = box_of(0, of_row, site);

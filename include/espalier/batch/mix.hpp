@@ -54,13 +54,13 @@ inline constexpr std::uint32_t decision_block = 1, share_block = 2, place_block 
 
 inline void check_alpha(double alpha, std::string_view policy) {
     if (!(alpha > 0.0 && schedule::finite(alpha)))
-        espalier::detail::throw_data_error(
-            {"batch ", policy, ": its alpha is ", alpha, ", needed is a finite number above 0"});
+        espalier::detail::throw_data_error("batch ", policy, ": its alpha is ", alpha,
+                                           ", needed is a finite number above 0");
 }
 inline void check_probability(double p, std::string_view policy) {
     if (!(p >= 0.0 && p <= 1.0))
-        espalier::detail::throw_data_error(
-            {"batch ", policy, ": its probability is ", p, ", needed is a number in [0, 1]"});
+        espalier::detail::throw_data_error("batch ", policy, ": its probability is ", p,
+                                           ", needed is a number in [0, 1]");
 }
 
 template <class T> void copy_rows(batch_memory<T> const& batch, index_t n) {
@@ -79,7 +79,7 @@ inline bool mixes_now(random_site const& site, double probability) {
 /// float holds every row number exactly.
 template <class T> void draw_partners(batch_memory<T> const& batch, index_t n, random_site const& site) {
     if (n > (index_t(1) << 24))
-        espalier::detail::throw_data_error({"a batch of ", n, " rows was to be mixed; at most 16777216"});
+        espalier::detail::throw_data_error("a batch of ", n, " rows was to be mixed; at most 16777216");
     for (index_t i = 0; i < n; ++i)
         batch.mixing[i] = static_cast<float>(i);
     shuffle(site, array_view<float>{batch.mixing, n});

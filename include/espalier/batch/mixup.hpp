@@ -34,7 +34,7 @@ template <mixed_per Per = mixed_per::batch, schedule::number_or_schedule Probabi
         if constexpr (!schedule::schedule<Probability>)
             detail::check_probability(static_cast<double>(probability), name);
         else if (char const* const why = schedule::problem(probability))
-            espalier::detail::throw_data_error({"batch mixup: ", why});
+            espalier::detail::throw_data_error("batch mixup: ", why);
     }
 
     /// The share of a row in itself at a site.

@@ -165,7 +165,7 @@ struct keep_threshold {
 /// Throws data_error when p is not in [0, 1]; in a constant expression compilation stops.
 constexpr keep_threshold quantise(double drop_probability) {
     if (!(drop_probability >= 0.0 && drop_probability <= 1.0))
-        espalier::detail::throw_data_error({"a drop probability of ", drop_probability, " was given; it is in [0, 1]"});
+        espalier::detail::throw_data_error("a drop probability of ", drop_probability, " was given; it is in [0, 1]");
     auto const threshold = static_cast<std::uint32_t>(drop_probability * 65536.0 + 0.5);
     return {threshold, threshold == 65536 ? 0.0 : 65536.0 / (65536.0 - static_cast<double>(threshold))};
 }
@@ -242,7 +242,7 @@ template <int N, class Unsigned = std::uint32_t> ESPALIER_FN pack<Unsigned, N> l
 /// 64 bits (words 2 (i & 1), 2 (i & 1) + 1) of draw(site, i / 2, 0). Throws data_error for more than 2^32 - 1 values.
 template <class T> inline void shuffle(random_site const& site, array_view<T> values) {
     if (values.size > index_t(0xffffffff))
-        espalier::detail::throw_data_error({"a shuffle of ", values.size, " values was asked for; at most 4294967295"});
+        espalier::detail::throw_data_error("a shuffle of ", values.size, " values was asked for; at most 4294967295");
     bits8 bits;
     for (index_t i = values.size - 1; i > 0; --i) {
         auto const k = static_cast<std::uint32_t>(i);

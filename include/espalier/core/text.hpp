@@ -4,6 +4,7 @@
 
 #include <espalier/core/error.hpp>
 #include <espalier/core/library.hpp>
+#include <espalier/core/macros.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -38,13 +39,31 @@ private:
 
 using text_parts = std::initializer_list<text_part>;
 
-/// The parts, one after the other.
-std::string text_of(text_parts parts);
+std::string text_of_parts(text_parts parts);
+[[noreturn]] void throw_shape(text_parts parts);
+[[noreturn]] void throw_data(text_parts parts);
+[[noreturn]] void throw_file(text_parts parts);
+[[noreturn]] void throw_numerical(text_parts parts);
 
-[[noreturn]] void throw_shape_error(text_parts parts);
-[[noreturn]] void throw_data_error(text_parts parts);
-[[noreturn]] void throw_file_error(text_parts parts);
-[[noreturn]] void throw_numerical_error(text_parts parts);
+// The parts are arguments and not a list in braces: of such a list nvcc makes something else where it names a member of
+// an object whose type depends on a template parameter.
+
+/// The parts, one after the other.
+template <class... Parts> ESPALIER_HOST_FN std::string text_of(Parts const&... parts) {
+    return text_of_parts(text_parts{text_part(parts)...});
+}
+template <class... Parts> [[noreturn]] ESPALIER_HOST_FN void throw_shape_error(Parts const&... parts) {
+    throw_shape(text_parts{text_part(parts)...});
+}
+template <class... Parts> [[noreturn]] ESPALIER_HOST_FN void throw_data_error(Parts const&... parts) {
+    throw_data(text_parts{text_part(parts)...});
+}
+template <class... Parts> [[noreturn]] ESPALIER_HOST_FN void throw_file_error(Parts const&... parts) {
+    throw_file(text_parts{text_part(parts)...});
+}
+template <class... Parts> [[noreturn]] ESPALIER_HOST_FN void throw_numerical_error(Parts const&... parts) {
+    throw_numerical(text_parts{text_part(parts)...});
+}
 
 } // namespace espalier::detail
 

@@ -124,8 +124,8 @@ template <class... Others> standardisation standardise(data_set& train, Others&.
     standardisation const found = find_standardisation(train.view());
     for (data_set const* other : {static_cast<data_set const*>(&train), static_cast<data_set const*>(&others)...}) {
         if (other->width != train.width) { // before anything is changed
-            detail::throw_data_error(
-                {"standardise: the first data set has ", train.width, " features, another one ", other->width});
+            detail::throw_data_error("standardise: the first data set has ", train.width, " features, another one ",
+                                     other->width);
         }
     }
     found.apply(train);

@@ -32,10 +32,9 @@ inline constexpr std::uint64_t random_table_stream = ~std::uint64_t{0} - 2;
 inline constexpr std::uint64_t clustered_table_stream = random_table_stream - 1;
 
 inline void check_table(char const* name, bool empty, char const* what, int experts) {
-    if (empty) espalier::detail::throw_data_error({"gate::", name, " was given no ", what, "; at least one is needed"});
+    if (empty) espalier::detail::throw_data_error("gate::", name, " was given no ", what, "; at least one is needed");
     if (experts < 1)
-        espalier::detail::throw_data_error(
-            {"gate::", name, " was given ", experts, " experts; at least one is needed"});
+        espalier::detail::throw_data_error("gate::", name, " was given ", experts, " experts; at least one is needed");
 }
 
 /// An integer in [0, n), n >= 1, every one equally likely: the multiplication of Lemire 2019, "Fast random integer
@@ -168,7 +167,7 @@ inline std::vector<std::int32_t> balanced_table(std::span<std::uint64_t const> c
     for (std::uint64_t const count : counts) {
         if (count > std::numeric_limits<std::uint64_t>::max() - total)
             espalier::detail::throw_data_error(
-                {"gate::balanced_table was given counts whose sum exceeds 2^64 - 1; scale them down"});
+                "gate::balanced_table was given counts whose sum exceeds 2^64 - 1; scale them down");
         total += count;
     }
     std::vector<std::size_t> keys(counts.size());
@@ -203,13 +202,12 @@ inline std::vector<std::int32_t> clustered_table(matrix_view<float const> points
                                                  int rounds = 50) {
     detail::check_table("clustered_table", points.rows < 1 || points.columns < 1, "points", experts);
     if (rounds < 0)
-        espalier::detail::throw_data_error(
-            {"gate::clustered_table was given ", rounds, " rounds; 0 or more are needed"});
+        espalier::detail::throw_data_error("gate::clustered_table was given ", rounds, " rounds; 0 or more are needed");
     for (index_t i = 0; i < points.rows; ++i)
         for (index_t j = 0; j < points.columns; ++j)
             if (!std::isfinite(points(i, j)))
-                espalier::detail::throw_data_error({"gate::clustered_table was given ", points(i, j), " in row ", i,
-                                                    ", column ", j, "; every number of a point must be finite"});
+                espalier::detail::throw_data_error("gate::clustered_table was given ", points(i, j), " in row ", i,
+                                                   ", column ", j, "; every number of a point must be finite");
 
     detail::k_means means(points);
     random_site const site = make_site(seed, detail::clustered_table_stream);
@@ -251,8 +249,8 @@ inline std::vector<std::int32_t> dispersed_table(std::span<std::int32_t const> c
     detail::check_table("dispersed_table", clusters.empty(), "clusters", experts);
     for (std::size_t key = 0; key < clusters.size(); ++key)
         if (clusters[key] < 0)
-            espalier::detail::throw_data_error({"gate::dispersed_table was given cluster ", clusters[key], " for key ",
-                                                key, "; clusters are 0 or more"});
+            espalier::detail::throw_data_error("gate::dispersed_table was given cluster ", clusters[key], " for key ",
+                                               key, "; clusters are 0 or more");
     std::vector<std::size_t> keys(clusters.size());
     std::iota(keys.begin(), keys.end(), std::size_t(0));
     std::ranges::sort(keys, [&](std::size_t a, std::size_t b) {

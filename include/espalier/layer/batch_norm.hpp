@@ -106,7 +106,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     }
     template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, {"batch_norm"}, In, In, 2 * width, 2.0 * static_cast<double>(width));
+        report.add_layer(path, text_parts{"batch_norm"}, In, In, 2 * width, 2.0 * static_cast<double>(width));
         report.add_state(path, "running_mean", 1, width, report.at.state);
         report.add_state(path, "running_variance", 1, width, report.at.state + width);
         scale::describe(report, path, "scale");

@@ -101,7 +101,7 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
     }
 
     void describe(layer_report& report, std::string const& path) const {
-        layer_info& line = report.add_layer(path, {"dense"}, input, shape{static_cast<int>(bias.columns)},
+        layer_info& line = report.add_layer(path, text_parts{"dense"}, input, shape{static_cast<int>(bias.columns)},
                                             kernel.parameters() + (has_bias ? bias.count() : 0), kernel.flops());
         epilogue.list(line.policies);
         (list_parameter_policy<Ps>(line.policies), ...);

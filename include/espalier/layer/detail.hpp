@@ -178,9 +178,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         auto const select =
             &prune::select_threshold<typename prune_policy::criterion_type, std::vector<prune::piece<master_of<T>>>>;
         if (!walk.global.empty() && (walk.sparsity != sparsity || walk.select_global != select))
-            throw_data_error({"prune: tensors that are selected over the whole network need one criterion and one "
-                              "schedule; two layers give different ones at step ",
-                              walk.now.step});
+            throw_data_error("prune: tensors that are selected over the whole network need one criterion and one "
+                             "schedule; two layers give different ones at step ",
+                             walk.now.step);
         walk.sparsity = sparsity;
         walk.select_global = select;
         walk.global.push_back({m.parameters, count(), m.masks});
@@ -207,7 +207,7 @@ private:
     }
     template <class P>
     void describe_penalty(layer_report& report, std::string const& path, std::string_view name) const {
-        report.add_term({path, ".", name, ".", name_of<P>()});
+        report.add_term(path, ".", name, ".", name_of<P>());
         constexpr group_scope scope = penalty_groups<op_of<P>>();
         if constexpr (scope != group_scope::element) {
             index_t const groups = scope == group_scope::rows ? rows : columns;
@@ -427,7 +427,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
 private:
     template <class... Penalties>
     static void describe_terms(layer_report& report, std::string const& path, type_list<Penalties...>) {
-        (report.add_term({path, ".output.", name_of<Penalties>()}), ...);
+        (report.add_term(path, ".output.", name_of<Penalties>()), ...);
     }
 };
 

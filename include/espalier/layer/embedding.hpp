@@ -72,7 +72,8 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
     }
     template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, {"embedding of ", Vocabulary::total, " ids"}, In, output, Vocabulary::total * Width);
+        report.add_layer(path, text_parts{"embedding of ", Vocabulary::total, " ids"}, In, output,
+                         Vocabulary::total * Width);
         table::describe(report, path, "table");
     }
 };

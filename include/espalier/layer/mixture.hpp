@@ -667,23 +667,23 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         constexpr index_t gate_parameters = (Routers::parameter_count() + ...);
         double const flops = 2.0 * static_cast<double>(gate_parameters);
         layer_info& line =
-            tasks_count == 1 ? report.add_layer(path, {"moe ", experts, " experts"}, In, output, gate_parameters, flops)
-                             : report.add_layer(path, {"multi_gate ", tasks_count, " tasks, ", experts, " experts"}, In,
-                                                output, gate_parameters, flops);
+            tasks_count == 1
+                ? report.add_layer(path, text_parts{"moe ", experts, " experts"}, In, output, gate_parameters, flops)
+                : report.add_layer(path, text_parts{"multi_gate ", tasks_count, " tasks, ", experts, " experts"}, In,
+                                   output, gate_parameters, flops);
         (add_policy(line.policies, "gate", Routers::gate_name()), ...);
         add_policy(line.policies, "dispatch", Dispatch::name);
         footprint const start = report.at;
         int const gates[] = {(Routers::describe(report, gate_path(path, At)), 0)...};
         static_cast<void>(gates);
         for (int t = 0; t < tasks_count; ++t)
-            report.add_gate({gate_path(path, static_cast<std::size_t>(t))});
+            report.add_gate(gate_path(path, static_cast<std::size_t>(t)));
         describe_measures(report, path);
         report.at = start + own<float>();
         ++report.depth;
         std::size_t const first = report.layers.size();
-        Experts::each_type([&](auto expert, int e) {
-            decltype(expert)::type::describe(report, text_of({path, ".expert.", e}));
-        });
+        Experts::each_type(
+            [&](auto expert, int e) { decltype(expert)::type::describe(report, text_of(path, ".expert.", e)); });
         --report.depth;
         if (gathers && slots < experts)
             for (std::size_t i = first; i < report.layers.size(); ++i)
@@ -696,12 +696,12 @@ private:
 
     static void describe_measures(layer_report& report, std::string const& path) {
         for (char const* name : {"experts_per_row", "dropped", "load_entropy"})
-            report.add_measure({path, ".", name});
+            report.add_measure(path, ".", name);
         for (int e = 0; e < experts; ++e)
-            report.add_measure({path, ".load.", e});
+            report.add_measure(path, ".load.", e);
     }
     static std::string gate_path(std::string const& path, std::size_t task) {
-        return tasks_count == 1 ? text_of({path, ".gate"}) : text_of({path, ".gate.", task});
+        return tasks_count == 1 ? text_of(path, ".gate") : text_of(path, ".gate.", task);
     }
 
     /// Where the gradients of an expert's rows go, or of all experts' that run together, and the work space of the

@@ -111,7 +111,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
         Tail::prune(context, walk, sample_memory(m, 0));
     }
     static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, {"multi_sample x", Samples}, input, output);
+        report.add_layer(path, text_parts{"multi_sample x", Samples}, input, output);
         Tail::describe(report, path);
     }
 };

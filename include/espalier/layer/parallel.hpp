@@ -139,10 +139,10 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     }
     template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Branches...>(); }
     static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, {"parallel ", Merge::name}, In, output);
+        report.add_layer(path, text_parts{"parallel ", Merge::name}, In, output);
         report.at = report.at + table<float>[0];
         ++report.depth;
-        int const in_order[] = {(Branches::describe(report, text_of({path, ".", At})), 0)...};
+        int const in_order[] = {(Branches::describe(report, text_of(path, ".", At)), 0)...};
         static_cast<void>(in_order);
         --report.depth;
     }

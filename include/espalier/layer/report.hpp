@@ -116,12 +116,20 @@ struct layer_report {
     void add_tensor(std::string_view path, std::string_view name, tensor_facts const& facts, footprint const& size);
     /// Adds a tensor of the state arena.
     void add_state(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset);
-    void add_term(detail::text_parts name);
-    void add_measure(detail::text_parts name);
+    template <class... Parts> void add_term(Parts const&... name) {
+        add_term_named(detail::text_parts{detail::text_part(name)...});
+    }
+    template <class... Parts> void add_measure(Parts const&... name) {
+        add_measure_named(detail::text_parts{detail::text_part(name)...});
+    }
     void add_tap(std::string_view path, std::string_view name, index_t width);
-    void add_gate(detail::text_parts path);
+    void add_gate(std::string_view path);
     /// Adds the groups of a penalty; equal names that are not empty share their norms.
     void add_groups(std::string_view name, index_t groups, bool proximal);
+
+private:
+    void add_term_named(detail::text_parts name);
+    void add_measure_named(detail::text_parts name);
 };
 
 namespace detail {

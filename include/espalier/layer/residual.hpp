@@ -81,7 +81,7 @@ template <shape In, class Inner> struct bound_residual {
     }
     template <short_name Name> static consteval index_t tap_width() { return tap_width_in<Inner, Name>(); }
     static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, {"residual"}, In, In);
+        report.add_layer(path, text_parts{"residual"}, In, In);
         report.at = report.at + own<float>();
         Inner::describe(report, path);
     }

@@ -270,10 +270,10 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         kernel::describe(report, path, "kernel");
         bias::describe(report, path, "bias");
         search::describe(report, path, "scores");
-        if (scorer_has_term) report.add_term({path, ".", name_of<scorer>()});
-        if (searches && parts == 1) report.add_term({path, ".permutation_entropy"});
+        if (scorer_has_term) report.add_term(path, ".", name_of<scorer>());
+        if (searches && parts == 1) report.add_term(path, ".permutation_entropy");
         for (int j = 0; searches && parts > 1 && j < parts; ++j)
-            report.add_term({path, ".permutation_entropy.", j});
+            report.add_term(path, ".permutation_entropy.", j);
         footprint rest = size<float>();
         rest.parameters = rest.tensors = rest.streams = rest.mask_words = rest.group_sets = 0;
         rest.terms = terms;

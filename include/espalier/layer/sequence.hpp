@@ -124,7 +124,7 @@ void prune_child(sequence_places const& places, Context& context, prune_walk<mas
 template <class Body> void describe_child(layer_report& report, std::string const& path, Body const& body, int index) {
     if (report.depth == 0) report.top_layer = index;
     ++report.depth;
-    body.describe(report, path.empty() ? text_of({index}) : text_of({path, ".", index}));
+    body.describe(report, path.empty() ? text_of(index) : text_of(path, ".", index));
     --report.depth;
 }
 

@@ -46,7 +46,7 @@ template <shape In, int First, int Count> struct bound_slice {
     template <class... Arguments> static void initialise(Arguments&&...) {}
     template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, {"slice from column ", First}, In, output);
+        report.add_layer(path, text_parts{"slice from column ", First}, In, output);
     }
 };
 

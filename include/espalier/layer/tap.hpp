@@ -68,11 +68,11 @@ template <shape In, short_name Name, class... Ps> struct bound_tap : invalid_lay
     }
 
     static void describe(layer_report& report, std::string const& path) {
-        layer_info& line = report.add_layer(path, {"tap ", Name.str()}, In, In);
+        layer_info& line = report.add_layer(path, text_parts{"tap ", Name.str()}, In, In);
         list_policies(line.policies, typename epilogue_type::penalty_policies{});
         footprint const start = report.at;
         epilogue.template describe<false>(report, path);
-        report.add_term({path, ".", Name.str()});
+        report.add_term(path, ".", Name.str());
         report.add_tap(path, Name.str(), width);
         report.at = start + size<float>();
     }

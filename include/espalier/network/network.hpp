@@ -149,7 +149,7 @@ public:
     /// data_error when there is no such tap, or was no pass yet.
     matrix_view<T const> tap(std::string_view name) {
         auto const& record = run_.taps()[detail::tap_place(report_of<Stack>().taps, name)];
-        if (!record.values.data) detail::throw_data_error({"network: no rows have passed the tap \"", name, "\" yet"});
+        if (!record.values.data) detail::throw_data_error("network: no rows have passed the tap \"", name, "\" yet");
         return record.values;
     }
 
@@ -157,8 +157,7 @@ public:
     /// pass, as `tap` shows rows. Throws data_error likewise.
     gate_record<T> gate(std::string_view path) {
         auto const& record = run_.gates()[detail::gate_place(report_of<Stack>().gates, path)];
-        if (!record.weights.data)
-            detail::throw_data_error({"network: no rows have passed the gate \"", path, "\" yet"});
+        if (!record.weights.data) detail::throw_data_error("network: no rows have passed the gate \"", path, "\" yet");
         return record;
     }
 
@@ -174,8 +173,8 @@ public:
         check_batch(x, batch);
         index_t const grown = Mode == mode::train ? layer::growth : 1;
         if (y.rows != x.rows * grown || y.columns != output_width)
-            detail::throw_shape_error({"network: the output has ", y.rows, " x ", y.columns, " elements, needed are ",
-                                       x.rows * grown, " x ", output_width});
+            detail::throw_shape_error("network: the output has ", y.rows, " x ", y.columns, " elements, needed are ",
+                                      x.rows * grown, " x ", output_width);
         traverse<Mode>(values_, numbers, batch, x, y, step, pass, terms, measures);
     }
 
@@ -198,11 +197,11 @@ public:
                       clock const& now = {}) {
         espalier::cpu::flush_denormals const scope;
         if (x.rows != tags.count)
-            detail::throw_shape_error(
-                {"predict: the inputs have ", x.rows, " rows and their tags describe ", tags.count});
+            detail::throw_shape_error("predict: the inputs have ", x.rows, " rows and their tags describe ",
+                                      tags.count);
         if (x.columns != input_width || y.columns != output_width || x.rows != y.rows)
-            detail::throw_shape_error({"predict: inputs are ", x.rows, " x ", x.columns, " and outputs ", y.rows, " x ",
-                                       y.columns, "; needed are n x ", input_width, " and n x ", output_width});
+            detail::throw_shape_error("predict: inputs are ", x.rows, " x ", x.columns, " and outputs ", y.rows, " x ",
+                                      y.columns, "; needed are n x ", input_width, " and n x ", output_width);
         auto const numbers = layer::at(now);
         for (index_t r = 0; r < x.rows; r += capacity()) {
             index_t const n = std::min(capacity(), x.rows - r);
@@ -213,14 +212,14 @@ public:
 
     void check_batch(matrix_view<T const> x, rows const& batch) const {
         if (x.columns != input_width)
-            detail::throw_shape_error(
-                {"network: rows have ", x.columns, " features, the input layer takes ", input_width});
+            detail::throw_shape_error("network: rows have ", x.columns, " features, the input layer takes ",
+                                      input_width);
         if (x.rows != batch.count)
-            detail::throw_shape_error(
-                {"network: the inputs have ", x.rows, " rows and their tags describe ", batch.count});
+            detail::throw_shape_error("network: the inputs have ", x.rows, " rows and their tags describe ",
+                                      batch.count);
         if (x.rows > capacity())
-            detail::throw_shape_error(
-                {"network: a batch of ", x.rows, " rows exceeds the capacity of ", capacity(), "; call reserve first"});
+            detail::throw_shape_error("network: a batch of ", x.rows, " rows exceeds the capacity of ", capacity(),
+                                      "; call reserve first");
     }
 
 private:

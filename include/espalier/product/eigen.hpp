@@ -36,8 +36,8 @@ template <class T> struct blocking_in : eigen_blocking<T> {
         std::size_t const bytes_a = block_bytes<T>(this->mc() * this->kc());
         std::size_t const bytes_b = block_bytes<T>(this->kc() * this->nc());
         if (bytes_a + bytes_b > space.size)
-            espalier::detail::throw_shape_error(
-                {"product::eigen: packing space has ", space.size, " bytes, ", bytes_a + bytes_b, " are needed"});
+            espalier::detail::throw_shape_error("product::eigen: packing space has ", space.size, " bytes, ",
+                                                bytes_a + bytes_b, " are needed");
         this->m_blockA = reinterpret_cast<T*>(space.data);
         this->m_blockB = reinterpret_cast<T*>(space.data + bytes_a);
     }

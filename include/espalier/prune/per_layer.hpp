@@ -19,8 +19,8 @@ struct per_layer {
     template <class Criterion, class T>
     static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask) {
         if (!w.contiguous() && w.rows > 1)
-            espalier::detail::throw_shape_error({"prune per_layer: rows of ", w.columns, " weights are ", w.stride,
-                                                 " apart, needed is a contiguous tensor"});
+            espalier::detail::throw_shape_error("prune per_layer: rows of ", w.columns, " weights are ", w.stride,
+                                                " apart, needed is a contiguous tensor");
         piece<T> const whole[] = {{w.data, w.rows * w.columns, mask}};
         select_threshold<Criterion>(whole, sparsity);
     }

@@ -25,7 +25,7 @@ template <class T> struct piece {
 /// How many of n weights stay: n - round(sparsity n). Throws data_error for a sparsity outside [0, 1].
 inline index_t kept_count(index_t n, double sparsity) {
     if (!(sparsity >= 0.0 && sparsity <= 1.0))
-        espalier::detail::throw_data_error({"prune: the sparsity is ", sparsity, ", needed is a number in [0, 1]"});
+        espalier::detail::throw_data_error("prune: the sparsity is ", sparsity, ", needed is a number in [0, 1]");
     return n - static_cast<index_t>(sparsity * static_cast<double>(n) + 0.5);
 }
 

@@ -182,8 +182,8 @@ template <class Network> std::vector<float> predict(Network& net, data_view cons
     constexpr index_t width = Network::output_width;
     check(data, "predict", 0, true);
     if (data.width() != Network::input_width)
-        detail::throw_shape_error(
-            {"predict: rows have ", data.width(), " features, the network takes ", Network::input_width});
+        detail::throw_shape_error("predict: rows have ", data.width(), " features, the network takes ",
+                                  Network::input_width);
     detail::batch_storage<T> storage(net.capacity(), Network::input_width, data, false);
     auto transfer = detail::make_transfer(net, data, false);
     typename Network::device_type::template buffer<T> outputs(net.capacity() * width);
@@ -228,8 +228,8 @@ private:
     static data_view const& checked(data_view const& data, index_t count) {
         check_fit_data(data, "fit: data of the second stream", needs_of<Network, Loss>());
         if (data.count() != count)
-            throw_data_error({"fit: the second stream has ", data.count(), " rows, the training data have ", count,
-                              "; row i of one goes with row i of the other"});
+            throw_data_error("fit: the second stream has ", data.count(), " rows, the training data have ", count,
+                             "; row i of one goes with row i of the other");
         return data;
     }
 

@@ -49,7 +49,7 @@ public:
         if constexpr (!schedule::schedule<Decay>)
             check(static_cast<double>(decay));
         else if (char const* const why = schedule::problem(decay))
-            espalier::detail::throw_data_error({"ema_teacher: ", why});
+            espalier::detail::throw_data_error("ema_teacher: ", why);
     }
 
     /// One step towards the student. Throws data_error, before anything is changed, when a schedule gives a decay
@@ -111,7 +111,7 @@ public:
 private:
     static void check(double keep) {
         if (!(keep >= 0.0 && keep <= 1.0))
-            espalier::detail::throw_data_error({"ema_teacher: its decay is ", keep, ", needed is a number in [0, 1]"});
+            espalier::detail::throw_data_error("ema_teacher: its decay is ", keep, ", needed is a number in [0, 1]");
     }
 
     Decay decay_;

@@ -75,14 +75,14 @@ public:
         auto& r = record(Name.str());
         rows const& about = tags ? *tags : *tags_;
         if (about.count != r.values.rows)
-            detail::throw_shape_error({"training: ", r.values.rows, " rows passed the tap ", Name.str(),
-                                       " and the tags describe ", about.count,
-                                       "; behind a multi_sample there are several for each row of the batch"});
+            detail::throw_shape_error("training: ", r.values.rows, " rows passed the tap ", Name.str(),
+                                      " and the tags describe ", about.count,
+                                      "; behind a multi_sample there are several for each row of the batch");
         if (espalier::loss::needs_dense_target<Loss> && (targets.rows != r.values.rows || targets.columns != width))
-            detail::throw_shape_error({"training: the targets at tap ", Name.str(), " are ", targets.rows, " x ",
-                                       targets.columns, ", needed are ", r.values.rows, " x ", width});
+            detail::throw_shape_error("training: the targets at tap ", Name.str(), " are ", targets.rows, " x ",
+                                      targets.columns, ", needed are ", r.values.rows, " x ", width);
         if (char const* const why = espalier::loss::problem(loss))
-            detail::throw_data_error({"training: the loss at tap ", Name.str(), ": ", why});
+            detail::throw_data_error("training: the loss at tap ", Name.str(), ": ", why);
         r.given = differentiates_;
         device().template loss<width>(loss, r.values, about, targets,
                                       differentiates_ ? r.gradient : matrix_view<scalar>{},
@@ -208,8 +208,8 @@ public:
                                                                no_taps{});
                 double const value = read_terms()[0];
                 if (!std::isfinite(value))
-                    detail::throw_numerical_error({"training: the loss of the second stream is ", value, " at step ",
-                                                   clock_.step, "; the weights are those before this step"});
+                    detail::throw_numerical_error("training: the loss of the second stream is ", value, " at step ",
+                                                  clock_.step, "; the weights are those before this step");
                 return value;
             },
             no_taps{});
@@ -229,8 +229,8 @@ public:
     template <class AtTaps>
     double input_gradients_of(batch_view<scalar> const& batch, matrix_view<scalar> dx, AtTaps const& at_taps) {
         if (dx.rows != batch.inputs.rows || dx.columns != Network::input_width)
-            detail::throw_shape_error({"training: the input gradient has ", dx.rows, " x ", dx.columns,
-                                       " elements, needed are ", batch.inputs.rows, " x ", Network::input_width});
+            detail::throw_shape_error("training: the input gradient has ", dx.rows, " x ", dx.columns,
+                                      " elements, needed are ", batch.inputs.rows, " x ", Network::input_width);
         return look_back<differentiate{false, true}>(batch, dx, at_taps);
     }
 
@@ -283,7 +283,7 @@ public:
     void require_finite_weights() const {
         if constexpr (device_type::host_memory)
             if (std::string const name = spoiled_tensor(); !name.empty())
-                detail::throw_numerical_error({"training: tensor ", name, " is not finite after step ", clock_.step});
+                detail::throw_numerical_error("training: tensor ", name, " is not finite after step ", clock_.step);
     }
 
     clock& time() { return clock_; }
@@ -390,17 +390,17 @@ private:
     void check_room(batch_view<scalar> const& batch) const {
         net_->check_batch(batch.inputs, batch.tags);
         if (batch.inputs.rows > capacity_)
-            detail::throw_shape_error({"training: a batch of ", batch.inputs.rows, " rows, and there was room for ",
-                                       capacity_, " when training began; call reserve before it does"});
+            detail::throw_shape_error("training: a batch of ", batch.inputs.rows, " rows, and there was room for ",
+                                      capacity_, " when training began; call reserve before it does");
     }
 
     /// Throws when the loss or a term over activations is not finite.
     void check_terms(batch_view<scalar> const& batch) const {
         for (index_t i = 0; i <= size.terms; ++i) {
             if (std::isfinite(terms_[i])) continue;
-            detail::throw_numerical_error({"training: the ", i == 0 ? "" : "term ",
-                                           term_names()[static_cast<std::size_t>(i)], " is ", terms_[i], " at step ",
-                                           clock_.step, culprit(batch), "; the weights are those before this step"});
+            detail::throw_numerical_error("training: the ", i == 0 ? "" : "term ",
+                                          term_names()[static_cast<std::size_t>(i)], " is ", terms_[i], " at step ",
+                                          clock_.step, culprit(batch), "; the weights are those before this step");
         }
     }
 
@@ -409,9 +409,9 @@ private:
         for (index_t r = 0; r < batch.inputs.rows; ++r)
             for (index_t c = 0; c < batch.inputs.columns; ++c)
                 if (!std::isfinite(static_cast<double>(batch.inputs(r, c))))
-                    return detail::text_of({" (the inputs are not finite: row ", r, ", column ", c, ")"});
+                    return detail::text_of(" (the inputs are not finite: row ", r, ", column ", c, ")");
         if (std::string const name = spoiled_tensor(); !name.empty())
-            return detail::text_of({" (tensor ", name, " is not finite)"});
+            return detail::text_of(" (tensor ", name, " is not finite)");
         return " (inputs and weights are finite: the activations grew too large)";
     }
 

@@ -30,8 +30,8 @@ void bake(parameters<Stack, Device, T> const& values, std::string_view layer, ma
             continue;
         }
         if (kernel.rows != o.rows || kernel.columns != o.columns)
-            espalier::detail::throw_shape_error({"bake: layer ", o.layer, " has a kernel of ", o.rows, " x ", o.columns,
-                                                 ", given are ", kernel.rows, " x ", kernel.columns});
+            espalier::detail::throw_shape_error("bake: layer ", o.layer, " has a kernel of ", o.rows, " x ", o.columns,
+                                                ", given are ", kernel.rows, " x ", kernel.columns);
         if constexpr (std::is_same_v<master_of<T>, double>)
             o.bake_double(values.weights().data() + o.offset, now, kernel);
         else
@@ -39,7 +39,7 @@ void bake(parameters<Stack, Device, T> const& values, std::string_view layer, ma
         return;
     }
     espalier::detail::throw_data_error(
-        {"bake: layer \"", layer, "\" has no weight operator; layers with one: ", (known.empty() ? "none" : known)});
+        "bake: layer \"", layer, "\" has no weight operator; layers with one: ", (known.empty() ? "none" : known));
 }
 
 /// The same for a network: `bake(model, "1", kernel)`.

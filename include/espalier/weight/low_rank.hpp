@@ -182,8 +182,8 @@ template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> str
     static index_t rank_at(clock const& now) {
         double const value = schedule::value_at(Rank, now);
         if (!(value >= 1.0 && value <= static_cast<double>(MaxRank)))
-            espalier::detail::throw_data_error({"weight low_rank: its rank is ", value, " at step ", now.step,
-                                                ", needed is a number between 1 and ", MaxRank});
+            espalier::detail::throw_data_error("weight low_rank: its rank is ", value, " at step ", now.step,
+                                               ", needed is a number between 1 and ", MaxRank);
         return static_cast<index_t>(value + 0.5);
     }
 };

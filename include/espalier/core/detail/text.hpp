@@ -24,24 +24,24 @@ ESPALIER_LIBRARY void text_part::append_to(std::string& text) const {
     }
 }
 
-ESPALIER_LIBRARY std::string text_of(text_parts parts) {
+ESPALIER_LIBRARY std::string text_of_parts(text_parts parts) {
     std::string text;
     for (text_part const& part : parts)
         part.append_to(text);
     return text;
 }
 
-ESPALIER_LIBRARY void throw_shape_error(text_parts parts) {
-    throw shape_error(text_of(parts));
+ESPALIER_LIBRARY void throw_shape(text_parts parts) {
+    throw shape_error(text_of_parts(parts));
 }
-ESPALIER_LIBRARY void throw_data_error(text_parts parts) {
-    throw data_error(text_of(parts));
+ESPALIER_LIBRARY void throw_data(text_parts parts) {
+    throw data_error(text_of_parts(parts));
 }
-ESPALIER_LIBRARY void throw_file_error(text_parts parts) {
-    throw file_error(text_of(parts));
+ESPALIER_LIBRARY void throw_file(text_parts parts) {
+    throw file_error(text_of_parts(parts));
 }
-ESPALIER_LIBRARY void throw_numerical_error(text_parts parts) {
-    throw numerical_error(text_of(parts));
+ESPALIER_LIBRARY void throw_numerical(text_parts parts) {
+    throw numerical_error(text_of_parts(parts));
 }
 
 } // namespace espalier::detail

@@ -14,8 +14,8 @@ namespace espalier::cpu {
 template <class T> index_t id_of(matrix_view<T const> ids, index_t r, index_t f, index_t const* sizes) {
     T const x = ids(r, f);
     if (!(x >= T(0) && x < static_cast<T>(sizes[f])) || static_cast<T>(static_cast<index_t>(x)) != x)
-        espalier::detail::throw_data_error({"embedding: row ", r, " has ", static_cast<double>(x), " in column ", f,
-                                            ", needed is a whole number from 0 to ", sizes[f] - 1});
+        espalier::detail::throw_data_error("embedding: row ", r, " has ", static_cast<double>(x), " in column ", f,
+                                           ", needed is a whole number from 0 to ", sizes[f] - 1);
     return static_cast<index_t>(x);
 }
 

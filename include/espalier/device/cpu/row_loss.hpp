@@ -234,11 +234,10 @@ loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch
     static_assert(loss::evaluates_rows<Loss, typename pass::plan::group, typename pass::P, N>,
                   "espalier: a loss needs `T evaluate(group, z, target, dz, state) const`; see loss/concept.hpp");
     constexpr std::string_view name = Loss::name;
-    if (char const* const text = loss::problem(loss)) espalier::detail::throw_data_error({text});
+    if (char const* const text = loss::problem(loss)) espalier::detail::throw_data_error(text);
     detail::expect_matrix(name, "the logits", z.rows, z.columns, batch.count, N);
     if (pass::dense && batch.count > 0) {
-        if (!buffers.dense_targets.data)
-            espalier::detail::throw_data_error({name, " needs target rows, there are none"});
+        if (!buffers.dense_targets.data) espalier::detail::throw_data_error(name, " needs target rows, there are none");
         detail::expect_matrix(name, "the target rows", buffers.dense_targets.rows, buffers.dense_targets.columns,
                               batch.count, N);
     }
@@ -246,15 +245,15 @@ loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch
         detail::expect_matrix(name, "the extents of the gradient", buffers.gradient.rows, buffers.gradient.columns,
                               batch.count, N);
     if (buffers.row_values.data && buffers.row_values.size < batch.count)
-        espalier::detail::throw_shape_error(
-            {name, ": room for ", buffers.row_values.size, " row values, needed are ", batch.count});
+        espalier::detail::throw_shape_error(name, ": room for ", buffers.row_values.size, " row values, needed are ",
+                                            batch.count);
     bool const remembers = pass::remembers && buffers.state.data;
     if (remembers)
         detail::expect_matrix(name, "the extents of the state", buffers.state.rows, buffers.state.columns,
                               buffers.state.rows, N);
     if (!(buffers.denominator >= 0.0))
-        espalier::detail::throw_data_error({name, ": the denominator is ", buffers.denominator,
-                                            ", needed is a positive number, or 0 for the number of rows"});
+        espalier::detail::throw_data_error(name, ": the denominator is ", buffers.denominator,
+                                           ", needed is a positive number, or 0 for the number of rows");
 
     loss_result result;
     result.counted = detail::check_rows(name, batch, N, pass::labels, remembers, buffers.state.rows);

@@ -84,7 +84,7 @@ hit_count count_hits(matrix_view<T const> z, rows const& batch) {
     detail::expect_columns("the matrix of logits", z.rows, z.columns, batch.count, N);
     hit_count result;
     if (batch.count == 0) return result;
-    if (!batch.label) espalier::detail::throw_data_error({"hits are counted against labels, and the batch has none"});
+    if (!batch.label) espalier::detail::throw_data_error("hits are counted against labels, and the batch has none");
     using plan = row_plan<T, N, Value>;
     for (index_t first = 0; first < z.rows; first += plan::rows) {
         int const count = z.rows - first < plan::rows ? static_cast<int>(z.rows - first) : plan::rows;

@@ -12,8 +12,8 @@ namespace detail {
 
 ESPALIER_LIBRARY void require_fan(index_t fan, char const* which, std::string_view initial_name) {
     if (fan <= 0)
-        espalier::detail::throw_shape_error(
-            {"initial ", initial_name, ": ", which, " is ", fan, ", needed is at least 1"});
+        espalier::detail::throw_shape_error("initial ", initial_name, ": ", which, " is ", fan,
+                                            ", needed is at least 1");
 }
 
 } // namespace detail

@@ -79,8 +79,7 @@ template <class T> void convert_record(tensor_record const& record, T* target) {
     case dtype::bf16:
         return convert_numbers<std::uint16_t>(record.data, target, bfloat_to_float);
     default:
-        throw_data_error(
-            {"tensor '", record.name, "' is ", name_of(record.type), "; a floating-point tensor is needed"});
+        throw_data_error("tensor '", record.name, "' is ", name_of(record.type), "; a floating-point tensor is needed");
     }
 }
 

@@ -22,7 +22,7 @@ ESPALIER_LIBRARY layer_info& layer_report::add_layer(std::string_view path, deta
                                                      shape output, index_t parameters, double flops) {
     layer_info line;
     line.path = path;
-    line.kind = detail::text_of(kind);
+    line.kind = detail::text_of_parts(kind);
     line.input = input;
     line.output = output;
     line.parameters = parameters;
@@ -34,7 +34,7 @@ ESPALIER_LIBRARY layer_info& layer_report::add_layer(std::string_view path, deta
 ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::string_view name, tensor_facts const& facts,
                                                footprint const& size) {
     tensor_info t;
-    t.name = detail::text_of({path, ".", name});
+    t.name = detail::text_of(path, ".", name);
     t.group = facts.group;
     t.layer = top_layer;
     t.tensor_role = facts.tensor_role;
@@ -52,7 +52,7 @@ ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::strin
 ESPALIER_LIBRARY void layer_report::add_state(std::string_view path, std::string_view name, index_t rows,
                                               index_t columns, index_t offset) {
     tensor_info t;
-    t.name = detail::text_of({path, ".", name});
+    t.name = detail::text_of(path, ".", name);
     t.layer = top_layer;
     t.tensor_role = role::statistic;
     t.rows = rows;
@@ -63,17 +63,17 @@ ESPALIER_LIBRARY void layer_report::add_state(std::string_view path, std::string
     tensors.push_back(std::move(t));
 }
 
-ESPALIER_LIBRARY void layer_report::add_term(detail::text_parts name) {
-    terms.push_back({detail::text_of(name)});
+ESPALIER_LIBRARY void layer_report::add_term_named(detail::text_parts name) {
+    terms.push_back({detail::text_of_parts(name)});
 }
-ESPALIER_LIBRARY void layer_report::add_measure(detail::text_parts name) {
-    measures.push_back(detail::text_of(name));
+ESPALIER_LIBRARY void layer_report::add_measure_named(detail::text_parts name) {
+    measures.push_back(detail::text_of_parts(name));
 }
 ESPALIER_LIBRARY void layer_report::add_tap(std::string_view path, std::string_view name, index_t width) {
-    taps.push_back({std::string(name), detail::text_of({path, ".", name}), width});
+    taps.push_back({std::string(name), detail::text_of(path, ".", name), width});
 }
-ESPALIER_LIBRARY void layer_report::add_gate(detail::text_parts path) {
-    gates.push_back(detail::text_of(path));
+ESPALIER_LIBRARY void layer_report::add_gate(std::string_view path) {
+    gates.emplace_back(path);
 }
 ESPALIER_LIBRARY void layer_report::add_groups(std::string_view name, index_t groups, bool proximal) {
     group_sets.push_back({std::string(name), groups, proximal});
@@ -90,7 +90,7 @@ ESPALIER_LIBRARY std::vector<std::string> names_of_terms(layer_report const& rep
 
 ESPALIER_LIBRARY void add_policy(std::vector<std::string>& out, std::string_view axis_name,
                                  std::string_view policy_name) {
-    out.push_back(text_of({axis_name, " ", policy_name}));
+    out.push_back(text_of(axis_name, " ", policy_name));
 }
 
 } // namespace detail

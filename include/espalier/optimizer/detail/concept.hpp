@@ -14,8 +14,8 @@ ESPALIER_LIBRARY void require_within(double x, double low, double high, char con
                                      char const* number) {
     if (x >= low && x < high && schedule::finite(x)) return;
     std::string const needed = schedule::finite(high) ? " and below " + std::to_string(high) : "";
-    espalier::detail::throw_data_error(
-        {optimizer_name, ": `", number, "` is ", x, ", needed is a finite number of at least ", low, needed});
+    espalier::detail::throw_data_error(optimizer_name, ": `", number, "` is ", x,
+                                       ", needed is a finite number of at least ", low, needed);
 }
 
 } // namespace detail

@@ -188,8 +188,8 @@ void multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, ind
     constexpr int lanes = vector<T>::width;
     if (c.rows == 0 || c.columns == 0) return;
     if (space.size < panel_bytes<T>())
-        espalier::detail::throw_shape_error(
-            {"product::direct: packing space has ", space.size, " bytes, ", panel_bytes<T>(), " are needed"});
+        espalier::detail::throw_shape_error("product::direct: packing space has ", space.size, " bytes, ",
+                                            panel_bytes<T>(), " are needed");
     T* const panel = reinterpret_cast<T*>(space.data);
     index_t const vectors = (c.columns + lanes - 1) / lanes;
     index_t const panels = (vectors + block_vectors - 1) / block_vectors;

@@ -19,7 +19,7 @@ ESPALIER_LIBRARY void throw_outside(double value, std::uint64_t step, bounds all
         needed += " and below 1";
     else if (allowed.high < std::numeric_limits<double>::max())
         needed += " and at most " + std::to_string(allowed.high);
-    espalier::detail::throw_data_error({axis, " ", policy, ": its ", number, " is ", value, " at step ", step, needed});
+    espalier::detail::throw_data_error(axis, " ", policy, ": its ", number, " is ", value, " at step ", step, needed);
 }
 
 } // namespace detail

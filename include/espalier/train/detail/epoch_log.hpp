@@ -21,13 +21,13 @@ namespace detail {
 ESPALIER_LIBRARY void check_fit_data(data_view const& data, std::string_view what, data_needs const& needs) {
     check(data, what, needs.labels ? needs.output_width : 0, needs.targets_may_miss);
     if (data.width() != needs.input_width)
-        throw_shape_error({what, ": rows have ", data.width(), " features, the network takes ", needs.input_width});
-    if (needs.labels && !data.has_labels()) throw_data_error({what, ": the loss needs labels, there are none"});
+        throw_shape_error(what, ": rows have ", data.width(), " features, the network takes ", needs.input_width);
+    if (needs.labels && !data.has_labels()) throw_data_error(what, ": the loss needs labels, there are none");
     if (!needs.targets) return;
-    if (!data.has_targets()) throw_data_error({what, ": the loss needs target rows, there are none"});
+    if (!data.has_targets()) throw_data_error(what, ": the loss needs target rows, there are none");
     if (data.targets.columns != needs.output_width)
-        throw_shape_error({what, ": targets have ", data.targets.columns, " columns, the network has ",
-                           needs.output_width, " outputs"});
+        throw_shape_error(what, ": targets have ", data.targets.columns, " columns, the network has ",
+                          needs.output_width, " outputs");
 }
 
 ESPALIER_LIBRARY void check_fit_options(data_view const& data, fit_options const& options, data_needs const& needs) {
@@ -39,8 +39,8 @@ ESPALIER_LIBRARY void check_fit_options(data_view const& data, fit_options const
                              "neither of them");
     }
     if (options.epochs < 0 || options.batch < 1)
-        throw_data_error(
-            {"fit: ", options.epochs, " epochs with batches of ", options.batch, " rows; needed are at least 0 and 1"});
+        throw_data_error("fit: ", options.epochs, " epochs with batches of ", options.batch,
+                         " rows; needed are at least 0 and 1");
 }
 
 ESPALIER_LIBRARY void order_rows(std::vector<std::int64_t>& order, bool shuffle, std::uint64_t seed,
@@ -96,7 +96,7 @@ ESPALIER_LIBRARY void epoch_log::add_step(std::uint64_t step, std::vector<double
         sums_[i] += terms[i] * static_cast<double>(n);
     for (std::size_t i = 0; i < measured_.size(); ++i)
         measured_[i] += measures[i] * static_cast<double>(n);
-    if (options_->progress) bar_->update(step, text_of({"epoch ", epoch_ + 1, "  loss ", terms[0]}));
+    if (options_->progress) bar_->update(step, text_of("epoch ", epoch_ + 1, "  loss ", terms[0]));
 }
 
 ESPALIER_LIBRARY void epoch_log::add_cell(std::string_view name, double value) {
@@ -145,8 +145,8 @@ ESPALIER_LIBRARY bool epoch_log::goes_on() const {
     return options_->patience <= 0 || since_best_ < options_->patience;
 }
 ESPALIER_LIBRARY void epoch_log::fail(std::string_view words) const {
-    throw_numerical_error({words, " (epoch ", epoch_, ")", keeps() ? "; the last good checkpoint is " : "",
-                           keeps() ? last_file_.string() : std::string()});
+    throw_numerical_error(words, " (epoch ", epoch_, ")", keeps() ? "; the last good checkpoint is " : "",
+                          keeps() ? last_file_.string() : std::string());
 }
 ESPALIER_LIBRARY history epoch_log::finish() {
     if (options_->progress) bar_->finish();

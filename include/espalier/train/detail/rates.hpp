@@ -22,12 +22,12 @@ inline void check_rule(std::vector<tensor_info> const& tensors, rate_rule const&
     for (tensor_info const& t : tensors)
         matches = matches || (t.trained && rule.matches(t));
     std::string const what =
-        text_of({"training: the rate rule for path \"", rule.path, "\", group \"", rule.group, "\" and role ",
-                 rule.tensor_role ? std::string(role_name(*rule.tensor_role)) : "any"});
-    if (!matches) throw_data_error({what, " matches no trained tensor of the network"});
+        text_of("training: the rate rule for path \"", rule.path, "\", group \"", rule.group, "\" and role ",
+                rule.tensor_role ? std::string(role_name(*rule.tensor_role)) : "any");
+    if (!matches) throw_data_error(what, " matches no trained tensor of the network");
     for (double factor : {rule.learning_rate, rule.decay})
         if (!(factor >= 0.0 && std::isfinite(factor)))
-            throw_data_error({what, " has the factor ", factor, "; needed are finite numbers of at least 0"});
+            throw_data_error(what, " has the factor ", factor, "; needed are finite numbers of at least 0");
 }
 
 ESPALIER_LIBRARY std::vector<tensor_rates> rates_by_tensor(std::vector<tensor_info> const& tensors,

@@ -13,8 +13,8 @@ namespace detail {
 ESPALIER_LIBRARY void expect_columns(char const* what, index_t given_rows, index_t given_columns, index_t rows,
                                      index_t columns) {
     if (given_rows != rows || given_columns != columns)
-        espalier::detail::throw_shape_error(
-            {what, " is ", given_rows, " x ", given_columns, ", needed is ", rows, " x ", columns});
+        espalier::detail::throw_shape_error(what, " is ", given_rows, " x ", given_columns, ", needed is ", rows, " x ",
+                                            columns);
 }
 
 } // namespace detail

@@ -76,7 +76,7 @@ struct thread_team::members {
 
 ESPALIER_LIBRARY thread_team::thread_team(int size) : size_(size) {
     if (size < 1 || size > 256)
-        espalier::detail::throw_data_error({"thread_team: ", size, " threads; needed are 1 to 256"});
+        espalier::detail::throw_data_error("thread_team: ", size, " threads; needed are 1 to 256");
     if (size > 1) members_ = std::make_unique<members>(size);
 }
 
