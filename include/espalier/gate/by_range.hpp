@@ -70,7 +70,7 @@ template <class Ranges, class Source = from_column<0>> struct by_range {
     }
     template <class T> static std::string refusal(rows const& batch, index_t r, T const* x) {
         return detail::describe_source<Source>(
-            batch, r, x, "a number from " + std::to_string(Ranges::low) + " to " + std::to_string(Ranges::high));
+            batch, r, x, espalier::detail::text_of("a number from ", Ranges::low, " to ", Ranges::high));
     }
 };
 

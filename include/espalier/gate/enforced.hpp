@@ -31,7 +31,7 @@ template <int Experts, class Source = from_group> struct enforced {
         return static_cast<std::int32_t>(detail::whole_number<Source>(batch, r, x, Experts));
     }
     template <class T> static std::string refusal(rows const& batch, index_t r, T const* x) {
-        return detail::describe_source<Source>(batch, r, x, "an expert below " + std::to_string(Experts));
+        return detail::describe_source<Source>(batch, r, x, espalier::detail::text_of("an expert below ", Experts));
     }
 };
 

@@ -42,7 +42,8 @@ template <int Experts, index_t Keys, class Source = from_key> struct hash {
     }
     template <class T> static std::string refusal(rows const& batch, index_t r, T const* x) {
         return detail::describe_source<Source>(
-            batch, r, x, "a whole number below " + std::to_string(Keys) + " whose entry in the table is an expert");
+            batch, r, x,
+            espalier::detail::text_of("a whole number below ", Keys, " whose entry in the table is an expert"));
     }
     /// Key k goes to the expert below(Experts, bits of draw(site, k, 0)).
     template <class W> static void fill_table(matrix_view<W> table, random_site const& site) {

@@ -4,6 +4,7 @@
 
 #include <espalier/core/macros.hpp>
 #include <espalier/core/rows.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 
 #include <cstdint>
@@ -70,12 +71,12 @@ ESPALIER_FN std::int64_t whole_number(rows const& batch, index_t r, T const* x, 
 /// "has no key: ..." or "has the key 12, ...", for an error message.
 template <class Source, class T>
 std::string describe_source(rows const& batch, index_t r, T const* x, std::string const& needed) {
-    std::string const name(Source::name);
-    if (!Source::present(batch)) return "has no " + name + ": give the batch's tags one for every row";
+    using espalier::detail::text_of;
+    if (!Source::present(batch)) return text_of("has no ", Source::name, ": give the batch's tags one for every row");
     double const v = Source::value(batch, r, x);
     bool const whole = v == static_cast<double>(static_cast<std::int64_t>(v == v && v > -1e15 && v < 1e15 ? v : 0.5));
-    std::string const shown = whole ? std::to_string(static_cast<std::int64_t>(v)) : std::to_string(v);
-    return "has the " + name + " " + shown + ", needed is " + needed;
+    std::string const shown = whole ? text_of(static_cast<std::int64_t>(v)) : text_of(v);
+    return text_of("has the ", Source::name, " ", shown, ", needed is ", needed);
 }
 
 } // namespace detail
