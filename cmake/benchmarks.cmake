@@ -34,11 +34,9 @@ foreach(source IN LISTS espalier_benchmarks)
 endforeach()
 
 # The products once more, compiled from the headers alone: benchmarks/library.py compares the two.
-if(EXISTS ${PROJECT_SOURCE_DIR}/benchmarks/product.cpp)
-  add_executable(bench_product_headers ${PROJECT_SOURCE_DIR}/benchmarks/product.cpp)
-  set_target_properties(bench_product_headers PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks
-                                                         EXCLUDE_FROM_ALL ON)
-  target_include_directories(bench_product_headers PRIVATE ${PROJECT_SOURCE_DIR}/benchmarks)
-  target_link_libraries(bench_product_headers PRIVATE espalier_headers espalier_flags Eigen3::Eigen benchmark::benchmark
-                                                      $<TARGET_NAME_IF_EXISTS:espalier::onednn>)
-endif()
+add_executable(bench_product_headers ${PROJECT_SOURCE_DIR}/benchmarks/product.cpp)
+set_target_properties(bench_product_headers PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks
+                                                       EXCLUDE_FROM_ALL ON)
+target_include_directories(bench_product_headers PRIVATE ${PROJECT_SOURCE_DIR}/benchmarks)
+target_link_libraries(bench_product_headers PRIVATE espalier_headers espalier_flags Eigen3::Eigen benchmark::benchmark
+                                                    $<TARGET_NAME_IF_EXISTS:espalier::onednn>)

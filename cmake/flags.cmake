@@ -16,12 +16,12 @@ endif()
 # default (on), as in nvcc; no reassociation, no assumption about NaN or infinity.
 set(espalier_float -fno-math-errno -fno-trapping-math)
 # Packs are passed by value only between inlined functions, so the note about their calling convention is noise.
-set(espalier_warnings -Wall -Wextra -Wshadow -Wno-psabi)
 # Tests that call the compiler themselves give it this too.
 set(espalier_error_flag "")
 if(ESPALIER_WARNINGS_AS_ERRORS)
   set(espalier_error_flag -Werror)
 endif()
+set(espalier_warnings -Wall -Wextra -Wshadow -Wno-psabi ${espalier_error_flag})
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 reports impossible overlaps and overruns inside std::string's operator+ (GCC bug 105651); 13 does not.
   list(APPEND espalier_warnings -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread)
@@ -46,7 +46,7 @@ target_compile_options(espalier_library_flags INTERFACE ${espalier_warnings} ${e
                                                         -Wpedantic)
 
 add_library(espalier_flags INTERFACE)
-set(espalier_host ${espalier_warnings} ${espalier_error_flag} ${espalier_float} ${espalier_arch} ${espalier_sanitizers})
+set(espalier_host ${espalier_warnings} ${espalier_float} ${espalier_arch} ${espalier_sanitizers})
 # nvcc writes #line directives that -Wpedantic refuses, so that one is for C++ only.
 target_compile_options(espalier_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${espalier_host};-Wpedantic>")
 target_link_options(espalier_flags INTERFACE ${espalier_sanitizers})
