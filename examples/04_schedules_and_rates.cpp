@@ -106,7 +106,7 @@ int run(bool quick) {
     esp::ema_teacher teacher{student, 0.98};
     esp::fit_options following{.epochs = epochs, .batch = 64};
     following.values = options.values;
-    following.followers = {teacher.follow(student)}; // or teacher.update(student, clock) in a loop of one's own
+    following.followers = {teacher.follow(student)}; // or teacher.update(student) in a loop of one's own
     esp::fit(student, esp::loss::cross_entropy{}, esp::optimizer::adamw{.learning_rate = 1e-2}, train, following);
     model_type averaged = student;
     averaged.values() = teacher.values();

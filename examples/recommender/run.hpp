@@ -101,14 +101,14 @@ private:
     esp::index_t count_ = 0;
 };
 
-template <class Network> score score_of(Network& net, part const& rows, esp::clock const& now) {
+template <class Network> score score_of(Network& net, part const& rows) {
     constexpr esp::index_t width = Network::output_width;
     std::vector<float> y(static_cast<std::size_t>(rows.count * width));
     esp::rows tags;
     tags.count = rows.count;
     tags.key = rows.keys.data();
     net.predict(esp::contiguous_view(rows.features.data(), rows.count, rows.width), tags,
-                esp::contiguous_view(y.data(), rows.count, width), now);
+                esp::contiguous_view(y.data(), rows.count, width));
     score s;
     if (rows.targets.empty()) {
         for (std::size_t r = 0; r < rows.labels.size(); ++r) {
@@ -201,15 +201,17 @@ template <class Stack, class Loss> trained train_once(problem const& p, Loss con
         if (epoch == 0) result.first_step_us = median(times);
         result.last_step_us = median(times);
         result.loss.push_back(loss_sum / static_cast<double>(n));
-        result.curve.push_back(score_of(net, p.validation, run.time()));
+        result.curve.push_back(score_of(net, p.validation));
         if (epoch > 0 && result.curve.back().loss >= least) continue;
         least = result.curve.back().loss;
         result.epoch = epoch + 1;
-        result.test = score_of(net, p.test, run.time());
+        result.test = score_of(net, p.test);
         // Measures are made while training only. `objective` is a step's way forward and changes nothing; with the
         // time at which searches are over it routes as `predict` does.
-        std::uint64_t const now = run.time().step;
-        run.time().step = std::max(now, static_cast<std::uint64_t>(search_steps));
+        esp::clock const now = run.time();
+        esp::clock searched = now;
+        searched.step = std::max(now.step, static_cast<std::uint64_t>(search_steps));
+        run.set_time(searched);
         result.experts_per_row = 0.0;
         for (esp::index_t first = 0; first < p.test.count; first += p.batch) {
             esp::index_t const rows = std::min(p.batch, p.test.count - first);
@@ -217,7 +219,7 @@ template <class Stack, class Loss> trained train_once(problem const& p, Loss con
             run.objective(batch.view());
             result.experts_per_row += run.measures()[0] * static_cast<double>(rows) / static_cast<double>(p.test.count);
         }
-        run.time().step = now;
+        run.set_time(now);
     }
     result.seconds = std::chrono::duration<double>(clock::now() - begin).count();
     return result;

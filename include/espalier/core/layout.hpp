@@ -54,6 +54,7 @@ struct footprint {
     int row_terms = 0;      ///< those of the terms that are sums over the rows of a batch
     int taps = 0;           ///< named places whose rows can be read
     int gates = 0;          ///< gates whose weights can be read
+    int timed_operands = 0; ///< tensors whose operand copies depend on the time
 
     friend constexpr footprint operator+(footprint const& a, footprint const& b) {
         return {a.parameters + b.parameters,
@@ -68,12 +69,13 @@ struct footprint {
                 a.group_proxes + b.group_proxes,
                 a.row_terms + b.row_terms,
                 a.taps + b.taps,
-                a.gates + b.gates};
+                a.gates + b.gates,
+                a.timed_operands + b.timed_operands};
     }
     friend constexpr footprint operator*(int n, footprint const& a) {
-        return {n * a.parameters, n * a.state, n * a.mask_words, n * a.group_sets, n * a.tape,
-                n * a.tensors,    n * a.terms, n * a.measures,   n * a.streams,    n * a.group_proxes,
-                n * a.row_terms,  n * a.taps,  n * a.gates};
+        return {n * a.parameters, n * a.state, n * a.mask_words, n * a.group_sets,    n * a.tape,
+                n * a.tensors,    n * a.terms, n * a.measures,   n * a.streams,       n * a.group_proxes,
+                n * a.row_terms,  n * a.taps,  n * a.gates,      n * a.timed_operands};
     }
     friend constexpr bool operator==(footprint const&, footprint const&) = default;
 };

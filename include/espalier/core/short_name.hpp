@@ -22,17 +22,26 @@ struct short_name {
     std::string str() const;
 };
 
-namespace literals {
+namespace detail {
 
-/// The name `text`; compilation stops when it is longer than 16 characters.
-consteval short_name operator""_name(char const* text, std::size_t length) {
-    if (length > 16) throw "a short name has at most 16 characters";
+/// The name of at most 16 characters.
+constexpr short_name name_from(char const* text, std::size_t length) {
     short_name name;
     for (std::size_t i = 0; i < length; ++i) {
         std::uint64_t const c = static_cast<unsigned char>(text[i]);
         (i < 8 ? name.head : name.tail) |= c << (8 * (i % 8));
     }
     return name;
+}
+
+} // namespace detail
+
+namespace literals {
+
+/// The name `text`; compilation stops when it is longer than 16 characters.
+consteval short_name operator""_name(char const* text, std::size_t length) {
+    if (length > 16) throw "a short name has at most 16 characters";
+    return detail::name_from(text, length);
 }
 
 } // namespace literals

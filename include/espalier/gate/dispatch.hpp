@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/context.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/view.hpp>
 
@@ -47,11 +48,19 @@ enum class overflow {
     pass, ///< the row itself takes the place of the expert's output; input and output must be equally wide
 };
 
-/// As compacted, but an expert takes at most ceil(Factor * slots * rows / experts) rows of a batch: first the first
-/// choices of all rows, in row order, then the second ones (Lepikhin et al. 2021, GShard, section 2.2; Fedus et al.
-/// 2022, Switch Transformers, section 2.2). What is left over follows `Overflow`; weights are not normalised anew. Work
-/// and memory are bounded by Factor * slots * rows whatever the gate does. `measures` tell the share that was dropped.
-template <double Factor, overflow Overflow = overflow::drop> struct capacity {
+/// When a capacity bounds the rows of an expert.
+enum class bounds_rows {
+    in_training, ///< in evaluation every slot that the gate fills is served, so a row's output is its own affair
+    always,      ///< in evaluation too: what a row gets depends on the others of its batch
+};
+
+/// As compacted, but in training an expert takes at most ceil(Factor * slots * rows / experts) rows of a batch: first
+/// the first choices of all rows, in row order, then the second ones (Lepikhin et al. 2021, GShard, section 2.2; Fedus
+/// et al. 2022, Switch Transformers, section 2.2). What is left over follows `Overflow`; weights are not normalised
+/// anew. Work in training, and memory, are bounded by Factor * slots * rows whatever the gate does; a batch whose slots
+/// do not fit in evaluation goes through in parts. `measures` tell the share that was dropped.
+template <double Factor, overflow Overflow = overflow::drop, bounds_rows When = bounds_rows::in_training>
+struct capacity {
     static_assert(diagnostic::holds<(Factor > 0.0 && Factor < 1e6), diagnostic::given<Factor>>,
                   "espalier: the factor of dispatch::capacity must be above 0: it is how many times an even share of "
                   "the slots an expert takes at most; the next line names the one given");
@@ -59,6 +68,7 @@ template <double Factor, overflow Overflow = overflow::drop> struct capacity {
     static constexpr std::string_view name = Overflow == overflow::drop ? "capacity" : "capacity, passing";
     static constexpr bool gathers = true;
     static constexpr overflow on_overflow = Overflow;
+    static constexpr bool bounds_evaluation = When == bounds_rows::always;
 
     /// Most rows of an expert, at least 1.
     static constexpr index_t capacity_of(index_t slots, index_t rows, index_t experts) {
@@ -90,6 +100,13 @@ template <double Low = 0.45, double High = 0.6> struct automatic {
 template <class D> inline constexpr bool limits = requires {
     D::on_overflow;
 };
+/// Whether it leaves slots unserved in that behaviour.
+template <class D> consteval bool limits_in(mode behaviour) {
+    if constexpr (limits<D>)
+        return behaviour == mode::train || D::bounds_evaluation;
+    else
+        return false;
+}
 template <class D> inline constexpr bool chooses = requires {
     D::dense_for(index_t{1}, index_t{1}, false);
 };

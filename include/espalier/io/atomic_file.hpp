@@ -56,6 +56,17 @@ private:
     int descriptor_ = -1;
 };
 
+/// Puts a finished file in the place of another, or of none. Throws `file_error`.
+void move_file(file_path const& from, file_path const& to);
+
+/// Removes a file if it is there. Throws `file_error`.
+void remove_file(file_path const& path);
+
+/// Removes the temporary files beside `path` whose writers were killed: those that nobody holds a lock on. A file of a
+/// writer that is alive stays, and so does one on a file system without locks. Errors are passed over in silence:
+/// nothing depends on it.
+void remove_abandoned_parts(file_path const& path);
+
 /// Replaces the content of a file by `text`, completely or not at all.
 void write_text_file(file_path const& path, std::string_view text);
 

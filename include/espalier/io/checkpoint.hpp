@@ -4,6 +4,7 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/file_path.hpp>
+#include <espalier/core/kept_time.hpp>
 #include <espalier/core/library.hpp>
 #include <espalier/io/safetensors.hpp>
 #include <espalier/layer/report.hpp>
@@ -57,6 +58,7 @@ struct saved_network {
     std::byte* weights = nullptr;
     std::byte* state = nullptr;
     std::uint32_t* masks = nullptr;
+    kept_time time{};
 };
 
 /// All arenas of a network's parameters.
@@ -66,12 +68,17 @@ template <class Network> struct host_parameters {
     host_arena<device, wide> weights;
     host_arena<device, wide> state;
     host_arena<device, std::uint32_t> masks;
+    kept_time time;
 
     explicit host_parameters(typename Network::parameters_type& p)
-        : weights(p.weights()), state(p.state()), masks(p.masks()) {}
+        : weights(p.weights()), state(p.state()), masks(p.masks()), time(p.time()) {}
     saved_network saved() {
-        return {&Network::tensors(), dtype_of<wide>(), reinterpret_cast<std::byte*>(weights.data()),
-                reinterpret_cast<std::byte*>(state.data()), masks.data()};
+        return {&Network::tensors(),
+                dtype_of<wide>(),
+                reinterpret_cast<std::byte*>(weights.data()),
+                reinterpret_cast<std::byte*>(state.data()),
+                masks.data(),
+                time};
     }
     void write_back() {
         weights.write_back();
@@ -79,6 +86,9 @@ template <class Network> struct host_parameters {
         masks.write_back();
     }
 };
+
+/// The time that a file says its network has reached: that of a new one when it says nothing. Throws file_error.
+kept_time time_in(safetensors_file const& file);
 
 /// Records of all tensors and masks, `prefix` before every name.
 void add_records(std::vector<tensor_record>& out, saved_network const& net, std::string const& prefix = {});
@@ -128,15 +138,16 @@ struct saved_training {
     index_t moment_stride = 0;
     std::byte* memory = nullptr; ///< of the loss
     index_t memory_size = 0;
-    clock now{};
+    training_progress progress{};
     std::uint64_t seed = 0;
 };
 
-void write_network(saved_network const& net, file_path const& path);
-void read_network(saved_network const& net, file_path const& path);
+void write_network(saved_network const& net, file_path const& path, std::map<std::string, std::string> const& extra);
+/// Also sets the time.
+void read_network(saved_network& net, file_path const& path);
 void write_training(saved_training const& training, file_path const& path,
                     std::map<std::string, std::string> const& extra, std::vector<follower> const& followers);
-/// Also sets the time.
+/// Also sets the time and the progress.
 std::map<std::string, std::string> read_training(saved_training& training, file_path const& path,
                                                  std::vector<follower> const& followers);
 
@@ -157,7 +168,7 @@ template <class Training> struct host_training {
                 network_type::size.parameters,
                 reinterpret_cast<std::byte*>(memory.data()),
                 memory.size(),
-                training.time(),
+                training.progress(),
                 training.net().random_seed().value};
     }
 };
@@ -165,26 +176,32 @@ template <class Training> struct host_training {
 } // namespace detail
 
 /// Writes the parameters and running statistics of a network, one tensor each ("1.kernel": in x out, "1.bias": out) in
-/// the type they are trained in, and the bit masks of pruned tensors. Atomic: the old file stays until the new one is
-/// complete. Throws file_error.
-template <class Network> void save(Network const& net, file_path const& path) {
+/// the type they are trained in, the bit masks of pruned tensors, and in the metadata the time that the network has
+/// reached ("step", "epoch", "epoch_begin", "steps_per_epoch", "phase", "value.NAME" for a run-time value). `extra` is
+/// kept beside them. Atomic: the old file stays until the new one is complete. Throws file_error.
+template <class Network>
+void save(Network const& net, file_path const& path, std::map<std::string, std::string> const& extra = {}) {
     // Only read: the arenas' host side serves loading too.
     detail::host_parameters<Network> values(const_cast<Network&>(net).values());
-    detail::write_network(values.saved(), path);
+    detail::write_network(values.saved(), path, extra);
 }
 
 /// Reads what `save`, or any program that writes safetensors with these names, has written. Floating-point types are
-/// converted; tensors of other names are ignored. Throws file_error for a file that is damaged or lacks a tensor, or
-/// has one of another shape or kind; the network is unchanged then.
+/// converted; tensors of other names are ignored. The network has the time of the file afterwards, so it gives what the
+/// saved one gave; a file without one, of another program or an older version, is taken for a network at time 0, and
+/// `set_time` says better. Throws file_error for a file that is damaged or lacks a tensor, or has one of another shape
+/// or kind; the network is unchanged then.
 template <class Network> void load(Network& net, file_path const& path) {
     detail::host_parameters<Network> values(net.values());
-    detail::read_network(values.saved(), path);
+    detail::saved_network saved = values.saved();
+    detail::read_network(saved, path);
     values.write_back();
+    net.values().time() = saved.time;
     net.refresh();
 }
 
 /// Writes everything that a training needs to go on as if it had not stopped: `save` plus the optimizer's state, the
-/// memory of the loss, the clock, and what its followers have to remember. `extra` is kept beside them.
+/// memory of the loss, how far it has come, and what its followers have to remember. `extra` is kept beside them.
 template <class Training>
 void save_training(Training& training, file_path const& path, std::map<std::string, std::string> const& extra = {},
                    std::vector<follower> const& followers = {}) {
@@ -203,8 +220,9 @@ std::map<std::string, std::string> load_training(Training& training, file_path c
     host.values.write_back();
     host.moments.write_back();
     host.memory.write_back();
-    training.time() = saved.now;
-    training.net().refresh(saved.now);
+    training.progress() = saved.progress;
+    training.net().values().time() = saved.network.time;
+    training.net().refresh();
     return metadata;
 }
 

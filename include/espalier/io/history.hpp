@@ -58,6 +58,8 @@ public:
     /// Throws `file_error` naming the file and the reason: not JSON, not columns of numbers, columns of different
     /// lengths.
     static history read_json(file_path const& path);
+    /// The same from what `to_json` gave; `name` stands for the file in errors.
+    static history from_json(std::string_view text, std::string const& name);
 
 private:
     static constexpr double nothing = std::numeric_limits<double>::quiet_NaN();

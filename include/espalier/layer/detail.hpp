@@ -75,6 +75,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         f.terms = rule::penalty_count;
         f.streams = 1;
         f.group_proxes = rule::group_proxes;
+        // A map that carries numbers may carry those of the moment.
+        f.timed_operands = rule::needs_operand && !std::is_empty_v<op_of<map>> ? 1 : 0;
         return f;
     }
 

@@ -383,6 +383,9 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static constexpr bool runs_on =
         !gathers || Context::device_type::host_memory || (blocks_fit && !in_chunks && (room_for_all || share_block));
 
+    /// Whether slots may find no room in this behaviour.
+    template <class Context> static constexpr bool bounded = dispatch::limits_in<Dispatch>(Context::behaviour);
+
     /// Where the host cannot know how many rows an expert gets, the experts run on as many as the device has counted.
     /// With a capacity they run on whole blocks of that size, by the products of the library: places that got no row
     /// hold zeros, their outputs are read by nobody and their gradients are zero. Only an expert with a term over its
@@ -390,7 +393,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class Context> static constexpr bool in_blocks = gathers && !Context::device_type::host_memory;
     template <class Context>
     static constexpr bool counts_on_device = in_blocks<Context> &&
-                                             (!limited || Experts::template before<float>(experts).row_terms > 0);
+                                             (!bounded<Context> ||
+                                              Experts::template before<float>(experts).row_terms > 0);
     /// Equal experts run together there, each launch for all of them, on windows in memory laid out for the pairs of
     /// all; without a capacity the experts' rows follow each other as the host would lay them out. Others run one after
     /// the other, each on a block of its own.
@@ -412,7 +416,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         if constexpr (together<Context>) {
             if (counts_on_device<Context>) live.count = pairs(m).count;
             live.first = pairs(m).first;
-            if (limited) live.apart = block_rows(m.capacity);
+            if (bounded<Context>) live.apart = block_rows(m.capacity);
             live.most_rows = pairs_of(1).bytes(m.capacity);
         }
         return live;
@@ -456,10 +460,10 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static expert_rows rows_of(layer_memory<T> const& m, int e, index_t n, bool gathered) {
         if (!gathered) return {e * m.capacity, n, m.capacity, e * m.capacity};
         if constexpr (together<Context>) {
-            return {0, limited ? block_rows(n) : n, pairs_of(1).bytes(m.capacity), 0};
+            return {0, bounded<Context> ? block_rows(n) : n, pairs_of(1).bytes(m.capacity), 0};
         } else if constexpr (in_blocks<Context>) {
             index_t const room = block_rows(m.capacity);
-            return {e * room, limited ? block_rows(n) : n, room, e * room};
+            return {e * room, bounded<Context> ? block_rows(n) : n, room, e * room};
         } else {
             pair_table const table = pairs(m);
             index_t kept = table.first[e];
@@ -481,13 +485,27 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         return o;
     }
 
-    static pair_plan plan_for(index_t row_count) {
+    template <class Context, class T> static pair_plan plan_for(layer_memory<T> const& m, index_t row_count) {
         pair_plan plan;
         plan.experts = experts;
         plan.granule = row_granule;
         plan.shared = tasks_count > 1;
-        if constexpr (limited) plan.capacity = Dispatch::capacity_of(slots, row_count, experts);
+        if constexpr (bounded<Context>) plan.capacity = Dispatch::capacity_of(slots, row_count, experts);
+        if constexpr (in_blocks<Context>) {
+            plan.block = together<Context> && !bounded<Context> ? 0 : block_rows(m.capacity);
+            if (plan.capacity > block_rows(row_count)) plan.capacity = block_rows(row_count);
+        }
         return plan;
+    }
+
+    /// Rows of a batch whose slots are sure to find room, where no capacity holds them back and the memory is that of
+    /// one.
+    template <class Context, class T> static index_t rows_at_once(layer_memory<T> const& m) {
+        if constexpr (!limited || bounded<Context>) return m.capacity;
+        if constexpr (in_blocks<Context> && !together<Context>) return block_rows(m.capacity);
+        index_t const most = slots < experts ? slots : experts; // of one row
+        index_t const fit = pairs_of(1).per_row * m.capacity / most;
+        return fit < 1 ? 1 : fit; // what is there for rounding has room for one row whatever its slots
     }
 
     // ---- work
@@ -527,36 +545,50 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         static_cast<void>(routed);
         for (int t = 0; m.gates && t < tasks_count; ++t)
             m.gates[t] = {of_task(shares, t), of_task(matrix_view<std::int32_t const>(chosen), t)};
-        pair_plan plan = plan_for(x.rows);
-        if constexpr (in_blocks<Context>) {
-            plan.block = together<Context> && !limited ? 0 : block_rows(m.capacity);
-            if (plan.capacity > block_rows(x.rows)) plan.capacity = block_rows(x.rows);
-        }
+        index_t const part = rows_at_once<Context>(m);
+        index_t r = 0;
+        do { // without rows too: what an expert keeps of a batch must not be that of another one
+            index_t const count = x.rows - r < part ? x.rows - r : part;
+            mix_rows(context, n, m, batch, x, y, r, count);
+            r += count;
+        } while (r < x.rows);
+        if (m.measures)
+            context.device.measure_mixture(shares, matrix_view<std::int32_t const>(chosen),
+                                           gathers ? pairs(m).pair : nullptr, plan_for<Context>(m, x.rows), m.measures);
+    }
+    /// Rows [first, first + count) of a batch that was routed go through their experts.
+    template <class Context, class T>
+    static void mix_rows(Context& context, numbers const& n, layer_memory<T> const& m, rows const& whole,
+                         matrix_view<T const> all_x, matrix_view<T> all_y, index_t first, index_t count) {
+        matrix_view<master_of<T> const> const shares = weights_of(m, all_x.rows).middle_rows(first, count);
+        matrix_view<std::int32_t const> chosen{};
+        if (!slot_is_expert) chosen = chosen_of(m, all_x.rows).middle_rows(first, count);
+        rows const batch = whole.slice(first, count);
+        matrix_view<T const> const x = all_x.middle_rows(first, count);
+        matrix_view<T> const y = all_y.middle_rows(first, count);
         if constexpr (gathers) {
-            context.device.build_pairs(shares, matrix_view<std::int32_t const>(chosen), batch, plan, pairs(m));
+            pair_table table = pairs(m);
+            table.pair += first * slots;
+            context.device.build_pairs(shares, chosen, batch, plan_for<Context>(m, count), table);
             if constexpr (automatic && Context::device_type::host_memory) {
                 index_t needed = 0;
                 for (int e = 0; e < experts; ++e)
-                    needed += pairs(m).count[e];
-                *everywhere(m) = Dispatch::dense_for(needed, x.rows * experts, *everywhere(m) != 0) ? 1 : 0;
+                    needed += table.count[e];
+                *everywhere(m) = Dispatch::dense_for(needed, count * experts, *everywhere(m) != 0) ? 1 : 0;
             }
         }
         if constexpr (in_chunks) divide(m);
         bool const by_pairs = gathered<Context>(m);
         {
             expert_work const room(context.device, m);
-            // Without rows too: what an expert keeps of a batch must not be that of another one.
             each<Context>(n.experts, [&](auto expert, int e, auto const& its) {
                 run_expert<typename decltype(expert)::type>(context, its, m, e, batch, x, by_pairs, room.child);
             });
         }
-        expert_outputs<T> const mixed = outputs_of(m, x, by_pairs);
+        expert_outputs<T> const mixed = outputs_of(m, x, by_pairs).from_slot(first * slots);
         for (int t = 0; t < tasks_count; ++t)
             context.device.combine(of_task(shares, t), mixed.from_slot(tasks.first_slot[t]),
                                    y.middle_columns(t * out, out));
-        if (m.measures)
-            context.device.measure_mixture(shares, matrix_view<std::int32_t const>(chosen),
-                                           gathers ? pairs(m).pair : nullptr, plan, m.measures);
     }
 
     template <differentiate Want, class Context, class T>
@@ -673,6 +705,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                                    output, gate_parameters, flops);
         (add_policy(line.policies, "gate", Routers::gate_name()), ...);
         add_policy(line.policies, "dispatch", Dispatch::name);
+        if (any_of({Routers::chooses_rows...}) || dispatch::limits_in<Dispatch>(mode::evaluate))
+            add_policy(line.policies, "evaluation", "depends on the batch");
         footprint const start = report.at;
         int const gates[] = {(Routers::describe(report, gate_path(path, At)), 0)...};
         static_cast<void>(gates);

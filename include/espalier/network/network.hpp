@@ -122,17 +122,44 @@ public:
         if (rows_wanted > run_.capacity()) run_.make_room(rows_wanted);
     }
 
-    /// Draws all weights anew.
+    /// Where training stands: what schedules of the stack see in `predict`, `evaluate` and the next step of a training.
+    /// A copy of the network, a saved file and a new training have it too.
+    clock const& time() const { return std::as_const(values_).time(); }
+    /// Another time, run-time values included. What is derived from the weights follows where it depends on it. Throws
+    /// data_error, with nothing changed, for a time at which a schedule of the stack leaves the range of its policy.
+    void set_time(clock const& now) {
+        kept_time before = values_.time();
+        values_.time().set(now);
+        take_time([&] { values_.time() = std::move(before); });
+    }
+    /// The number that `schedule::runtime` of that name gives from now on. Throws as `set_time` does.
+    void set_value(short_name name, double value) {
+        named_value const* const known = values_.time().find(name);
+        double const before = known ? known->value : 0.0;
+        values_.time().set(name, value);
+        take_time([&] {
+            if (known)
+                values_.time().set(name, before);
+            else
+                values_.time().remove_last();
+        });
+    }
+
+    /// Draws all weights anew, and begins with time 0. Run-time values stay.
     void initialise() {
+        clock start;
+        start.values = time().values;
+        values_.time().set(start);
         auto context = run_.template make_context<mode::train>(seed_, 0);
         layer::initialise(context, run_.memory(values_));
         refresh();
     }
 
     /// Makes operand copies, masks and group norms agree with the weights. Call it after weights were set by hand.
-    void refresh(clock const& now = {}) { refresh(values_, now); }
+    void refresh() { refresh(values_); }
     /// The same for other parameters of this type: those of a teacher, say.
-    void refresh(parameters_type& values, clock now = {}) {
+    void refresh(parameters_type& values) {
+        clock now = std::as_const(values).time();
         now.standing = true;
         auto context = run_.template make_context<mode::train>(seed_, 0);
         values.start_norms(run_.device());
@@ -179,22 +206,20 @@ public:
     }
 
     /// Outputs of the network as it is used: no dropout, running statistics. Any number of rows; larger batches than
-    /// the capacity go through in parts. `now` is what weight policies with a schedule see (the rank of
-    /// weight::low_rank): `training::time()` after training. Denormal numbers count as 0 on the way.
-    void predict(matrix_view<T const> x, matrix_view<T> y, clock const& now = {}) { predict_with(values_, x, y, now); }
+    /// the capacity go through in parts. Policies with a schedule (the rank of weight::low_rank, the temperature of a
+    /// gate) stand where training left them: `time()`. Denormal numbers count as 0 on the way.
+    void predict(matrix_view<T const> x, matrix_view<T> y) { predict_with(values_, x, y); }
     /// The same for rows that something is known of: the keys that a hash gate looks up, say.
-    void predict(matrix_view<T const> x, rows const& tags, matrix_view<T> y, clock const& now = {}) {
-        predict_with(values_, x, tags, y, now);
-    }
+    void predict(matrix_view<T const> x, rows const& tags, matrix_view<T> y) { predict_with(values_, x, tags, y); }
 
-    /// The same with other parameters of this type, which must have been refreshed since they were changed.
-    void predict_with(parameters_type& values, matrix_view<T const> x, matrix_view<T> y, clock const& now = {}) {
+    /// The same with other parameters of this type, at their time. They must have been refreshed since they were
+    /// changed.
+    void predict_with(parameters_type& values, matrix_view<T const> x, matrix_view<T> y) {
         rows tags;
         tags.count = x.rows;
-        predict_with(values, x, tags, y, now);
+        predict_with(values, x, tags, y);
     }
-    void predict_with(parameters_type& values, matrix_view<T const> x, rows const& tags, matrix_view<T> y,
-                      clock const& now = {}) {
+    void predict_with(parameters_type& values, matrix_view<T const> x, rows const& tags, matrix_view<T> y) {
         espalier::cpu::flush_denormals const scope;
         if (x.rows != tags.count)
             detail::throw_shape_error("predict: the inputs have ", x.rows, " rows and their tags describe ",
@@ -202,7 +227,7 @@ public:
         if (x.columns != input_width || y.columns != output_width || x.rows != y.rows)
             detail::throw_shape_error("predict: inputs are ", x.rows, " x ", x.columns, " and outputs ", y.rows, " x ",
                                       y.columns, "; needed are n x ", input_width, " and n x ", output_width);
-        auto const numbers = layer::at(now);
+        auto const numbers = layer::at(std::as_const(values).time());
         for (index_t r = 0; r < x.rows; r += capacity()) {
             index_t const n = std::min(capacity(), x.rows - r);
             traverse<mode::evaluate>(values, numbers, tags.slice(r, n), x.middle_rows(r, n), y.middle_rows(r, n), 0, 0,
@@ -223,6 +248,15 @@ public:
     }
 
 private:
+    template <class Undo> void take_time(Undo const& undo) {
+        try {
+            layer::at(time());
+        } catch (...) {
+            undo();
+            throw;
+        }
+        if constexpr (size.timed_operands > 0) refresh();
+    }
     static std::unique_ptr<Device> device_like(Device const& other) {
         if constexpr (std::is_constructible_v<Device, int>)
             return std::make_unique<Device>(other.threads());

@@ -2,7 +2,9 @@
 // host only. The parameters of a network as a value: copy it, average it, save it, run another executor on it.
 #pragma once
 
+#include <espalier/core/clock.hpp>
 #include <espalier/core/error.hpp>
+#include <espalier/core/kept_time.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/detail.hpp>
 #include <espalier/layer/sequence.hpp>
@@ -56,7 +58,8 @@ group_layout layout_groups(std::vector<group_set_info> const& sets);
 } // namespace detail
 
 /// The trained numbers of a network of type `Stack` on a device, with what is derived from them (masks, operand copies,
-/// group norms). All tensors lie in one arena each, in the order of the layers.
+/// group norms), and the time that their training has reached. All tensors lie in one arena each, in the order of the
+/// layers.
 template <class Stack, class Device, class T> class parameters {
 public:
     using layer = bound<Stack>;
@@ -74,6 +77,10 @@ public:
     buffer<wide> const& state() const { return state_; }
     buffer<std::uint32_t>& masks() { return masks_; }
     buffer<std::uint32_t> const& masks() const { return masks_; }
+
+    /// The time whose numbers these parameters are used with: that of the next step of their training.
+    kept_time& time() { return time_; }
+    clock const& time() const { return time_.now(); }
 
     /// The memory of the outermost layer, without tape, work space, gradients and optimizer.
     layer_memory<T> memory() {
@@ -138,6 +145,7 @@ private:
     buffer<T> operands_;
     buffer<wide> norms_;
     buffer<wide> next_norms_;
+    kept_time time_;
 };
 
 } // namespace espalier

@@ -93,10 +93,10 @@ requires std::is_same_v<typename Training::scalar, double>
     batch_view<double> const batch{inputs, tags, targets};
     gradient_report report;
     auto const value = [&] {
-        training.net().refresh(training.time());
+        training.net().refresh();
         return training.objective(batch);
     };
-    training.net().refresh(training.time());
+    training.net().refresh();
     training.gradients_of(batch);
     std::vector<double> const gradients(training.gradients().data(),
                                         training.gradients().data() + training.gradients().size());
@@ -109,7 +109,7 @@ requires std::is_same_v<typename Training::scalar, double>
         training.input_gradients_of(batch, contiguous_view(dx.data(), inputs.rows, inputs.columns));
         detail::check_array(report, "input", inputs.data, dx.data(), inputs.rows * inputs.columns, options, value);
     }
-    training.net().refresh(training.time());
+    training.net().refresh();
     return report;
 }
 

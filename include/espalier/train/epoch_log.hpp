@@ -27,15 +27,19 @@ class progress_bar;
 struct fit_options {
     index_t epochs = 10;
     index_t batch = 128;
-    data_view validation{};            ///< empty: no validation
-    bool shuffle = true;               ///< a new order every epoch, from the network's seed
-    index_t patience = 0;              ///< stop after this many epochs without a better validation loss; 0: never
-    file_path checkpoints{};           ///< folder for best.safetensors and last.safetensors; empty: none
-    bool resume = false;               ///< go on from last.safetensors when it is there
-    std::vector<rate_rule> rates{};    ///< learning rates, decay and freezing by tensor
-    std::vector<named_value> values{}; ///< what `schedule::runtime` reads; may be changed in `on_epoch`
-    bool progress = true;              ///< a progress bar on standard error, when that is a terminal
-    /// Called after every epoch with the history so far; returning false ends the training.
+    data_view validation{};         ///< empty: no validation
+    bool shuffle = true;            ///< a new order every epoch, from the network's seed
+    index_t patience = 0;           ///< stop after this many epochs without a better validation loss; 0: never
+    file_path checkpoints{};        ///< folder for best.safetensors and last.safetensors; empty: none
+    bool resume = false;            ///< go on from last.safetensors when it is there
+    bool start_over = false;        ///< begin at time 0 although the network was trained before
+    std::vector<rate_rule> rates{}; ///< learning rates, decay and freezing by tensor
+    /// What `schedule::runtime` reads; may be changed in `on_epoch`. Part of a checkpoint, which has the last word
+    /// when a run is resumed.
+    std::vector<named_value> values{};
+    bool progress = true; ///< a progress bar on standard error, when that is a terminal
+    /// Called after every epoch with the history so far, before the checkpoint of the epoch is written; returning false
+    /// ends the training, which a resumed run keeps to.
     std::function<bool(history const&, std::vector<named_value>&)> on_epoch{};
     /// Called after every step with the time of the next one.
     std::function<void(clock const&)> on_step{};
@@ -81,11 +85,12 @@ public:
 
     bool keeps() const { return !options_->checkpoints.empty(); }
     file_path const& last_file() const { return last_file_; }
-    file_path const& best_file() const { return best_file_; }
-    /// Makes the folder of the checkpoints, and tells whether there is one to go on from.
+    /// Makes the folder of the checkpoints, removes what a killed run left there, and tells whether there is a
+    /// checkpoint to go on from.
     bool resumes() const;
-    /// Goes on from what the metadata of that checkpoint and the history beside it say.
-    void resumed(std::map<std::string, std::string> const& metadata);
+    /// Reads what that checkpoint says of the run, as one more follower of its training: throws file_error before
+    /// anything is changed. `values` are replaced by those of the checkpoint.
+    follower reader(std::vector<named_value>& values);
 
     void begin_epoch(std::uint64_t epoch);
     /// A step on n rows: its terms and measures.
@@ -94,12 +99,21 @@ public:
     void add_cell(std::string_view name, double value);
     /// Ends the epoch; `validation` may be null.
     void end_epoch(std::uint64_t step, evaluation const* validation);
-    /// What goes with the checkpoint of this epoch, the history beside it, and whether it is the best one so far.
-    std::map<std::string, std::string> metadata() const;
-    void write_history() const;
+    /// Whether it is the best one so far.
     bool better() const { return better_; }
-    /// Whether patience is left.
+    /// There is no further epoch.
+    void stop() { stopped_ = true; }
+    /// Whether nobody ended the run and patience is left.
     bool goes_on() const;
+
+    // An epoch's files are a set: first the best network under another name, then the checkpoint, which makes it count,
+    // then `settle`. A run that is killed on the way is settled by the next one.
+    file_path const& new_best_file() const { return new_best_file_; }
+    std::map<std::string, std::string> best_metadata() const;
+    /// What goes with the checkpoint of this epoch, the history included.
+    std::map<std::string, std::string> metadata() const;
+    /// Brings the best network and the history beside the checkpoint up to it.
+    void settle() const;
     /// Throws the same words with the epoch and the last checkpoint.
     [[noreturn]] void fail(std::string_view words) const;
 
@@ -111,11 +125,12 @@ private:
     index_t rows_;
     std::vector<std::string> term_names_;
     std::vector<std::string> const* measure_names_;
-    file_path last_file_, best_file_, history_file_;
+    file_path last_file_, best_file_, new_best_file_, history_file_;
     history record_;
     double best_ = std::numeric_limits<double>::infinity();
     index_t since_best_ = 0;
-    bool better_ = false;
+    std::uint64_t best_epoch_ = 0; ///< counted from 1; 0: there is none
+    bool better_ = false, stopped_ = false;
     std::uint64_t epoch_ = 0;
     double start_ = 0.0; ///< of the epoch, seconds
     std::vector<double> sums_, measured_;

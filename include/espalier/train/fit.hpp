@@ -175,9 +175,9 @@ template <class Network, class Loss> evaluation evaluate(Network& net, Loss cons
     return detail::evaluate_in(run, storage, transfer, data);
 }
 
-/// What a network gives for every row of a data set, as it is used: count x output_width numbers, row-major. `now` as
-/// for `network::predict`. Throws data_error for an empty or malformed data set, shape_error for another width.
-template <class Network> std::vector<float> predict(Network& net, data_view const& data, clock const& now = {}) {
+/// What a network gives for every row of a data set, as it is used: count x output_width numbers, row-major. Throws
+/// data_error for an empty or malformed data set, shape_error for another width.
+template <class Network> std::vector<float> predict(Network& net, data_view const& data) {
     using T = typename Network::scalar;
     constexpr index_t width = Network::output_width;
     check(data, "predict", 0, true);
@@ -194,7 +194,7 @@ template <class Network> std::vector<float> predict(Network& net, data_view cons
         storage.gather(data.middle_rows(r, n), nullptr, n);
         auto const batch = transfer.upload(storage.view(storage.memory(n), n));
         matrix_view<T> const y{outputs.data(), n, width, width};
-        net.predict(batch.inputs, batch.tags, y, now);
+        net.predict(batch.inputs, batch.tags, y);
         auto const values = transfer.download(net.runner().device(), matrix_view<T const>(y));
         for (index_t i = 0; i < n * width; ++i)
             result.push_back(static_cast<float>(values.data[i]));
@@ -261,20 +261,29 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
 
     training<Network, Loss, Optimizer> run(net, loss, optimizer, data.count(), options.rates);
     auto const steps_per_epoch = static_cast<std::uint64_t>((data.count() + options.batch - 1) / options.batch);
-    auto const set_time = [&] {
-        run.time().steps_per_epoch = steps_per_epoch;
-        run.time().values = {options.values.data(), static_cast<index_t>(options.values.size())};
-    };
-    set_time();
     batch_storage<T> storage(net.capacity(), Network::input_width, data, mixes);
     auto transfer = make_transfer(net, data, mixes);
     std::vector<std::int64_t> order(static_cast<std::size_t>(data.count()));
 
     epoch_log log(options, data.count(), steps_per_epoch, run.term_names(), run.measure_names());
+    if (options.start_over) run.start_over();
     if (log.resumes()) {
-        log.resumed(load_training(run, log.last_file(), options.followers));
-        set_time();
+        std::vector<follower> readers = options.followers;
+        readers.push_back(log.reader(options.values));
+        load_training(run, log.last_file(), readers);
+        log.settle();
     }
+    {
+        clock now = run.time();
+        now.epoch_begin = now.step;
+        now.steps_per_epoch = steps_per_epoch;
+        run.set_time(now);
+    }
+    auto const set_values = [&] {
+        for (named_value const& v : options.values)
+            run.set_value(v.name, v.value);
+    };
+    set_values();
     auto const with_context = [&](auto const& action) {
         try {
             action();
@@ -283,7 +292,8 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
         }
     };
 
-    while (run.time().epoch < static_cast<std::uint64_t>(options.epochs)) {
+    std::uint64_t const last_epoch = run.progress().first_epoch + static_cast<std::uint64_t>(options.epochs);
+    while (run.time().epoch < last_epoch && log.goes_on()) {
         std::uint64_t const epoch = run.time().epoch;
         log.begin_epoch(epoch);
         order_rows(order, options.shuffle, net.random_seed().value, epoch);
@@ -292,31 +302,33 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
             storage.gather(data, order.data() + r, n);
             auto memory = storage.memory(n);
             if constexpr (mixes)
-                batch_policy.apply(memory, n, Network::layer::input, run.time(),
+                batch_policy.apply(memory, n, Network::layer::input, run.progress().since(run.time()),
                                    make_site(net.random_seed().value, batch_stream, run.time().step));
             with_context([&] { stream.step(run, transfer.upload(storage.view(memory, n)), order.data() + r, n); });
             for (follower const& f : options.followers)
                 f.after_step(run.time());
             if (options.on_step) options.on_step(run.time());
-            log.add_step(run.time().step, run.terms(), run.measures(), n);
+            log.add_step(run.progress().updates, run.terms(), run.measures(), n);
         }
         // Before a checkpoint is written: it is to be a good one.
         with_context([&] { run.require_finite_weights(); });
-        run.time().epoch = epoch + 1;
 
         stream.report(log, data.count());
         evaluation validation;
         bool const validates = options.validation.count() > 0;
         if (validates) validation = evaluate_in(run, storage, transfer, options.validation);
         log.end_epoch(run.time().step, validates ? &validation : nullptr);
+        // The best network is the one that was judged; the last one already has the values of its next step.
+        if (log.keeps() && log.better()) save(net, log.new_best_file(), log.best_metadata());
+        if (options.on_epoch) {
+            if (!options.on_epoch(log.record(), options.values)) log.stop();
+            with_context([&] { run.require_finite_weights(); });
+        }
+        set_values();
         if (log.keeps()) {
             save_training(run, log.last_file(), log.metadata(), options.followers);
-            log.write_history();
-            if (log.better()) save(net, log.best_file());
+            log.settle();
         }
-        if (options.on_epoch && !options.on_epoch(log.record(), options.values)) break;
-        set_time();
-        if (!log.goes_on()) break;
     }
     return log.finish();
 }
@@ -327,7 +339,12 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
 /// total, the mean of every measure by name (how mixtures of experts routed), validation_loss, validation_accuracy,
 /// seconds.
 ///
-/// Two runs with one seed are bitwise equal; a run resumed from a checkpoint is bitwise equal to an unbroken one.
+/// Two runs with one seed are bitwise equal; a run resumed from a checkpoint is bitwise equal to an unbroken one, and
+/// so is one that was killed at any moment and started again with `.resume`. A further call on the same network goes on
+/// where the last one stopped: in the random bits and the order of the rows, in the schedules of the network's
+/// policies, and in the numbers of epochs and steps. Only the optimizer begins anew, its schedules with it. With
+/// `.start_over` time begins at 0 again.
+///
 /// Throws, before anything is changed: data_error for an empty or malformed data set, labels out of range or not-finite
 /// features, shape_error for widths that do not fit. Throws numerical_error when the loss stops being finite: the
 /// weights are those before that step and the last checkpoint is kept.

@@ -25,11 +25,11 @@ enum class ema_start { warm, cold };
 
 /// w_teacher <- a w_teacher + (1 - a) w_student, over all weights and running statistics, once a step (Polyak and
 /// Juditsky 1992; as a teacher Tarvainen and Valpola 2017, section 2). `a` is a number or a schedule with values in
-/// [0, 1], evaluated at the clock that `update` is given. Masks are those of the student.
+/// [0, 1], evaluated at the student's time, which the teacher takes over. Masks are those of the student.
 ///
 ///     ema_teacher teacher{model, 0.999};
 ///     run.step(batch);                         // training with a loop of one's own
-///     teacher.update(model, run.time());
+///     teacher.update(model);
 ///     teacher.predict(model, x, y);
 ///
 ///     fit(model, loss, optimizer, data, {.followers = {teacher.follow(model)}}); // also part of its checkpoints
@@ -54,29 +54,30 @@ public:
 
     /// One step towards the student. Throws data_error, before anything is changed, when a schedule gives a decay
     /// outside [0, 1].
-    void update(Network const& student, clock const& now = {}) {
-        double keep = schedule::value_at(decay_, now);
+    void update(Network const& student) {
+        double keep = schedule::value_at(decay_, student.time());
         check(keep);
         if (start_ == ema_start::warm) keep = std::min(1.0 - 1.0 / (static_cast<double>(updates_) + 1.0), keep);
         values_.average(student.values(), keep);
         auto const& masks = student.values().masks();
         std::copy_n(masks.data(), masks.size(), values_.masks().data());
+        values_.time().set(student.time());
         ++updates_;
         stale_ = true;
     }
 
     /// Outputs with the teacher's parameters: `student.predict` without the student's weights. Its executor's memory is
     /// used, so it is not called between a forward and its backward.
-    void predict(Network& student, matrix_view<scalar const> x, matrix_view<scalar> y, clock const& now = {}) {
-        refresh(student, now);
-        student.predict_with(values_, x, y, now);
+    void predict(Network& student, matrix_view<scalar const> x, matrix_view<scalar> y) {
+        refresh(student);
+        student.predict_with(values_, x, y);
     }
 
     /// Makes operand copies agree with the averaged weights, when they do not. `predict` does it by itself; another use
     /// of `values()` in an executor calls it first.
-    void refresh(Network& student, clock const& now = {}) {
+    void refresh(Network& student) {
         if (!stale_) return;
-        student.refresh(values_, now);
+        student.refresh(values_);
         stale_ = false;
     }
 
@@ -86,7 +87,7 @@ public:
     follower follow(Network const& student, std::string const& name = "teacher") {
         auto const prefix = name + ".";
         return {
-            [this, &student](clock const& now) { update(student, now); },
+            [this, &student](clock const&) { update(student); },
             [this, prefix](std::vector<tensor_record>& records) {
                 detail::host_parameters<Network> host(values_);
                 detail::add_records(records, host.saved(), prefix);
@@ -97,8 +98,9 @@ public:
                 detail::load_plan plan;
                 plan.add(file, host.saved(), prefix);
                 plan.add(file, prefix + "updates", {1}, &updates_);
-                return [this, plan] {
+                return [this, plan, time = detail::time_in(file)] {
                     plan.run();
+                    values_.time() = time;
                     stale_ = true;
                 };
             }};

@@ -99,8 +99,12 @@ private:
     bool differentiates_;
 };
 
-/// Training of a network: gradients, optimizer state, clock. Holds a reference to the network. A step allocates
-/// nothing. Denormal numbers count as 0 while a member function runs (device/cpu/flush_denormals.hpp).
+/// Training of a network: gradients and optimizer state. Holds a reference to the network. A step allocates nothing.
+/// Denormal numbers count as 0 while a member function runs (device/cpu/flush_denormals.hpp).
+///
+/// Time belongs to the network: a further training of it goes on where the last one left it, in its random bits and in
+/// the schedules of its policies. The optimizer is new in every training and so is its time: its schedules see the
+/// steps and epochs of this training, from 0.
 template <class Network, class Loss, class Optimizer> class training {
 public:
     using network_type = Network;
@@ -132,8 +136,10 @@ public:
         optimizer_.validate();
         device().declare_step(&block_, sizeof block_);
         set_rates(rates);
+        progress_.first_step = net.time().step;
+        progress_.first_epoch = net.time().epoch;
         prune_.global.reserve(static_cast<std::size_t>(size.tensors));
-        net.refresh(clock_);
+        net.refresh();
     }
 
     training(training const&) = delete;
@@ -209,7 +215,7 @@ public:
                 double const value = read_terms()[0];
                 if (!std::isfinite(value))
                     detail::throw_numerical_error("training: the loss of the second stream is ", value, " at step ",
-                                                  clock_.step, "; the weights are those before this step");
+                                                  time().step, "; the weights are those before this step");
                 return value;
             },
             no_taps{});
@@ -256,7 +262,7 @@ public:
         check_room(batch);
         begin_step();
         matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
-        net_->template forward<mode::evaluate>(block_.layers, batch.tags, batch.inputs, y, clock_.step, 0, nullptr,
+        net_->template forward<mode::evaluate>(block_.layers, batch.tags, batch.inputs, y, time().step, 0, nullptr,
                                                terms_.data() + 1 + size.terms);
         loss_of(loss_, batch, y, {}, terms_.data());
         return read_terms()[0];
@@ -283,11 +289,25 @@ public:
     void require_finite_weights() const {
         if constexpr (device_type::host_memory)
             if (std::string const name = spoiled_tensor(); !name.empty())
-                detail::throw_numerical_error("training: tensor ", name, " is not finite after step ", clock_.step);
+                detail::throw_numerical_error("training: tensor ", name, " is not finite after step ", time().step);
     }
 
-    clock& time() { return clock_; }
-    clock const& time() const { return clock_; }
+    /// The network's time. `set_time` and `set_value` are the network's too.
+    clock const& time() const { return net_->time(); }
+    void set_time(clock const& now) { net_->set_time(now); }
+    void set_value(short_name name, double value) { net_->set_value(name, value); }
+    /// Time begins at 0 again, for the network and for the optimizer's schedules. Run-time values, weights and moments
+    /// stay.
+    void start_over() {
+        clock start;
+        start.values = time().values;
+        net_->set_time(start);
+        progress_.first_step = progress_.first_epoch = 0;
+    }
+    /// How far this training has come, and where the network stood when it began: what its optimizer sees is the time
+    /// since then.
+    training_progress& progress() { return progress_; }
+    training_progress const& progress() const { return progress_; }
     Network& net() { return *net_; }
     Loss const& loss() const { return loss_; }
     buffer<wide>& gradients() { return gradients_; }
@@ -316,11 +336,10 @@ private:
 
     /// Evaluates all schedules once and hands the numbers to the device.
     void begin_step() {
-        clock_.updates = clock_.step;
-        block_.layers = layer::at(clock_);
-        block_.optimizer = optimizer_.at(clock_, clock_.step + 1);
+        block_.layers = layer::at(time());
+        block_.optimizer = optimizer_.at(progress_.since(time()), progress_.updates + 1);
         if constexpr (shrinks_groups) block_.after = {block_.optimizer.rate()};
-        device().upload_step(static_cast<std::uint32_t>(clock_.step));
+        device().upload_step(static_cast<std::uint32_t>(time().step));
     }
 
     /// Waits for the device, and throws what it found wrong with the batch.
@@ -331,7 +350,7 @@ private:
             try {
                 device().read(terms_.data(), seen_.data(), terms_.size());
             } catch (...) {
-                net_->refresh(clock_); // an update that did nothing has gathered no norms
+                net_->refresh(); // an update that did nothing has gathered no norms
                 throw;
             }
         }
@@ -382,7 +401,8 @@ private:
         if constexpr (needs_global_norm)
             device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
         update({rates_.data(), squared_norm_.data()});
-        clock_.updates = ++clock_.step;
+        ++progress_.updates;
+        net_->values().time().advance();
         return reference;
     }
 
@@ -400,7 +420,7 @@ private:
             if (std::isfinite(terms_[i])) continue;
             detail::throw_numerical_error("training: the ", i == 0 ? "" : "term ",
                                           term_names()[static_cast<std::size_t>(i)], " is ", terms_[i], " at step ",
-                                          clock_.step, culprit(batch), "; the weights are those before this step");
+                                          time().step, culprit(batch), "; the weights are those before this step");
         }
     }
 
@@ -448,7 +468,7 @@ private:
         if constexpr (layer::prunes && undoes) {
             copy_all(kept_weights_, net_->values().weights());
             copy_all(kept_masks_, net_->values().masks());
-            net_->refresh(clock_);
+            net_->refresh();
         }
     }
     template <class U> static void copy_all(buffer<U> const& from, buffer<U>& to) {
@@ -472,7 +492,7 @@ private:
         device().zero(terms_.data(), terms_.size());
         matrix_view<scalar> const y{outputs_.data(), batch.inputs.rows * layer::growth, Network::output_width,
                                     Network::output_width};
-        net_->template forward<mode::train>(block_.layers, batch.tags, batch.inputs, y, clock_.step, 0,
+        net_->template forward<mode::train>(block_.layers, batch.tags, batch.inputs, y, time().step, 0,
                                             terms_.data() + 1, terms_.data() + 1 + size.terms);
         return y;
     }
@@ -515,7 +535,7 @@ private:
             layer::reads_output ? matrix_view<scalar>{output_gradients_.data(), y.rows, y.columns, y.stride} : y;
         loss_of(loss, batch, y, dy, terms_.data());
         visit_taps(batch.tags, true, at_taps);
-        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
+        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
         layer_memory<scalar> m = memory();
         m.gradients = gradients;
         layer::template backward<Want>(context, block_.layers, m, batch.tags, batch.inputs,
@@ -523,7 +543,7 @@ private:
     }
 
     void update(update_numbers const& given) {
-        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
+        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
         net_->values().start_norms(device());
         layer::update(context, block_.optimizer, block_.layers, memory(), given);
         net_->values().finish_norms(device());
@@ -541,10 +561,10 @@ private:
 
     /// Finds out whether masks are selected anew before this step.
     void ask_prune() {
-        prune_.now = clock_;
+        prune_.now = time();
         prune_.due = false;
         prune_.only_ask = true;
-        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
+        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
         layer::prune(context, prune_, memory());
         prune_.only_ask = false;
     }
@@ -553,7 +573,7 @@ private:
     /// host.
     void prune_now() {
         prune_.global.clear();
-        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), clock_.step);
+        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
         layer_memory<scalar> m = memory();
         std::vector<wide> weights;
         std::vector<std::uint32_t> masks;
@@ -571,13 +591,13 @@ private:
         layer::prune(context, prune_, m);
         if (!prune_.global.empty()) prune_.select_global(prune_.global, prune_.sparsity);
         if constexpr (!device_type::host_memory) net_->values().masks().copy_from_host(masks.data(), size.mask_words);
-        net_->refresh(clock_);
+        net_->refresh();
     }
 
     Network* net_;
     Loss loss_;
     Optimizer optimizer_;
-    clock clock_{};
+    training_progress progress_;
     step_block block_{};
     buffer<wide> gradients_;
     buffer<wide> reference_;

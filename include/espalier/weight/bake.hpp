@@ -2,7 +2,6 @@
 // host only. The dense kernel that an operator stands for, for inference and export.
 #pragma once
 
-#include <espalier/core/clock.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/layer/concept.hpp>
@@ -15,12 +14,11 @@
 namespace espalier::weight {
 
 /// Writes the matrix W with operator(x) = x W of the layer at that path ("1", "2.0") into `kernel`, in x out, as it is
-/// at the time `now`: U_r V_r for `low_rank`, summed in double. The result fits the tensor "<path>.kernel" of the same
-/// stack without the operator. For parameters in host memory. Throws data_error when no layer of that path has an
+/// at the parameters' time: U_r V_r for `low_rank`, summed in double. The result fits the tensor "<path>.kernel" of the
+/// same stack without the operator. For parameters in host memory. Throws data_error when no layer of that path has an
 /// operator, shape_error when `kernel` has other extents.
 template <class Stack, class Device, class T>
-void bake(parameters<Stack, Device, T> const& values, std::string_view layer, matrix_view<master_of<T>> kernel,
-          clock const& now = {}) {
+void bake(parameters<Stack, Device, T> const& values, std::string_view layer, matrix_view<master_of<T>> kernel) {
     static_assert(Device::host_memory, "espalier: bake reads parameters in host memory; load them into a network on "
                                        "device::cpu");
     std::string known;
@@ -33,9 +31,9 @@ void bake(parameters<Stack, Device, T> const& values, std::string_view layer, ma
             espalier::detail::throw_shape_error("bake: layer ", o.layer, " has a kernel of ", o.rows, " x ", o.columns,
                                                 ", given are ", kernel.rows, " x ", kernel.columns);
         if constexpr (std::is_same_v<master_of<T>, double>)
-            o.bake_double(values.weights().data() + o.offset, now, kernel);
+            o.bake_double(values.weights().data() + o.offset, values.time(), kernel);
         else
-            o.bake_float(values.weights().data() + o.offset, now, kernel);
+            o.bake_float(values.weights().data() + o.offset, values.time(), kernel);
         return;
     }
     espalier::detail::throw_data_error(
@@ -47,9 +45,8 @@ template <class Network>
 requires requires(Network& net) {
     net.values().weights();
 }
-void bake(Network const& net, std::string_view layer, matrix_view<typename Network::wide> kernel,
-          clock const& now = {}) {
-    bake(net.values(), layer, kernel, now);
+void bake(Network const& net, std::string_view layer, matrix_view<typename Network::wide> kernel) {
+    bake(net.values(), layer, kernel);
 }
 
 } // namespace espalier::weight

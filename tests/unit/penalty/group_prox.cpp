@@ -230,10 +230,10 @@ TEST_CASE("terms, products and a gradient over other groups see the shrunk weigh
 
         // A network that is handed these weights and masks makes its operand copies anew: the same outputs.
         auto other = net;
-        other.refresh(run.time());
+        other.refresh();
         float mine[8 * 3], theirs[8 * 3];
-        net.predict(d.batch.inputs, {mine, 8, 3, 3}, run.time());
-        other.predict(d.batch.inputs, {theirs, 8, 3, 3}, run.time());
+        net.predict(d.batch.inputs, {mine, 8, 3, 3});
+        other.predict(d.batch.inputs, {theirs, 8, 3, 3});
         CHECK(same_bits(mine, theirs, 24));
     }
 }

@@ -194,22 +194,39 @@ TEST_CASE("fit: a loss that is not finite stops, names the step and keeps the la
     small kept = net;
     auto options = quiet(30);
     options.checkpoints = folder.path();
-    options.on_epoch = [&](history const& record, std::vector<named_value>&) {
-        if (record.rows() < 3) return true;
-        kept = net;
-        net.tensor("1.kernel")(2, 1) = std::numeric_limits<float>::infinity();
-        return true;
+    options.on_step = [&](espalier::clock const& now) {
+        if (now.step == 12) kept = net; // the last one of the third epoch
+        if (now.step == 13) net.tensor("1.kernel")(2, 1) = std::numeric_limits<float>::infinity();
     };
     auto const text = text_of<numerical_error>(
         [&] { fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}, train, options); });
     INFO(text);
-    CHECK(text.find("at step 12 (tensor 1.kernel is not finite)") != std::string::npos);
-    CHECK(text.find("(epoch 3)") != std::string::npos);
+    CHECK(text.find("at step 13 (tensor 1.kernel is not finite)") != std::string::npos);
+    CHECK(text.find("(epoch 4)") != std::string::npos);
     CHECK(text.find("last.safetensors") != std::string::npos);
     small loaded({2}, 16);
     load(loaded, folder / "last.safetensors");
     CHECK(std::memcmp(loaded.values().weights().data(), kept.values().weights().data(),
                       kept.values().weights().bytes()) == 0);
+}
+
+TEST_CASE("fit: a checkpoint is good even if on_epoch spoils the network", "[train][fit]") {
+    temporary_folder folder;
+    auto const train = clusters(64, 1);
+    net_type net({1}, 16), kept({1}, 16), loaded({1}, 16);
+    auto options = quiet(5);
+    options.checkpoints = folder.path();
+    options.on_epoch = [&](history const& record, std::vector<named_value>&) {
+        if (record.rows() == 2) kept = net;
+        if (record.rows() == 3) net.tensor("3.bias")(0, 1) = std::numeric_limits<float>::quiet_NaN();
+        return true;
+    };
+    auto const text =
+        text_of<numerical_error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options); });
+    INFO(text);
+    CHECK(text.find("tensor 3.bias is not finite after step 12 (epoch 3); the last checkpoint is ") == 10);
+    load(loaded, folder / "last.safetensors");
+    CHECK(same_bits(loaded, kept));
 }
 
 TEST_CASE("fit: weights that are not finite never become a checkpoint", "[train][fit]") {
@@ -226,6 +243,7 @@ TEST_CASE("fit: weights that are not finite never become a checkpoint", "[train]
         [&] { fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 1.0}, train, options); });
     INFO(text);
     CHECK(text.find("tensor 1.kernel is not finite after step 1") != std::string::npos);
+    CHECK(text.find("there is no checkpoint") != std::string::npos);
     CHECK_FALSE(std::filesystem::exists(folder / "last.safetensors"));
 }
 

@@ -98,11 +98,10 @@ TEST_CASE("teacher: the decay may be a schedule, and has to be in [0, 1]", "[tra
     fill(net, 1.0);
     ema_teacher teacher{net, schedule::linear{.from = 1.0, .to = 2.0, .steps = 10}, ema_start::cold};
     fill(net, 0.0);
-    espalier::clock now;
-    teacher.update(net, now);
+    teacher.update(net);
     CHECK(teacher.values().weights()[0] == 1.0);
-    now.step = 5;
-    CHECK_THROWS_AS(teacher.update(net, now), data_error);
+    net.set_time({.step = 5});
+    CHECK_THROWS_AS(teacher.update(net), data_error);
     CHECK(teacher.values().weights()[0] == 1.0);
     CHECK(teacher.updates() == 1);
     for (double const wrong : {-0.1, 1.1, std::nan("")})
@@ -117,7 +116,7 @@ TEST_CASE("teacher: its predictions are those of a network with the averaged wei
     std::vector<double> own(36), averaged(36), again(36);
     for (int step = 0; step < 25; ++step) {
         run.step(data.view());
-        teacher.update(net, run.time());
+        teacher.update(net);
     }
     net.predict(data.view().inputs, contiguous_view(own.data(), 12, 3));
     teacher.predict(net, data.view().inputs, contiguous_view(averaged.data(), 12, 3));
@@ -148,7 +147,7 @@ TEST_CASE("teacher: operand copies and masks are made anew before they are used"
     std::vector<double> y(36);
     for (int step = 0; step < 5; ++step) {
         run.step(data.view());
-        teacher.update(net, run.time());
+        teacher.update(net);
         teacher.predict(net, data.view().inputs, contiguous_view(y.data(), 12, 3));
         auto const& kernel = net.values().find("1.kernel");
         auto const& bias = net.values().find("1.bias");
@@ -184,7 +183,7 @@ TEST_CASE("teacher: nothing is allocated by an update or a prediction", "[train]
     std::size_t const before = counted_allocations;
     for (int step = 0; step < 3; ++step) {
         run.step(data.view());
-        teacher.update(net, run.time());
+        teacher.update(net);
         teacher.predict(net, data.view().inputs, contiguous_view(y.data(), 12, 3));
     }
     CHECK(counted_allocations == before);

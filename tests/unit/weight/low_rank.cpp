@@ -65,12 +65,10 @@ TEST_CASE("low_rank: at every rank it is the dense layer with W = U V", "[weight
     std::vector<double> a(16 * 4), b(16 * 4);
     auto const inputs = contiguous_view(x.data(), 16, 9);
     for (double const rank : {1.0, 2.0, 4.0, 6.0}) {
-        named_value const value{"rank"_name, rank};
-        espalier::clock now;
-        now.values = {&value, 1};
-        thin.predict(inputs, contiguous_view(a.data(), 16, 4), now);
-        weight::bake(thin, "1", wide.tensor("1.kernel"), now);
-        weight::bake(thin, "2", wide.tensor("2.kernel"), now);
+        thin.set_value("rank"_name, rank);
+        thin.predict(inputs, contiguous_view(a.data(), 16, 4));
+        weight::bake(thin, "1", wide.tensor("1.kernel"));
+        weight::bake(thin, "2", wide.tensor("2.kernel"));
         wide.refresh();
         wide.predict(inputs, contiguous_view(b.data(), 16, 4));
         double most = 0.0, size = 0.0;
@@ -97,8 +95,7 @@ TEST_CASE("low_rank: the gradients of what does not take part are exactly zero",
     batch.inputs = contiguous_view(x.data(), 16, 9);
     batch.tags.count = 16;
     batch.tags.label = labels.data();
-    named_value value{"rank"_name, 6.0};
-    run.time().values = {&value, 1};
+    run.set_value("rank"_name, 6.0);
     auto const& in = net.values().find("1.factor_in");
     auto const& out = net.values().find("1.factor_out");
     REQUIRE(in.tensor_role == role::factor);
@@ -110,13 +107,13 @@ TEST_CASE("low_rank: the gradients of what does not take part are exactly zero",
     REQUIRE(counted_allocations > start);
     std::size_t const taken = counted_allocations;
     for (double const rank : {6.0, 2.0, 1.0}) {
-        value.value = rank;
+        run.set_value("rank"_name, rank);
         run.step(batch);
     }
     CHECK(counted_allocations == taken);
 #endif
     for (double const rank : {6.0, 2.0, 5.0, 1.0}) {
-        value.value = rank;
+        run.set_value("rank"_name, rank);
         auto const u = net.tensor("1.factor_in"), v = net.tensor("1.factor_out");
         std::vector<float> const before_u(u.data, u.data + 54), before_v(v.data, v.data + 72);
         run.step(batch);
@@ -140,12 +137,18 @@ TEST_CASE("low_rank: the gradients of what does not take part are exactly zero",
     std::vector<float> const before(net.values().weights().data(),
                                     net.values().weights().data() + net.values().weights().size());
     for (double const wrong : {0.0, 7.0, std::nan("")}) {
-        value.value = wrong;
-        CHECK_THROWS_AS(run.step(batch), data_error);
+        CHECK_THROWS_AS(run.set_value("rank"_name, wrong), data_error);
+        espalier::clock now = run.time();
+        named_value const bad{"rank"_name, wrong};
+        now.step = 77;
+        now.values = {&bad, 1};
+        CHECK_THROWS_AS(run.set_time(now), data_error);
+        CHECK(run.time().step != 77);
+        REQUIRE(run.time().values.size == 1);
+        CHECK(run.time().values[0].value == 1.0);
     }
     CHECK(std::vector<float>(net.values().weights().data(),
                              net.values().weights().data() + net.values().weights().size()) == before);
-    value.value = 1.0;
     CHECK(run.objective(batch) == loss);
 }
 

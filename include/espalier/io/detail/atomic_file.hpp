@@ -7,6 +7,7 @@
 #include <espalier/core/error.hpp>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,25 @@ namespace espalier {
 namespace detail {
 /// Smaller pieces are gathered before they are written.
 inline constexpr std::size_t file_buffer_size = std::size_t{1} << 18;
+
+/// Whether the file is there for this process alone. On a file system without locks it is taken for that.
+inline bool locked(int descriptor) {
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+        return errno != EWOULDBLOCK;
+    }
+    struct ::stat now {};
+    return ::fstat(descriptor, &now) == 0 && now.st_nlink > 0;
+}
+
+/// The entry of a rename or a removal is durable once the folder is flushed; either state is whole.
+inline void flush_folder_of(std::string const& path) {
+    std::filesystem::path const target = path;
+    auto const folder = target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
+    if (int const handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); handle >= 0) {
+        (void)::fsync(handle);
+        ::close(handle);
+    }
+}
 } // namespace detail
 
 ESPALIER_LIBRARY atomic_file::atomic_file(file_path const& path) : shown_(path.string()), target_(path.string()) {
@@ -45,6 +65,10 @@ ESPALIER_LIBRARY atomic_file::atomic_file(file_path const& path) : shown_(path.s
         descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (descriptor_ < 0 && errno != EEXIST) {
             break;
+        }
+        // The lock lives as long as the process and says so to `remove_abandoned_parts`, which may have come between.
+        if (descriptor_ >= 0 && !detail::locked(descriptor_)) {
+            discard();
         }
     }
     if (descriptor_ < 0) {
@@ -80,24 +104,48 @@ ESPALIER_LIBRARY void atomic_file::commit() {
     if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) {
         fail("cannot flush to the disk", errno);
     }
-    int const descriptor = descriptor_;
-    descriptor_ = -1;
-    if (::close(descriptor) != 0) {
-        int const reason = errno;
-        remove_temporary();
-        fail("cannot close", reason);
-    }
+    // Renamed before it is closed: until then the lock says that somebody is at work on it.
     if (std::rename(temporary_.c_str(), target_.c_str()) != 0) {
         int const reason = errno;
-        remove_temporary();
+        discard();
         fail("cannot rename the temporary file to it", reason);
     }
     temporary_.clear();
-    // The rename itself is made durable by flushing the folder; the new file is complete either way.
-    std::filesystem::path const target = target_;
-    auto const folder = target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
-    if (int const handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); handle >= 0) {
-        (void)::fsync(handle);
+    ::close(descriptor_);
+    descriptor_ = -1;
+    detail::flush_folder_of(target_);
+}
+
+ESPALIER_LIBRARY void move_file(file_path const& from, file_path const& to) {
+    if (std::rename(from.string().c_str(), to.string().c_str()) != 0) {
+        throw file_error(to.string() + ": cannot rename " + from.string() +
+                         " to it: " + std::generic_category().message(errno));
+    }
+    detail::flush_folder_of(to.string());
+}
+
+ESPALIER_LIBRARY void remove_file(file_path const& path) {
+    if (::unlink(path.string().c_str()) != 0 && errno != ENOENT) {
+        throw file_error(path.string() + ": cannot be removed: " + std::generic_category().message(errno));
+    }
+}
+
+ESPALIER_LIBRARY void remove_abandoned_parts(file_path const& path) {
+    std::filesystem::path const target = path.string();
+    std::string const beginning = target.filename().string() + ".part-";
+    std::error_code code;
+    std::filesystem::directory_iterator entry(target.has_parent_path() ? target.parent_path() : ".", code), end;
+    for (; !code && entry != end; entry.increment(code)) {
+        if (entry->path().filename().string().compare(0, beginning.size(), beginning) != 0) {
+            continue;
+        }
+        int const handle = ::open(entry->path().c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (handle < 0) {
+            continue;
+        }
+        if (::flock(handle, LOCK_EX | LOCK_NB) == 0) {
+            ::unlink(entry->path().c_str());
+        }
         ::close(handle);
     }
 }

@@ -7,9 +7,10 @@
 #include <espalier/core/error.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
-#include <exception>
 #include <span>
+#include <system_error>
 
 namespace espalier {
 
@@ -94,29 +95,67 @@ ESPALIER_LIBRARY void load_plan::run() const {
     }
 }
 
-inline std::uint64_t metadata_number(safetensors_file const& file, std::string const& key) {
+/// The number that the metadata give for `key`. Throws file_error when it is none.
+template <class Number>
+Number metadata_number(safetensors_file const& file, std::string const& key, std::string_view text) {
+    Number value{};
+    auto const [at, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (problem == std::errc() && at == text.data() + text.size()) return value;
+    throw file_error(file.path() + ": metadata '" + key + "' is \"" + std::string(text) + "\", a number is needed");
+}
+inline std::uint64_t metadata_number(safetensors_file const& file, std::string const& key, std::uint64_t otherwise) {
     auto const found = file.metadata().find(key);
-    if (found == file.metadata().end())
-        throw file_error(file.path() + ": no '" + key + "' in the metadata; this is not a training checkpoint");
-    try {
-        std::size_t used = 0;
-        std::uint64_t const value = std::stoull(found->second, &used);
-        if (used == found->second.size()) return value;
-    } catch (std::exception const&) {
-    }
-    throw file_error(file.path() + ": metadata '" + key + "' is \"" + found->second + "\", a number is needed");
+    return found == file.metadata().end() ? otherwise : metadata_number<std::uint64_t>(file, key, found->second);
 }
 
-ESPALIER_LIBRARY void write_network(saved_network const& net, file_path const& path) {
+inline constexpr std::string_view value_prefix = "value.";
+
+inline void add_time(std::map<std::string, std::string>& metadata, clock const& now) {
+    metadata["step"] = std::to_string(now.step);
+    metadata["epoch"] = std::to_string(now.epoch);
+    metadata["epoch_begin"] = std::to_string(now.epoch_begin);
+    metadata["phase"] = std::to_string(now.phase);
+    metadata["steps_per_epoch"] = std::to_string(now.steps_per_epoch);
+    for (named_value const& v : now.values) {
+        char text[32];
+        char* const end = std::to_chars(text, text + sizeof text, v.value).ptr;
+        metadata[std::string(value_prefix) + v.name.str()] = std::string(text, end);
+    }
+}
+
+ESPALIER_LIBRARY kept_time time_in(safetensors_file const& file) {
+    auto const format = file.metadata().find("format");
+    if (format == file.metadata().end() || format->second != "espalier") return {};
+    clock now;
+    now.step = now.updates = metadata_number(file, "step", 0);
+    now.epoch = metadata_number(file, "epoch", 0);
+    now.epoch_begin = metadata_number(file, "epoch_begin", 0);
+    now.phase = metadata_number(file, "phase", 0);
+    now.steps_per_epoch = metadata_number(file, "steps_per_epoch", 0);
+    kept_time time(now);
+    for (auto const& [key, text] : file.metadata()) {
+        if (!key.starts_with(value_prefix)) continue;
+        std::string_view const name = std::string_view(key).substr(value_prefix.size());
+        if (name.size() <= 16) time.set(name_from(name.data(), name.size()), metadata_number<double>(file, key, text));
+    }
+    return time;
+}
+
+ESPALIER_LIBRARY void write_network(saved_network const& net, file_path const& path,
+                                    std::map<std::string, std::string> const& extra) {
     std::vector<tensor_record> records;
     add_records(records, net);
-    write_safetensors(path, records, {{"format", "espalier"}});
+    std::map<std::string, std::string> metadata = extra;
+    metadata["format"] = "espalier";
+    add_time(metadata, net.time.now());
+    write_safetensors(path, records, metadata);
 }
 
-ESPALIER_LIBRARY void read_network(saved_network const& net, file_path const& path) {
+ESPALIER_LIBRARY void read_network(saved_network& net, file_path const& path) {
     auto const file = read_safetensors(path);
     load_plan plan;
     plan.add(file, net);
+    net.time = time_in(file);
     plan.run();
 }
 
@@ -139,16 +178,17 @@ ESPALIER_LIBRARY void write_training(saved_training const& training, file_path c
         f.write(records);
     std::map<std::string, std::string> metadata = extra;
     metadata["format"] = "espalier";
-    metadata["step"] = std::to_string(training.now.step);
-    metadata["epoch"] = std::to_string(training.now.epoch);
-    metadata["phase"] = std::to_string(training.now.phase);
+    add_time(metadata, net.time.now());
+    metadata["updates"] = std::to_string(training.progress.updates);
+    metadata["first_step"] = std::to_string(training.progress.first_step);
+    metadata["first_epoch"] = std::to_string(training.progress.first_epoch);
     metadata["seed"] = std::to_string(training.seed);
     write_safetensors(path, records, metadata);
 }
 
 ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training& training, file_path const& path,
                                                                   std::vector<follower> const& followers) {
-    saved_network const& net = training.network;
+    saved_network& net = training.network;
     auto const file = read_safetensors(path);
     load_plan plan;
     plan.add(file, net);
@@ -158,11 +198,14 @@ ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training
                 plan.add(file, moment_name(m, t), saved_shape(t),
                          place_of(net, training.moments, m * training.moment_stride + t.offset), net.type);
     if (training.memory_size > 0) plan.add(file, "loss.state", {training.memory_size}, training.memory, net.type);
-    clock now = training.now;
-    now.step = now.updates = metadata_number(file, "step");
-    now.epoch = metadata_number(file, "epoch");
-    now.phase = metadata_number(file, "phase");
-    std::uint64_t const saved_seed = metadata_number(file, "seed");
+    if (!file.metadata().contains("seed"))
+        throw file_error(file.path() + ": no 'seed' in the metadata; this is not a training checkpoint");
+    kept_time time = time_in(file);
+    training_progress progress;
+    progress.updates = metadata_number(file, "updates", time.now().step);
+    progress.first_step = metadata_number(file, "first_step", 0);
+    progress.first_epoch = metadata_number(file, "first_epoch", 0);
+    std::uint64_t const saved_seed = metadata_number(file, "seed", 0);
     if (saved_seed != training.seed)
         throw file_error(file.path() + ": the training had seed " + std::to_string(saved_seed) + ", this network has " +
                          std::to_string(training.seed) + "; it would not go on as it was");
@@ -172,7 +215,8 @@ ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training
     plan.run();
     for (auto const& take : take_over)
         take();
-    training.now = now;
+    net.time = std::move(time);
+    training.progress = progress;
     return {file.metadata().begin(), file.metadata().end()};
 }
 

@@ -100,14 +100,17 @@ ESPALIER_LIBRARY std::string history::to_json() const {
 
 ESPALIER_LIBRARY history history::read_json(file_path const& path) {
     std::string const file = path.string();
-    auto const fail = [&](std::string const& reason) -> void { throw file_error(file + ": " + reason); };
     std::error_code ignored;
     std::ifstream in(file, std::ios::binary);
     if (!in || std::filesystem::is_directory(file, ignored)) {
-        fail("cannot be opened");
+        throw file_error(file + ": cannot be opened");
     }
-    std::string const text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-    if (text.find('\0') != std::string::npos) { // the JSON library takes it for the end and ignores the rest
+    return from_json(std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()), file);
+}
+
+ESPALIER_LIBRARY history history::from_json(std::string_view text, std::string const& name_of_file) {
+    auto const fail = [&](std::string const& reason) -> void { throw file_error(name_of_file + ": " + reason); };
+    if (text.find('\0') != std::string_view::npos) { // the JSON library takes it for the end and ignores the rest
         fail("not a JSON file: it holds a NUL byte");
     }
     nlohmann::ordered_json document; // keeps the order of the columns

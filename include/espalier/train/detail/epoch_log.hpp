@@ -7,11 +7,15 @@
 #include <espalier/core/error.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/text.hpp>
+#include <espalier/io/atomic_file.hpp>
 #include <espalier/io/progress.hpp>
+#include <espalier/io/safetensors.hpp>
 
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace espalier {
@@ -65,6 +69,7 @@ ESPALIER_LIBRARY epoch_log::epoch_log(fit_options const& options, index_t rows, 
     std::filesystem::path const folder = options.checkpoints.string();
     last_file_ = folder / "last.safetensors";
     best_file_ = folder / "best.safetensors";
+    new_best_file_ = folder / "best.safetensors.new";
     history_file_ = folder / "history.json";
 }
 ESPALIER_LIBRARY epoch_log::~epoch_log() = default;
@@ -72,14 +77,54 @@ ESPALIER_LIBRARY epoch_log::~epoch_log() = default;
 ESPALIER_LIBRARY bool epoch_log::resumes() const {
     if (!keeps()) return false;
     std::filesystem::create_directories(options_->checkpoints.string());
-    return options_->resume && std::filesystem::exists(last_file_.string());
+    for (file_path const& file : {last_file_, best_file_, new_best_file_, history_file_})
+        remove_abandoned_parts(file);
+    if (options_->resume && std::filesystem::exists(last_file_.string())) return true;
+    remove_file(new_best_file_);
+    return false;
 }
 
-ESPALIER_LIBRARY void epoch_log::resumed(std::map<std::string, std::string> const& metadata) {
-    if (auto const found = metadata.find("best"); found != metadata.end()) best_ = std::stod(found->second);
-    if (auto const found = metadata.find("since_best"); found != metadata.end())
-        since_best_ = std::stoll(found->second);
-    if (std::filesystem::exists(history_file_.string())) record_ = history::read_json(history_file_);
+/// The number that the metadata give for `key`, or `otherwise`. Throws file_error when it is none.
+template <class Metadata, class Number>
+Number number_in(Metadata const& metadata, char const* key, Number otherwise, file_path const& file) {
+    auto const found = metadata.find(key);
+    if (found == metadata.end()) return otherwise;
+    Number value{};
+    char const* const end = found->second.data() + found->second.size();
+    auto const [at, problem] = std::from_chars(found->second.data(), end, value);
+    if (problem != std::errc() || at != end)
+        throw file_error(
+            text_of(file.string(), ": metadata '", key, "' is \"", found->second, "\", a number is needed"));
+    return value;
+}
+
+ESPALIER_LIBRARY follower epoch_log::reader(std::vector<named_value>& values) {
+    follower result;
+    result.read = [this, &values](safetensors_file const& file) -> std::function<void()> {
+        auto const& metadata = file.metadata();
+        double const best = number_in(metadata, "best", best_, last_file_);
+        index_t const since_best = number_in(metadata, "since_best", since_best_, last_file_);
+        // A file of a version that did not say it has a best network beside it all the same.
+        std::uint64_t const best_epoch = number_in(metadata, "best_epoch", ~std::uint64_t{0}, last_file_);
+        bool const stopped = number_in(metadata, "stopped", 0, last_file_) != 0;
+        history record;
+        if (auto const found = metadata.find("history"); found != metadata.end())
+            record = history::from_json(found->second, last_file_.string());
+        else if (std::filesystem::exists(history_file_.string())) // of a version that did not keep it in the checkpoint
+            record = history::read_json(history_file_);
+        kept_time const time = time_in(file);
+        return [=, this, &values] {
+            best_ = best;
+            since_best_ = since_best;
+            best_epoch_ = best_epoch;
+            stopped_ = stopped;
+            record_ = record;
+            for (named_value& mine : values)
+                for (named_value const& saved : time.now().values)
+                    if (saved.name == mine.name) mine.value = saved.value;
+        };
+    };
+    return result;
 }
 
 ESPALIER_LIBRARY void epoch_log::begin_epoch(std::uint64_t epoch) {
@@ -125,6 +170,7 @@ ESPALIER_LIBRARY void epoch_log::end_epoch(std::uint64_t step, evaluation const*
     better_ = judged < best_;
     if (better_) {
         best_ = judged;
+        best_epoch_ = epoch_ + 1;
         since_best_ = 0;
     } else {
         ++since_best_;
@@ -133,20 +179,39 @@ ESPALIER_LIBRARY void epoch_log::end_epoch(std::uint64_t step, evaluation const*
     record_.append(row);
 }
 
+ESPALIER_LIBRARY std::map<std::string, std::string> epoch_log::best_metadata() const {
+    return {{"best_epoch", std::to_string(best_epoch_)}};
+}
 ESPALIER_LIBRARY std::map<std::string, std::string> epoch_log::metadata() const {
     char number[40];
     std::snprintf(number, sizeof number, "%.17g", best_);
-    return {{"best", number}, {"since_best", std::to_string(since_best_)}};
+    return {{"best", number},
+            {"since_best", std::to_string(since_best_)},
+            {"best_epoch", std::to_string(best_epoch_)},
+            {"stopped", stopped_ ? "1" : "0"},
+            {"history", record_.to_json()}};
 }
-ESPALIER_LIBRARY void epoch_log::write_history() const {
+ESPALIER_LIBRARY void epoch_log::settle() const {
+    if (std::filesystem::exists(new_best_file_.string())) {
+        // Written for an epoch whose checkpoint never was, it does not count.
+        auto const found = read_safetensors(new_best_file_);
+        auto const epoch = found.metadata().find("best_epoch");
+        if (epoch != found.metadata().end() && epoch->second == std::to_string(best_epoch_))
+            move_file(new_best_file_, best_file_);
+        else
+            remove_file(new_best_file_);
+    }
+    if (best_epoch_ == 0) remove_file(best_file_); // there is one of an earlier run only
     record_.write_json(history_file_);
 }
 ESPALIER_LIBRARY bool epoch_log::goes_on() const {
-    return options_->patience <= 0 || since_best_ < options_->patience;
+    return !stopped_ && (options_->patience <= 0 || since_best_ < options_->patience);
 }
 ESPALIER_LIBRARY void epoch_log::fail(std::string_view words) const {
-    throw_numerical_error(words, " (epoch ", epoch_, ")", keeps() ? "; the last good checkpoint is " : "",
-                          keeps() ? last_file_.string() : std::string());
+    bool const there = keeps() && std::filesystem::exists(last_file_.string());
+    throw_numerical_error(words, " (epoch ", epoch_ + 1, ")",
+                          there ? "; the last checkpoint is " + last_file_.string()
+                                : std::string("; there is no checkpoint"));
 }
 ESPALIER_LIBRARY history epoch_log::finish() {
     if (options_->progress) bar_->finish();
