@@ -178,6 +178,7 @@ template <class T> void memory(device::cuda& device, matrix_view<T> a, matrix_vi
     device.fill_mask(nullptr, 0);
     device.initialise([](matrix_view<W>, random_site const&) {}, matrix_view<W>{sums, 1, 1, 1}, random_site{});
     device.sum_of_squares_to(sums, 1, static_cast<double*>(nullptr));
+    device.clear_left_out(sums, static_cast<std::uint32_t const*>(nullptr), 0);
 }
 
 template <class T> void batch_norms(device::cuda& device, matrix_view<T> y, master_of<T>* w, index_t* counted) {

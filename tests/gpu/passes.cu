@@ -567,6 +567,17 @@ void tests() {
     double found = 0;
     device.read(sum.data(), &found, 1);
     expect(std::fabs(found / exact - 1) < 1e-6, "sum of squares");
+
+    std::vector<std::uint32_t> mask(100001 / 32 + 2);
+    for (std::size_t w = 0; w < mask.size(); ++w)
+        mask[w] = 0x9e3779b9u * static_cast<std::uint32_t>(w + 3);
+    on_device<std::uint32_t> dmask(mask);
+    on_device<float> held(x);
+    device.clear_left_out(held.data(), static_cast<std::uint32_t const*>(dmask.data()), 100001);
+    auto expected = x;
+    for (std::size_t i = 0; i < expected.size(); ++i)
+        if ((mask[i / 32] >> i % 32 & 1u) == 0) expected[i] = 0;
+    expect(held.back() == expected, "what a mask leaves out");
 }
 
 } // namespace

@@ -109,6 +109,16 @@ template <class T> struct gate_record {
     matrix_view<std::int32_t const> experts{}; ///< rows x slots; no data: slot s is expert s
 };
 
+/// What the optimizer is told about one tensor: factors of its learning rate and decay.
+struct tensor_rates {
+    double learning_rate = 1.0;
+    double decay = 1.0;
+    bool frozen = false;
+    int numbers = 0; ///< place of its numbers among `optimizer_numbers`
+
+    friend constexpr bool operator==(tensor_rates const&, tensor_rates const&) = default;
+};
+
 /// The blocks of one layer. Offsets were added on the way down; a null arena is absent.
 template <class T> struct layer_memory {
     using wide = master_of<T>;
@@ -129,8 +139,9 @@ template <class T> struct layer_memory {
     std::byte* work = nullptr;
     double* terms = nullptr;
     double* measures = nullptr;
-    tap_record<T>* taps = nullptr;   ///< in the host's memory
-    gate_record<T>* gates = nullptr; ///< in the host's memory
+    tap_record<T>* taps = nullptr;       ///< in the host's memory
+    gate_record<T>* gates = nullptr;     ///< in the host's memory
+    tensor_rates const* rates = nullptr; ///< of the tensors in the order of declaration; null: no tensor has any
     std::uint32_t stream = 0;
     index_t capacity = 0;
 
@@ -152,8 +163,16 @@ template <class T> struct layer_memory {
         m.measures = measures ? measures + at.measures : nullptr;
         m.taps = taps ? taps + at.taps : nullptr;
         m.gates = gates ? gates + at.gates : nullptr;
+        m.rates = rates ? rates + at.tensors : nullptr;
         m.stream = stream + static_cast<std::uint32_t>(at.streams);
         return m;
+    }
+
+    /// Whether this layer's first n tensors are frozen, all of them: then it is no part of the training.
+    constexpr bool frozen(int n) const {
+        for (int i = 0; i < n; ++i)
+            if (!rates || !rates[i].frozen) return false;
+        return n > 0;
     }
 
     template <class U> U* tape_block(extent at) const { return reinterpret_cast<U*>(tape + at.bytes(capacity)); }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <espalier/core/flat_tuple.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
@@ -26,15 +27,6 @@ enum class group_scope { element, rows, columns };
 
 /// Order of gradient transforms, whatever their order in the list.
 enum class transform_stage : int { add = 0, gate = 1, scale = 2, clip = 3 };
-
-/// What the optimizer is told about one tensor: factors of its learning rate and decay.
-struct tensor_rates {
-    double learning_rate = 1.0;
-    double decay = 1.0;
-    bool frozen = false;
-
-    friend constexpr bool operator==(tensor_rates const&, tensor_rates const&) = default;
-};
 
 /// Grouped penalties that one tensor may carry.
 inline constexpr int max_group_sets = 4;
@@ -58,6 +50,24 @@ template <class Wide, class Narrow = Wide> struct update_segment {
     double global_norm = 0.0;
     tensor_rates rates{};
 };
+
+/// The numbers of an optimizer at one step, as the tensors find them: a tensor that was frozen has had fewer updates,
+/// and its correction for the first ones is its own.
+template <class Op> struct optimizer_numbers {
+    Op const* all = nullptr;
+    ESPALIER_FN Op const& of(tensor_rates const& rates) const { return all[rates.numbers]; }
+};
+
+namespace detail {
+
+template <class Op> Op const& numbers_for(optimizer_numbers<Op> const& optimizer, tensor_rates const& rates) {
+    return optimizer.of(rates);
+}
+template <class Op> Op const& numbers_for(Op const& one_for_all, tensor_rates const&) {
+    return one_for_all;
+}
+
+} // namespace detail
 
 /// What a gradient transform may look at beside the gradient.
 template <class T, class Bits> struct transform_element {

@@ -138,6 +138,7 @@ struct saved_training {
     index_t moment_stride = 0;
     std::byte* memory = nullptr; ///< of the loss
     index_t memory_size = 0;
+    std::vector<double>* tensors = nullptr; ///< three numbers for each trained tensor
     training_progress progress{};
     std::uint64_t seed = 0;
 };
@@ -158,9 +159,11 @@ template <class Training> struct host_training {
     host_parameters<network_type> values;
     host_arena<device, wide> moments;
     host_arena<device, wide> memory;
+    std::vector<double> tensors;
 
     explicit host_training(Training& training)
-        : values(training.net().values()), moments(training.moment_values()), memory(training.loss_state()) {}
+        : values(training.net().values()), moments(training.moment_values()), memory(training.loss_state()),
+          tensors(training.tensor_progress()) {}
     saved_training saved(Training& training) {
         return {values.saved(),
                 reinterpret_cast<std::byte*>(moments.data()),
@@ -168,6 +171,7 @@ template <class Training> struct host_training {
                 network_type::size.parameters,
                 reinterpret_cast<std::byte*>(memory.data()),
                 memory.size(),
+                &tensors,
                 training.progress(),
                 training.net().random_seed().value};
     }
@@ -221,6 +225,7 @@ std::map<std::string, std::string> load_training(Training& training, file_path c
     host.moments.write_back();
     host.memory.write_back();
     training.progress() = saved.progress;
+    training.set_tensor_progress(host.tensors);
     training.net().values().time() = saved.network.time;
     training.net().refresh();
     return metadata;

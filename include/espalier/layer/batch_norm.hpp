@@ -60,11 +60,16 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
         return m.template tape_block<index_t>(fixed_block<master_of<T>>(2 * width));
     }
 
+    /// A frozen layer is used as in evaluation: what it gives does not change with the rows of a batch.
+    template <class Context, class T> static bool by_batch(layer_memory<T> const& m) {
+        return Context::behaviour == mode::train && !m.frozen(2);
+    }
+
     template <class Context, class T>
     static void forward(Context& context, numbers const&, layer_memory<T> const& m, rows const&, matrix_view<T const> x,
                         matrix_view<T> y) {
         master_of<T>* mean = m.state;
-        if constexpr (Context::behaviour == mode::train) {
+        if (by_batch<Context>(m)) {
             mean = moments(m);
             context.device.column_moments(x, mean, mean + width, counted(m));
         }
@@ -74,7 +79,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const&, layer_memory<T> const& m, rows const&,
                          matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
-        constexpr bool train = Context::behaviour == mode::train;
+        bool const train = by_batch<Context>(m);
         master_of<T> const* const mean = train ? moments(m) : m.state;
         context.device.normalise_backward(x, matrix_view<T const>(dy), mean, mean + width, m.parameters,
                                           Options.epsilon, train, Want.parameters ? m.gradients : nullptr,
@@ -87,10 +92,11 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
         scale::update(context, optimizer, n.scale_rule, m, given);
-        shift::update(context, optimizer, n.shift_rule, shift_memory(m), given.after(1));
+        shift::update(context, optimizer, n.shift_rule, shift_memory(m), given);
         if constexpr (!std::is_same_v<Optimizer, no_step>)
-            context.device.running_moments(moments(m), moments(m) + width, width, counted(m), Options.momentum,
-                                           m.state);
+            if (!m.frozen(2))
+                context.device.running_moments(moments(m), moments(m) + width, width, counted(m), Options.momentum,
+                                               m.state);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         scale::initialise(context, m);
@@ -126,9 +132,11 @@ struct bind_batch_norm<In, Options, type_list<Inherited...>, Ps...> {
 } // namespace detail
 
 /// y = scale (x - mean) / sqrt(variance + epsilon) + shift, per column (Ioffe and Szegedy 2015). Training uses the mean
-/// and variance of the batch, evaluation the running ones. Trained tensors: "scale" (role::scale, 1 at first) and
-/// "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased). `Ps`: penalties and transforms,
-/// bound to the roles with `on<>`. Three passes over x forward while training, two backward; on CUDA two and two.
+/// and variance of the batch, evaluation the running ones; a layer whose two tensors are frozen is used as in
+/// evaluation while the others train, and its running statistics stay. Trained tensors: "scale" (role::scale, 1 at
+/// first) and "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased). `Ps`: penalties and
+/// transforms, bound to the roles with `on<>`. Three passes over x forward while training, two backward; on CUDA two
+/// and two.
 template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct batch_norm {
     static_assert(Options.momentum >= 0.0 && Options.momentum <= 1.0 && Options.epsilon > 0.0,
                   "espalier: batch_norm needs a momentum in [0, 1] and a positive epsilon");

@@ -70,24 +70,25 @@ concept layer_configuration = requires(shape in) {
     { L::output(in) } -> std::same_as<shape>;
 };
 
-/// What an update needs beside the layer's memory: the tensors' rates in declaration order and the norm of all
-/// gradients.
+/// What an update needs beside the layer's memory.
 struct update_numbers {
-    tensor_rates const* rates = nullptr;
-    double const* squared_norm = nullptr; ///< of all gradients, in the device's memory
+    double const* squared_norm = nullptr; ///< of the gradients of what is updated, in the device's memory
     bool after_step = false;              ///< the further pass, for tensors with penalties over groups only
-
-    update_numbers after(int tensors) const { return {rates ? rates + tensors : nullptr, squared_norm, after_step}; }
 };
 
 /// A walk that selects masks anew where that is due. Selections within one tensor are made on the way; tensors whose
 /// selection spans the network are gathered, and selected afterwards by `select_global`.
 template <class T> struct prune_walk {
     clock now{};
-    bool due = false;      ///< some mask was selected anew
-    bool only_ask = false; ///< find out whether any is due, select none
+    bool due = false;                       ///< some mask is to be selected anew
+    bool global_due = false;                ///< the one of tensors that are selected together
+    bool only_ask = false;                  ///< find out whether any is due, select none
+    tensor_rates const* rates = nullptr;    ///< of the network's first tensor
+    prune::prune_record* records = nullptr; ///< likewise
     std::vector<prune::piece<T>> global;
     double sparsity = 0.0;
+    index_t kept = 0, count = 0; ///< of the tensors in `global`, before
+    bool falls = false;          ///< their schedule asks for fewer pruned weights than it did
     void (*select_global)(std::vector<prune::piece<T>> const&, double sparsity) = nullptr;
 };
 

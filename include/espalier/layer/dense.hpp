@@ -86,8 +86,7 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
     void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                 update_numbers const& given) const {
         kernel.update(context, optimizer, n.kernel_numbers, m, given);
-        if constexpr (has_bias)
-            bias.update(context, optimizer, n.bias_rule, bias_memory(m), given.after(kernel_size<T>().tensors));
+        if constexpr (has_bias) bias.update(context, optimizer, n.bias_rule, bias_memory(m), given);
     }
 
     template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {

@@ -116,7 +116,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                       "espalier: a tensor carries at most four grouped penalties; merge some of them");
         if constexpr (!rule::grouped)
             if (given.after_step) return;
-        auto s = segment(m, given.rates ? given.rates[0] : tensor_rates{});
+        auto s = segment(m, m.rates ? m.rates[0] : tensor_rates{});
         s.site = context.site(m.stream, purpose::gradient);
         if constexpr (std::is_same_v<Optimizer, no_step>) s.gradients = s.reference = s.weights; // read, never used
         if constexpr (!std::is_same_v<Optimizer, no_step>) {
@@ -126,7 +126,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         } else if constexpr (rule::group_proxes > 0) {
             if (s.rates.frozen) s.rates.learning_rate = 0.0; // nor are their groups shrunk
         }
-        context.device.update(optimizer, numbers, s, rule::needs_global_norm ? given.squared_norm : nullptr);
+        context.device.update(numbers_for(optimizer, s.rates), numbers, s,
+                              rule::needs_global_norm ? given.squared_norm : nullptr);
     }
 
     /// Terms of penalties over groups, from the norms before the step. Groups that several tensors share count once.
@@ -163,27 +164,46 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     template <class Context, class T>
     void prune(Context&, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) const {
         if constexpr (!std::is_void_v<prune_policy>) {
-            if (!prune_policy::due(walk.now)) return;
-            walk.due = true;
-            if (walk.only_ask) return;
-            double const sparsity = prune_policy::sparsity(walk.now);
-            if constexpr (prune_policy::selection::global)
-                gather(walk, m, sparsity);
-            else
-                prune_policy::select(matrix_view<master_of<T> const>{m.parameters, rows, columns, columns}, sparsity,
+            constexpr bool global = prune_policy::selection::global;
+            prune::prune_record& own = walk.records[m.rates - walk.rates];
+            bool const asked = prune_policy::due(walk.now);
+            if (walk.only_ask) {
+                if (asked) own.owed = true;
+                if (!own.owed || m.rates->frozen) return; // what was missed is made up for once it moves again
+                walk.due = true;
+                if (global) walk.global_due = true;
+                return;
+            }
+            if (m.rates->frozen || !(global ? walk.global_due : own.owed)) return;
+            own.wanted = prune_policy::sparsity(walk.now);
+            index_t const kept = prune::count_kept(m.masks, count());
+            double const share = own.share(kept, count());
+            // A selection of one share only cannot leave out more.
+            constexpr bool fixed = requires {
+                prune_policy::selection::sparsity;
+            };
+            if constexpr (global)
+                gather(walk, m, own, kept);
+            else if (!fixed || share == own.wanted)
+                prune_policy::select(matrix_view<master_of<T> const>{m.parameters, rows, columns, columns}, share,
                                      m.masks);
         }
     }
 
     /// Adds the tensor to those that are selected together: one sparsity and one criterion for all of them.
-    template <class T> void gather(prune_walk<master_of<T>>& walk, layer_memory<T> const& m, double sparsity) const {
+    template <class T>
+    void gather(prune_walk<master_of<T>>& walk, layer_memory<T> const& m, prune::prune_record const& own,
+                index_t kept) const {
         auto const select =
             &prune::select_threshold<typename prune_policy::criterion_type, std::vector<prune::piece<master_of<T>>>>;
-        if (!walk.global.empty() && (walk.sparsity != sparsity || walk.select_global != select))
+        if (!walk.global.empty() && (walk.sparsity != own.wanted || walk.select_global != select))
             throw_data_error("prune: tensors that are selected over the whole network need one criterion and one "
                              "schedule; two layers give different ones at step ",
                              walk.now.step);
-        walk.sparsity = sparsity;
+        walk.sparsity = own.wanted;
+        walk.kept += kept;
+        walk.count += count();
+        walk.falls = walk.falls || own.falls();
         walk.select_global = select;
         walk.global.push_back({m.parameters, count(), m.masks});
     }
@@ -196,6 +216,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                            .rows = rows,
                            .columns = columns,
                            .masked = rule::uses_mask,
+                           .held = rule::uses_mask && !rule::needs_operand,
                            .passes = 1 + extra_passes<rule>(),
                            .grouped = rule::grouped},
                           size());

@@ -659,17 +659,15 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
-        int const gates[] = {(Routers::update(context, optimizer, get<At>(n.gates), router_memory(At, m),
-                                              given.after(router_at<T>[At].tensors)),
-                              0)...};
+        int const gates[] = {
+            (Routers::update(context, optimizer, get<At>(n.gates), router_memory(At, m), given), 0)...};
         static_cast<void>(gates);
         if constexpr (update_together && !Context::device_type::host_memory) {
-            update_numbers const of_experts = given.after(router_at<T>[tasks_count].tensors);
-            if (same_rates(of_experts.rates))
+            if (same_rates(expert_memory(m, 0, 0, 0, nullptr).rates))
                 return Experts::first(n.experts, [&](auto expert, int, auto const& its) {
                     in_groups(context, groups_of<Context>(m), [&](auto& its_context) {
                         decltype(expert)::type::update(its_context, optimizer, its, expert_memory(m, 0, 0, 0, nullptr),
-                                                       of_experts);
+                                                       given);
                     });
                 });
         }
@@ -677,9 +675,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             // A step finds what the experts kept of the batch; without one there may have been no batch yet.
             expert_rows at{0, 0, 0, 0};
             if constexpr (!std::is_same_v<Optimizer, no_step>) at = rows_of<Context>(m, e, 0, gathered<Context>(m));
-            decltype(expert)::type::update(
-                context, optimizer, its, expert_memory(m, e, at.kept, at.capacity, nullptr),
-                given.after(router_at<T>[tasks_count].tensors + Experts::template before<T>(e).tensors));
+            decltype(expert)::type::update(context, optimizer, its, expert_memory(m, e, at.kept, at.capacity, nullptr),
+                                           given);
         });
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {

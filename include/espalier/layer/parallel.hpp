@@ -123,9 +123,7 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
-        int const in_order[] = {
-            (Branches::update(context, optimizer, get<At>(n), of_branch(At, m), given.after(table<T>[At].tensors)),
-             0)...};
+        int const in_order[] = {(Branches::update(context, optimizer, get<At>(n), of_branch(At, m), given), 0)...};
         static_cast<void>(in_order);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {

@@ -233,12 +233,11 @@ template <shape In, class Gate, class... Ps> struct bound_router {
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
         kernel::update(context, optimizer, n.kernel_rule, m, given);
-        bias::update(context, optimizer, n.bias_rule, bias_memory(m), given.after(kernel::size().tensors));
-        search::update(context, optimizer, n.search_rule, search_memory(m),
-                       given.after(kernel::size().tensors + bias::size().tensors));
+        bias::update(context, optimizer, n.bias_rule, bias_memory(m), given);
+        search::update(context, optimizer, n.search_rule, search_memory(m), given);
         // Here and not in forward, as all state: a step whose loss is not finite leaves it alone.
         if constexpr (searches && !std::is_same_v<Optimizer, no_step>)
-            if (n.gate.learns)
+            if (learns(n, m))
                 for (int j = 0; j < parts; ++j)
                     context.device.round_permutation(
                         experts, m.template tape_block<double>(layout<T>().soft) + j * squared,
@@ -345,10 +344,14 @@ private:
         else
             return {m.template tape_block<std::int32_t>(layout<T>().scored_experts), n, scorer::slots, scorer::slots};
     }
+    /// Frozen scores are not searched with.
+    template <class T> static bool learns(numbers const& n, layer_memory<T> const& m) {
+        return n.gate.learns && !search_memory(m).frozen(1);
+    }
     /// Soft while a step of training learns it; what was found otherwise.
     template <class Context, class T>
     static matrix_view<master_of<T> const> permutation_of(numbers const& n, layer_memory<T> const& m) {
-        bool const soft = Context::behaviour == mode::train && n.gate.learns;
+        bool const soft = Context::behaviour == mode::train && learns(n, m);
         return {soft ? m.template tape_block<master_of<T>>(layout<T>().permutation) : m.state + permutation_at, wide,
                 experts, experts};
     }
@@ -365,7 +368,7 @@ private:
             context.device.spread_slots(matrix_view<W const>(scored_of(m, x.rows)),
                                         matrix_view<std::int32_t const>(scored_experts_of(m, x.rows)), spread);
         if constexpr (Context::behaviour == mode::train)
-            if (n.gate.learns)
+            if (learns(n, m))
                 for (int j = 0; j < parts; ++j) {
                     random_site site = context.site(search_memory(m).stream, purpose::gate);
                     site.pass += static_cast<std::uint32_t>(j); // the number of the draw
@@ -401,7 +404,7 @@ private:
         context.device.template product_input_gradient<void>(matrix_view<W const>(dpermuted), permutation, dspread);
         if constexpr (Want.parameters) {
             W* const dscores = search_memory(m).gradients;
-            bool const soft = Context::behaviour == mode::train && n.gate.learns;
+            bool const soft = Context::behaviour == mode::train && learns(n, m);
             if (soft) {
                 matrix_view<W> const dpermutation{m.template work_block<W>(w.dpermutation), wide, experts, experts};
                 context.device.template product_weight_gradient<void>(matrix_view<W const>(spread_of(m, x.rows)),

@@ -106,7 +106,7 @@ template <class Context, class Optimizer, class Body, class T>
 void update_child(sequence_places const& places, Context& context, Optimizer const& optimizer, Body const& body,
                   typename Body::numbers const& n, layer_memory<T> const& memory, update_numbers const& given,
                   std::size_t i) {
-    body.update(context, optimizer, n, places.of_child(i, memory, true), given.after(places.child[i].tensors));
+    body.update(context, optimizer, n, places.of_child(i, memory, true), given);
 }
 
 template <class Context, class Body, class T>

@@ -193,16 +193,18 @@ public:
 
     /// One traversal. `x`: rows x input_width, `y`: rows x output_width (times the growth of the stack while training).
     /// Throws shape_error when extents do not fit or the batch exceeds the capacity. `terms`, unless it is null: room
-    /// for size.terms values that are added to the loss; `measures` likewise: size.measures about the routing.
+    /// for size.terms values that are added to the loss; `measures` likewise: size.measures about the routing; `rates`
+    /// likewise: those of the trained tensors, for layers that are used otherwise while they are frozen.
     template <mode Mode>
     void forward(typename layer::numbers const& numbers, rows const& batch, matrix_view<T const> x, matrix_view<T> y,
-                 std::uint64_t step = 0, std::uint32_t pass = 0, double* terms = nullptr, double* measures = nullptr) {
+                 std::uint64_t step = 0, std::uint32_t pass = 0, double* terms = nullptr, double* measures = nullptr,
+                 tensor_rates const* rates = nullptr) {
         check_batch(x, batch);
         index_t const grown = Mode == mode::train ? layer::growth : 1;
         if (y.rows != x.rows * grown || y.columns != output_width)
             detail::throw_shape_error("network: the output has ", y.rows, " x ", y.columns, " elements, needed are ",
                                       x.rows * grown, " x ", output_width);
-        traverse<Mode>(values_, numbers, batch, x, y, step, pass, terms, measures);
+        traverse<Mode>(values_, numbers, batch, x, y, step, pass, terms, measures, rates);
     }
 
     /// Outputs of the network as it is used: no dropout, running statistics. Any number of rows; larger batches than
@@ -231,7 +233,7 @@ public:
         for (index_t r = 0; r < x.rows; r += capacity()) {
             index_t const n = std::min(capacity(), x.rows - r);
             traverse<mode::evaluate>(values, numbers, tags.slice(r, n), x.middle_rows(r, n), y.middle_rows(r, n), 0, 0,
-                                     nullptr, nullptr);
+                                     nullptr, nullptr, nullptr);
         }
     }
 
@@ -266,11 +268,12 @@ private:
     template <mode Mode>
     void traverse(parameters_type& values, typename layer::numbers const& numbers, rows const& batch,
                   matrix_view<T const> x, matrix_view<T> y, std::uint64_t step, std::uint32_t pass, double* terms,
-                  double* measures) {
+                  double* measures, tensor_rates const* rates) {
         auto context = run_.template make_context<Mode>(seed_, step, pass);
         layer_memory<T> memory = run_.memory(values);
         memory.terms = terms;
         memory.measures = measures;
+        memory.rates = rates;
         layer::forward(context, numbers, memory, batch, x, y);
     }
 

@@ -12,6 +12,8 @@
 //
 //     struct my_op {                         // trivially copyable; its type carries structure, its members the numbers
 //         static constexpr int moments = 1;  // numbers of state for every weight, 0 before the first update
+//         static constexpr bool counts_updates = true; // optional: whether `at` looks at `update`; a tensor that was
+//                                            // frozen has its own number of updates then
 //         ESPALIER_FN double rate() const;   // learning rate before the tensor's factor
 //         template <class T> ESPALIER_FN T step(T w, T g, T* m, T learning_rate, T decay) const; // the new weight
 //     };

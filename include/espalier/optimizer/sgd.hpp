@@ -46,6 +46,7 @@ template <momentum_kind Kind> struct sgd_op {
     double weight_decay;
 
     static constexpr int moments = Kind == momentum_kind::none ? 0 : 1;
+    static constexpr bool counts_updates = false;
 
     ESPALIER_FN double rate() const { return learning_rate; }
 

@@ -22,6 +22,37 @@ template <class T> struct piece {
     std::uint32_t* mask = nullptr;
 };
 
+/// How many weights a mask keeps.
+inline index_t count_kept(std::uint32_t const* mask, index_t n) {
+    index_t kept = 0;
+    for (index_t w = 0; w < n / 32; ++w)
+        kept += std::popcount(mask[w]);
+    if (n % 32 != 0) kept += std::popcount(mask[n / 32] & ((std::uint32_t(1) << n % 32) - 1));
+    return kept;
+}
+
+/// What a training remembers of the pruning of one tensor.
+struct prune_record {
+    double sparsity = -1.0; ///< that the schedule gave for the last selection; below 0: there was none yet
+    double wanted = -1.0;   ///< for the selection before the step that is being made
+    bool owed = false;      ///< one is due, or was while the tensor was frozen
+
+    /// Whether the schedule asks for fewer pruned weights than it did.
+    bool falls() const { return sparsity >= 0.0 && wanted < sparsity; }
+    /// The share to leave out when `kept` of n weights are there now: what was pruned before this training, in a
+    /// checkpoint say, is not revived because a schedule begins anew; only one that falls revives.
+    double share(index_t kept, index_t n) const {
+        double const out = n > 0 ? static_cast<double>(n - kept) / static_cast<double>(n) : 0.0;
+        return falls() || wanted > out ? wanted : out;
+    }
+    /// The step was made.
+    void settle(bool frozen) {
+        if (wanted >= 0.0) sparsity = wanted;
+        wanted = -1.0;
+        if (!frozen) owed = false;
+    }
+};
+
 /// How many of n weights stay: n - round(sparsity n). Throws data_error for a sparsity outside [0, 1].
 inline index_t kept_count(index_t n, double sparsity) {
     if (!(sparsity >= 0.0 && sparsity <= 1.0))

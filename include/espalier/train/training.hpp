@@ -320,15 +320,42 @@ public:
     /// nothing changed, for a rule that no trained tensor matches or whose factors are negative or not finite.
     void set_rates(std::vector<rate_rule> const& rules) { rates_ = detail::rates_by_tensor(Network::tensors(), rules); }
 
+    /// What a checkpoint keeps of the trained tensors beside their moments, three numbers each: the updates that one
+    /// missed because it was frozen, whether a selection of its mask is owed, and the sparsity of the last one.
+    std::vector<double> tensor_progress() const {
+        std::vector<double> numbers;
+        for (std::size_t i = 0; i < missed_.size(); ++i)
+            numbers.insert(numbers.end(),
+                           {static_cast<double>(missed_[i]), records_[i].owed ? 1.0 : 0.0, records_[i].sparsity});
+        return numbers;
+    }
+    void set_tensor_progress(std::vector<double> const& numbers) {
+        for (std::size_t i = 0; i < missed_.size(); ++i) {
+            double const missed = numbers[3 * i];
+            missed_[i] = missed > 0.0 && missed <= static_cast<double>(progress_.updates)
+                             ? static_cast<std::uint64_t>(missed)
+                             : 0;
+            records_[i] = {.sparsity = numbers[3 * i + 2], .owed = numbers[3 * i + 1] != 0.0};
+        }
+    }
+
 private:
     static constexpr bool needs_global_norm = layer::needs_global_norm;
     static constexpr bool shrinks_groups = size.group_proxes > 0;
     struct nothing {};
+    /// Whether an optimizer's numbers depend on how many updates there were; one that does not say is taken for one
+    /// whose do.
+    static constexpr bool counts_updates = [] {
+        if constexpr (requires { optimizer_op::counts_updates; })
+            return bool{optimizer_op::counts_updates};
+        else
+            return true;
+    }();
 
     /// The numbers of one step. It stays where it is: a device may keep a mirror of it.
     struct step_block {
         typename layer::numbers layers;
-        optimizer_op optimizer;
+        optimizer_op optimizers[1 + (counts_updates ? size.tensors : 0)]; ///< the first for those that missed nothing
         [[no_unique_address]] std::conditional_t<shrinks_groups, no_step, nothing> after{};
     };
 
@@ -337,9 +364,43 @@ private:
     /// Evaluates all schedules once and hands the numbers to the device.
     void begin_step() {
         block_.layers = layer::at(time());
-        block_.optimizer = optimizer_.at(progress_.since(time()), progress_.updates + 1);
-        if constexpr (shrinks_groups) block_.after = {block_.optimizer.rate()};
+        set_optimizer();
+        if constexpr (shrinks_groups) block_.after = {block_.optimizers[0].rate()};
         device().upload_step(static_cast<std::uint32_t>(time().step));
+    }
+
+    void set_optimizer() {
+        clock const now = progress_.since(time());
+        block_.optimizers[0] = optimizer_.at(now, progress_.updates + 1);
+        if constexpr (counts_updates) {
+            int used = 1;
+            for (std::size_t i = 0; i < missed_.size(); ++i) {
+                rates_[i].numbers = 0;
+                if (missed_[i] == 0 || rates_[i].frozen) continue;
+                int at = 1;
+                while (at < used && missed_of_[static_cast<std::size_t>(at)] != missed_[i])
+                    ++at;
+                if (at == used) {
+                    ++used;
+                    missed_of_[static_cast<std::size_t>(at)] = missed_[i];
+                    block_.optimizers[at] = optimizer_.at(now, progress_.updates + 1 - missed_[i]);
+                }
+                rates_[i].numbers = at;
+            }
+        }
+    }
+
+    /// What is not updated is no part of the norm that clips: frozen tensors, and weights that a mask holds at 0.
+    void leave_out_of_norm() {
+        std::size_t i = 0;
+        for (tensor_info const& t : Network::tensors()) {
+            if (!t.trained) continue;
+            if (rates_[i++].frozen)
+                device().zero(gradients_.data() + t.offset, t.size());
+            else if (t.held)
+                device().clear_left_out(gradients_.data() + t.offset, net_->values().masks().data() + t.mask_offset,
+                                        t.size());
+        }
     }
 
     /// Waits for the device, and throws what it found wrong with the batch.
@@ -398,10 +459,16 @@ private:
                 if (prune_.due) undo_prune();
             throw;
         }
-        if constexpr (needs_global_norm)
+        if constexpr (needs_global_norm) {
+            leave_out_of_norm();
             device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
-        update({rates_.data(), squared_norm_.data()});
+        }
+        update();
         ++progress_.updates;
+        for (std::size_t i = 0; i < missed_.size(); ++i) {
+            missed_[i] += rates_[i].frozen ? 1 : 0;
+            if constexpr (layer::prunes) records_[i].settle(rates_[i].frozen);
+        }
         net_->values().time().advance();
         return reference;
     }
@@ -484,6 +551,7 @@ private:
         m.moment_stride = size.parameters;
         m.terms = terms_.data() + 1;
         m.measures = m.terms + size.terms;
+        m.rates = rates_.data();
         return m;
     }
 
@@ -493,7 +561,7 @@ private:
         matrix_view<scalar> const y{outputs_.data(), batch.inputs.rows * layer::growth, Network::output_width,
                                     Network::output_width};
         net_->template forward<mode::train>(block_.layers, batch.tags, batch.inputs, y, time().step, 0,
-                                            terms_.data() + 1, terms_.data() + 1 + size.terms);
+                                            terms_.data() + 1, terms_.data() + 1 + size.terms, rates_.data());
         return y;
     }
 
@@ -542,10 +610,11 @@ private:
                                        matrix_view<scalar const>(y), dy, dx);
     }
 
-    void update(update_numbers const& given) {
+    void update() {
+        update_numbers const given{.squared_norm = squared_norm_.data()};
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
         net_->values().start_norms(device());
-        layer::update(context, block_.optimizer, block_.layers, memory(), given);
+        layer::update(context, optimizer_numbers<optimizer_op>{block_.optimizers}, block_.layers, memory(), given);
         net_->values().finish_norms(device());
         if constexpr (shrinks_groups) {
             // The norms are those of the stepped weights now.
@@ -562,7 +631,9 @@ private:
     /// Finds out whether masks are selected anew before this step.
     void ask_prune() {
         prune_.now = time();
-        prune_.due = false;
+        prune_.rates = rates_.data();
+        prune_.records = records_.data();
+        prune_.due = prune_.global_due = false;
         prune_.only_ask = true;
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
         layer::prune(context, prune_, memory());
@@ -573,6 +644,8 @@ private:
     /// host.
     void prune_now() {
         prune_.global.clear();
+        prune_.kept = prune_.count = 0;
+        prune_.falls = false;
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
         layer_memory<scalar> m = memory();
         std::vector<wide> weights;
@@ -589,7 +662,10 @@ private:
             copy_all(net_->values().masks(), kept_masks_);
         }
         layer::prune(context, prune_, m);
-        if (!prune_.global.empty()) prune_.select_global(prune_.global, prune_.sparsity);
+        if (!prune_.global.empty()) {
+            prune::prune_record const pool{.sparsity = prune_.falls ? 1.0 : -1.0, .wanted = prune_.sparsity};
+            prune_.select_global(prune_.global, pool.share(prune_.kept, prune_.count));
+        }
         if constexpr (!device_type::host_memory) net_->values().masks().copy_from_host(masks.data(), size.mask_words);
         net_->refresh();
     }
@@ -616,7 +692,11 @@ private:
     std::vector<double> seen_terms_; ///< of the last step, on the host
     std::vector<double> seen_;       ///< terms and measures as they come from the device
     std::vector<double> seen_measures_;
-    std::vector<tensor_rates> rates_;
+    std::vector<tensor_rates> rates_; ///< this and the following: of the trained tensors, in the order of declaration
+    std::vector<std::uint64_t> missed_ = std::vector<std::uint64_t>(static_cast<std::size_t>(size.tensors));
+    std::vector<std::uint64_t> missed_of_ = std::vector<std::uint64_t>(static_cast<std::size_t>(size.tensors) + 1);
+    std::vector<prune::prune_record> records_ =
+        std::vector<prune::prune_record>(static_cast<std::size_t>(size.tensors));
     prune_walk<wide> prune_;
 };
 

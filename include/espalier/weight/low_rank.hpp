@@ -120,7 +120,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
         first::update(context, optimizer, n.first_rule, m, given);
-        second::update(context, optimizer, n.second_rule, second_memory(m), given.after(1));
+        second::update(context, optimizer, n.second_rule, second_memory(m), given);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         first::initialise(context, m);

@@ -243,6 +243,27 @@ TEST_CASE("sums of squares in a fixed order") {
     }
 }
 
+TEST_CASE("what a mask leaves out becomes 0") {
+    for (index_t n : {0, 1, 7, 8, 9, 31, 33, 64, 257, 5000}) {
+        CAPTURE(n);
+        auto const x = numbers<float>(n, 8);
+        std::vector<std::uint32_t> mask(static_cast<std::size_t>(n / 32 + 2));
+        for (std::size_t w = 0; w < mask.size(); ++w)
+            mask[w] = 0x9e3779b9u * static_cast<std::uint32_t>(w + 3);
+        std::vector<float> expected(x.begin(), x.end());
+        for (index_t i = 0; i < n; ++i)
+            if ((mask[static_cast<std::size_t>(i / 32)] >> i % 32 & 1u) == 0) expected[static_cast<std::size_t>(i)] = 0;
+        for_launches([&](auto const& launch) {
+            std::vector<float> y(x.begin(), x.end());
+            launch([&](auto const& group) { k::clear_left_out(group, y.data(), mask.data(), n); });
+            REQUIRE(same_bits(y, expected));
+        });
+        std::vector<float> y(x.begin(), x.end());
+        espalier::cpu::clear_left_out(y.data(), mask.data(), n);
+        REQUIRE(same_bits(y, expected));
+    }
+}
+
 TEST_CASE("squares of rows and columns") {
     for (index_t r : all_rows)
         for (index_t c : all_columns) {

@@ -156,6 +156,11 @@ public:
         *result = espalier::cpu::sum_of_squares(p, n);
     }
 
+    /// Elements that the mask does not keep become 0.
+    template <class T> void clear_left_out(T* p, std::uint32_t const* mask, index_t n) {
+        espalier::cpu::clear_left_out(p, mask, n);
+    }
+
     /// Sets a tensor's first values by `fill(view, site)`.
     template <class Fill, class T> void initialise(Fill const& fill, matrix_view<T> w, random_site const& site) {
         fill(w, site);

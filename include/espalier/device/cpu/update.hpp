@@ -179,6 +179,16 @@ void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> cons
     detail::update_loop<Optimizer, Rule, T>{optimizer, rule, segment}.run();
 }
 
+/// Elements that the mask does not keep become 0.
+template <class T> void clear_left_out(T* p, std::uint32_t const* mask, index_t n) {
+    using P = native_pack<T>;
+    constexpr index_t lanes = pack_width<P>;
+    for (index_t i = 0; i < n; i += lanes) {
+        int const count = static_cast<int>(n - i < lanes ? n - i : lanes);
+        select(detail::load_mask<P>(mask, i), P::load(p + i, count), P(T(0))).store(p + i, count);
+    }
+}
+
 /// sum of squares of a tensor in a fixed order, for norms over the whole network.
 template <class T> double sum_of_squares(T const* p, index_t n) {
     using P = native_pack<T>;

@@ -637,6 +637,10 @@ public:
 
     // ---- memory
 
+    /// Elements that the mask does not keep become 0.
+    template <class T> void clear_left_out(T* p, std::uint32_t const* mask, index_t n) {
+        espalier::cuda::launch_clear_left_out(target_, p, mask, n);
+    }
     /// Sets a tensor's first values by `fill(view, site)`, which runs on the host. Waits: not for steps.
     template <class Fill, class T> void initialise(Fill const& fill, matrix_view<T> w, random_site const& site) {
         std::vector<T> values(static_cast<std::size_t>(w.rows * w.columns));

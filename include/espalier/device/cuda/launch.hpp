@@ -354,6 +354,11 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads) square_partials_kernel(T c
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    clear_left_out_kernel(T* x, std::uint32_t const* mask, index_t n) {
+    kernels::clear_left_out(block{}, x, mask, n);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
     row_square_sums_kernel(matrix_view<T const> m, master_of<T>* norms) {
     kernels::row_square_sums(block{}, m, norms);
 }
@@ -897,6 +902,13 @@ void launch_sum_of_squares(launch_target const& target, T const* x, index_t n, d
         check_launch("square_partials");
     }
     launch_add_sums(target, partial, 1, chunks, chunks, result, accumulate, nullptr);
+}
+
+template <class T> void launch_clear_left_out(launch_target const& target, T* x, std::uint32_t const* mask, index_t n) {
+    index_t const octets = kernels::octets_of(n);
+    if (octets == 0) return;
+    clear_left_out_kernel<<<target.blocks(octets), block_threads, 0, target.stream>>>(x, mask, n);
+    check_launch("clear_left_out");
 }
 
 /// `partial`: room for kernels::pair_partial_size(rows, columns) numbers; `counted` may be null.

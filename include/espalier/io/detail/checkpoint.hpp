@@ -174,6 +174,10 @@ ESPALIER_LIBRARY void write_training(saved_training const& training, file_path c
     if (training.memory_size > 0)
         records.push_back(
             numbers_record("loss.state", net, {training.memory_size}, training.memory, training.memory_size));
+    if (!training.tensors->empty())
+        records.push_back(make_record(
+            "training.tensors", {static_cast<index_t>(training.tensors->size()) / 3, 3},
+            array_view<double const>{training.tensors->data(), static_cast<index_t>(training.tensors->size())}));
     for (follower const& f : followers)
         f.write(records);
     std::map<std::string, std::string> metadata = extra;
@@ -198,6 +202,9 @@ ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training
                 plan.add(file, moment_name(m, t), saved_shape(t),
                          place_of(net, training.moments, m * training.moment_stride + t.offset), net.type);
     if (training.memory_size > 0) plan.add(file, "loss.state", {training.memory_size}, training.memory, net.type);
+    if (!training.tensors->empty() && file.find("training.tensors")) // older files lack it
+        plan.add(file, "training.tensors", {static_cast<index_t>(training.tensors->size()) / 3, 3},
+                 training.tensors->data());
     if (!file.metadata().contains("seed"))
         throw file_error(file.path() + ": no 'seed' in the metadata; this is not a training checkpoint");
     kept_time time = time_in(file);

@@ -42,6 +42,23 @@ ESPALIER_FN void square_partials(Block const& block, T const* x, index_t n, doub
     }
 }
 
+/// Elements that the mask does not keep become 0. Floor: 2 b n bytes.
+template <class Group, class T>
+ESPALIER_FN void clear_left_out(Group const& group, T* x, std::uint32_t const* mask, index_t n) {
+    bool const vector = aligned16(x);
+    for (index_t o = grid_lane(group); o < octets_of(n); o += grid_lanes(group)) {
+        index_t const i = o * octet;
+        int const count = count8(i, n);
+        std::uint32_t const kept = mask8(mask, i, count);
+        master_of<T> v[octet];
+        load8(x + i, count, vector, v);
+        ESPALIER_KERNEL_UNROLL
+        for (int j = 0; j < octet; ++j)
+            if ((kept >> j & 1u) == 0) v[j] = master_of<T>(0);
+        store8(x + i, count, vector, v);
+    }
+}
+
 /// norms[r] += sum of squares of row r. One tile of 32 lanes a row. Floor: b rows columns bytes.
 template <class Block, class T>
 ESPALIER_FN void row_square_sums(Block const& block, matrix_view<T const> m, master_of<T>* norms) {
