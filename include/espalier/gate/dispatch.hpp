@@ -4,6 +4,7 @@
 
 #include <espalier/core/axis.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/exact_count.hpp>
 #include <espalier/core/view.hpp>
 
 #include <string_view>
@@ -60,11 +61,9 @@ template <double Factor, overflow Overflow = overflow::drop> struct capacity {
     static constexpr bool gathers = true;
     static constexpr overflow on_overflow = Overflow;
 
-    /// Most rows of an expert, at least 1.
+    /// Most rows of an expert, at least 1. Factor is the decimal number it was written as (core/exact_count.hpp).
     static constexpr index_t capacity_of(index_t slots, index_t rows, index_t experts) {
-        double const share = Factor * static_cast<double>(slots * rows) / static_cast<double>(experts);
-        index_t const whole = static_cast<index_t>(share);
-        index_t const up = whole + (static_cast<double>(whole) < share ? 1 : 0);
+        index_t const up = ceil_of_product(Factor, slots * rows, experts);
         return up < 1 ? 1 : up;
     }
 };
