@@ -92,8 +92,8 @@ struct load_plan {
     };
     std::vector<item> items;
 
-    /// Throws file_error when the file has no such tensor, or one of another shape or kind. Floating-point numbers are
-    /// converted, others must be of the target's type.
+    /// Throws file_error when the file has no such tensor (nor one that its metadata name in its place), or one of
+    /// another shape or kind. Floating-point numbers are converted, others must be of the target's type.
     void add(safetensors_file const& file, std::string const& name, std::vector<index_t> const& shape, void* target,
              dtype type);
     template <class U>
@@ -174,8 +174,9 @@ template <class Network> void save(Network const& net, file_path const& path) {
 }
 
 /// Reads what `save`, or any program that writes safetensors with these names, has written. Floating-point types are
-/// converted; tensors of other names are ignored. Throws file_error for a file that is damaged or lacks a tensor, or
-/// has one of another shape or kind; the network is unchanged then.
+/// converted; tensors of other names are ignored, whatever their types; a tensor that was left out because it is tied
+/// to another is that one (see `safetensors_file::find_shared`). Throws file_error for a file that is damaged or lacks
+/// a tensor, or has one of another shape or kind; the network is unchanged then.
 template <class Network> void load(Network& net, file_path const& path) {
     detail::host_parameters<Network> values(net.values());
     detail::read_network(values.saved(), path);
