@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <memory>
 #include <string>
 
 struct z_stream_s;
@@ -48,8 +47,8 @@ private:
 
     std::string path_;
     int descriptor_ = -1;
-    std::unique_ptr<z_stream_s> stream_; ///< none for a plain file
-    std::unique_ptr<unsigned char[]> stored_bytes_;
+    z_stream_s* stream_ = nullptr; ///< none for a plain file; owned, without the price of <memory>
+    std::string stored_bytes_;
     std::size_t at_ = 0;   ///< of the stored bytes, what comes next
     std::size_t end_ = 0;  ///< of those that were read
     bool ended_ = false;   ///< the file

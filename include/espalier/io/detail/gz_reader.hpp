@@ -15,14 +15,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <system_error>
-#include <utility>
 
 namespace espalier {
 
 namespace detail {
 inline constexpr std::size_t gz_piece = std::size_t{1} << 17;
-inline constexpr unsigned char gz_magic[] = {0x1f, 0x8b};
+inline constexpr std::string_view gz_magic = "\x1f\x8b";
 } // namespace detail
 
 ESPALIER_LIBRARY gz_reader::gz_reader(file_path const& path) : path_(path.string()) {
@@ -44,24 +44,25 @@ ESPALIER_LIBRARY gz_reader::gz_reader(file_path const& path) : path_(path.string
     }
     descriptor_ = descriptor;
     try {
-        stored_bytes_ = std::make_unique_for_overwrite<unsigned char[]>(detail::gz_piece);
+        stored_bytes_.resize(detail::gz_piece);
         fill();
-        if (end_ >= 2 && stored_bytes_[0] == detail::gz_magic[0] && stored_bytes_[1] == detail::gz_magic[1]) {
-            auto stream = std::make_unique<z_stream_s>();
-            if (::inflateInit2(stream.get(), 15 + 16) != Z_OK) { // 16: with the header and the checksum of gzip
+        if (end_ >= 2 && stored_bytes_.compare(0, 2, detail::gz_magic) == 0) {
+            stream_ = new z_stream_s{};
+            if (::inflateInit2(stream_, 15 + 16) != Z_OK) { // 16: with the header and the checksum of gzip
                 throw file_error(path_ + ": cannot be opened: not enough memory");
             }
-            stream_ = std::move(stream);
         }
     } catch (...) {
+        delete stream_;
         ::close(descriptor_);
         throw;
     }
 }
 
 ESPALIER_LIBRARY gz_reader::~gz_reader() {
-    if (stream_) {
-        ::inflateEnd(stream_.get());
+    if (stream_ != nullptr) {
+        ::inflateEnd(stream_);
+        delete stream_;
     }
     ::close(descriptor_);
 }
@@ -72,11 +73,11 @@ ESPALIER_LIBRARY void gz_reader::fail(std::string const& reason) const {
 
 /// Moves what is left of the stored bytes to the front and reads more, to the end of the piece or of the file.
 ESPALIER_LIBRARY void gz_reader::fill() {
-    std::memmove(stored_bytes_.get(), stored_bytes_.get() + at_, end_ - at_);
+    std::memmove(stored_bytes_.data(), stored_bytes_.data() + at_, end_ - at_);
     end_ -= at_;
     at_ = 0;
     while (!ended_ && end_ < detail::gz_piece) {
-        ::ssize_t const got = ::read(descriptor_, stored_bytes_.get() + end_, detail::gz_piece - end_);
+        ::ssize_t const got = ::read(descriptor_, stored_bytes_.data() + end_, detail::gz_piece - end_);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -106,19 +107,18 @@ ESPALIER_LIBRARY std::size_t gz_reader::inflate(void* target, std::size_t bytes)
                 padded_ = true;
                 continue;
             }
-            if (padded_ || end_ - at_ < 2 || stored_bytes_[at_] != detail::gz_magic[0] ||
-                stored_bytes_[at_ + 1] != detail::gz_magic[1]) {
+            if (padded_ || end_ - at_ < 2 || stored_bytes_.compare(at_, 2, detail::gz_magic) != 0) {
                 fail("the compressed data has ended, and something else follows");
             }
-            ::inflateReset(stream_.get());
+            ::inflateReset(stream_);
             between_ = false;
         }
         if (at_ == end_) {
             fail("the compressed data is cut off");
         }
-        stream_->next_in = stored_bytes_.get() + at_;
+        stream_->next_in = reinterpret_cast<unsigned char*>(stored_bytes_.data()) + at_;
         stream_->avail_in = static_cast<unsigned>(end_ - at_);
-        int const status = ::inflate(stream_.get(), Z_NO_FLUSH);
+        int const status = ::inflate(stream_, Z_NO_FLUSH);
         at_ = end_ - stream_->avail_in;
         between_ = status == Z_STREAM_END;
         if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR) {
@@ -136,14 +136,14 @@ ESPALIER_LIBRARY std::size_t gz_reader::read(void* target, std::size_t bytes) {
     while (done < bytes) {
         char* const to = static_cast<char*>(target) + done;
         std::size_t got = 0;
-        if (stream_) {
+        if (stream_ != nullptr) {
             got = inflate(to, bytes - done);
         } else {
             if (at_ == end_) {
                 fill();
             }
             got = std::min(bytes - done, end_ - at_);
-            std::memcpy(to, stored_bytes_.get() + at_, got);
+            std::memcpy(to, stored_bytes_.data() + at_, got);
             at_ += got;
         }
         if (got == 0) {
@@ -159,7 +159,7 @@ ESPALIER_LIBRARY std::uint64_t gz_reader::delivers_at_most() {
     if (stored_ > std::numeric_limits<std::uint64_t>::max() / 1032) {
         return std::numeric_limits<std::uint64_t>::max(); // not a regular file: its size is not known
     }
-    return stream_ ? stored_ * 1032 : stored_;
+    return stream_ != nullptr ? stored_ * 1032 : stored_;
 }
 
 } // namespace espalier
