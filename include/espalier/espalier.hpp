@@ -26,6 +26,7 @@
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/error.hpp>
+#include <espalier/core/exact_count.hpp>
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/layout.hpp>

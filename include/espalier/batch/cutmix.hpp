@@ -4,6 +4,7 @@
 
 #include <espalier/batch/concept.hpp>
 #include <espalier/batch/mix.hpp>
+#include <espalier/core/exact_count.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/shape.hpp>
 #include <espalier/core/text.hpp>
@@ -34,8 +35,8 @@ struct cutmix_box {
 /// border. Its own share is that of the area that was really left.
 inline cutmix_box make_cutmix_box(index_t height, index_t width, double share, index_t centre_y, index_t centre_x) {
     double const side = std::sqrt(1.0 - share);
-    index_t const half_y = static_cast<index_t>(static_cast<double>(height) * side) / 2;
-    index_t const half_x = static_cast<index_t>(static_cast<double>(width) * side) / 2;
+    index_t const half_y = floor_of_product(side, height) / 2;
+    index_t const half_x = floor_of_product(side, width) / 2;
     cutmix_box box;
     box.y1 = std::clamp<index_t>(centre_y - half_y, 0, height);
     box.y2 = std::clamp<index_t>(centre_y + half_y, 0, height);

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -20,12 +21,14 @@ namespace espalier::batch {
 /// Whether one random mixture serves the whole batch or every row has its own.
 enum class mixed_per { batch, row };
 
-/// A number from Beta(alpha, alpha), alpha > 0, from the draws 0, 1, ... of (row, block) at the site: two uniforms
-/// u, v = (k + 1/2) / 2^53 each. alpha = 1: u. alpha < 1: Johnk 1964, u^(1/alpha) / (u^(1/alpha) + v^(1/alpha)) of the
-/// first pair whose sum is at most 1, in logarithms, so that small alpha gives 0 and 1 and not 0/0. alpha > 1:
-/// algorithm BB of Cheng 1978, "Generating beta variates with nonintegral shape parameters", for equal parameters. At
-/// least half of the pairs are accepted.
+/// A number from Beta(alpha, alpha), alpha > 0 and finite, from the draws 0, 1, ... of (row, block) at the site: two
+/// uniforms u, v = (k + 1/2) / 2^53 each. alpha = 1: u. alpha < 1: Johnk 1964, u^(1/alpha) / (u^(1/alpha) +
+/// v^(1/alpha)) of the first pair whose sum is at most 1, in logarithms, so that small alpha gives 0 and 1 and not 0/0.
+/// alpha > 1: algorithm BB of Cheng 1978, "Generating beta variates with nonintegral shape parameters", for equal
+/// parameters; beyond 2^40 with its limit for large alpha, whose share is 1/2 to all digits in the end. At least half
+/// of the pairs are accepted.
 inline double symmetric_beta(random_site const& site, std::uint32_t row, std::uint32_t block, double alpha) {
+    constexpr double most = std::numeric_limits<double>::max();
     auto const uniform = [](std::uint32_t high, std::uint32_t low) {
         return (static_cast<double>((std::uint64_t(high) << 21) | (low >> 11)) + 0.5) * 0x1p-53;
     };
@@ -36,7 +39,20 @@ inline double symmetric_beta(random_site const& site, std::uint32_t row, std::ui
         if (alpha == 1.0) return u;
         if (alpha < 1.0) {
             double const x = std::log(u) / alpha, y = std::log(v) / alpha;
-            if (std::exp(x) + std::exp(y) <= 1.0 || last) return 1.0 / (1.0 + std::exp(y - x));
+            if (std::exp(x) + std::exp(y) <= 1.0 || last) {
+                // Both may be minus infinity, where their difference is none: then it is taken before the division.
+                double const above = std::log(v) - std::log(u);
+                if (!(x - y < most && y - x < most)) return above > 0.0 ? 0.0 : above < 0.0 ? 1.0 : 0.5;
+                return 1.0 / (1.0 + std::exp(y - x));
+            }
+        } else if (alpha > 0x1p40) {
+            // With t = log(u / (1 - u)) and w = alpha exp(t / sqrt(alpha)), Cheng's test
+            //     (alpha + sqrt(alpha)) t / sqrt(alpha) - log 4 + 2 alpha log(2 alpha / (alpha + w)) >= log(u u v)
+            // is t - log 4 - 2 alpha log cosh(t / (2 sqrt(alpha))) >= log(u u v): without its large terms, which would
+            // overflow and have cancelled each other to nothing long before.
+            double const t = std::log(u / (1.0 - u));
+            if (t - 1.3862943611198906 - 0.25 * t * t >= std::log(u * u * v) || last)
+                return 1.0 / (1.0 + std::exp(-t / std::sqrt(alpha)));
         } else {
             double const log_ratio = std::log(u / (1.0 - u)) / std::sqrt(alpha);
             double const w = alpha * std::exp(log_ratio);

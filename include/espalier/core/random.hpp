@@ -322,6 +322,13 @@ inline normal_pair standard_normal(bits8 const& bits) {
     return {radius * (minus_c ? -c : c), radius * (minus_s ? -s : s)};
 }
 
+/// low + (high - low) u for finite low <= high and u in [0, 1), also where high - low is too large for a double.
+inline double uniform_between(double low, double high, double u) {
+    double const width = high - low;
+    if (width <= 1.7976931348623157e308) return __builtin_fma(width, u, low);
+    return 2.0 * __builtin_fma(0.5 * high - 0.5 * low, u, 0.5 * low);
+}
+
 /// out[i] = mean + deviation * z_i; z_2k and z_2k+1 are the pair of draw(site, low 32 bits of k, high 32 bits of k).
 template <class T> inline void fill_normal(random_site const& site, double mean, double deviation, array_view<T> out) {
     for (index_t i = 0; i < out.size; i += 2) {
@@ -339,9 +346,8 @@ template <class T> inline void fill_uniform(random_site const& site, double low,
     for (index_t i = 0; i < out.size; i += 2) {
         auto const k = static_cast<std::uint64_t>(i) / 2;
         bits8 const b = draw(site, static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(k >> 32));
-        out[i] = static_cast<T>(__builtin_fma(high - low, uniform01(b.word[0], b.word[1]), low));
-        if (i + 1 < out.size)
-            out[i + 1] = static_cast<T>(__builtin_fma(high - low, uniform01(b.word[2], b.word[3]), low));
+        out[i] = static_cast<T>(uniform_between(low, high, uniform01(b.word[0], b.word[1])));
+        if (i + 1 < out.size) out[i + 1] = static_cast<T>(uniform_between(low, high, uniform01(b.word[2], b.word[3])));
     }
 }
 

@@ -20,8 +20,11 @@
 
 namespace espalier {
 
-/// Is the first row names of columns? `detect`: yes, when none of its feature columns is a number.
-enum class csv_header { detect, yes, no };
+/// Is the first row names of columns? `guess`: yes, when every one of its fields can only be a name, the label's too:
+/// none is empty, a number (nan, inf and 1e39 are some) or stands for a missing value (?, NA, N/A, n/a, NULL, null,
+/// None, <NA>, #N/A, -, ., *). A row that is no header is data, and what is wrong in it an error. `detect` is another
+/// name for `guess`.
+enum class csv_header { guess, yes, no, detect = guess };
 
 /// Which column is the label, beside a number (from 0) or a name of the header.
 enum class csv_column { last, first, none };
@@ -32,12 +35,13 @@ enum class csv_column { last, first, none };
 enum class csv_labels { detect, numbers, categories, targets };
 
 struct csv_options {
-    csv_header header = csv_header::detect;
+    csv_header header = csv_header::guess;
     std::variant<csv_column, index_t, std::string> label_column = csv_column::last;
     csv_labels labels = csv_labels::detect;
     /// Classes that are known already, such as those of the training file: other labels are refused.
     std::vector<std::string> class_names = {};
-    /// What an empty field of a feature means; without it, an empty field is an error.
+    /// What an empty field of a feature means; without it, an empty field is an error. With it, every blank line of a
+    /// table that has one column is a row.
     std::optional<float> empty = std::nullopt;
     char separator = ',';
     /// 0: quotes mean nothing.
@@ -45,7 +49,8 @@ struct csv_options {
 };
 
 /// Reads rows of text fields one by one: quoted fields (doubled quotes inside, also separators and line ends), LF or
-/// CRLF, a byte-order mark and blank lines at the end are understood. Rows may have any number of fields.
+/// CRLF, a last line without either, a byte-order mark and blank lines at the end are understood. Rows may have any
+/// number of fields.
 class csv_reader {
 public:
     explicit csv_reader(file_path const& path, char separator = ',', char quote = '"');
@@ -57,8 +62,11 @@ public:
 
     /// Reads the next row; false at the end of the file.
     /// Throws `file_error` "FILE:LINE: ..." for a blank line between rows, a quote that is not closed, text beside
-    /// quotes, a NUL byte.
+    /// quotes, a NUL byte, a carriage return that ends no line.
     bool next(std::vector<std::string>& fields);
+
+    /// From here on a blank line is a row with one empty field, at the end of the file too.
+    void take_blank_lines() { blank_is_row_ = true; }
 
     [[noreturn]] void fail(index_t line, std::string const& reason) const;
 
@@ -80,6 +88,7 @@ private:
     std::size_t size_ = 0;
     bool started_ = false;
     bool ended_ = false;
+    bool blank_is_row_ = false;
     index_t line_ = 1;
     index_t row_line_ = 0;
 };
@@ -93,6 +102,9 @@ struct parsed_number {
 };
 parsed_number parse_number(std::string_view text);
 
+/// Whether `text` can only be a name; see `csv_header`.
+bool is_column_name(std::string_view text);
+
 } // namespace detail
 
 /// Reads a table of numbers with, usually, a label column.
@@ -100,9 +112,11 @@ parsed_number parse_number(std::string_view text);
 ///     read_csv("digits.csv.gz")                                    // 64 pixels and the digit, no header
 ///     read_csv("letter.csv.gz", {.label_column = "lettr"})         // letters become classes 0..25
 ///
+/// Numbers are rounded to the nearest float; one too small for any is 0.
+///
 /// Throws `file_error` "FILE:LINE: column C: 'abc' is not a number" and the like, lines and columns from 1: fields that
-/// are not finite numbers, empty fields, rows of different lengths, labels that are negative or unknown, a label
-/// column that is not there, quotes that do not match, a file without rows, damaged compression.
+/// are not finite numbers or too large for a float, empty fields, rows of different lengths, labels that are negative
+/// or unknown, a label column that is not there, quotes that do not match, a file without rows, damaged compression.
 data_set read_csv(file_path const& path, csv_options const& options = {});
 
 } // namespace espalier

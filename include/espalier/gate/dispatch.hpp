@@ -5,6 +5,7 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/context.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/exact_count.hpp>
 #include <espalier/core/view.hpp>
 
 #include <string_view>
@@ -70,11 +71,9 @@ struct capacity {
     static constexpr overflow on_overflow = Overflow;
     static constexpr bool bounds_evaluation = When == bounds_rows::always;
 
-    /// Most rows of an expert, at least 1.
+    /// Most rows of an expert, at least 1. Factor is the decimal number it was written as (core/exact_count.hpp).
     static constexpr index_t capacity_of(index_t slots, index_t rows, index_t experts) {
-        double const share = Factor * static_cast<double>(slots * rows) / static_cast<double>(experts);
-        index_t const whole = static_cast<index_t>(share);
-        index_t const up = whole + (static_cast<double>(whole) < share ? 1 : 0);
+        index_t const up = ceil_of_product(Factor, slots * rows, experts);
         return up < 1 ? 1 : up;
     }
 };

@@ -3,6 +3,7 @@
 
 #include <espalier/core/axis.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/exact_count.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/gate/concept.hpp>
@@ -32,10 +33,9 @@ template <int Experts, double Factor = 2.0> struct expert_choice {
     static constexpr bool slot_is_expert = true;
     static constexpr bool sums_to_one = false;
 
+    /// C. Factor is the decimal number it was written as (core/exact_count.hpp).
     static constexpr index_t rows_of_expert(index_t rows) {
-        double const share = Factor * static_cast<double>(rows) / Experts;
-        index_t const whole = static_cast<index_t>(share);
-        index_t const up = whole + (static_cast<double>(whole) < share ? 1 : 0);
+        index_t const up = ceil_of_product(Factor, rows, Experts);
         return up < rows ? up : rows;
     }
 

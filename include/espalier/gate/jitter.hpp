@@ -24,7 +24,9 @@ struct jitter_op {
     template <class Group, class More, class State>
     ESPALIER_FN void disturb(Group const&, More const& more, State& s) const {
         using T = typename decltype(s.noisy)::value_type;
-        T const factor(static_cast<scalar_of<T>>(scale));
+        // Far below the largest number, and so large that the noise alone decides.
+        constexpr double most = sizeof(scalar_of<T>) == sizeof(double) ? 1e300 : 1e30;
+        T const factor(static_cast<scalar_of<T>>(scale < most ? scale : most));
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < s.noisy.local; ++i)
             s.noisy.v[i] = fma(more.noise.v[i], factor, s.clean.v[i]);
@@ -34,7 +36,7 @@ struct jitter_op {
 };
 
 /// H = clean + Scale eps with eps ~ N(0, 1) for every row and expert; in training only. Scale: a number or a schedule,
-/// at least 0.
+/// at least 0; one above 1e30 (1e300 in double) is taken for that, where the logits count for nothing anyway.
 template <schedule::number_or_schedule auto Scale> struct jitter {
     static_assert(diagnostic::holds<schedule::stays_within(Scale, schedule::not_negative), diagnostic::given<Scale>>,
                   "espalier: the scale of gate::jitter must be finite and not negative");

@@ -5,6 +5,7 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/exact_count.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/gate/linear_assignment.hpp>
 #include <espalier/gate/sinkhorn.hpp>
@@ -127,16 +128,17 @@ template <class Scorer, search Options = search{}> struct local_search {
         // Who counts epochs but not their steps moves on once an epoch.
         bool const by_epochs = Options.epochs > 0.0;
         double const steps = static_cast<double>(now.step) + 1.0;
-        double const passes = now.steps_per_epoch > 0 ? steps / static_cast<double>(now.steps_per_epoch)
-                                                      : static_cast<double>(now.epoch);
+        double const passes =
+            now.steps_per_epoch > 0 ? steps / static_cast<double>(now.steps_per_epoch) : static_cast<double>(now.epoch);
         double const done = by_epochs ? passes : steps;
         double const all = by_epochs ? Options.epochs : static_cast<double>(Options.steps);
         double const f = done >= all ? 1.0 : done / all;
         op o{op_at<scorer>(now), 0.0, Options.noise, Options.entropy / parts, 0, done < all};
         double const first = std::log10(Options.first_temperature), last = std::log10(Options.last_temperature);
         o.temperature = std::pow(10.0, first + f * (last - first));
-        o.iterations =
-            static_cast<int>(Options.first_iterations + f * (Options.last_iterations - Options.first_iterations));
+        // f stands for a quotient of two whole numbers: where its product is whole, it is meant to be.
+        o.iterations = Options.first_iterations +
+                       static_cast<int>(floor_of_product(f, Options.last_iterations - Options.first_iterations));
         return o;
     }
 };

@@ -59,8 +59,8 @@ template <class T, class PairOf> void for_pairs(matrix_view<T> w, random_site co
 /// Uniform numbers in [low, high).
 template <class T> void uniform_numbers(matrix_view<T> w, double low, double high, random_site const& site) {
     for_pairs(w, site, [&](bits8 const& bits) {
-        return normal_pair{__builtin_fma(high - low, uniform01(bits.word[0], bits.word[1]), low),
-                           __builtin_fma(high - low, uniform01(bits.word[2], bits.word[3]), low)};
+        return normal_pair{uniform_between(low, high, uniform01(bits.word[0], bits.word[1])),
+                           uniform_between(low, high, uniform01(bits.word[2], bits.word[3]))};
     });
 }
 

@@ -102,8 +102,8 @@ struct load_plan {
     };
     std::vector<item> items;
 
-    /// Throws file_error when the file has no such tensor, or one of another shape or kind. Floating-point numbers are
-    /// converted, others must be of the target's type.
+    /// Throws file_error when the file has no such tensor (nor one that its metadata name in its place), or one of
+    /// another shape or kind. Floating-point numbers are converted, others must be of the target's type.
     void add(safetensors_file const& file, std::string const& name, std::vector<index_t> const& shape, void* target,
              dtype type);
     template <class U>
@@ -191,10 +191,11 @@ void save(Network const& net, file_path const& path, std::map<std::string, std::
 }
 
 /// Reads what `save`, or any program that writes safetensors with these names, has written. Floating-point types are
-/// converted; tensors of other names are ignored. The network has the time of the file afterwards, so it gives what the
-/// saved one gave; a file without one, of another program or an older version, is taken for a network at time 0, and
-/// `set_time` says better. Throws file_error for a file that is damaged or lacks a tensor, or has one of another shape
-/// or kind; the network is unchanged then.
+/// converted; tensors of other names are ignored, whatever their types; a tensor that was left out because it is tied
+/// to another is that one (see `safetensors_file::find_shared`). The network has the time of the file afterwards, so it
+/// gives what the saved one gave; a file without one, of another program or an older version, is taken for a network at
+/// time 0, and `set_time` says better. Throws file_error for a file that is damaged or lacks a tensor, or has one of
+/// another shape or kind; the network is unchanged then.
 template <class Network> void load(Network& net, file_path const& path) {
     detail::host_parameters<Network> values(net.values());
     detail::saved_network saved = values.saved();

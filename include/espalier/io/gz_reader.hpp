@@ -12,11 +12,12 @@
 #include <limits>
 #include <string>
 
-struct gzFile_s;
+struct z_stream_s;
 
 namespace espalier {
 
-/// Sequential reader of a plain or gzip file; which of the two it is shows in the first bytes, not in the name.
+/// Sequential reader of a plain or gzip file; which of the two it is shows in the first bytes, not in the name. A gzip
+/// file may have several members, one after the other, and zeros behind the last one, as tapes leave them.
 class gz_reader {
 public:
     /// Throws `file_error` when the file cannot be opened.
@@ -31,7 +32,8 @@ public:
     std::uint64_t offset() const { return offset_; }
 
     /// Reads up to `bytes` and returns how many there were: fewer only at the end of the file.
-    /// Throws `file_error` when the file cannot be read or its compressed data is damaged or cut off.
+    /// Throws `file_error` when the file cannot be read, its compressed data is damaged or cut off, or something else
+    /// follows it.
     std::size_t read(void* target, std::size_t bytes);
 
     /// An upper bound of what the whole file can deliver: its size, or 1032 times that (the most that deflate can do)
@@ -39,8 +41,19 @@ public:
     std::uint64_t delivers_at_most();
 
 private:
+    void fill();
+    std::size_t inflate(void* target, std::size_t bytes);
+    [[noreturn]] void fail(std::string const& reason) const;
+
     std::string path_;
-    gzFile_s* file_ = nullptr;
+    int descriptor_ = -1;
+    z_stream_s* stream_ = nullptr; ///< none for a plain file; owned, without the price of <memory>
+    std::string stored_bytes_;
+    std::size_t at_ = 0;   ///< of the stored bytes, what comes next
+    std::size_t end_ = 0;  ///< of those that were read
+    bool ended_ = false;   ///< the file
+    bool between_ = false; ///< members of a gzip file, or behind the last
+    bool padded_ = false;  ///< zeros have followed a member
     std::uint64_t stored_ = std::numeric_limits<std::uint64_t>::max();
     std::uint64_t offset_ = 0;
 };

@@ -56,7 +56,7 @@ public:
 
     /// Reads what `write_json` wrote; null becomes NaN, so infinities do not survive.
     /// Throws `file_error` naming the file and the reason: not JSON, not columns of numbers, columns of different
-    /// lengths.
+    /// lengths or of one name.
     static history read_json(file_path const& path);
     /// The same from what `to_json` gave; `name` stands for the file in errors.
     static history from_json(std::string_view text, std::string const& name);

@@ -29,8 +29,32 @@ static_assert(std::endian::native == std::endian::little, "safetensors files are
 
 namespace espalier {
 
-/// Element type of a stored tensor.
-enum class dtype : std::uint8_t { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
+/// Element type of a stored tensor: all that the format has. Of those from c64 on (a pair of floats, and floats of 8, 6
+/// and 4 bits; those of 6 and 4 share bytes) the bytes are kept, written and read, but no values are made.
+enum class dtype : std::uint8_t {
+    f64,
+    f32,
+    f16,
+    bf16,
+    i64,
+    i32,
+    i16,
+    i8,
+    u64,
+    u32,
+    u16,
+    u8,
+    boolean,
+    c64,
+    f8_e4m3,
+    f8_e5m2,
+    f8_e8m0,
+    f8_e4m3fnuz,
+    f8_e5m2fnuz,
+    f6_e2m3,
+    f6_e3m2,
+    f4
+};
 
 namespace detail {
 
@@ -57,29 +81,31 @@ inline float bfloat_to_float(std::uint16_t bits) {
 
 struct dtype_entry {
     std::string_view name;
-    std::size_t bytes;
+    std::size_t bits;
 };
 
 /// In the order of `dtype`.
-inline constexpr std::array<dtype_entry, 13> dtype_table{{{"F64", 8},
-                                                          {"F32", 4},
-                                                          {"F16", 2},
-                                                          {"BF16", 2},
-                                                          {"I64", 8},
-                                                          {"I32", 4},
-                                                          {"I16", 2},
-                                                          {"I8", 1},
-                                                          {"U64", 8},
-                                                          {"U32", 4},
-                                                          {"U16", 2},
-                                                          {"U8", 1},
-                                                          {"BOOL", 1}}};
+inline constexpr std::array<dtype_entry, 22> dtype_table{
+    {{"F64", 64},        {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"I64", 64},    {"I32", 32},
+     {"I16", 16},        {"I8", 8},      {"U64", 64},    {"U32", 32},    {"U16", 16},    {"U8", 8},
+     {"BOOL", 8},        {"C64", 64},    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+     {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}}};
+
+/// Whether `count` elements of so many bits fill the bytes exactly.
+constexpr bool fills(std::uint64_t count, std::size_t bits, std::uint64_t bytes) {
+    return bytes * 8 % bits == 0 && count == bytes * 8 / bits;
+}
 
 } // namespace detail
 
-/// Bytes of one element.
+/// Bits of one element.
+constexpr std::size_t bits_of(dtype type) {
+    return detail::dtype_table[static_cast<std::size_t>(type)].bits;
+}
+
+/// Bytes of one element, 0 of those that share them.
 constexpr std::size_t size_of(dtype type) {
-    return detail::dtype_table[static_cast<std::size_t>(type)].bytes;
+    return bits_of(type) / 8;
 }
 
 /// Name in the file: "F32", "BF16", ...
@@ -120,7 +146,7 @@ struct tensor_record {
     std::span<std::byte const> data;
 
     /// Number of elements.
-    index_t count() const { return static_cast<index_t>(data.size() / size_of(type)); }
+    index_t count() const { return static_cast<index_t>(data.size() * 8 / bits_of(type)); }
 
     /// Copies the values to `target`, which has exactly `count()` elements of exactly this type.
     /// Throws `data_error` naming the tensor, what it holds and what was asked for; `target` is unchanged then.
@@ -141,7 +167,7 @@ struct tensor_record {
     }
 
     /// The values of a floating-point tensor of any width (f64, f32, f16, bf16) as `float` or `double`; f64 to `float`
-    /// rounds to nearest. Throws `data_error` for integers and booleans.
+    /// rounds to nearest. Throws `data_error` naming the tensor and its type for every other one.
     template <class T> std::vector<T> converted() const {
         static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>, "converted: float or double");
         std::vector<T> result(static_cast<std::size_t>(count()));
@@ -152,6 +178,9 @@ struct tensor_record {
     /// Throws `data_error` unless the tensor has this element type and shape: what a loader calls for every tensor
     /// before it changes anything.
     void need(dtype wanted, std::vector<index_t> const& wanted_shape) const;
+
+    /// Throws `data_error` unless `converted` takes this element type.
+    void need_numbers() const;
 
 private:
     void need_type(dtype wanted) const;
@@ -193,7 +222,11 @@ public:
     /// The tensor of this name, or nullptr.
     tensor_record const* find(std::string_view name) const;
 
-    /// The tensor of this name; throws `file_error` naming the file and the tensor.
+    /// The tensor of this name or, where there is none, the one that the metadata has under this name: tied weights are
+    /// stored once, and writers such as `safetensors.torch.save_model` note {"left out": "stored"}. Or nullptr.
+    tensor_record const* find_shared(std::string_view name) const;
+
+    /// The tensor of this name; throws `file_error` naming the file and the tensor, and the one that stands for it.
     tensor_record const& at(std::string_view name) const;
 
 private:
@@ -207,11 +240,12 @@ private:
     tensor_metadata metadata_;
 };
 
-/// Reads a safetensors file and checks all of it before anything is returned.
+/// Reads a safetensors file and checks all of it before anything is returned. Metadata that are null count as none, and
+/// what an entry has beside dtype, shape and data_offsets is ignored.
 ///
 /// Throws `file_error` naming the file and the reason: shorter than its header says, a header longer than the file or
-/// than 100 MB, text that is not JSON or not UTF-8, a key that is there twice, an unknown element type, a shape that
-/// does not fit the bytes, tensors that overlap, leave a gap or do not reach the end of the file.
+/// than 100 MB, text that is not JSON or not UTF-8, a key that is there twice, an element type that the format does not
+/// have, a shape that does not fit the bytes, tensors that overlap, leave a gap or do not reach the end of the file.
 safetensors_file read_safetensors(file_path const& path);
 
 } // namespace espalier

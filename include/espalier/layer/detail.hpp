@@ -177,16 +177,16 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
             if (m.rates->frozen || !(global ? walk.global_due : own.owed)) return;
             own.wanted = prune_policy::sparsity(walk.now);
             index_t const kept = prune::count_kept(m.masks, count());
-            double const share = own.share(kept, count());
-            // A selection of one share only cannot leave out more.
+            // A selection that leaves out one share only cannot leave out more: then what is pruned stays.
             constexpr bool fixed = requires {
                 prune_policy::selection::sparsity;
             };
+            bool const sparser = fixed && !own.falls() && kept < prune::kept_count(count(), own.wanted);
             if constexpr (global)
                 gather(walk, m, own, kept);
-            else if (!fixed || share == own.wanted)
-                prune_policy::select(matrix_view<master_of<T> const>{m.parameters, rows, columns, columns}, share,
-                                     m.masks);
+            else if (!sparser)
+                prune_policy::select(matrix_view<master_of<T> const>{m.parameters, rows, columns, columns},
+                                     fixed ? own.wanted : own.share(kept, count()), m.masks);
         }
     }
 

@@ -9,9 +9,9 @@
 
 namespace espalier::prune {
 
-/// s(t) = to + (from - to) (1 - (t - start) / steps)^3 from step `start` on, `to` from start + steps on, 0 before start
-/// (Zhu and Gupta 2017, eq. 1). Masks are selected anew at `start`, every `every` steps, and at start + steps, the last
-/// time: then they stay.
+/// s(t) = to + (from - to) (1 - (t - start) / steps)^3 from step `start` on, `to` from start + steps - 1 on, 0 before
+/// start (Zhu and Gupta 2017, eq. 1). Masks are selected anew at `start`, every `every` steps, and at start + steps -
+/// 1, the last time: then they stay. So the last of the `steps` steps, and a training of start + steps steps, has `to`.
 struct gradual {
     double from = 0.0;
     double to = 0.0;
@@ -21,14 +21,15 @@ struct gradual {
 
     constexpr double at(clock const& now) const {
         if (now.step < start) return 0.0;
+        if (now.step - start >= last()) return to;
         double const left = 1.0 - schedule::progress(now, start, steps, schedule::time_unit::step);
         double const share = left * left * left;
         return from * share + to * (1.0 - share);
     }
     constexpr bool due(clock const& now) const {
-        if (now.step < start || now.step - start > steps) return false;
+        if (now.step < start || now.step - start > last()) return false;
         std::uint64_t const t = now.step - start;
-        return t == steps || t % (every == 0 ? 1 : every) == 0;
+        return t == last() || t % (every == 0 ? 1 : every) == 0;
     }
     constexpr char const* problem() const {
         return from >= 0.0 && from <= 1.0 && to >= 0.0 && to <= 1.0 ? nullptr
@@ -37,6 +38,8 @@ struct gradual {
     constexpr schedule::bounds range() const {
         return start == 0 ? schedule::between(from, to) : schedule::bounds{0.0, from > to ? from : to};
     }
+    /// The time after `start` of the last selection.
+    constexpr std::uint64_t last() const { return steps == 0 ? 0 : steps - 1; }
 };
 
 } // namespace espalier::prune

@@ -2,6 +2,7 @@
 // host only. Exact selection of the most valuable weights into bit masks, without sorting and without allocation.
 #pragma once
 
+#include <espalier/core/exact_count.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 
@@ -53,11 +54,12 @@ struct prune_record {
     }
 };
 
-/// How many of n weights stay: n - round(sparsity n). Throws data_error for a sparsity outside [0, 1].
+/// How many of n weights stay: n - round(sparsity n), halves up, of the sparsity as the decimal number it was written
+/// as (core/exact_count.hpp). Throws data_error for a sparsity outside [0, 1].
 inline index_t kept_count(index_t n, double sparsity) {
     if (!(sparsity >= 0.0 && sparsity <= 1.0))
         espalier::detail::throw_data_error("prune: the sparsity is ", sparsity, ", needed is a number in [0, 1]");
-    return n - static_cast<index_t>(sparsity * static_cast<double>(n) + 0.5);
+    return n - round_of_product(sparsity, n);
 }
 
 namespace detail {

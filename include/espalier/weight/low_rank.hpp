@@ -6,6 +6,7 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/context.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/exact_count.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/text.hpp>
@@ -184,7 +185,8 @@ template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> str
         if (!(value >= 1.0 && value <= static_cast<double>(MaxRank)))
             espalier::detail::throw_data_error("weight low_rank: its rank is ", value, " at step ", now.step,
                                                ", needed is a number between 1 and ", MaxRank);
-        return static_cast<index_t>(value + 0.5);
+        // As a share of the whole, because that is what the rounding of a schedule's value is small against.
+        return round_of_product(value / static_cast<double>(MaxRank), MaxRank);
     }
 };
 

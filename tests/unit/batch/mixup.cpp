@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Beta numbers against their distributions; mixup against its definition.
+#include <espalier/batch/cutmix.hpp>
 #include <espalier/batch/mix.hpp>
 #include <espalier/batch/mixup.hpp>
 #include <espalier/core/error.hpp>
@@ -44,6 +45,34 @@ TEST_CASE("symmetric_beta: moments and distribution functions", "[batch]") {
     }
     CHECK(std::isfinite(batch::symmetric_beta(make_site(3, 1), 0, 2, 1e-6)));
     CHECK(batch::symmetric_beta(make_site(3, 1), 0, 2, 1e6) == Approx(0.5).margin(0.01));
+}
+
+TEST_CASE("symmetric_beta: extreme parameters give what they tend to", "[batch]") {
+    constexpr int n = 4000;
+    for (double const alpha : {5e-324, 1e-320, 1e-308, 1e-307, 1e-300, 1e-10, 1e10, 1e12, 1.2e12, 1e16, 1e32, 1e154,
+                               1e300, 1e308, 1.7976931348623157e308}) {
+        INFO("alpha " << alpha);
+        double sum = 0.0, squares = 0.0;
+        int wrong = 0, ends = 0;
+        for (std::uint32_t i = 0; i < n; ++i) {
+            double const x = batch::symmetric_beta(make_site(3, 1), i, 2, alpha);
+            wrong += !(x >= 0.0 && x <= 1.0);
+            ends += x == 0.0 || x == 1.0;
+            sum += x;
+            squares += (x - 0.5) * (x - 0.5);
+        }
+        CHECK(wrong == 0);
+        double const deviation = 0.5 / std::sqrt(2.0 * (alpha < 1e300 ? alpha : 1e300) + 1.0);
+        CHECK(std::fabs(sum / n - 0.5) <= 4.0 * deviation / std::sqrt(double(n)) + 1e-15);
+        if (alpha < 1.0) CHECK(ends == n);
+        if (alpha > 1e32) CHECK(squares == 0.0);
+        if (alpha > 1.0 && alpha < 1e17) CHECK(std::sqrt(squares / n) == Approx(deviation).epsilon(0.05));
+        for (float const share : {batch::mixup<>{.alpha = alpha}.share_of(0, make_site(8, 3)),
+                                  batch::mixup<batch::mixed_per::row>{.alpha = alpha}.share_of(7, make_site(8, 3))})
+            CHECK((share >= 0.0f && share <= 1.0f));
+        double const box = batch::cutmix<>{.alpha = alpha}.box_of(0, shape{1, 8, 8}, make_site(8, 4)).share;
+        CHECK((box >= 0.0 && box <= 1.0));
+    }
 }
 
 TEMPLATE_TEST_CASE_SIG("mixup: inputs, labels and targets are mixed by the same share", "[batch]",

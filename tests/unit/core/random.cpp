@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -282,4 +283,20 @@ TEST_CASE("normal and uniform values have the right moments and the same bits ev
     normal_pair const fixed = standard_normal({{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}});
     CHECK(fixed.first == -0x1.f0e5557976908p-3);
     CHECK(fixed.second == 0x1.2bbfdb2a023dap-1);
+}
+
+TEST_CASE("uniform numbers between bounds as far apart as doubles are", "[core]") {
+    constexpr double most = std::numeric_limits<double>::max();
+    std::vector<double> wide(1000);
+    fill_uniform(make_site(4, 2), -most, most, array_view<double>{wide.data(), 1000});
+    int wrong = 0, below = 0;
+    for (double const x : wide) {
+        wrong += !std::isfinite(x);
+        below += x < 0.0;
+    }
+    CHECK(wrong == 0);
+    CHECK(std::abs(below - 500) < 80);
+    CHECK(uniform_between(-most, most, 0.0) == -most);
+    CHECK(uniform_between(-most, most, 0.5) == 0.0);
+    CHECK(uniform_between(-1.0, 3.0, 0.25) == 0.0);
 }

@@ -58,6 +58,61 @@ TEST_CASE("a header is found, demanded or denied") {
     CHECK(refusal("a,b,c\n1,2,0\n", {.header = csv_header::no}) == "1: column 1: 'a' is not a number");
 }
 
+TEST_CASE("a first row that cannot be a header is not lost") {
+    // With `empty` it is a row like any other.
+    auto const blank = parse(",,0\n1,2,1\n", {.empty = -1.0f});
+    CHECK(blank.count == 2);
+    CHECK(blank.features == floats{-1, -1, 1, 2});
+    CHECK(blank.feature_names.empty());
+    CHECK(parse(",,wheat\n1,2,oat\n", {.empty = 0.0f}).count == 2);
+    CHECK(parse(" ,\t\n1,2\n", {.label_column = csv_column::none, .empty = 7.0f}).features == floats{7, 7, 1, 2});
+    CHECK(refusal(",,0\n1,2,1\n") == "1: column 1: '' is empty");
+    for (char const* field : {"?", "NA", "N/A", "n/a", "NULL", "null", "None", "<NA>", "#N/A", "-", ".", "*"}) {
+        std::string const row = std::string(field) + "," + field + ",oat\n1,2,oat\n";
+        CHECK(refusal(row) == "1: column 1: '" + std::string(field) + "' is not a number");
+        CHECK(refusal(row, {.empty = 0.0f}) == "1: column 1: '" + std::string(field) + "' is not a number");
+    }
+    CHECK(refusal("?,?,0\n1,2,1\n") == "1: column 1: '?' is not a number");
+    CHECK(refusal("nan,NaN,0\n1,2,1\n") == "1: column 1: 'nan' is not a finite number");
+    CHECK(refusal("inf,-inf,0\n1,2,1\n") == "1: column 1: 'inf' is not a finite number");
+    CHECK(refusal("1e39,1e39,0\n1,2,1\n") == "1: column 1: '1e39' is outside the range of a float");
+    CHECK(refusal("+1e999,x,oat\n1,2,oat\n") ==
+          "1: column 1: '+1e999' is outside the range of a float; if the row names the columns, say csv_header::yes");
+    // One field is enough, the label's too, and then an error in the row says what may have been meant.
+    CHECK(refusal("height,,kind\n1,2,0\n") ==
+          "1: column 1: 'height' is not a number; if the row names the columns, say csv_header::yes");
+    CHECK(refusal("height,weight,0\n1,2,0\n") == "1: column 1: 'height' is not a number");
+    CHECK(parse("height,,kind\n1,2,0\n", {.header = csv_header::yes}).feature_names == names{"height", ""});
+    CHECK(parse("?,?,0\n1,2,1\n", {.header = csv_header::yes}).count == 1);
+    CHECK(parse("Na,1x1,kind\n1,2,0\n", {.header = csv_header::guess}).feature_names == names{"Na", "1x1"});
+    CHECK(csv_options{}.header == csv_header::guess);
+}
+
+TEST_CASE("numbers too small for a float are zero, too large ones an error") {
+    using espalier::detail::parse_number;
+    for (char const* text : {"1e-60", "1e-310", "1e-400", "-1e-400", "+1e-400", "0.0001e-399", "123456789e-500",
+                             ".5e-999", "1e-99999999999999999999", "0e999", "-0e-999"}) {
+        INFO(text);
+        auto const number = parse_number(text);
+        CHECK(number.reason == nullptr);
+        CHECK(number.value == 0.0f);
+    }
+    CHECK(parse_number("0." + std::string(500, '0') + "1").value == 0.0f);
+    CHECK(parse_number("0." + std::string(500, '0') + "1").reason == nullptr);
+    CHECK(parse_number("0." + std::string(500, '0') + "25e501").value == 2.5f);
+    CHECK(parse_number("1e-40").value == 1e-40f);
+    CHECK(parse_number("1" + std::string(50, '0') + "e-100").value == 0.0f);
+    for (std::string const text : {"1e39", "-1e39", "1e400", "1e99999999999999999999", ".0001e500", "3.5e38"}) {
+        INFO(text);
+        CHECK(parse_number(text).reason == std::string("is outside the range of a float"));
+        CHECK(refusal("1,2,0\n4," + text + ",0\n") == "2: column 2: '" + text + "' is outside the range of a float");
+    }
+    CHECK(parse_number("1" + std::string(400, '0')).reason != nullptr);
+    CHECK(parse_number("3.4028234e38").value == 3.4028234e38f);
+    CHECK(parse("1e-400,2,0\n").features == floats{0, 2});
+    CHECK(parse("1,1e-400\n", {.labels = csv_labels::targets}).targets == floats{0});
+}
+
 TEST_CASE("the label column is last, first, numbered, named or none") {
     std::string const text = "7,1,2\n8,3,4\n";
     CHECK(parse(text).labels == ids{2, 4});
@@ -115,6 +170,11 @@ TEST_CASE("quotes, line ends, a byte-order mark and other separators") {
     CHECK(parse("1\t2\t\"x\n", {.separator = '\t', .quote = 0}).class_names == names{"\"x"});
     CHECK(parse("1,2,0").count == 1);
     CHECK(parse("1,2,0\r").labels == ids{0});
+    // In one column a blank line is an empty field, where those mean something.
+    csv_options const one{.label_column = csv_column::none, .empty = 5.0f};
+    CHECK(parse("1\n\r\n2\n\n", one).features == floats{1, 5, 2, 5});
+    CHECK(parse("x\n\n2", one).features == floats{5, 2});
+    CHECK(refusal("1\n\n2\n", {.label_column = csv_column::none}) == "2: blank line between rows");
     // The line number counts the line ends inside quotes.
     CHECK(refusal("1,\"a\nb\"\nx,c\n") == "3: column 1: 'x' is not a number");
 }
@@ -132,6 +192,9 @@ TEST_CASE("malformed CSV files are refused with line and column") {
     CHECK(refusal("1,2,0\n+-1,1,0\n") == "2: column 1: '+-1' is not a number");
     CHECK(refusal("1,2,0\n0x10,1,0\n") == "2: column 1: '0x10' is not a number");
     CHECK(refusal("1,2,0\n\n3,4,1\n") == "2: blank line between rows");
+    CHECK(refusal("1,2,0\r3,4,1\r") == "1: column 3: a carriage return that ends no line; lines end with LF or CRLF");
+    CHECK(refusal("1,2,x\r\r\n3,4,x\r\r\n") ==
+          "1: column 3: a carriage return that ends no line; lines end with LF or CRLF");
     CHECK(refusal("1,2,0\n1,\"2,0\n") == "2: column 2: the quote is never closed");
     CHECK(refusal("1,\"2\"x,0\n") == "1: column 2: text after the closing quote");
     CHECK(refusal("1,2\"x,0\n") == "1: column 2: a quote inside a field that does not start with one");

@@ -114,6 +114,35 @@ TEST_CASE("an absurd IDX header takes no memory") {
         contains(refusal(put_gz(folder, "d.gz", idx_text(8, {1'000'000'000u}, "abc"))), "more than the file can hold"));
 }
 
+TEST_CASE("members of a gzip file follow each other, and nothing behind them is lost") {
+    temporary_folder folder;
+    std::string const header = idx_text(8, {400'000}, "");
+    std::string values;
+    for (int i = 0; i < 400'000; ++i) {
+        values.push_back(static_cast<char>(i * 37 % 251));
+    }
+    auto const packed = [&](std::string const& text) { return content_of(put_gz(folder, "member.gz", text)); };
+    std::string const members = packed(header) + packed("") + packed(values.substr(0, 300'001)) +
+                                packed(values.substr(300'001, 1)) + packed(values.substr(300'002));
+    auto const read = [&](std::string const& content) {
+        auto const result = read_idx<std::uint8_t>(folder.put("all.gz", content)).values;
+        return std::string(result.begin(), result.end());
+    };
+    CHECK(read(members) == values);
+    CHECK(read(members + std::string(300'000, '\0')) == values); // a tape's padding
+    auto const follows = "the compressed data has ended, and something else follows";
+    for (std::string const& rest :
+         {std::string("\n"), std::string("1,2,0\n"), std::string("\x1f"), std::string("\x1f\x8c"),
+          std::string("\0x", 2), std::string(200'000, '\0') + members}) {
+        CHECK(contains(refusal(folder.put("more.gz", members + rest)), follows));
+    }
+    CHECK(contains(refusal(folder.put("more.gz", members + packed("x"))), "there are bytes after the last value"));
+    CHECK(
+        contains(refusal(folder.put("more.gz", members + packed("").substr(0, 12))), "the compressed data is cut off"));
+    // What is plain may begin as it likes.
+    CHECK(contains(refusal(folder.put("plain", "\x1f")), "ends inside the 4 bytes"));
+}
+
 TEST_CASE("a damaged compressed IDX file is refused at every cut and every flipped bit that shows") {
     temporary_folder folder;
     std::string values;

@@ -416,6 +416,32 @@ TEST_CASE("parts: published numbers of noisy top-2", "[gate][parts]") {
     }
 }
 
+TEST_CASE("parts: noise of any scale leaves finite logits", "[gate][parts]") {
+    outcome const wide = pass<single, gate::softmax<4, gate::jitter<1.7e308>>>(some<4>(8));
+    for (std::size_t r = 0; r < 8; ++r) {
+        double sum = 0.0;
+        for (std::size_t e = 0; e < 4; ++e)
+            sum += wide.g[4 * r + e];
+        CHECK(sum == 1.0); // the largest of the noise takes the row
+    }
+    struct {
+        row<serial_group, float, 4> noise;
+    } more;
+    struct {
+        row<serial_group, float, 4> clean, noisy;
+    } state;
+    for (int i = 0; i < 4; ++i) {
+        more.noise.v[i] = static_cast<float>(i) * 2.2f - 6.7f;
+        state.clean.v[i] = 3.0f;
+    }
+    more.noise.v[3] = 0.0f;
+    gate::jitter<1e300>::at({}).disturb(serial_group{}, more, state);
+    for (int i = 0; i < 4; ++i)
+        CHECK(std::isfinite(state.noisy.v[i]));
+    CHECK(state.noisy.v[3] == 3.0f);
+    CHECK(state.noisy.v[1] < state.noisy.v[2]);
+}
+
 TEST_CASE("parts: published numbers of plain top-2 and of the balance of top-1", "[gate][parts]") {
     inputs x{3, {1, .5, -.2, .1, .3, -.4, .8, .2, -.1, .6, .55, -.3}, numbers(12), numbers(12), {}};
     for (int r = 0; r < 3; ++r)

@@ -3,6 +3,7 @@
 // block.
 #include <espalier/core/group.hpp>
 #include <espalier/core/random.hpp>
+#include <espalier/device/cpu/routing.hpp>
 #include <espalier/device/emulated/emulated_block.hpp>
 #include <espalier/gate/linear_assignment.hpp>
 #include <espalier/gate/sinkhorn.hpp>
@@ -294,4 +295,34 @@ TEST_CASE("sinkhorn of special matrices", "[gate][sinkhorn]") {
         CHECK(std::ranges::any_of(soft.p, [](double x) { return std::isnan(x); }));
         CHECK(std::isnan(soft.entropy()));
     }
+}
+
+TEST_CASE("sinkhorn: Gumbel noise and temperatures at the ends of what a search accepts", "[gate]") {
+    struct numbers_of_search {
+        double temperature, noise, entropy;
+        int iterations;
+    };
+    constexpr int n = 6;
+    for (double const noise : {0.0, 1e-300, 1.0, 1e6})
+        for (double const temperature : {1e-7, 1e6})
+            for (int const iterations : {1, 20, 1000}) {
+                numbers_of_search const op{temperature, noise, 1e6, iterations};
+                std::vector<float> scores(n * n), permutation(n * n), gradient(n * n, 1.0f), dscores(n * n);
+                for (int i = 0; i < n * n; ++i)
+                    scores[static_cast<std::size_t>(i)] = 0.01f * static_cast<float>((i * 7) % 11 - 5);
+                numbers noisy(n * n), soft(n * n), dsoft(n * n);
+                numbers scratch(static_cast<std::size_t>(gate::sinkhorn_scratch(n, iterations)));
+                double term = 0.0;
+                cpu::soft_permutation(op, n, scores.data(), make_site(5, 6), noisy.data(), scratch.data(), soft.data(),
+                                      permutation.data(), &term);
+                cpu::soft_permutation_backward(op, n, noisy.data(), scratch.data(), soft.data(), gradient.data(),
+                                               dsoft.data(), dscores.data());
+                INFO("noise " << noise << ", temperature " << temperature << ", " << iterations << " iterations");
+                int wrong = 0;
+                for (std::size_t i = 0; i < n * n; ++i)
+                    wrong +=
+                        !(std::isfinite(noisy[i]) && soft[i] >= 0.0 && soft[i] <= 1.1 && std::isfinite(dscores[i]));
+                CHECK(wrong == 0);
+                CHECK(std::isfinite(term));
+            }
 }

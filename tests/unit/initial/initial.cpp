@@ -79,6 +79,9 @@ TEST_CASE("initial values have the moments of their papers", "[initial]") {
     check_uniform(moments_of<initial::xavier_uniform>(), -std::sqrt(6.0 / (fan_in + fan_out)),
                   std::sqrt(6.0 / (fan_in + fan_out)));
     check_uniform(moments_of<initial::uniform<-1, 0.5f>>(), -1.0, 0.5);
+    std::vector<double> wide(1000);
+    initial::uniform<-1.7e308, 1.7e308>::fill(contiguous_view(wide.data(), 10, 100), 10, 100, make_site(1, 2));
+    CHECK(std::all_of(wide.begin(), wide.end(), [](double w) { return std::abs(w) <= 1.7e308; }));
     moments const zero = moments_of<initial::zeros>(), three = moments_of<initial::constant<3>>();
     CHECK((zero.low == 0.0 && zero.high == 0.0));
     CHECK((three.low == 3.0 && three.high == 3.0));

@@ -85,6 +85,7 @@ TEST_CASE("what is not a history is refused with file and reason") {
     CHECK(contains(refusal(std::string("{}\0x", 4)), "not a JSON file: it holds a NUL byte"));
     CHECK(contains(refusal(R"({"a": 1})"), "column 'a' is not a list"));
     CHECK(contains(refusal(R"({"a": [1], "b": [1, 2]})"), "column 'b' has 2 rows, the first one 1"));
+    CHECK(contains(refusal(R"({"a": [1], "b": [2], "a": [3]})"), "column 'a' is there twice"));
     CHECK(contains(refusal(R"({"a": [1], "b": ["x"]})"), "column 'b' holds something"));
     CHECK(contains(message_of<file_error>([&] { (void)history::read_json(folder / "absent"); }), "cannot be opened"));
     CHECK(contains(message_of<file_error>([&] { (void)history::read_json(folder.path()); }), "cannot be opened"));

@@ -88,3 +88,15 @@ TEST_CASE("an exception leaves the progress line closed") {
     }
     CHECK(out.str().back() == '\n');
 }
+
+TEST_CASE("progress shows whole per cents where they are whole") {
+    for (std::uint64_t total : {100, 300, 1000}) {
+        std::ostringstream out;
+        progress_bar bar(total, {.force = true, .columns = 60, .every = {}}, out);
+        for (std::uint64_t done = 0; done < total; ++done) {
+            bar.update(done);
+            INFO(done << " of " << total << ": " << last_drawing(out.str()));
+            CHECK(std::stoi(last_drawing(out.str())) == static_cast<int>(100 * done / total));
+        }
+    }
+}

@@ -144,6 +144,40 @@ TEST_CASE("checkpoint: what was saved is loaded, bit for bit", "[network]") {
     CHECK(naive::forward<mode::evaluate>(copy, x).values == naive::forward<mode::evaluate>(loaded, x).values);
 }
 
+TEST_CASE("checkpoint: tied and foreign tensors", "[network]") {
+    using tied_type = naive::network<sequence<input<4>, dense<4>, dense<4>>>;
+    temporary_folder folder;
+    std::vector<double> const square(16, 0.5), row{1, 2, 3, 4};
+    std::vector<std::uint8_t> const bytes(16, 7);
+    auto const values = [](std::vector<double> const& v) {
+        return array_view<double const>{v.data(), static_cast<index_t>(v.size())};
+    };
+    // As safetensors.torch.save_model leaves tied weights, beside a tensor of a type that has no values here.
+    std::vector<tensor_record> records{make_record("1.kernel", {4, 4}, values(square)),
+                                       make_record("1.bias", {4}, values(row)),
+                                       make_record("2.bias", {4}, values(row)),
+                                       {"scales", dtype::f8_e8m0, {16}, std::as_bytes(std::span(bytes))}};
+    write_safetensors(folder / "tied", records, {{"2.kernel", "1.kernel"}});
+    tied_type net({3}, 16);
+    load(net, folder / "tied");
+    CHECK(naive::tensor(net, "1.kernel").values == square);
+    CHECK(naive::tensor(net, "2.kernel").values == square);
+    auto const refused = [&](tensor_metadata const& metadata) {
+        write_safetensors(folder / "bad", records, metadata);
+        return espalier_test::message_of<file_error>([&] { load(net, folder / "bad"); });
+    };
+    auto const contains = [](std::string const& text, char const* part) {
+        return text.find(part) != std::string::npos;
+    };
+    CHECK(contains(refused({{"2.kernel", "gone"}}),
+                   "there is no tensor '2.kernel', nor one named 'gone', which the metadata have for it"));
+    CHECK(contains(refused({}), "there is no tensor '2.kernel'"));
+    CHECK(contains(refused({{"2.kernel", "1.bias"}}), "for '2.kernel': tensor '1.bias' has shape [4]"));
+    records.back() = {"2.kernel", dtype::f8_e4m3, {4, 4}, std::as_bytes(std::span(bytes))};
+    CHECK(contains(refused({}), "tensor '2.kernel' is F8_E4M3, whose values are not read"));
+    CHECK(naive::tensor(net, "2.kernel").values == square);
+}
+
 TEST_CASE("checkpoint: a whole training goes on as if it had not stopped", "[network]") {
     temporary_folder folder;
     net_type unbroken({1}, 16);

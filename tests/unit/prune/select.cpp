@@ -344,12 +344,15 @@ TEST_CASE("the gradual schedule is cubic and says when masks are due", "[prune]"
     CHECK(at(200) == Approx(0.9 - 0.8 * 0.421875).epsilon(1e-14)); // (3/4)^3
     CHECK(at(300) == Approx(0.9 - 0.8 * 0.125).epsilon(1e-14));
     CHECK(at(400) == Approx(0.9 - 0.8 * 0.015625).epsilon(1e-14));
+    CHECK(at(498) == Approx(0.9 - 0.8 * std::pow(2.0 / 400.0, 3)).epsilon(1e-14));
+    CHECK(at(498) < 0.9);
+    CHECK(at(499) == 0.9); // the last of 400 steps
     CHECK(at(500) == 0.9);
     CHECK(at(100000) == 0.9);
     std::vector<std::uint64_t> due;
     for (std::uint64_t step = 0; step < 2000; ++step)
         if (g.due(espalier::clock{.step = step})) due.push_back(step);
-    CHECK(due == std::vector<std::uint64_t>{100, 250, 400, 500});
+    CHECK(due == std::vector<std::uint64_t>{100, 250, 400, 499});
 
     constexpr prune::constant once{.sparsity = 0.5, .start = 10}, often{.sparsity = 0.5, .start = 10, .every = 5};
     CHECK(once.at(espalier::clock{.step = 9}) == 0.0);

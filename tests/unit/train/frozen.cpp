@@ -261,6 +261,31 @@ TEST_CASE("frozen: a schedule revives nothing that a checkpoint pruned, unless i
               type_identity<pruned<prune::constant{.sparsity = 0.3, .every = 2}, prune::per_layer, prune::hard>>{}, 5)
               .back() == 240);
     CHECK(zeros_after(type_identity<prune::n_m_magnitude<2, 4, prune::hard>>{}, 2).back() == 240);
+    {
+        // A pattern of one in three goes on choosing: a third has no exact double.
+        using stack = sequence<
+            input<width>,
+            dense<50, activation::tanh,
+                  prune::n_m_magnitude<1, 3, prune::straight_through, prune::constant{.sparsity = 1.0, .every = 1}>>,
+            dense<classes>>;
+        naive::network<stack> net({6}, count);
+        training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 3.0}};
+        for (int i = 0; i < 6; ++i) {
+            auto const w = numbers(net, "1.kernel");
+            run.step(data.view());
+            index_t wrong = 0;
+            for (index_t r = 0; r < width; ++r)
+                for (index_t c = 0; c < 50; ++c) {
+                    index_t const group = r / 3 * 3, at = r * 50 + c;
+                    double most = 0.0;
+                    for (index_t k = group; k < group + 3; ++k)
+                        most = std::max(most, std::fabs(w[static_cast<std::size_t>(k * 50 + c)]));
+                    bool const kept = (net.values().masks()[at / 32] >> at % 32 & 1u) != 0;
+                    wrong += kept != (std::fabs(w[static_cast<std::size_t>(at)]) == most);
+                }
+            CHECK(wrong == 0);
+        }
+    }
     // One that falls does revive: it is what it says.
     auto const falling = zeros_after(
         type_identity<pruned<schedule::linear{.from = 0.9, .to = 0.5, .steps = 8}, prune::per_layer, prune::hard>>{},

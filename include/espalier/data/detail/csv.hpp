@@ -10,6 +10,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <string_view>
@@ -26,7 +29,7 @@ ESPALIER_LIBRARY csv_reader::csv_reader(file_path const& path, char separator, c
 ESPALIER_LIBRARY bool csv_reader::next(std::vector<std::string>& fields) {
     fields.clear();
     index_t blank = 0;
-    while (at_line_end()) {
+    while (at_line_end() && !(blank_is_row_ && peek() >= 0)) {
         if (peek() < 0) {
             return false;
         }
@@ -115,6 +118,9 @@ ESPALIER_LIBRARY void csv_reader::read_field(std::string& field, std::size_t col
         if (c == 0) {
             fail(line_, where() + "a NUL byte; this is not a text file");
         }
+        if (c == '\r') {
+            fail(line_, where() + "a carriage return that ends no line; lines end with LF or CRLF");
+        }
         if (quote_ != 0 && c == static_cast<unsigned char>(quote_)) {
             fail(line_, where() + "a quote inside a field that does not start with one");
         }
@@ -140,6 +146,31 @@ inline std::string_view trimmed(std::string_view text) {
     return text;
 }
 
+/// Whether a number in decimal notation, other than 0, is 1 or more: std::from_chars says the same of one that is too
+/// large and one that is too small.
+inline bool is_one_or_more(std::string_view text) {
+    auto const is_exponent = [](char c) { return c == 'e' || c == 'E'; };
+    auto const exponent_at =
+        static_cast<std::size_t>(std::find_if(text.begin(), text.end(), is_exponent) - text.begin());
+    std::string_view const digits = text.substr(0, exponent_at);
+    auto const point = std::min(digits.find('.'), digits.size());
+    auto const first = std::min(digits.find_first_of("123456789"), digits.size());
+    // The number is 0.d... times ten to the power of `places` plus the exponent.
+    std::int64_t const places =
+        first < point ? static_cast<std::int64_t>(point - first) : -static_cast<std::int64_t>(first - point) + 1;
+    std::string_view exponent = text.substr(std::min(exponent_at + 1, text.size()));
+    bool const negative = !exponent.empty() && exponent.front() == '-';
+    if (!exponent.empty() && (negative || exponent.front() == '+')) {
+        exponent.remove_prefix(1);
+    }
+    constexpr std::int64_t most = std::int64_t{1} << 58; // no text is so long that its places matter beside that
+    std::int64_t power = 0;
+    for (char const c : exponent) {
+        power = std::min(power * 10 + (c - '0'), most);
+    }
+    return places + (negative ? -power : power) > 0;
+}
+
 ESPALIER_LIBRARY parsed_number parse_number(std::string_view text) {
     text = trimmed(text);
     if (text.size() > 1 && text.front() == '+' && text[1] != '-' && text[1] != '+') {
@@ -155,16 +186,33 @@ ESPALIER_LIBRARY parsed_number parse_number(std::string_view text) {
     }
     if (code == std::errc::result_out_of_range) {
         // Too large, or so small that it is zero or subnormal, which is no error.
-        double wide = 0.0;
-        if (std::from_chars(text.data(), text.data() + text.size(), wide).ec != std::errc() || std::abs(wide) > 1.0) {
+        if (is_one_or_more(text)) {
             return {0.0f, "is outside the range of a float"};
         }
-        result.value = static_cast<float>(wide);
+        double wide = 0.0;
+        bool const held = std::from_chars(text.data(), text.data() + text.size(), wide).ec == std::errc();
+        result.value = held ? static_cast<float>(wide) : text.front() == '-' ? -0.0f : 0.0f;
     }
     if (!std::isfinite(result.value)) {
         return {0.0f, "is not a finite number"};
     }
     return result;
+}
+
+ESPALIER_LIBRARY bool is_column_name(std::string_view text) {
+    text = trimmed(text);
+    std::string_view number = text;
+    if (number.size() > 1 && number.front() == '+') {
+        number.remove_prefix(1);
+    }
+    double value = 0.0;
+    auto const [end, code] = std::from_chars(number.data(), number.data() + number.size(), value);
+    if (text.empty() || (code != std::errc::invalid_argument && end == number.data() + number.size())) {
+        return false;
+    }
+    constexpr std::string_view missing[] = {"?",    "NA",   "N/A",  "n/a", "NULL", "null",
+                                            "None", "<NA>", "#N/A", "-",   ".",    "*"};
+    return std::find(std::begin(missing), std::end(missing), text) == std::end(missing);
 }
 
 /// A label as a whole number from 0, or -1.
@@ -218,11 +266,21 @@ ESPALIER_LIBRARY data_set read_csv(file_path const& path, csv_options const& opt
 
     // Is the first row a header?
     bool header = options.header == csv_header::yes || name != nullptr;
-    if (options.header == csv_header::detect && !header) {
-        header = true;
+    if (options.header == csv_header::guess && !header) {
+        header = std::all_of(fields.begin(), fields.end(), detail::is_column_name);
+    }
+    // A row whose features are names here and there and nowhere numbers may be meant as a header: errors in it say so.
+    bool unsure = false;
+    if (!header && options.header == csv_header::guess) {
+        bool number = false;
         for (std::size_t c = 0; c < columns; ++c) {
-            header = header && (c == label || detail::parse_number(fields[c]).reason != nullptr);
+            unsure = unsure || (c != label && detail::is_column_name(fields[c]));
+            number = number || detail::parse_number(fields[c]).reason == nullptr;
         }
+        unsure = unsure && !number;
+    }
+    if (columns == 1 && options.empty) {
+        rows.take_blank_lines();
     }
     data_set result;
     result.width = static_cast<index_t>(width);
@@ -244,9 +302,10 @@ ESPALIER_LIBRARY data_set read_csv(file_path const& path, csv_options const& opt
             fail(rows.line(), plural(fields.size()) + ", the first row has " + std::to_string(columns));
         }
         for (std::size_t c = 0; c < columns; ++c) {
-            auto const refuse = [&](char const* reason) {
+            auto const refuse = [&](std::string const& reason) {
                 fail(rows.line(),
-                     "column " + std::to_string(c + 1) + ": " + detail::shown_field(fields[c]) + " " + reason);
+                     "column " + std::to_string(c + 1) + ": " + detail::shown_field(fields[c]) + " " + reason +
+                         (unsure && result.count == 0 ? "; if the row names the columns, say csv_header::yes" : ""));
             };
             bool const is_label = c == label;
             if (is_label && options.labels != csv_labels::targets) {

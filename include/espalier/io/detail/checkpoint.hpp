@@ -5,6 +5,8 @@
 #include <espalier/io/checkpoint.hpp>
 
 #include <espalier/core/error.hpp>
+#include <espalier/core/text.hpp>
+#include <espalier/io/printable.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -51,23 +53,27 @@ ESPALIER_LIBRARY void add_records(std::vector<tensor_record>& out, saved_network
 
 ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, std::string const& name,
                                      std::vector<index_t> const& shape, void* target, dtype type) {
-    tensor_record const* const record = file.find(name);
-    if (!record) throw file_error(file.path() + ": there is no tensor '" + name + "'");
-    if (type == dtype::f32 || type == dtype::f64) {
-        if (record->shape != shape)
-            throw file_error(file.path() + ": tensor '" + name + "' has shape " + shape_text(record->shape) +
-                             "; the network needs " + shape_text(shape));
-        bool const floating = record->type == dtype::f64 || record->type == dtype::f32 || record->type == dtype::f16 ||
-                              record->type == dtype::bf16;
-        if (!floating)
-            throw file_error(file.path() + ": tensor '" + name + "' is " + std::string(name_of(record->type)) +
-                             "; a floating-point tensor is needed");
-    } else {
-        try {
+    tensor_record const* const record = file.find_shared(name);
+    if (!record) {
+        auto const stored = file.metadata().find(name);
+        throw file_error(file.path() + ": there is no tensor '" + name + "'" +
+                         (stored != file.metadata().end()
+                              ? ", nor one named '" + printable(stored->second) + "', which the metadata have for it"
+                              : ""));
+    }
+    try {
+        if (type != dtype::f32 && type != dtype::f64) {
             record->need(type, shape);
-        } catch (data_error const& problem) {
-            throw file_error(file.path() + ": " + problem.what());
+        } else if (record->shape != shape) {
+            throw_data_error("tensor '", record->name, "' has shape ", shape_text(record->shape),
+                             "; the network needs ", shape_text(shape));
+        } else {
+            record->need_numbers();
         }
+    } catch (data_error const& problem) {
+        // Another tensor's name is the file's, which may hold anything.
+        throw file_error(file.path() + ": " +
+                         (record->name == name ? problem.what() : "for '" + name + "': " + printable(problem.what())));
     }
     items.push_back({record, target, type});
 }

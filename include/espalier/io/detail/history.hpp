@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <system_error>
 
 namespace espalier {
@@ -114,8 +115,16 @@ ESPALIER_LIBRARY history history::from_json(std::string_view text, std::string c
         fail("not a JSON file: it holds a NUL byte");
     }
     nlohmann::ordered_json document; // keeps the order of the columns
+    std::set<std::string> names;
+    auto const watch = [&](int depth, nlohmann::ordered_json::parse_event_t event, nlohmann::ordered_json& value) {
+        if (depth == 1 && event == nlohmann::ordered_json::parse_event_t::key &&
+            !names.insert(value.get<std::string>()).second) { // which the JSON library would let pass
+            fail("column '" + printable(value.get<std::string>()) + "' is there twice");
+        }
+        return true;
+    };
     try {
-        document = nlohmann::ordered_json::parse(text);
+        document = nlohmann::ordered_json::parse(text, watch);
     } catch (nlohmann::json::exception const& failure) {
         fail("not a JSON file: " + printable(failure.what()));
     }

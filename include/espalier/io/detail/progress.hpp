@@ -4,6 +4,8 @@
 
 #include <espalier/io/progress.hpp>
 
+#include <espalier/core/exact_count.hpp>
+
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -75,12 +77,12 @@ ESPALIER_LIBRARY void progress_bar::draw(std::uint64_t done, std::string_view te
         tail = std::string(figures) + (done < total_ ? " left" : "");
     }
     tail += text.empty() ? "" : "  " + std::string(text);
-    std::snprintf(figures, sizeof figures, "%3d %% ", static_cast<int>(share * 100));
+    std::snprintf(figures, sizeof figures, "%3d %% ", static_cast<int>(floor_of_product(share, 100)));
     std::string line = options_.label + (options_.label.empty() ? "" : " ") + figures;
     auto const columns = static_cast<std::size_t>(std::max(options_.columns - 1, 10)); // a full line would wrap
     if (std::size_t const used = line.size() + tail.size() + 2; used + 6 <= columns) {
         std::size_t const length = std::min<std::size_t>(columns - used, 30);
-        auto const filled = static_cast<std::size_t>(share * static_cast<double>(length));
+        auto const filled = static_cast<std::size_t>(floor_of_product(share, static_cast<index_t>(length)));
         line += "[" + std::string(filled, '=') + std::string(length - filled, ' ') + "]";
     }
     line = (line + tail).substr(0, columns);

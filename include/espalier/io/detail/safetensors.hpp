@@ -79,12 +79,26 @@ template <class T> void convert_record(tensor_record const& record, T* target) {
     case dtype::bf16:
         return convert_numbers<std::uint16_t>(record.data, target, bfloat_to_float);
     default:
-        throw_data_error("tensor '", record.name, "' is ", name_of(record.type), "; a floating-point tensor is needed");
+        record.need_numbers(); // throws
     }
 }
 
 } // namespace detail
 
+ESPALIER_LIBRARY void tensor_record::need_numbers() const {
+    switch (type) {
+    case dtype::f64:
+    case dtype::f32:
+    case dtype::f16:
+    case dtype::bf16:
+        return;
+    default:
+        detail::throw_data_error("tensor '", name, "' is ", name_of(type),
+                                 type < dtype::c64
+                                     ? "; a floating-point tensor is needed"
+                                     : ", whose values are not read; a tensor of F64, F32, F16 or BF16 is needed");
+    }
+}
 ESPALIER_LIBRARY void tensor_record::convert_to(float* target) const {
     detail::convert_record(*this, target);
 }
@@ -132,8 +146,8 @@ ESPALIER_LIBRARY void write_safetensors(file_path const& path, std::span<tensor_
         if (!names.insert(record.name).second) {
             throw file_error(where + "there is another tensor of this name");
         }
-        if (!detail::count_elements(record.shape, count) || record.data.size() % size_of(record.type) != 0 ||
-            count != record.count()) {
+        if (!detail::count_elements(record.shape, count) ||
+            !detail::fills(static_cast<std::uint64_t>(count), bits_of(record.type), record.data.size())) {
             throw file_error(where + "shape " + detail::shape_text(record.shape) + " of " +
                              std::string(name_of(record.type)) + " does not fit its " +
                              std::to_string(record.data.size()) + " bytes");
@@ -141,7 +155,7 @@ ESPALIER_LIBRARY void write_safetensors(file_path const& path, std::span<tensor_
         order.push_back(&record);
     }
     std::sort(order.begin(), order.end(), [](tensor_record const* a, tensor_record const* b) {
-        return size_of(a->type) != size_of(b->type) ? size_of(a->type) > size_of(b->type) : a < b;
+        return bits_of(a->type) != bits_of(b->type) ? bits_of(a->type) > bits_of(b->type) : a < b;
     });
 
     // Written piece by piece because the order of the keys is the order of the data; the library escapes the text.
@@ -189,11 +203,21 @@ ESPALIER_LIBRARY tensor_record const* safetensors_file::find(std::string_view na
     return found == index_.end() ? nullptr : &records_[found->second];
 }
 
+ESPALIER_LIBRARY tensor_record const* safetensors_file::find_shared(std::string_view name) const {
+    if (tensor_record const* record = find(name)) {
+        return record;
+    }
+    auto const stored = metadata_.find(std::string(name));
+    return stored == metadata_.end() ? nullptr : find(stored->second);
+}
+
 ESPALIER_LIBRARY tensor_record const& safetensors_file::at(std::string_view name) const {
     if (tensor_record const* record = find(name)) {
         return *record;
     }
-    throw file_error(path_ + ": has no tensor '" + std::string(name) + "'");
+    tensor_record const* const stored = find_shared(name);
+    throw file_error(path_ + ": has no tensor '" + std::string(name) + "'" +
+                     (stored != nullptr ? "; the metadata names '" + stored->name + "' in its place" : ""));
 }
 
 namespace detail {
@@ -251,15 +275,16 @@ private:
     std::uint64_t size_ = 0;
 };
 
-/// JSON of a header: at most three levels deep, every key once (which the JSON library would let pass).
+/// JSON of a header: objects at most 16 deep (what an entry has of its own may be any), every key once (which the JSON
+/// library would let pass).
 inline nlohmann::json parse_safetensors_header(std::string const& file, std::string const& text) {
     std::vector<std::set<std::string>> keys;
     auto const watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {
         using kind = nlohmann::json::parse_event_t;
         if (event == kind::object_start) {
             keys.emplace_back();
-            if (keys.size() > 3) {
-                throw file_error(file + ": malformed header: objects nested more than three deep");
+            if (keys.size() > 16) {
+                throw file_error(file + ": malformed header: objects nested more than 16 deep");
             }
         } else if (event == kind::object_end) {
             keys.pop_back();
@@ -315,7 +340,7 @@ ESPALIER_LIBRARY safetensors_file read_safetensors(file_path const& path) {
     std::vector<place> places;
     for (auto const& [name, entry] : header.items()) {
         if (name == "__metadata__") {
-            if (!entry.is_object()) {
+            if (!entry.is_object() && !entry.is_null()) { // MLX writes null for none
                 fail("malformed header: __metadata__ is not an object");
             }
             for (auto const& [key, value] : entry.items()) {
@@ -327,9 +352,9 @@ ESPALIER_LIBRARY safetensors_file read_safetensors(file_path const& path) {
             continue;
         }
         std::string const where = "tensor '" + printable(name) + "': ";
-        if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") ||
+        if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") ||
             !entry.contains("data_offsets")) {
-            fail(where + "needs exactly dtype, shape and data_offsets");
+            fail(where + "needs dtype, shape and data_offsets");
         }
         auto const& type = entry["dtype"];
         auto const& shape = entry["shape"];
@@ -341,7 +366,7 @@ ESPALIER_LIBRARY safetensors_file read_safetensors(file_path const& path) {
             std::find_if(detail::dtype_table.begin(), detail::dtype_table.end(),
                          [&](detail::dtype_entry const& e) { return e.name == type.get_ref<std::string const&>(); });
         if (known == detail::dtype_table.end()) {
-            fail(where + "element type '" + printable(type.get<std::string>()) + "' is not supported");
+            fail(where + "element type '" + printable(type.get<std::string>()) + "' is none of the format's");
         }
         place tensor{0, 0, {name, static_cast<dtype>(known - detail::dtype_table.begin()), {}, {}}};
         if (!shape.is_array()) {
@@ -366,8 +391,8 @@ ESPALIER_LIBRARY safetensors_file read_safetensors(file_path const& path) {
         }
         index_t count = 0;
         std::uint64_t const bytes = tensor.end - tensor.begin;
-        if (!detail::count_elements(tensor.record.shape, count) || bytes % known->bytes != 0 ||
-            static_cast<std::uint64_t>(count) != bytes / known->bytes) {
+        if (!detail::count_elements(tensor.record.shape, count) ||
+            !detail::fills(static_cast<std::uint64_t>(count), known->bits, bytes)) {
             fail(where + "shape " + detail::shape_text(tensor.record.shape) + " of " + std::string(known->name) +
                  " does not fit its " + std::to_string(bytes) + " bytes");
         }
