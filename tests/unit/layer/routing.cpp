@@ -132,20 +132,21 @@ TEST_CASE("keyed gates inside experts see the tags of the rows that were gathere
 }
 
 TEST_CASE("ranges: ends, bounds and what lies outside", "[gate]") {
-    using three = gate::equal_ranges<3, 0.0, 3.0>;
-    CHECK(three::range_of(0.0) == 0);
-    CHECK(three::range_of(1.0) == 1);
-    CHECK(three::range_of(2.999) == 2);
-    CHECK(three::range_of(3.0) == 2);
-    CHECK(three::range_of(3.1) == -1);
-    CHECK(three::range_of(-0.1) == -1);
-    CHECK(three::range_of(std::nan("")) == -1);
-    using uneven = gate::ranges_between<0.0, 0.1, 10.0>;
-    CHECK(uneven::count == 2);
-    CHECK(uneven::range_of(0.0999) == 0);
-    CHECK(uneven::range_of(0.1) == 1);
-    CHECK(uneven::range_of(10.0) == 1);
-    CHECK(uneven::range_of(10.1) == -1);
+    constexpr auto three = gate::equal_ranges<3, 0.0, 3.0>::at(espalier::clock{});
+    CHECK(three.range_of(0.0) == 0);
+    CHECK(three.range_of(1.0) == 1);
+    CHECK(three.range_of(2.999) == 2);
+    CHECK(three.range_of(3.0) == 2);
+    CHECK(three.range_of(3.1) == -1);
+    CHECK(three.range_of(-0.1) == -1);
+    CHECK(three.range_of(std::nan("")) == -1);
+    using ranges = gate::ranges_between<0.0, 0.1, 10.0>;
+    constexpr auto uneven = ranges::at(espalier::clock{});
+    CHECK(ranges::count == 2);
+    CHECK(uneven.range_of(0.0999) == 0);
+    CHECK(uneven.range_of(0.1) == 1);
+    CHECK(uneven.range_of(10.0) == 1);
+    CHECK(uneven.range_of(10.1) == -1);
 }
 
 TEST_CASE("keyed gates: a row without an expert is an error before anything changes", "[layer][gate]") {
