@@ -242,6 +242,15 @@ TEST_CASE("check_policy: a number in the type of an op is a mistake, a number in
     fails<number_by_default<>>(line);
     CHECK(check_policy<number_in_its_type<0.25>>().failures == 1);
     all_pass<integer_in_its_type<3>, number_in_its_op<1.0 / 3.0>>();
+    // Names as the two compilers mangle them: integers, an enumeration and digits in a name are no numbers.
+    using detail::has_floating_argument;
+    STATIC_REQUIRE(has_floating_argument("1aILi4ELd4000000000000000EE"));
+    STATIC_REQUIRE(has_floating_argument("1bIXtl3linLi3ELf3dcccccdEEE"));
+    STATIC_REQUIRE(has_floating_argument("1bILe0000000000003ffbcccccccccccccccdEE"));
+    STATIC_REQUIRE(has_floating_argument("1bILe3ffbcccccccccccccccdEE"));
+    STATIC_REQUIRE(!has_floating_argument("1bILi33554432EL1e1ELb1ELin1EE"));
+    STATIC_REQUIRE(!has_floating_argument("22has_Ld400000000000000_x"));
+    STATIC_REQUIRE(!has_floating_argument("1bILd4000000000000000"));
     // A rule, and gates: their ops are looked at, and nothing else of them.
     all_pass<prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>, gate::expert_choice<4, 1.0 / 3.0>,
              gate::by_range<gate::ranges_between<0.0, 1.0 / 3.0, 1.0>>, gate::comet<4, 2, 0.3, 0.7>,
