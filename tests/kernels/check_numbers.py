@@ -23,8 +23,8 @@ import tempfile
 WRAPPER = "__wrapper__device_stub_"
 LITERAL = re.compile(r"L[dfe][0-9a-f]{8,32}E")  # a floating-point template argument, mangled
 READABLE = re.compile(r"\((?:long double|double|float)\)\[[0-9a-f]+\]")
-FOLDERS = ("activation", "activation_penalty", "dropout", "gate", "initial", "layer", "loss", "optimizer", "penalty", "prune",
-           "transform", "weight")
+FOLDERS = ("activation", "activation_penalty", "dropout", "gate", "initial", "layer", "loss", "optimizer", "penalty",
+           "prune", "transform", "weight")
 CONTROL = """
 struct pair { double first, second; };
 template <double X> struct of_number {};
@@ -111,7 +111,8 @@ def takes_numbers(header):
     structure of the header with a number in it."""
     text = re.sub(r"//[^\n]*", "", header.read_text())
     kinds = {"auto", "double", "float"}
-    kinds |= {match[1] for match in re.finditer(r"^struct (\w+) \{\n(?:    [^\n]*\n|\n)*?    (?:double|float) \w+ = ", text, re.M)}
+    structure = r"^struct (\w+) \{\n(?:    [^\n]*\n|\n)*?    (?:double|float) \w+ = "
+    kinds |= {match[1] for match in re.finditer(structure, text, re.M)}
     for match in re.finditer(r"\btemplate\s*<([^<>]*)>", text):
         for parameter in match[1].split(","):
             if kinds & set(re.findall(r"\w+", parameter.split("=")[0])[:-1]):
