@@ -92,7 +92,7 @@ template <auto Width> struct uniform_noise {
     static constexpr std::string_view name = "uniform_noise";
     static constexpr bool draws = true;
     using op = uniform_noise_op;
-    static op at(esp::clock const& now) { return {esp::schedule::value_at(Width, now)}; }
+    static op at(esp::clock const& now) { return op{esp::schedule::value_at(Width, now)}; }
 };
 
 // The seams' concepts say at once whether a member is missing or has a wrong type.

@@ -125,7 +125,7 @@ template <class T> void routings(device::cuda& device, matrix_view<T> y) {
     double const* const soft = nullptr;
     std::int32_t const* const row = nullptr;
     device.scratch = {nullptr, device::cuda::gate_scratch<T>(32, 8, 2) + device::cuda::dispatch_scratch(32, 2, 8)};
-    device.template look_up<keyed>(keyed{}, rows{}, x, given, weights, experts);
+    device.template look_up<keyed>(keyed::at(espalier::clock{}), rows{}, x, given, weights, experts);
     device.choose_rows(index_t{3}, w, weights);
     device.repeat_rows(given, y);
     device.spread_slots(shares, chosen, weights);

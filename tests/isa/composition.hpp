@@ -41,7 +41,8 @@ using espalier::optimizer::adam_op, espalier::optimizer::adamw_op, espalier::opt
     espalier::optimizer::sgd_op;
 using espalier::penalty::elastic_net_op, espalier::penalty::group_lasso_op, espalier::penalty::l1_op,
     espalier::penalty::l2_op, espalier::penalty::proximal_op;
-using espalier::prune::decayed_op, espalier::prune::hard, espalier::prune::straight_through;
+using espalier::prune::decayed_op, espalier::prune::derivative, espalier::prune::hard,
+    espalier::prune::straight_through;
 using espalier::transform::agreement_op, espalier::transform::clip_global_norm_op, espalier::transform::clip_value_op,
     espalier::transform::gradient_dropout_op;
 using espalier::weight::fixed_mask, espalier::weight::identity;

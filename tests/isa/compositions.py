@@ -19,7 +19,7 @@ MAPS = [
     ("fixed_mask", "fixed_mask", None),
     ("hard", "hard", None),
     ("straight_through", "straight_through", None),
-    ("decayed", "decayed_op", "{0.5, 0.25}"),
+    ("decayed", "decayed_op<derivative::exact>", "{0.5, 0.25}"),
     ("doubled", "doubled", None),
     ("saturating", "saturating", None),
 ]

@@ -454,8 +454,8 @@ void further() {
     update<float, float>("update:float,every_kind", op_value<optimizer::adamw_op>(), r);
     update<double, double>("update:double,every_kind", op_value<optimizer::adamw_op>(), r);
     using grouped =
-        tensor_rule<prune::decayed_op, flat_tuple<penalty::proximal_op<penalty::group_lasso_op<group_scope::rows>>>,
-                    flat_tuple<>>;
+        tensor_rule<prune::decayed_op<prune::derivative::exact>,
+                    flat_tuple<penalty::proximal_op<penalty::group_lasso_op<group_scope::rows>>>, flat_tuple<>>;
     grouped g{};
     g.map = {0.5, 0.25};
     get<0>(g.penalties) = {{0.3}};

@@ -14,7 +14,9 @@
 //     };
 //
 // The *op* is a trivially copyable aggregate: its type carries structure only, its members carry the numbers. Loops and
-// kernels are specialised on op types, so l2<1e-4> and l2<1e-3> share one kernel and a schedule never reaches it.
+// kernels are specialised on op types, so l2<1e-4> and l2<1e-3> share one kernel and a schedule never reaches it. A
+// floating-point number in the type of an op is a mistake beyond that: nvcc's host half writes it with 15 digits, and a
+// kernel whose number needs more is never launched (docs/compilers.md). A policy without numbers is its own op.
 #pragma once
 
 #include <espalier/core/axis.hpp>

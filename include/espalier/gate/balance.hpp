@@ -19,16 +19,16 @@ struct balance_op {
     double coefficient;
 
     static constexpr part_kind kind = part_kind::term;
-    static constexpr part_needs needs{.weights = true, .probabilities = true, .choice = true, .statistics = 2};
+    static constexpr part_needs needs{.probabilities = true, .winners = true, .choice = true, .statistics = 2};
 
     template <class Group, class State, class Row>
-    ESPALIER_FN void statistic(Group const&, State const& s, Row* rows) const {
+    ESPALIER_FN void statistic(Group const& group, State const& s, Row* rows) const {
         using T = typename Row::value_type;
         using S = scalar_of<T>;
         T const one(static_cast<S>(1.0 / State::winners));
         ESPALIER_ROW_UNROLL
-        for (int i = 0; i < s.g.local; ++i)
-            rows[0].v[i] = select(s.g.v[i] > T(S(0)), one, T(S(0)));
+        for (int i = 0; i < s.noisy.local; ++i)
+            rows[0].v[i] = select(s.wins(group, i), one, T(S(0)));
         rows[1] = s.p;
     }
     template <int Experts> ESPALIER_FN double finish(double const* sums, index_t rows, double* slopes) const {
@@ -50,10 +50,10 @@ struct balance_op {
     }
 };
 
-/// Coefficient Experts sum_l f_l Pbar_l with f_l the share of the batch's filled slots that went to expert l, a
-/// constant of the derivative, and Pbar_l the mean over the rows of softmax(H)_l over all experts (Fedus et al. 2022,
-/// equations 4 to 6, where K = 1; here the shares are of K slots a row, so that equal shares give Coefficient for every
-/// K).
+/// Coefficient Experts sum_l f_l Pbar_l with f_l the share of the batch's slots that chose expert l, whatever its
+/// weight is rounded to, a constant of the derivative, and Pbar_l the mean over the rows of softmax(H)_l over all
+/// experts (Fedus et al. 2022, equations 4 to 6, where K = 1; here the shares are of K slots a row, so that equal
+/// shares give Coefficient for every K).
 ///     dPbar_l = Coefficient Experts f_l
 /// Needs K < Experts. Coefficient: a number or a schedule, at least 0.
 template <schedule::number_or_schedule auto Coefficient = 1e-2> struct balance {

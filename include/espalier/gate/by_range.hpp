@@ -2,9 +2,11 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/policy.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/gate/source.hpp>
@@ -36,15 +38,6 @@ template <class T, int N> ESPALIER_FN constexpr int range_between(double v, doub
     return k;
 }
 
-template <int N> struct range_bounds { double bound[N + 1]; };
-
-template <int N> ESPALIER_FN constexpr range_bounds<N> equal_bounds(double low, double high) {
-    range_bounds<N> all{};
-    for (int k = 0; k <= N; ++k)
-        all.bound[k] = point_between(low, high, k, N);
-    return all;
-}
-
 /// What a source's numbers were before they became doubles: inputs are T, whole numbers are exact.
 template <class Source, class T> consteval auto number_of() {
     if constexpr (requires { Source::column; })
@@ -54,6 +47,15 @@ template <class Source, class T> consteval auto number_of() {
 }
 
 } // namespace detail
+
+/// Numbers and function of `equal_ranges` and `ranges_between`: N ranges between their bounds.
+template <int N> struct ranges_op {
+    double bound[N + 1];
+    /// v was a T, or is a whole number.
+    template <class T = double> ESPALIER_FN constexpr int range_of(double v) const {
+        return detail::range_between<T>(v, bound);
+    }
+};
 
 /// N ranges of equal length that make up [Low, High]: v is in range k when b_k <= v < b_(k+1), b_k = Low + k (High -
 /// Low) / N, and in the last one also at High. Low and High are the decimal numbers they were written as, and b_k is
@@ -65,10 +67,16 @@ template <int N, double Low, double High> struct equal_ranges {
                   "espalier: gate::equal_ranges<n, low, high> needs low < high; the next lines name both");
     static constexpr int count = N;
     static constexpr double low = Low, high = High;
-    /// v was a T, or is a whole number.
-    template <class T = double> static constexpr ESPALIER_FN int range_of(double v) {
-        constexpr auto bounds = detail::equal_bounds<N>(Low, High);
-        return detail::range_between<T>(v, bounds.bound);
+
+    using op = ranges_op<N>;
+    static constexpr op at(clock const&) {
+        constexpr op ranges = [] {
+            op r{};
+            for (int k = 0; k <= N; ++k)
+                r.bound[k] = point_between(Low, High, k, N);
+            return r;
+        }();
+        return ranges;
     }
 };
 
@@ -86,16 +94,31 @@ template <double... Bounds> struct ranges_between {
     static_assert(count >= 1 && rising,
                   "espalier: gate::ranges_between needs at least two bounds, each above the one before it");
     static constexpr double low = bound[0], high = bound[count];
-    /// v was a T, or is a whole number.
-    template <class T = double> static constexpr ESPALIER_FN int range_of(double v) {
-        double const b[] = {Bounds...}; // a copy: a device does not see the static member
-        return detail::range_between<T>(v, b);
+
+    using op = ranges_op<count>;
+    static constexpr op at(clock const&) { return op{{Bounds...}}; }
+};
+
+/// Numbers and function of `by_range`.
+template <class Ranges, class Source> struct by_range_op {
+    Ranges ranges;
+
+    template <class T, class W>
+    ESPALIER_FN std::int32_t expert(rows const& batch, index_t r, T const* x, W const*) const {
+        using number = typename decltype(detail::number_of<Source, T>())::type;
+        if (!Source::present(batch)) return -1;
+        double const v = Source::value(batch, r, x);
+        if constexpr (requires { ranges.template range_of<number>(v); })
+            return ranges.template range_of<number>(v);
+        else
+            return ranges.range_of(v);
     }
 };
 
 /// Every row goes, with weight 1, to the expert of the range that a number of it lies in: experts by noise level (Go et
 /// al. 2023, "Towards practical plug-and-play diffusion models", section 3.2). Nothing is trained. A number outside all
-/// ranges, or a NaN, throws data_error before anything changes.
+/// ranges, or a NaN, throws data_error before anything changes. Ranges of one's own have `count`, `low`, `high` and,
+/// themselves or in an `op` that `at(clock)` makes, `int range_of(double) const`, -1 outside of all.
 template <class Ranges, class Source = from_column<0>> struct by_range {
     using axis = espalier::axis::gate;
     static constexpr std::string_view name = "by_range";
@@ -104,11 +127,14 @@ template <class Ranges, class Source = from_column<0>> struct by_range {
     static constexpr int logits = 0;
     static constexpr bool slot_is_expert = false;
 
-    template <class T, class W>
-    ESPALIER_FN std::int32_t expert(rows const& batch, index_t r, T const* x, W const*) const {
-        using number = typename decltype(detail::number_of<Source, T>())::type;
-        return Source::present(batch) ? Ranges::template range_of<number>(Source::value(batch, r, x)) : -1;
+    using op = by_range_op<typename espalier::detail::op_type<Ranges>::type, Source>;
+    static constexpr op at([[maybe_unused]] clock const& now) {
+        if constexpr (requires { Ranges::at(now); })
+            return op{Ranges::at(now)};
+        else
+            return op{typename espalier::detail::op_type<Ranges>::type{}};
     }
+
     template <class T> static std::string refusal(rows const& batch, index_t r, T const* x) {
         return detail::describe_source<Source>(
             batch, r, x, espalier::detail::text_of("a number from ", Ranges::low, " to ", Ranges::high));

@@ -68,10 +68,12 @@ template <int Experts, int Trees, bool Apart = false> struct comet_op {
                 group.sync();
             }
         }
-        T const scale = T(S(1)) / group.reduce_add(total);
+        total = group.reduce_add(total);
+        // Not by its reciprocal: the weight of a leaf that is the only one is 1, and nothing of the difference from it,
+        // which backward divides by the leaf's probability, is rounding.
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < weights.local; ++i)
-            weights.v[i] *= scale;
+            weights.v[i] = weights.v[i] / total;
         return group.reduce_add(share) * T(static_cast<S>(entropy));
     }
 

@@ -18,7 +18,8 @@
 //         static op at(clock const&);
 //     };
 //
-// Its op is in row form (core/row.hpp), so that it is sixteen rows at once on the CPU and a warp a row on a GPU. With
+// A gate without numbers is its own op: no number may stand in the op's type (core/policy.hpp). Its op is in row form
+// (core/row.hpp), so that it is sixteen rows at once on the CPU and a warp a row on a GPU. With
 // slot_is_expert (softmax, COMET before its splits saturate: slots == experts) the weights are a row over the experts:
 //
 //     template <class Group, class T>
@@ -65,6 +66,9 @@
 //
 //     template <class T, class W>
 //     std::int32_t expert(rows const&, index_t r, T const* x, W const* table) const;  // below 0: no such expert
+//
+// and the gate itself
+//
 //     template <class T> static std::string refusal(rows const&, index_t r, T const* x);  // host: why, one sentence
 //
 // With `static constexpr index_t keys` above 0 it has a table in the state of the network, which

@@ -208,7 +208,7 @@ private:
 ///     alpha = softmax over i of omega_i
 ///     g_l  = sum_i alpha_i r_il
 /// When the bits saturate at most K weights are not 0. g is not scaled to 1: mass on codes that are no expert (a number
-/// of experts that is not a power of two) is missing. The term, a mean over rows, is
+/// of experts that is not a power of two) is missing, under a search too. The term, a mean over rows, is
 ///     Entropy sum_il -r_il log(r_il + 1e-6) + Reachable sum_i 1 / (1e-6 + sum_l r_il)
 /// the second part only where such codes exist.
 ///
@@ -237,6 +237,7 @@ struct dselect_k {
     static constexpr int slots = Experts;
     static constexpr int logits = dselect_k_op<Experts, K>::logits;
     static constexpr bool slot_is_expert = true;
+    static constexpr bool sums_to_one = false;
 
     using op = dselect_k_op<Experts, K>;
     static op at(clock const& now) {

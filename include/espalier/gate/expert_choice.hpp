@@ -12,6 +12,31 @@
 
 namespace espalier::gate {
 
+/// Row functions of `expert_choice`: what precedes the choice, and the way back through what was kept of it.
+template <int Experts> struct expert_choice_op {
+    template <class Group, class T>
+    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, row<Group, T, Experts>& weights) const {
+        weights = z;
+        row_softmax(group, weights);
+        return T(scalar_of<T>(0));
+    }
+    template <class Group, class T>
+    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z,
+                              row<Group, T, Experts> const& weights, row<Group, T, Experts> const& dweights, T const&,
+                              row<Group, T, Experts>& dz) const {
+        T const zero(scalar_of<T>(0));
+        row<Group, T, Experts> p = z, d; // the weights given are those that were kept
+        row_softmax(group, p);
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < dz.local; ++i)
+            d.v[i] = select(weights.v[i] == zero, zero, dweights.v[i]);
+        T const mean = row_dot(group, p, d);
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < dz.local; ++i)
+            dz.v[i] = p.v[i] * (d.v[i] - mean);
+    }
+};
+
 /// Experts choose rows: with p = softmax over the experts of x W + b, every expert keeps the C = ceil(Factor rows /
 /// experts) rows of a batch with the largest p in its column, at most all of them, and g_re = p_re for the rows it
 /// keeps, 0 elsewhere (Zhou et al. 2022, "Mixture-of-experts with expert choice routing", section 3). Loads are equal
@@ -39,22 +64,7 @@ template <int Experts, double Factor = 2.0> struct expert_choice {
         return up < rows ? up : rows;
     }
 
-    template <class Group, class T>
-    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, row<Group, T, Experts>& weights) const {
-        weights = z;
-        row_softmax(group, weights);
-        return T(scalar_of<T>(0));
-    }
-    template <class Group, class T>
-    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, row<Group, T, Experts> const&,
-                              row<Group, T, Experts> const& dweights, T const&, row<Group, T, Experts>& dz) const {
-        row<Group, T, Experts> p = z; // the weights given are those that were kept
-        row_softmax(group, p);
-        T const mean = row_dot(group, p, dweights);
-        ESPALIER_ROW_UNROLL
-        for (int i = 0; i < dz.local; ++i)
-            dz.v[i] = p.v[i] * (dweights.v[i] - mean);
-    }
+    using op = expert_choice_op<Experts>;
 };
 
 } // namespace espalier::gate

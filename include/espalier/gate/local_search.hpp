@@ -86,7 +86,8 @@ template <class Gate, bool Apart> consteval auto searched_gate() {
 ///     hard:  the permutation that maximises sum_u P[u][c(u)], P of the last soft step; used by every evaluation and,
 ///            after the steps, by training
 /// The term, while P is soft, is entropy * (sum -P log(P + 1e-6) + sum -Q log(Q + 1e-6)), Q = P / row sums. Weights of
-/// a scorer that do not add up to one (dselect_k) are not divided. One permutation serves the whole gate, as in the
+/// a scorer that need not add up to one (`sums_to_one = false`: dselect_k, expert_choice, over_all) are not divided,
+/// g = w P. One permutation serves the whole gate, as in the
 /// authors' configurations; with `apart`, comet and dselect_k have one for each tree or selector j, g = sum_j w_j P_j /
 /// sum, and the term is the mean of theirs.
 ///

@@ -50,7 +50,8 @@ struct part_needs {
     bool sigma = false;         ///< learned_noise beside it: a scale of the noise for every expert
     bool weights = false;       ///< the weights as a row over the experts
     bool probabilities = false; ///< softmax over all experts
-    bool runner_up = false;     ///< the last winner, and the largest of those that did not win
+    bool winners = false;       ///< who wins: `wins` in `share` and `statistic`
+    bool runner_up = false;     ///< the last winner, and the largest of those that did not win; `wins` everywhere
     bool choice = false;        ///< experts that do not win: K < Experts
     int statistics = 0;         ///< rows over the experts that are summed over the batch
 };
@@ -67,12 +68,15 @@ template <class Group, class T, int Experts, int Winners> struct scored_row {
     row<Group, T, Experts> p;     ///< `probabilities`: softmax of `noisy` over all experts
     T top;                        ///< the same: largest of `noisy`
     T total;                      ///< the same: sum of exp(noisy - top)
-    row_place<T> last;            ///< `runner_up`: the winner of smallest `noisy`
-    row_place<T> next;            ///< the same: the largest of those after it
+    row_place<T> last;            ///< `winners`, `runner_up`: the winner of smallest `noisy`; minus infinity: none
+    row_place<T> next;            ///< `runner_up`: the largest of those after it
 
-    /// Whether the column of element i is among the winners.
+    /// Whether the column of element i is among the winners. Its weight does not say so: that of a winner far below the
+    /// first one is rounded to 0.
     ESPALIER_FN auto wins(Group const& group, int i) const {
-        return (noisy.v[i] > last.value) | ((noisy.v[i] == last.value) & (noisy.column(group, i) <= last.column));
+        auto const first =
+            (noisy.v[i] > last.value) | ((noisy.v[i] == last.value) & (noisy.column(group, i) <= last.column));
+        return first & (noisy.v[i] > T(static_cast<scalar_of<T>>(-__builtin_inf())));
     }
     /// log p of element i
     ESPALIER_FN T log_p(int i, T const& log_total) const { return noisy.v[i] - top - log_total; }

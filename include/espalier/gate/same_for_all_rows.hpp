@@ -11,6 +11,9 @@ namespace espalier::gate {
 template <class Gate> struct same_for_all_rows : Gate {
     static_assert(gate_policy<Gate> && Gate::logits > 0,
                   "espalier: gate::same_for_all_rows<gate> takes a gate that reads logits");
+    static_assert(!espalier::detail::gate_searches<Gate>(),
+                  "espalier: gate::same_for_all_rows stands inside a search, "
+                  "gate::local_search<gate::same_for_all_rows<gate>>: outside of it the gate would read the rows");
     static constexpr bool reads_input = false;
 };
 

@@ -42,9 +42,10 @@ template <int Experts, int K, class... PartOps> struct scored_op {
     static constexpr gate_needs needs{.noise = (false || ... || detail::part_needs_of<PartOps>().noise),
                                       .noise_logits = (false || ... || detail::part_needs_of<PartOps>().noise_logits),
                                       .statistics = (0 + ... + detail::part_needs_of<PartOps>().statistics)};
-    /// Whether a term reads g; p, top and total; who stands at the threshold, and sigma.
+    /// Whether a term reads g; p, top and total; who wins; who stands at the threshold, and sigma.
     static constexpr bool terms_read_g = (false || ... || detail::part_needs_of<PartOps>().weights);
     static constexpr bool terms_read_p = (false || ... || detail::part_needs_of<PartOps>().probabilities);
+    static constexpr bool terms_read_winners = (false || ... || detail::part_needs_of<PartOps>().winners);
     static constexpr bool terms_read_threshold = (false || ... || detail::part_needs_of<PartOps>().runner_up);
 
     template <class Group, class T> using more_of = gate_more<Group, T, Experts, needs.statistics>;
@@ -60,7 +61,11 @@ template <int Experts, int K, class... PartOps> struct scored_op {
         rank(group, z, more, s);
         T value[ranked], column[ranked];
         if constexpr (!takes_all || terms_read_threshold) row_winners(group, s.noisy, value, column);
-        if constexpr (terms_read_threshold) set_threshold(s, value, column);
+        if constexpr (terms_read_threshold)
+            set_threshold(s, value, column);
+        else if constexpr (terms_read_winners)
+            s.last = takes_all ? row_place<T>{T(static_cast<scalar_of<T>>(-__builtin_inf())), T(scalar_of<T>(0))}
+                               : row_place<T>{value[winners - 1], column[winners - 1]};
         if constexpr (takes_all || over_all || terms_read_p) set_probabilities(group, s);
         if constexpr (takes_all) {
             chosen = s.p;

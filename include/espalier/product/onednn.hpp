@@ -29,9 +29,11 @@ namespace espalier::product {
 
 namespace onednn_impl {
 
-/// oneDNN asks OpenMP for its threads, when a primitive is made and again when it runs; a disagreement between the two
-/// gives wrong results. So both happen with one thread, whatever the program uses elsewhere. The number belongs to the
-/// calling thread alone and is set back.
+/// oneDNN asks OpenMP for its threads, when a primitive is made and again when it runs. Where the two disagree it
+/// leaves rows of the product unwritten and reports success: 2.6 half of them under OMP_THREAD_LIMIT=1, which OpenMP's
+/// largest number of threads does not show. So both happen with one thread, whatever the program uses elsewhere. The
+/// number belongs to the calling thread alone and is set back. There are no post-ops: what follows a product is the
+/// library's own pass, whatever the product.
 class one_thread {
 public:
     one_thread() : before_(omp_get_max_threads ? omp_get_max_threads() : 1) {

@@ -13,16 +13,27 @@
 
 namespace espalier::prune {
 
+/// What a pruned weight of `decayed` learns from.
+enum class derivative {
+    released, ///< the gradient of the effective weight, unchanged: straight through, as in the authors' program
+    exact,    ///< the same multiplied by the factor, the derivative of the map: what is pruned learns less and less
+};
+
 /// Numbers and weight map of `decayed`: the update of a step pulls back through the operands that the step has used and
 /// writes those of the following one.
-struct decayed_op {
+template <derivative Derivative> struct decayed_op {
     double decay; ///< factor of a pruned weight in this step's products
     double next;  ///< and in the following step's
 
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = true;
 
-    template <class T, class Keep> ESPALIER_FN T pull(T g, T, Keep keep) const { return scaled(g, keep, decay); }
+    template <class T, class Keep> ESPALIER_FN T pull(T g, T, [[maybe_unused]] Keep keep) const {
+        if constexpr (Derivative == derivative::exact)
+            return scaled(g, keep, decay);
+        else
+            return g;
+    }
     template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
     template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep keep) const { return scaled(raw, keep, next); }
 
@@ -33,15 +44,19 @@ private:
     }
 };
 
-/// effective(w) = keep ? w : Decay w in a second copy for the products; the raw weight is stored, its gradient is
-/// multiplied by the same factor, the derivative of the map (mask decay: Kao et al. 2022, "Training recipe for N:M
-/// structured sparsity with decaying pruning mask"). Decay: a number or a schedule with values in [0, 1].
-template <schedule::number_or_schedule auto Decay> struct decayed {
+/// effective(w) = keep ? w : Decay w in a second copy for the products; the raw weight is stored (mask decay: Kao et
+/// al. 2022, "Training recipe for N:M structured sparsity with decaying pruning mask"; Bambhaniya et al. 2024,
+/// "Progressive gradient flow for robust N:M sparsity training in transformers"). With G the gradient of the effective
+/// weight, that of the raw one is
+///     derivative::released   G                           as in the program of Bambhaniya et al.
+///     derivative::exact      keep ? G : Decay G          as their text has it: the flow fades with the weight
+/// Decay: a number or a schedule with values in [0, 1].
+template <schedule::number_or_schedule auto Decay, derivative Derivative = derivative::released> struct decayed {
     static_assert(diagnostic::holds<schedule::stays_within(Decay, schedule::from_0_to_1), diagnostic::given<Decay>>,
                   "espalier: the decay of prune::decayed must lie in [0, 1]");
-    static constexpr std::string_view name = "decayed";
-    using op = decayed_op;
-    static op at(clock const& now) { return {factor(now), factor(now.next())}; }
+    static constexpr std::string_view name = Derivative == derivative::released ? "decayed" : "decayed, exact";
+    using op = decayed_op<Derivative>;
+    static op at(clock const& now) { return op{factor(now), factor(now.next())}; }
 
 private:
     static double factor(clock const& now) {

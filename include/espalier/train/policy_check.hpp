@@ -22,11 +22,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <type_traits>
+#include <typeinfo>
 #include <vector>
 
 namespace espalier {
@@ -47,6 +50,24 @@ inline std::string number_text(double x) {
     char text[40];
     std::snprintf(text, sizeof text, "%.9g", x);
     return text;
+}
+
+/// Whether a mangled name has a floating-point number among its template arguments: L, the letter of the type, its bits
+/// as hexadecimal digits, E. A structure of zeros only is written without its members and not seen.
+constexpr bool has_floating_argument(std::string_view mangled) {
+    for (std::size_t at = 0; at + 2 < mangled.size(); ++at) {
+        if (mangled[at] != 'L') continue;
+        char const type = mangled[at + 1];
+        std::size_t end = at + 2;
+        while (end < mangled.size() &&
+               ((mangled[end] >= '0' && mangled[end] <= '9') || (mangled[end] >= 'a' && mangled[end] <= 'f')))
+            ++end;
+        std::size_t const digits = end - at - 2;
+        bool const whole = (type == 'f' && digits == 8) || (type == 'd' && digits == 16) ||
+                           (type == 'e' && (digits == 20 || digits == 32));
+        if (whole && end < mangled.size() && mangled[end] == 'E') return true;
+    }
+    return false;
 }
 
 /// Collects the lines; `place` is where a check looks, `worst` its largest error so far.
@@ -139,6 +160,28 @@ struct policy_checker {
         }
     }
 };
+
+/// Whether loops and kernels are specialised on the policy's op: what a device fills, multiplies or hands out with is
+/// decided on the host.
+template <class P> consteval bool op_reaches_kernels() {
+    using on = typename P::axis;
+    if constexpr (std::is_same_v<on, axis::weight>)
+        return !weight::has_bind<P>;
+    else
+        return std::is_same_v<on, axis::activation> || std::is_same_v<on, axis::dropout> ||
+               std::is_same_v<on, axis::penalty> || std::is_same_v<on, axis::activation_penalty> ||
+               std::is_same_v<on, axis::transform> || std::is_same_v<on, axis::prune> || std::is_same_v<on, axis::gate>;
+}
+
+template <class P> void check_op_type(policy_checker& to) {
+#if defined(__cpp_rtti)
+    if constexpr (op_reaches_kernels<P>())
+        to.line(!has_floating_argument(typeid(op_of<P>).name()),
+                "no floating-point number in the type of its op: numbers are members, which `at(clock)` fills");
+#else
+    static_cast<void>(to);
+#endif
+}
 
 template <class P> void check_activation(policy_checker& to, clock const& now) {
     auto const op = op_at<P>(now);
@@ -405,7 +448,10 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
 ///     weight              pull; what is stored (an operator is checked in its layer: `check_gradients_of`)
 ///     dropout             the mean factor over all 65536 draws is 1
 ///     transform           finite results that depend on what is declared only
-/// and packs of floats against single floats. The other axes have no derivative; only their members are checked.
+/// and packs of floats against single floats. The other axes have no derivative; only their members are checked. On
+/// every axis whose ops reach kernels (these and prune, gate) the type of the op must be free of floating-point
+/// numbers: kernels that differ in one are compiled anew, and nvcc launches nothing where 15 digits do not hold it
+/// (docs/compilers.md). Without RTTI that is not looked at.
 ///
 ///     auto const report = check_policy<my_activation>();
 ///     if (!report.ok()) std::puts(report.text.c_str());
@@ -417,6 +463,7 @@ template <class P> policy_report check_policy(clock const& now = {}) {
             using on = typename P::axis;
             to.report.text = std::string(name_of<P>()) + " on axis " + std::string(on::name) + "\n";
             to.line(true, "has every member that its axis asks for");
+            detail::check_op_type<P>(to);
             if constexpr (std::is_same_v<on, axis::activation>)
                 detail::check_activation<P>(to, now);
             else if constexpr (std::is_same_v<on, axis::dropout>)

@@ -155,42 +155,48 @@ TEST_CASE("as many weights stay as the decimal sparsity says", "[core][prune]") 
 }
 
 TEST_CASE("ranges begin where their decimal bounds do", "[core][gate]") {
-    using tenths = gate::equal_ranges<10, 0.0, 1.0>;
-    using cents = gate::equal_ranges<100, -0.3, 0.7>;
-    using wide = gate::equal_ranges<7, 0.1, 1000000.1>;
-    using thirds = gate::equal_ranges<3, 0.0, 1.0>;
+    using tenths_ranges = gate::equal_ranges<10, 0.0, 1.0>;
+    constexpr auto tenths = tenths_ranges::at(espalier::clock{});
+    using cents_ranges = gate::equal_ranges<100, -0.3, 0.7>;
+    constexpr auto cents = cents_ranges::at(espalier::clock{});
+    using wide_ranges = gate::equal_ranges<7, 0.1, 1000000.1>;
+    constexpr auto wide = wide_ranges::at(espalier::clock{});
+    using thirds_ranges = gate::equal_ranges<3, 0.0, 1.0>;
+    constexpr auto thirds = thirds_ranges::at(espalier::clock{});
     int wrong = 0;
     for (index_t n = 0; n <= 1000; ++n) {
         int const tenth = n == 1000 ? 9 : static_cast<int>(n / 100);
         double const v = written(n, 3);
-        wrong += tenths::range_of(v) != tenth;
-        wrong += tenths::range_of<float>(static_cast<double>(static_cast<float>(v))) != tenth;
+        wrong += tenths.range_of(v) != tenth;
+        wrong += tenths.range_of<float>(static_cast<double>(static_cast<float>(v))) != tenth;
         double const w = n < 300 ? -written(300 - n, 3) : written(n - 300, 3);
         int const cent = n == 1000 ? 99 : static_cast<int>(n / 10);
-        wrong += cents::range_of(w) != cent;
-        wrong += cents::range_of<float>(static_cast<double>(static_cast<float>(w))) != cent;
+        wrong += cents.range_of(w) != cent;
+        wrong += cents.range_of<float>(static_cast<double>(static_cast<float>(w))) != cent;
     }
     CHECK(wrong == 0);
-    CHECK(tenths::range_of(std::nextafter(0.3, 0.0)) == 2);
-    CHECK(tenths::range_of(std::nextafter(0.0, -1.0)) == -1);
-    CHECK(tenths::range_of(std::nextafter(1.0, 2.0)) == -1);
-    CHECK(thirds::range_of(1.0 / 3) == 1);
-    CHECK(thirds::range_of(2.0 / 3) == 2);
-    CHECK(thirds::range_of(std::nextafter(1.0 / 3, 0.0)) == 0);
-    CHECK(wide::range_of(0.1) == 0);
-    CHECK(wide::range_of(1000000.1) == 6);
-    using given = gate::ranges_between<0.1, 0.7, 1.3>;
+    CHECK(tenths.range_of(std::nextafter(0.3, 0.0)) == 2);
+    CHECK(tenths.range_of(std::nextafter(0.0, -1.0)) == -1);
+    CHECK(tenths.range_of(std::nextafter(1.0, 2.0)) == -1);
+    CHECK(thirds.range_of(1.0 / 3) == 1);
+    CHECK(thirds.range_of(2.0 / 3) == 2);
+    CHECK(thirds.range_of(std::nextafter(1.0 / 3, 0.0)) == 0);
+    CHECK(wide.range_of(0.1) == 0);
+    CHECK(wide.range_of(1000000.1) == 6);
+    using given_ranges = gate::ranges_between<0.1, 0.7, 1.3>;
+    constexpr auto given = given_ranges::at(espalier::clock{});
     // As doubles, the floats 0.1 and 1.3 are above what is written there and 0.7 is below.
-    CHECK(given::range_of<float>(static_cast<double>(0.1f)) == 0);
-    CHECK(given::range_of<float>(static_cast<double>(0.7f)) == 1);
-    CHECK(given::range_of<float>(static_cast<double>(1.3f)) == 1);
-    CHECK(given::range_of<float>(static_cast<double>(std::nextafter(1.3f, 2.0f))) == -1);
+    CHECK(given.range_of<float>(static_cast<double>(0.1f)) == 0);
+    CHECK(given.range_of<float>(static_cast<double>(0.7f)) == 1);
+    CHECK(given.range_of<float>(static_cast<double>(1.3f)) == 1);
+    CHECK(given.range_of<float>(static_cast<double>(std::nextafter(1.3f, 2.0f))) == -1);
     rows batch;
     batch.count = 1;
     float const seven = 0.7f;
     double const wide_seven = 0.7;
-    CHECK(gate::by_range<tenths>{}.expert(batch, 0, &seven, static_cast<float const*>(nullptr)) == 7);
-    CHECK(gate::by_range<tenths>{}.expert(batch, 0, &wide_seven, static_cast<double const*>(nullptr)) == 7);
+    CHECK(gate::by_range<tenths_ranges>::at({}).expert(batch, 0, &seven, static_cast<float const*>(nullptr)) == 7);
+    CHECK(gate::by_range<tenths_ranges>::at({}).expert(batch, 0, &wide_seven, static_cast<double const*>(nullptr)) ==
+          7);
 }
 
 TEST_CASE("points between two decimal numbers are the nearest doubles", "[core]") {

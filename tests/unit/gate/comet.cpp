@@ -162,6 +162,61 @@ TEST_CASE("comet: a pack holds rows that do not know of each other", "[gate][com
     whole_row::check_pack<6>(gate::comet_op<6, 2>{0.7, 0.2}, 1.0, 11, 3, 0.0);
 }
 
+TEST_CASE("comet: an only open leaf weighs exactly 1 and has no gradient", "[gate][comet]") {
+    // Both trees of every row end at expert 2, with leaf logits near 1000 and of any difference.
+    constexpr int experts = 4;
+    using op_type = gate::comet_op<experts, 2>;
+    using P = espalier::pack<float, 16>;
+    op_type const op{1.0, 0.0};
+    for (std::uint32_t round = 0; round < 20; ++round) {
+        serial_row<P, op_type::logits> z, dz;
+        serial_row<P, experts> d;
+        for (int i = 0; i < op_type::logits; ++i)
+            for (int r = 0; r < 16; ++r) {
+                auto const draw =
+                    static_cast<float>(whole_row::random(round * 1000 + static_cast<std::uint32_t>(16 * i + r), 3));
+                int const c = i % op_type::logits_of_tree;
+                // splits 0, 1, 2: to the right, either, to the left
+                z.v[i].set(r, c == 0 ? -2.0f : c == 2 ? 2.0f : c == 1 ? draw : 1000.0f + 2.0f * draw);
+            }
+        for (int l = 0; l < experts; ++l)
+            d.v[l] = l == 2 ? P::iota(-3.3f) : P(0.0f);
+        auto const all = whole_row::route<experts>(op, z);
+        whole_row::backward<experts>(op, z, all.weights, d, P(0.0f), dz);
+        for (int r = 0; r < 16; ++r) {
+            serial_row<float, op_type::logits> one;
+            for (int i = 0; i < op_type::logits; ++i)
+                one.v[i] = z.v[i][r];
+            auto const alone = whole_row::route<experts>(op, one);
+            for (int l = 0; l < experts; ++l) {
+                CHECK(all.weights.v[l][r] == (l == 2 ? 1.0f : 0.0f));
+                CHECK(alone.weights.v[l] == (l == 2 ? 1.0f : 0.0f));
+            }
+            for (int i = 0; i < op_type::logits; ++i)
+                CHECK(dz.v[i][r] == 0.0f);
+        }
+    }
+    // Open splits, and one leaf so far above the others that theirs are rounded away: the way back divides by that
+    // leaf's probability, here 1.4e-4, and would make 4e-4 of a weight that is off by one unit.
+    using tree = gate::comet_op<experts, 1>;
+    tree const alone{1.0, 0.0};
+    for (std::uint32_t round = 0; round < 50; ++round) {
+        serial_row<float, tree::logits> z, dz;
+        serial_row<float, experts> d;
+        float const shut = -0.49f + 0.01f * static_cast<float>(whole_row::random(round, 5));
+        float const logits[tree::logits] = {shut, 0.2f, 0.1f, 900.0f, -900.0f, -950.0f, -1000.0f};
+        for (int i = 0; i < tree::logits; ++i)
+            z.v[i] = logits[i];
+        for (int l = 0; l < experts; ++l)
+            d.v[l] = l == 0 ? 3.0f : 0.0f;
+        auto const routed = whole_row::route<experts>(alone, z);
+        CHECK(routed.weights.v[0] == 1.0f);
+        whole_row::backward<experts>(alone, z, routed.weights, d, 0.0f, dz);
+        for (int i = 0; i < tree::logits; ++i)
+            CHECK(dz.v[i] == 0.0f);
+    }
+}
+
 TEST_CASE("comet: its numbers follow the clock", "[gate][comet]") {
     using growing = gate::comet<8, 2, schedule::linear{.from = 0.0, .to = 1.0, .steps = 4}, 0.25>;
     STATIC_REQUIRE(gate_policy<growing>);

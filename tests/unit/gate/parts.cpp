@@ -582,6 +582,41 @@ TEST_CASE("parts: ties, shut experts and rows without a choice", "[gate][parts]"
     CHECK(std::isnan(pass<single, gate::top_k<5, 2, gate::learned_noise, gate::load<0.4>>>(x).term));
 }
 
+TEST_CASE("parts: a winner counts however small its weight", "[gate][parts]") {
+    // Two winners a row, one of them so far below the other that its weight is rounded to 0; 1 and 3 are the same
+    // experts the other way round.
+    inputs x{4,
+             {0, -800, -900, -901, -800, 0, -900, -901, -900, 5, 4.5, -901, 1, -800, -900, -901},
+             numbers(16),
+             numbers(16),
+             numbers(16)};
+    using gate_type = gate::top_k<4, 2, gate::balance<1.0>>;
+    outcome const out = pass<single, gate_type>(x);
+    CHECK(out.g[0] == 1.0);
+    CHECK(out.g[1] == 0.0);
+    double const half[4][4] = {{.5, .5, 0, 0}, {.5, .5, 0, 0}, {0, .5, .5, 0}, {.5, .5, 0, 0}};
+    for (std::size_t r = 0; r < 4; ++r)
+        for (std::size_t e = 0; e < 4; ++e)
+            CHECK(out.statistics[r * 8 + e] == half[r][e]);
+    // f = (3, 4, 1, 0) / 8, Pbar = (2, 1 + p, 1 - p, 0) / 4 with p the softmax of 5 and 4.5
+    double const p = 1.0 / (1.0 + std::exp(-0.5));
+    CHECK(out.term == Approx((3.0 * 2.0 + 4.0 * (1.0 + p) + (1.0 - p)) / 8.0).epsilon(1e-14));
+    check_forms<gate_type>(x);
+    check_forms<gate::top_k<4, 2, gate::balance<1.0>, gate::over_all, gate::jitter<0.1>>>(x);
+    // No winner at all, or fewer than there are slots: nobody is counted twice, a shut expert never.
+    inputs few{2,
+               {-infinity, 3, -infinity, -infinity, -infinity, -infinity, -infinity, 2},
+               numbers(8),
+               numbers(8),
+               numbers(8)};
+    outcome const shut = pass<single, gate_type>(few);
+    double const expected[2][4] = {{0, .5, 0, 0}, {0, 0, 0, .5}};
+    for (std::size_t r = 0; r < 2; ++r)
+        for (std::size_t e = 0; e < 4; ++e)
+            CHECK(shut.statistics[r * 8 + e] == expected[r][e]);
+    check_forms<gate_type>(few);
+}
+
 TEST_CASE("parts: the squared coefficient of variation", "[gate][parts]") {
     double const v[] = {1.0, 2.0, 4.0, 5.0};
     double slopes[4];

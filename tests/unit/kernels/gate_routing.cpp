@@ -231,7 +231,8 @@ TEST_CASE("routing bodies: rows are looked up as on the CPU, and a row without a
     batch.count = row_count;
     batch.key = key.data();
     batch.group = group.data();
-    auto const check = [&]<class Gate>(Gate const& op) {
+    auto const check = [&]<class Gate>(Gate const&) {
+        auto const op = espalier::op_at<Gate>(espalier::clock{});
         std::vector<float> weight(row_count), expected_weight(row_count);
         std::vector<std::int32_t> expert(row_count), expected(row_count);
         espalier::cpu::look_up<Gate>(op, batch, inputs, static_cast<float const*>(table.data()),

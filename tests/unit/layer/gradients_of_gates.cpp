@@ -91,6 +91,9 @@ TEST_CASE("gradients: every gate with every dispatch", "[layer][gate]") {
     check_stack<sequence<input<5>, moe<local_search<comet<4, 2>, soft>, expert, dispatch::dense>>>("search over comet");
     check_stack<sequence<input<5>, moe<local_search<hash<4, 6>, soft>, expert>>>("search over hash");
     check_stack<sequence<input<5>, moe<local_search<dselect_k<4, 2>, soft>, expert>>>("search over dselect_k");
+    check_stack<sequence<input<5>, moe<local_search<dselect_k<3, 2>, soft>, expert>>>("search over 3 of 4 codes");
+    check_stack<sequence<input<5>, moe<local_search<gate::expert_choice<3>, soft>, expert>>>("search, expert choice");
+    check_stack<sequence<input<5>, moe<local_search<top_k<4, 2, gate::over_all>, soft>, expert>>>("search, over all");
     constexpr search apart{
         .steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .apart = true, .entropy = 0.01};
     check_stack<sequence<input<5>, moe<local_search<comet<4, 2>, apart>, expert>>>("a search for each tree");

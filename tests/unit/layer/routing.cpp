@@ -4,6 +4,7 @@
 #include "routed.hpp"
 
 #include <espalier/activation/tanh.hpp>
+#include <espalier/gate/balance.hpp>
 #include <espalier/gate/by_range.hpp>
 #include <espalier/gate/comet.hpp>
 #include <espalier/gate/dselect_k.hpp>
@@ -132,20 +133,21 @@ TEST_CASE("keyed gates inside experts see the tags of the rows that were gathere
 }
 
 TEST_CASE("ranges: ends, bounds and what lies outside", "[gate]") {
-    using three = gate::equal_ranges<3, 0.0, 3.0>;
-    CHECK(three::range_of(0.0) == 0);
-    CHECK(three::range_of(1.0) == 1);
-    CHECK(three::range_of(2.999) == 2);
-    CHECK(three::range_of(3.0) == 2);
-    CHECK(three::range_of(3.1) == -1);
-    CHECK(three::range_of(-0.1) == -1);
-    CHECK(three::range_of(std::nan("")) == -1);
-    using uneven = gate::ranges_between<0.0, 0.1, 10.0>;
-    CHECK(uneven::count == 2);
-    CHECK(uneven::range_of(0.0999) == 0);
-    CHECK(uneven::range_of(0.1) == 1);
-    CHECK(uneven::range_of(10.0) == 1);
-    CHECK(uneven::range_of(10.1) == -1);
+    constexpr auto three = gate::equal_ranges<3, 0.0, 3.0>::at(espalier::clock{});
+    CHECK(three.range_of(0.0) == 0);
+    CHECK(three.range_of(1.0) == 1);
+    CHECK(three.range_of(2.999) == 2);
+    CHECK(three.range_of(3.0) == 2);
+    CHECK(three.range_of(3.1) == -1);
+    CHECK(three.range_of(-0.1) == -1);
+    CHECK(three.range_of(std::nan("")) == -1);
+    using ranges = gate::ranges_between<0.0, 0.1, 10.0>;
+    constexpr auto uneven = ranges::at(espalier::clock{});
+    CHECK(ranges::count == 2);
+    CHECK(uneven.range_of(0.0999) == 0);
+    CHECK(uneven.range_of(0.1) == 1);
+    CHECK(uneven.range_of(10.0) == 1);
+    CHECK(uneven.range_of(10.1) == -1);
 }
 
 TEST_CASE("keyed gates: a row without an expert is an error before anything changes", "[layer][gate]") {
@@ -333,6 +335,36 @@ TEST_CASE("capacity: first choices in row order, then second ones; the rest is d
     // The same of an evaluation: five rows, of which an expert takes three.
     run.evaluate({x.view().middle_rows(0, 5), naive::tags_of(5, &labels), {}});
     CHECK(run.measures() == std::vector<double>{0.6, 0.4, 0.0, 0.0, 0.0, 1.0, 0.0});
+}
+
+TEST_CASE("a winner whose weight is rounded to 0 does not run, and counts as neither filled nor dropped",
+          "[layer][gate]") {
+    // In float, odd rows choose experts 0 and 1, even ones 1 and 0, the second of them 100 below the first.
+    using limited = dispatch::capacity<1.0>;
+    using stack = sequence<input<1>, moe<gate::top_k<4, 2, gate::balance<1.0>>, dense<3>, limited>>;
+    network<stack, device::cpu, float> net{seed{6}, 8};
+    float const kernel[] = {50, -50, 0, 0}, bias[] = {0, 0, -300, -400};
+    std::copy(std::begin(kernel), std::end(kernel), net.values().tensor("1.gate.kernel").data);
+    std::copy(std::begin(bias), std::end(bias), net.values().tensor("1.gate.bias").data);
+    net.refresh();
+    std::vector<float> x;
+    for (int r = 0; r < 8; ++r)
+        x.push_back(r % 2 == 1 ? 1.0f : -1.0f);
+    auto const labels = naive::cyclic_labels(8, 3);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.0});
+    run.step({matrix_view<float const>{x.data(), 8, 1, 1}, naive::tags_of(8, &labels), {}});
+    // rows, dropped, entropy of the loads, loads: both experts have room for four rows, and get four each
+    auto const measures = run.measures();
+    CHECK(measures[0] == 1.0);
+    CHECK(measures[1] == 0.0);
+    CHECK(measures[2] == Approx(std::log(2.0)));
+    CHECK(measures[3] == 0.5);
+    CHECK(measures[4] == 0.5);
+    // balance: f = (1, 1, 0, 0) / 2 and Pbar the same, four times their product
+    auto const names = run.term_names();
+    auto const at = std::find(names.begin(), names.end(), "1.gate.top_k");
+    REQUIRE(at != names.end());
+    CHECK(run.terms()[static_cast<std::size_t>(at - names.begin())] == Approx(2.0));
 }
 
 TEST_CASE("local search: a wrong assignment is found, then kept", "[layer][gate]") {

@@ -378,6 +378,10 @@ TEST_CASE("a pruning policy is its four choices", "[prune]") {
     STATIC_REQUIRE(pooled::selection::global && !gradual::selection::global);
     CHECK(gradual::name == "magnitude per_layer hard");
     CHECK(fading::name == "magnitude 2:4 decayed");
+    using exactly = prune::n_m_magnitude<2, 4, prune::decayed<0.5, prune::derivative::exact>>;
+    CHECK(exactly::name == "magnitude 2:4 decayed, exact");
+    STATIC_REQUIRE(std::is_same_v<op_of<fading>, prune::decayed_op<prune::derivative::released>>);
+    STATIC_REQUIRE(std::is_same_v<op_of<exactly>, prune::decayed_op<prune::derivative::exact>>);
     CHECK(prune::n_m<10, 16>::name == "10:16");
     CHECK(op_at<fading>(espalier::clock{.step = 4}).decay == Approx(0.6));
     CHECK(op_at<fading>(espalier::clock{.step = 4}).next == Approx(0.5));
@@ -427,13 +431,25 @@ TEST_CASE("mask rules differ in what is stored, what is read and what is learnt"
     CHECK(prune::straight_through::effective(3.0, true) == 3.0);
     STATIC_REQUIRE(prune::straight_through::uses_mask && prune::straight_through::needs_operand);
 
-    prune::decayed_op const half{0.5, 0.25};
+    // The whole gradient goes on unless its derivative is asked for; what is read is the same.
+    prune::decayed_op<prune::derivative::released> const released{0.5, 0.25};
+    CHECK(released.pull(2.0, 5.0, false) == 2.0);
+    CHECK(released.pull(2.0, 5.0, true) == 2.0);
+    CHECK(released.store(3.0, false) == 3.0);
+    CHECK(released.effective(3.0, false) == 0.75);
+    CHECK(released.effective(3.0, true) == 3.0);
+    prune::decayed_op<prune::derivative::exact> const half{0.5, 0.25};
     CHECK(half.pull(2.0, 5.0, false) == 1.0);
     CHECK(half.pull(2.0, 5.0, true) == 2.0);
     CHECK(half.store(3.0, false) == 3.0);
     CHECK(half.effective(3.0, false) == 0.75); // what the next step reads
     CHECK(half.effective(3.0, true) == 3.0);
-    STATIC_REQUIRE(prune::decayed_op::uses_mask && prune::decayed_op::needs_operand);
+    STATIC_REQUIRE(decltype(half)::uses_mask && decltype(half)::needs_operand);
+    STATIC_REQUIRE(decltype(released)::uses_mask && decltype(released)::needs_operand);
+    // beta = exp(-1e-3 * 500), half of a group's weights kept
+    prune::decayed_op<prune::derivative::exact> const fading{0.60653066, 0.60653066};
+    CHECK(fading.pull(0.1, 0.5, false) == Approx(0.060653066).epsilon(1e-8));
+    CHECK(fading.pull(0.3, -0.7, true) == 0.3);
 
     using P = pack<float, 16>;
     P const w = P::iota(1.0f), g = P::iota(-3.0f);
@@ -444,5 +460,7 @@ TEST_CASE("mask rules differ in what is stored, what is read and what is learnt"
         CHECK(prune::straight_through::effective(w, keep)[i] == prune::straight_through::effective(w[i], i < 5));
         CHECK(half.effective(w, keep)[i] == half.effective(w[i], i < 5));
         CHECK(half.pull(g, w, keep)[i] == half.pull(g[i], w[i], i < 5));
+        CHECK(released.effective(w, keep)[i] == half.effective(w[i], i < 5));
+        CHECK(released.pull(g, w, keep)[i] == g[i]);
     }
 }

@@ -7,12 +7,23 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/gate/balance.hpp>
+#include <espalier/gate/by_range.hpp>
+#include <espalier/gate/comet.hpp>
+#include <espalier/gate/dispatch.hpp>
+#include <espalier/gate/expert_choice.hpp>
+#include <espalier/gate/temperature.hpp>
+#include <espalier/gate/top_k.hpp>
 #include <espalier/initial/he_normal.hpp>
+#include <espalier/initial/uniform.hpp>
 #include <espalier/penalty/elastic_net.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/prune/decayed.hpp>
+#include <espalier/prune/magnitude.hpp>
+#include <espalier/prune/per_layer.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/train/policy_check.hpp>
 #include <espalier/transform/agreement.hpp>
@@ -160,6 +171,42 @@ struct no_operand {
     template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw + raw; }
 };
 
+template <double Slope> struct number_in_its_type {
+    using axis = espalier::axis::activation;
+    template <class T> ESPALIER_FN static T forward(T x) { return x * T(scalar_of<T>(Slope)); }
+    template <class T> ESPALIER_FN static T backward(T, T, T dy) { return dy * T(scalar_of<T>(Slope)); }
+};
+struct slopes {
+    int count;
+    float slope;
+};
+template <slopes Given> struct number_in_a_structure {
+    using axis = espalier::axis::activation;
+    template <class T> ESPALIER_FN static T forward(T x) { return x * T(scalar_of<T>(Given.slope)); }
+    template <class T> ESPALIER_FN static T backward(T, T, T dy) { return dy * T(scalar_of<T>(Given.slope)); }
+};
+template <double> struct half_of {};
+template <class Of = half_of<0.5>> struct number_by_default {
+    using axis = espalier::axis::activation;
+    template <class T> ESPALIER_FN static T forward(T x) { return x; }
+    template <class T> ESPALIER_FN static T backward(T, T, T dy) { return dy; }
+};
+template <int Slope> struct integer_in_its_type {
+    using axis = espalier::axis::activation;
+    template <class T> ESPALIER_FN static T forward(T x) { return x * T(scalar_of<T>(Slope)); }
+    template <class T> ESPALIER_FN static T backward(T, T, T dy) { return dy * T(scalar_of<T>(Slope)); }
+};
+struct scaled_op {
+    double slope;
+    template <class T> ESPALIER_FN T forward(T x) const { return x * T(static_cast<scalar_of<T>>(slope)); }
+    template <class T> ESPALIER_FN T backward(T, T, T dy) const { return dy * T(static_cast<scalar_of<T>>(slope)); }
+};
+template <double Slope> struct number_in_its_op {
+    using axis = espalier::axis::activation;
+    using op = scaled_op;
+    static op at(espalier::clock const&) { return op{Slope}; }
+};
+
 } // namespace
 
 TEST_CASE("check_policy: every shipped activation passes", "[train][policy_check]") {
@@ -183,6 +230,34 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
     espalier::clock late;
     late.step = 50;
     CHECK(check_policy<dropout::bernoulli<schedule::linear{.from = 0.0, .to = 0.5, .steps = 100}>>(late).ok());
+}
+
+TEST_CASE("check_policy: a number in the type of an op is a mistake, a number in the op is not",
+          "[train][policy_check]") {
+    std::string_view const line = "no floating-point number in the type of its op";
+    fails<number_in_its_type<1.0 / 3.0>>(line);
+    fails<number_in_its_type<0.25>>(line);
+    fails<number_in_its_type<-0.0>>(line);
+    fails<number_in_a_structure<slopes{2, 0.5f}>>(line);
+    fails<number_by_default<>>(line);
+    CHECK(check_policy<number_in_its_type<0.25>>().failures == 1);
+    all_pass<integer_in_its_type<3>, number_in_its_op<1.0 / 3.0>>();
+    // Names as the two compilers mangle them: integers, an enumeration and digits in a name are no numbers.
+    using detail::has_floating_argument;
+    STATIC_REQUIRE(has_floating_argument("1aILi4ELd4000000000000000EE"));
+    STATIC_REQUIRE(has_floating_argument("1bIXtl3linLi3ELf3dcccccdEEE"));
+    STATIC_REQUIRE(has_floating_argument("1bILe0000000000003ffbcccccccccccccccdEE"));
+    STATIC_REQUIRE(has_floating_argument("1bILe3ffbcccccccccccccccdEE"));
+    STATIC_REQUIRE(!has_floating_argument("1bILi33554432EL1e1ELb1ELin1EE"));
+    STATIC_REQUIRE(!has_floating_argument("22has_Ld400000000000000_x"));
+    STATIC_REQUIRE(!has_floating_argument("1bILd4000000000000000"));
+    // A rule, and gates: their ops are looked at, and nothing else of them.
+    all_pass<prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>, gate::expert_choice<4, 1.0 / 3.0>,
+             gate::by_range<gate::ranges_between<0.0, 1.0 / 3.0, 1.0>>, gate::comet<4, 2, 0.3, 0.7>,
+             gate::top_k<4, 2, gate::temperature<0.3>, gate::balance<0.3>>>();
+    // Where only the host reads a number it may stand anywhere.
+    all_pass<initial::uniform<-0.3, 0.3>, dispatch::capacity<1.25>,
+             weight::low_rank<3, schedule::linear{.from = 1.5, .to = 3.0, .steps = 10}>>();
 }
 
 TEST_CASE("check_policy: the report names the policy, the check and the point", "[train][policy_check]") {

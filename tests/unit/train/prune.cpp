@@ -98,19 +98,24 @@ TEST_CASE("prune: hard keeps exact zeros through later steps", "[train][prune]")
 }
 
 TEST_CASE("prune: straight-through and decayed hide weights from the products only", "[train][prune]") {
-    using fading = prune::decayed<schedule::linear{.from = 1.0, .to = 0.0, .steps = 8}>;
+    constexpr schedule::linear fade{.from = 1.0, .to = 0.0, .steps = 8};
+    using fading = prune::decayed<fade>;
+    using fading_exactly = prune::decayed<fade, prune::derivative::exact>;
     naive::network<sequence<input<9>, dense<4, half_from_2<prune::straight_through>>>> through({4}, 16);
     naive::network<sequence<input<9>, dense<4, half_from_2<fading>>>> decayed({4}, 16);
     training run_through(through, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
     training run_decayed(decayed, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
+    naive::network<sequence<input<9>, dense<4, half_from_2<fading_exactly>>>> exact({4}, 16);
+    training run_exact(exact, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
     naive::matrix w = naive::tensor(through, "1.kernel"), b = naive::tensor(through, "1.bias");
-    naive::matrix u = w, c = b;
-    naive::matrix mask(9, 4, 1.0), decayed_mask(9, 4, 1.0);
+    naive::matrix u = w, c = b, exact_w = w, exact_b = b;
+    naive::matrix mask(9, 4, 1.0), decayed_mask(9, 4, 1.0), exact_mask(9, 4, 1.0);
     for (std::uint64_t step = 0; step < 6; ++step) {
         auto const x = naive::random(row_count, 9, step, 2.0);
         if (step == 2) {
             mask = largest(w, 18);
             decayed_mask = largest(u, 18);
+            exact_mask = largest(exact_w, 18);
         }
         // straight-through: the gradient of the effective weight moves the raw one, masked or not
         auto l = naive::cross_entropy(naive::affine(x, naive::times(w, mask), b), labels);
@@ -120,18 +125,25 @@ TEST_CASE("prune: straight-through and decayed hide weights from the products on
         b = naive::zip(b, naive::column_sums(l.gradient), [](double v, double g) { return v - 0.5 * g; });
         CHECK(naive::distance(naive::tensor(through, "1.kernel"), w) < 1e-13);
         CHECK(mask_in(through, "1.kernel").values == mask.values);
-        // decayed: products and gradient see the factor of their own step
+        // decayed: products see the factor of their own step, the raw weight learns from the whole gradient; with the
+        // exact derivative the gradient sees the same factor
         double const faded = step < 2 ? 1.0 : 1.0 - static_cast<double>(step) / 8.0;
-        auto const factor = [&](double f) {
-            return naive::map(decayed_mask, [=](double m) { return m > 0.0 ? 1.0 : f; });
+        auto const factor = [&](naive::matrix const& kept) {
+            return naive::map(kept, [=](double m) { return m > 0.0 ? 1.0 : faded; });
         };
-        l = naive::cross_entropy(naive::affine(x, naive::times(u, factor(faded)), c), labels);
+        auto const descend = [](double from, double d) { return from - 0.5 * d; };
         INFO("step " << step);
+        l = naive::cross_entropy(naive::affine(x, naive::times(u, factor(decayed_mask)), c), labels);
         CHECK(run_decayed.step(batch_of(x)).loss == Approx(l.loss).epsilon(1e-12));
-        auto const g = naive::times(naive::product(naive::transposed(x), l.gradient), factor(faded));
-        u = naive::zip(u, g, [](double v, double d) { return v - 0.5 * d; });
-        c = naive::zip(c, naive::column_sums(l.gradient), [](double v, double d) { return v - 0.5 * d; });
+        u = naive::zip(u, naive::product(naive::transposed(x), l.gradient), descend);
+        c = naive::zip(c, naive::column_sums(l.gradient), descend);
         CHECK(naive::distance(naive::tensor(decayed, "1.kernel"), u) < 1e-13);
+        l = naive::cross_entropy(naive::affine(x, naive::times(exact_w, factor(exact_mask)), exact_b), labels);
+        CHECK(run_exact.step(batch_of(x)).loss == Approx(l.loss).epsilon(1e-12));
+        auto const g = naive::times(naive::product(naive::transposed(x), l.gradient), factor(exact_mask));
+        exact_w = naive::zip(exact_w, g, descend);
+        exact_b = naive::zip(exact_b, naive::column_sums(l.gradient), descend);
+        CHECK(naive::distance(naive::tensor(exact, "1.kernel"), exact_w) < 1e-13);
     }
 }
 

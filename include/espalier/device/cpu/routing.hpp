@@ -26,7 +26,8 @@ void look_up(Op const& op, rows const& batch, matrix_view<T const> x, T const* t
     for (index_t r = 0; r < weights.rows; ++r) {
         std::int32_t const e = op.expert(batch, r, x.row(r), table);
         if (e < 0 || e >= Gate::experts)
-            espalier::detail::throw_data_error("gate ", Gate::name, ": row ", r, " ", Op::refusal(batch, r, x.row(r)));
+            espalier::detail::throw_data_error("gate ", Gate::name, ": row ", r, " ",
+                                               Gate::refusal(batch, r, x.row(r)));
         weights(r, 0) = T(1);
         experts(r, 0) = e;
     }

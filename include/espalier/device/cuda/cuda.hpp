@@ -504,7 +504,8 @@ public:
     template <class Gate, class T, class Op>
     void look_up(Op const& op, rows const& batch, matrix_view<T const> x, master_of<T> const* table,
                  matrix_view<master_of<T>> weights, matrix_view<std::int32_t> experts) {
-        espalier::cuda::launch_look_up<Gate>(target_, locate(op), batch, x, table, weights, experts, errors_.data());
+        espalier::cuda::launch_look_up<gate_shape_of<Gate>>(target_, locate(op), batch, x, table, weights, experts,
+                                                            errors_.data());
     }
     /// Keeps the `count` largest weights of every column, the lower row of equal ones; the others become 0. `order` is
     /// not needed here.
