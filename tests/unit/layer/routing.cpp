@@ -306,9 +306,11 @@ TEST_CASE("capacity: first choices in row order, then second ones; the rest is d
     CHECK(dispatch::capacity<1.0>::capacity_of(1, 2, 8) == 1);
 
     // A network: all rows want expert 2, half of them find room.
-    using dropping_rows = sequence<input<3>, moe<gate::top_k<4, 1>, dense<3>, dispatch::capacity<2.0>>>;
+    constexpr auto always = dispatch::bounds_rows::always;
+    using dropping_rows =
+        sequence<input<3>, moe<gate::top_k<4, 1>, dense<3>, dispatch::capacity<2.0, dispatch::overflow::drop, always>>>;
     using passing_rows =
-        sequence<input<3>, moe<gate::top_k<4, 1>, dense<3>, dispatch::capacity<2.0, dispatch::overflow::pass>>>;
+        sequence<input<3>, moe<gate::top_k<4, 1>, dense<3>, dispatch::capacity<2.0, dispatch::overflow::pass, always>>>;
     naive::matrix offset(1, 4);
     offset(0, 2) = 50.0;
     auto const x = naive::random(20, 3, 3);
