@@ -31,6 +31,13 @@ struct rows {
     ESPALIER_FN constexpr float mixing_of(index_t i) const { return mixing ? mixing[i] : 1.0f; }
     ESPALIER_FN constexpr float weight_of(index_t i) const { return weight ? weight[i] : 1.0f; }
 
+    /// Whether the row has a part in anything: a weight other than 0 and, where there are labels, one of its own or of
+    /// the sample that it was mixed with.
+    ESPALIER_FN constexpr bool counts(index_t i) const {
+        if (weight && weight[i] == 0.0f) return false;
+        return !label || label[i] != -1 || (partner_label && partner_label[i] != -1);
+    }
+
     /// Rows [from, from + n) of this batch, tags included.
     ESPALIER_FN constexpr rows slice(index_t from, index_t n) const {
         rows part = *this;
@@ -48,5 +55,28 @@ struct rows {
         return part;
     }
 };
+
+/// Labels of one row, 0 without any. -1 says that a label is unknown: of two mixed samples the one with a label stands
+/// for both.
+struct row_labels {
+    std::int32_t label = 0;
+    std::int32_t partner_label = 0;
+    float mixing = 1.0f;
+};
+
+ESPALIER_FN constexpr row_labels labels_of(rows const& batch, index_t i) {
+    row_labels r;
+    if (!batch.label) return r;
+    r.label = r.partner_label = batch.label[i];
+    if (batch.partner_label) {
+        r.partner_label = batch.partner_label[i];
+        r.mixing = batch.mixing_of(i);
+        if (r.label == -1 || r.partner_label == -1) {
+            r.label = r.partner_label = r.label == -1 ? r.partner_label : r.label;
+            r.mixing = 1.0f;
+        }
+    }
+    return r;
+}
 
 } // namespace espalier

@@ -4,6 +4,7 @@
 
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/train/counted_rows.hpp>
 #include <espalier/train/training.hpp>
 
 #include <cstdint>
@@ -26,18 +27,30 @@ public:
             mixing_ = buffer<float>(mixes ? capacity : 0);
             weight_ = buffer<float>(mixes ? capacity : 0);
             sample_ = buffer<std::int64_t>(capacity);
+            sign_ = buffer<float>(mixes ? capacity : 0);
+            origin_ = buffer<std::uint32_t>(capacity);
             key_ = buffer<std::uint64_t>(keys ? capacity : 0);
             group_ = buffer<std::int32_t>(groups ? capacity : 0);
             outputs_.resize(static_cast<std::size_t>(capacity * output_width));
+            counted_ = counted_rows<T>(capacity, width, target_width);
         }
     }
 
+    /// A batch to train on: only the rows that count go to another memory, where the host can no longer tell.
+    batch_view<T> upload_counted(batch_view<T> const& host) {
+        if constexpr (Device::host_memory)
+            return host;
+        else
+            return upload(counted_.of(host));
+    }
     batch_view<T> upload(batch_view<T> const& host) {
         if constexpr (Device::host_memory) {
             return host;
         } else {
             batch_view<T> b = host;
             index_t const n = host.tags.count;
+            b.tags.origin = copy(origin_, host.tags.origin, n);
+            b.tags.sign = copy(sign_, host.tags.sign, n);
             b.inputs.data = copy(inputs_, host.inputs.data, n * host.inputs.columns);
             b.targets.data = copy(targets_, host.targets.data, n * host.targets.columns);
             b.tags.label = copy(label_, host.tags.label, n);
@@ -71,11 +84,13 @@ private:
     buffer<T> inputs_;
     buffer<float> targets_;
     buffer<std::int32_t> label_, partner_;
-    buffer<float> mixing_, weight_;
+    buffer<float> mixing_, weight_, sign_;
+    buffer<std::uint32_t> origin_;
     buffer<std::int64_t> sample_;
     buffer<std::uint64_t> key_;
     buffer<std::int32_t> group_;
     std::vector<T> outputs_;
+    counted_rows<T> counted_;
 };
 
 } // namespace espalier::detail

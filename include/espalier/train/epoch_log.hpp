@@ -77,8 +77,8 @@ void order_rows(std::vector<std::int64_t>& order, bool shuffle, std::uint64_t se
 /// The epochs of one run.
 class epoch_log {
 public:
-    epoch_log(fit_options const& options, index_t rows, std::uint64_t steps_per_epoch,
-              std::vector<std::string> term_names, std::vector<std::string> const& measure_names);
+    epoch_log(fit_options const& options, std::uint64_t steps_per_epoch, std::vector<std::string> term_names,
+              std::vector<std::string> const& measure_names);
     epoch_log(epoch_log const&) = delete;
     epoch_log& operator=(epoch_log const&) = delete;
     ~epoch_log();
@@ -93,7 +93,7 @@ public:
     follower reader(std::vector<named_value>& values);
 
     void begin_epoch(std::uint64_t epoch);
-    /// A step on n rows: its terms and measures.
+    /// A step on n rows that counted: its terms and measures.
     void add_step(std::uint64_t step, std::vector<double> const& terms, std::vector<double> const& measures, index_t n);
     /// A further column of this epoch's row.
     void add_cell(std::string_view name, double value);
@@ -122,7 +122,7 @@ public:
 
 private:
     fit_options const* options_;
-    index_t rows_;
+    index_t rows_ = 0; ///< of this epoch, those that counted
     std::vector<std::string> term_names_;
     std::vector<std::string> const* measure_names_;
     file_path last_file_, best_file_, new_best_file_, history_file_;

@@ -265,7 +265,7 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
     auto transfer = make_transfer(net, data, mixes);
     std::vector<std::int64_t> order(static_cast<std::size_t>(data.count()));
 
-    epoch_log log(options, data.count(), steps_per_epoch, run.term_names(), run.measure_names());
+    epoch_log log(options, steps_per_epoch, run.term_names(), run.measure_names());
     if (options.start_over) run.start_over();
     if (log.resumes()) {
         std::vector<follower> readers = options.followers;
@@ -304,11 +304,12 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
             if constexpr (mixes)
                 batch_policy.apply(memory, n, Network::layer::input, run.progress().since(run.time()),
                                    make_site(net.random_seed().value, batch_stream, run.time().step));
-            with_context([&] { stream.step(run, transfer.upload(storage.view(memory, n)), order.data() + r, n); });
+            with_context(
+                [&] { stream.step(run, transfer.upload_counted(storage.view(memory, n)), order.data() + r, n); });
             for (follower const& f : options.followers)
                 f.after_step(run.time());
             if (options.on_step) options.on_step(run.time());
-            log.add_step(run.progress().updates, run.terms(), run.measures(), n);
+            log.add_step(run.progress().updates, run.terms(), run.measures(), run.counted_rows());
         }
         // Before a checkpoint is written: it is to be a good one.
         with_context([&] { run.require_finite_weights(); });

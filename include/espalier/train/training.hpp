@@ -4,9 +4,11 @@
 
 #include <espalier/core/error.hpp>
 #include <espalier/device/cpu/flush_denormals.hpp>
+#include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/loss/concept.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/prune/select.hpp>
+#include <espalier/train/counted_rows.hpp>
 #include <espalier/train/rates.hpp>
 #include <espalier/train/tiled_rows.hpp>
 
@@ -105,6 +107,12 @@ private:
 /// Time belongs to the network: a further training of it goes on where the last one left it, in its random bits and in
 /// the schedules of its policies. The optimizer is new in every training and so is its time: its schedules see the
 /// steps and epochs of this training, from 0.
+///
+/// Rows that do not count, those without a label (-1) or with weight 0, count nowhere: a step is the one that the
+/// others would make alone, in its loss, terms over activations and gates, statistics, capacities, measures and
+/// gradients, with the random bits that they have among them. In `evaluate` such rows get outputs and are no part of
+/// the loss. A step with losses at taps, where the program sees all rows, leaves them out of the loss only, and so does
+/// one on a GPU whose batch is in device memory; `fit` leaves them out before it copies a batch there.
 template <class Network, class Loss, class Optimizer> class training {
 public:
     using network_type = Network;
@@ -127,7 +135,8 @@ public:
           loss_state_(loss::per_sample_state<Loss> ? samples * Network::output_width : 0), samples_(samples),
           tiles_(net.capacity(), layer::growth,
                  loss::needs_dense_target<Loss> || layer::needs_reference ? Network::output_width : 0),
-          capacity_(net.capacity()),
+          capacity_(net.capacity()), counted_(room_for_counted(net.capacity())),
+          counted_reference_(layer::needs_reference ? room_for_counted(net.capacity()) : counted_type{}),
           kept_state_(loss::per_sample_state<Loss> && undoes ? capacity_ * Network::output_width : 0),
           kept_weights_(layer::prunes && undoes ? size.parameters : 0),
           kept_masks_(layer::prunes && undoes ? size.mask_words : 0), terms_(1 + size.terms + size.measures),
@@ -210,8 +219,9 @@ public:
         return step_with(
             batch,
             [&] {
-                differentiate_loss<differentiate{true, false}>(reference_loss, reference, {}, reference_.data(),
-                                                               no_taps{});
+                auto const part = leave_out(reference, counted_reference_, ReferenceLoss::name,
+                                            espalier::loss::needs_labels<ReferenceLoss>, false);
+                differentiate_loss<differentiate{true, false}>(reference_loss, part, {}, reference_.data(), no_taps{});
                 double const value = read_terms()[0];
                 if (!std::isfinite(value))
                     detail::throw_numerical_error("training: the loss of the second stream is ", value, " at step ",
@@ -247,9 +257,10 @@ public:
         espalier::cpu::flush_denormals const scope;
         check_room(batch);
         begin_step();
-        matrix_view<scalar> const y = train_forward(batch);
-        loss_of(loss_, batch, y, {}, terms_.data());
-        visit_taps(batch.tags, false, at_taps);
+        batch_view<scalar> const part = leave_out<AtTaps>(batch);
+        matrix_view<scalar> const y = train_forward(part);
+        loss_of(loss_, part, y, {}, terms_.data());
+        visit_taps(part.tags, false, at_taps);
         double value = 0.0;
         for (double term : read_terms())
             value += term;
@@ -268,7 +279,11 @@ public:
         return read_terms()[0];
     }
 
-    /// Outputs of the last `step`, `evaluate` or `gradients_of`; after a step they hold gradients.
+    /// How many rows of the last step counted.
+    index_t counted_rows() const { return counted_count_; }
+
+    /// Outputs of the last `step`, `evaluate` or `gradients_of`, of the rows that counted; after a step they hold
+    /// gradients.
     matrix_view<scalar const> outputs(index_t row_count) const {
         return {outputs_.data(), row_count, Network::output_width, Network::output_width};
     }
@@ -343,6 +358,7 @@ private:
     static constexpr bool needs_global_norm = layer::needs_global_norm;
     static constexpr bool shrinks_groups = size.group_proxes > 0;
     struct nothing {};
+    using counted_type = std::conditional_t<device_type::host_memory, detail::counted_rows<scalar>, nothing>;
     /// Whether an optimizer's numbers depend on how many updates there were; one that does not say is taken for one
     /// whose do.
     static constexpr bool counts_updates = [] {
@@ -443,18 +459,19 @@ private:
     template <class SecondStream, class AtTaps>
     double enqueue_with(batch_view<scalar> const& batch, SecondStream const& second_stream, AtTaps const& at_taps) {
         check_room(batch);
+        batch_view<scalar> const part = leave_out<AtTaps>(batch);
         double reference = 0.0;
-        keep_state(batch.tags);
+        keep_state(part.tags);
         if constexpr (layer::prunes) ask_prune();
         try {
             if constexpr (layer::prunes)
                 if (prune_.due) prune_now();
             begin_step();
             reference = second_stream();
-            differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data(), at_taps);
+            differentiate_loss<differentiate{true, false}>(loss_, part, {}, gradients_.data(), at_taps);
             if constexpr (device_type::host_memory) check_terms(batch);
         } catch (...) {
-            restore_state(batch.tags);
+            restore_state(part.tags);
             if constexpr (layer::prunes)
                 if (prune_.due) undo_prune();
             throw;
@@ -479,6 +496,39 @@ private:
         if (batch.inputs.rows > capacity_)
             detail::throw_shape_error("training: a batch of ", batch.inputs.rows, " rows, and there was room for ",
                                       capacity_, " when training began; call reserve before it does");
+    }
+
+    static counted_type room_for_counted(index_t capacity) {
+        if constexpr (device_type::host_memory)
+            return {capacity, Network::input_width,
+                    loss::needs_dense_target<Loss> || layer::needs_reference ? Network::output_width : 0};
+        else
+            return {};
+    }
+    /// The rows of a batch that count, once what it says of the others makes sense.
+    template <class AtTaps> batch_view<scalar> leave_out(batch_view<scalar> const& batch) {
+        batch_view<scalar> part = batch;
+        if constexpr (std::is_same_v<AtTaps, no_taps>)
+            part = leave_out(batch, counted_, Loss::name, loss::needs_labels<Loss>, loss::per_sample_state<Loss>);
+        counted_count_ = part.tags.count;
+        return part;
+    }
+    template <class Counted>
+    batch_view<scalar> leave_out(batch_view<scalar> const& batch, [[maybe_unused]] Counted& counted,
+                                 [[maybe_unused]] std::string_view name, [[maybe_unused]] bool labels,
+                                 [[maybe_unused]] bool state) {
+        if constexpr (device_type::host_memory) {
+            if (counted.all_count(batch.tags)) return batch;
+            // Here they have the numbers that the program knows them by.
+            espalier::cpu::detail::check_rows(name, batch.tags, static_cast<int>(Network::output_width), labels, state,
+                                              samples_);
+            if (batch.targets.data && batch.targets.rows != batch.tags.count)
+                detail::throw_shape_error("training: the batch has ", batch.tags.count, " rows and ",
+                                          batch.targets.rows, " target rows");
+            return counted.of(batch);
+        } else {
+            return batch;
+        }
     }
 
     /// Throws when the loss or a term over activations is not finite.
@@ -584,14 +634,18 @@ private:
         espalier::cpu::flush_denormals const scope;
         check_room(batch);
         begin_step();
-        keep_state(batch.tags);
+        batch_view<scalar> const part = leave_out<AtTaps>(batch);
+        keep_state(part.tags);
         try {
-            differentiate_loss<Want>(loss_, batch, dx, gradients_.data(), at_taps);
+            differentiate_loss<Want>(loss_, part, dx.data ? dx.middle_rows(0, part.tags.count) : dx, gradients_.data(),
+                                     at_taps);
         } catch (...) {
-            restore_state(batch.tags);
+            restore_state(part.tags);
             throw;
         }
-        restore_state(batch.tags);
+        restore_state(part.tags);
+        if constexpr (device_type::host_memory)
+            if (dx.data) counted_.spread(dx, part.tags.count);
         return read_terms()[0];
     }
 
@@ -684,6 +738,9 @@ private:
     index_t samples_ = 0;
     detail::tiled_rows<device_type> tiles_;
     index_t capacity_ = 0;
+    index_t counted_count_ = 0;
+    counted_type counted_;
+    counted_type counted_reference_;
     buffer<wide> kept_state_;   ///< memory of the loss of this batch's samples, before the step
     buffer<wide> kept_weights_; ///< and of the weights and masks, when masks are selected anew
     buffer<std::uint32_t> kept_masks_;

@@ -108,7 +108,7 @@ void check_loss(Loss const& loss, index_t row_count, bool tags, bool with_state,
         label[i] = i % 5 == 3 ? -1 : static_cast<std::int32_t>(i * 7 % N);
         partner[i] = i % 4 == 1 ? -1 : static_cast<std::int32_t>(i * 3 % N);
         mixing[i] = static_cast<float>(i % 8) / 8.0f;
-        weight[i] = 0.5f + static_cast<float>(i % 3);
+        weight[i] = i % 5 == 2 ? 0.0f : 0.5f + static_cast<float>(i % 3);
         sign[i] = i % 6 == 0 ? -1.0f : 1.0f;
         sample[i] = static_cast<std::int64_t>(repeated ? i * i % 7 : 2 * i);
     }

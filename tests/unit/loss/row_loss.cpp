@@ -391,6 +391,17 @@ TEST_CASE("loss: weights, signs and the denominator", "[loss]") {
     p.denominator = 38.0;
     CHECK(p.run(loss::cross_entropy{}).value == Approx(result.value / 2.0).epsilon(1e-14));
     CHECK(p.dz[5] == Approx(dz[5] / 2.0).epsilon(1e-14));
+    // A weight of 0 is a row that is not there, whatever stands in it.
+    double const its = p.values[1] * static_cast<double>(p.weight[1] * p.sign[1]);
+    p.denominator = 0.0;
+    p.weight[1] = 0.0f;
+    p.z[4] = std::numeric_limits<double>::infinity();
+    auto const fewer = p.run(loss::cross_entropy{});
+    CHECK(fewer.counted == 18);
+    CHECK(fewer.value == Approx((sum - its) / 18.0).epsilon(1e-13));
+    CHECK(p.values[1] == 0.0);
+    for (int c = 4; c < 8; ++c)
+        CHECK(p.dz[static_cast<std::size_t>(c)] == 0.0);
 }
 
 TEST_CASE("loss: ignored rows", "[loss]") {

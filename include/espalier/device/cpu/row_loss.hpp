@@ -35,28 +35,6 @@ struct loss_result {
 
 namespace detail {
 
-/// Labels of one row. -1 says that a label is unknown: of two mixed samples the one with a label stands for both, and
-/// a row without any is ignored.
-struct row_labels {
-    std::int32_t label = 0;
-    std::int32_t partner_label = 0;
-    float mixing = 1.0f;
-    bool counts = true;
-};
-
-inline row_labels labels_of(rows const& batch, index_t i) {
-    if (!batch.label) return {};
-    row_labels r{batch.label[i], batch.label[i], 1.0f, true};
-    if (batch.partner_label) {
-        r.partner_label = batch.partner_label[i];
-        r.mixing = batch.mixing_of(i);
-        if (r.label == -1) r = {r.partner_label, r.partner_label, 1.0f, true};
-        if (r.partner_label == -1) r = {r.label, r.label, 1.0f, true};
-    }
-    r.counts = r.label != -1;
-    return r;
-}
-
 void expect_matrix(std::string_view loss, char const* what, index_t given_rows, index_t given_columns, index_t rows,
                    index_t columns);
 
@@ -130,8 +108,8 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
             label = select(own < none, partner, own);
             partner = select(partner < none, own, partner);
         }
-        auto const counted = label >= none;
         if (batch.weight) weight = numbers(batch.weight, first, count, T(1));
+        auto const counted = (label >= none) & (weight != none);
         if (batch.sign) weight = weight * numbers(batch.sign, first, count, T(1));
         P const factor = select(counted, weight, none);
 
@@ -155,8 +133,7 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
         if constexpr (remembers) {
             if (buffers.state.data) {
                 for (int r = 0; r < count; ++r)
-                    sample[r] =
-                        labels_of(batch, first + r).counts ? buffers.state.row(batch.sample[first + r]) : nullptr;
+                    sample[r] = batch.counts(first + r) ? buffers.state.row(batch.sample[first + r]) : nullptr;
                 load_rows(rows_listed<T>{sample}, count, state);
                 memory = &state;
             }
@@ -221,9 +198,9 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
 /// Losses of the rows of `z` [rows][N], their weighted mean, and on request the gradient of that mean with respect to
 /// `z` and the new state of the rows' samples.
 ///
-/// Row i counts unless its label is -1; an ignored row adds nothing, has a gradient of exactly 0 and leaves its
-/// sample's state alone. With no row that counts the loss is 0. Per row, results do not depend on the rows around it:
-/// any split of a batch gives the same bits. A sample that occurs twice is visited in the order of the rows.
+/// Row i counts unless its label is -1 or its weight is 0; an ignored row adds nothing, has a gradient of exactly 0 and
+/// leaves its sample's state alone. With no row that counts the loss is 0. Per row, results do not depend on the rows
+/// around it: any split of a batch gives the same bits. A sample that occurs twice is visited in the order of the rows.
 ///
 /// Throws, before anything is written: `shape_error` when extents do not fit; `data_error` when a label or a sample is
 /// out of range, when the loss needs labels, targets or sample ids that are not there, or when its numbers make no

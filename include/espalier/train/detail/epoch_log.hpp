@@ -61,10 +61,10 @@ inline double seconds_now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-ESPALIER_LIBRARY epoch_log::epoch_log(fit_options const& options, index_t rows, std::uint64_t steps_per_epoch,
+ESPALIER_LIBRARY epoch_log::epoch_log(fit_options const& options, std::uint64_t steps_per_epoch,
                                       std::vector<std::string> term_names,
                                       std::vector<std::string> const& measure_names)
-    : options_(&options), rows_(rows), term_names_(std::move(term_names)), measure_names_(&measure_names),
+    : options_(&options), term_names_(std::move(term_names)), measure_names_(&measure_names),
       bar_(std::make_unique<progress_bar>(static_cast<std::uint64_t>(options.epochs) * steps_per_epoch)) {
     std::filesystem::path const folder = options.checkpoints.string();
     last_file_ = folder / "last.safetensors";
@@ -133,6 +133,7 @@ ESPALIER_LIBRARY void epoch_log::begin_epoch(std::uint64_t epoch) {
     sums_.assign(term_names_.size(), 0.0);
     measured_.assign(measure_names_->size(), 0.0);
     cells_.clear();
+    rows_ = 0;
 }
 
 ESPALIER_LIBRARY void epoch_log::add_step(std::uint64_t step, std::vector<double> const& terms,
@@ -141,6 +142,7 @@ ESPALIER_LIBRARY void epoch_log::add_step(std::uint64_t step, std::vector<double
         sums_[i] += terms[i] * static_cast<double>(n);
     for (std::size_t i = 0; i < measured_.size(); ++i)
         measured_[i] += measures[i] * static_cast<double>(n);
+    rows_ += n;
     if (options_->progress) bar_->update(step, text_of("epoch ", epoch_ + 1, "  loss ", terms[0]));
 }
 
@@ -150,7 +152,7 @@ ESPALIER_LIBRARY void epoch_log::add_cell(std::string_view name, double value) {
 
 ESPALIER_LIBRARY void epoch_log::end_epoch(std::uint64_t step, evaluation const* validation) {
     std::vector<history::cell> row{{"epoch", static_cast<double>(epoch_ + 1)}, {"step", static_cast<double>(step)}};
-    auto const count = static_cast<double>(rows_);
+    auto const count = rows_ > 0 ? static_cast<double>(rows_) : 1.0;
     double total = 0.0;
     for (std::size_t i = 0; i < sums_.size(); ++i) {
         sums_[i] /= count;

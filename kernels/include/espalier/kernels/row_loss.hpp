@@ -37,37 +37,6 @@ struct row_loss_result {
     bool valid = false; ///< the batch had no error: gradients and state were written
 };
 
-namespace detail {
-
-/// Labels of one row. Of two mixed samples the one with a label stands for both; a row without any is ignored.
-struct row_labels {
-    std::int32_t label = 0;
-    std::int32_t partner_label = 0;
-    float mixing = 1.0f;
-    bool counts = true;
-};
-
-ESPALIER_FN row_labels labels_of(rows const& batch, index_t i) {
-    row_labels r;
-    if (!batch.label) return r;
-    r.label = r.partner_label = batch.label[i];
-    if (batch.partner_label) {
-        r.partner_label = batch.partner_label[i];
-        r.mixing = batch.mixing_of(i);
-        if (r.label == -1) {
-            r.label = r.partner_label;
-            r.mixing = 1.0f;
-        } else if (r.partner_label == -1) {
-            r.partner_label = r.label;
-            r.mixing = 1.0f;
-        }
-    }
-    r.counts = r.label != -1;
-    return r;
-}
-
-} // namespace detail
-
 /// First body: checks labels, mixing shares and sample ids of a batch, counts the rows that count, and sets the
 /// denominator. One block. Floor: about 16 bytes a row.
 template <class Loss, class Block>
@@ -87,7 +56,7 @@ ESPALIER_FN void count_rows(Block const& block, rows const& batch, int columns, 
                 if (!(share >= 0.0f && share <= 1.0f)) bits |= mixing_out_of_range;
             }
         }
-        if (detail::labels_of(batch, i).counts) {
+        if (batch.counts(i)) {
             ++counted;
             if (remembers && (batch.sample[i] < 0 || batch.sample[i] >= samples)) bits |= sample_out_of_range;
         }
@@ -123,9 +92,10 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
     [[maybe_unused]] bool const remembers = loss::per_sample_state<Loss> && a.state.data != nullptr;
 
     auto const visit = [&](index_t r) {
-        detail::row_labels const tags = detail::labels_of(a.batch, r);
+        row_labels const tags = labels_of(a.batch, r);
+        bool const counts = a.batch.counts(r);
         double const sign = a.batch.sign ? static_cast<double>(a.batch.sign[r]) : 1.0;
-        double const factor = tags.counts ? sign * static_cast<double>(a.batch.weight_of(r)) : 0.0;
+        double const factor = counts ? sign * static_cast<double>(a.batch.weight_of(r)) : 0.0;
         row_type x, gradient;
         load_row(group, a.z.row(r), x);
         loss::row_target<group_type, W, N> target;
@@ -140,7 +110,7 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
         }
         W value;
         if constexpr (loss::per_sample_state<Loss>) {
-            if (remembers && tags.counts) {
+            if (remembers && counts) {
                 row_type state;
                 W* const memory = a.state.row(a.batch.sample[r]);
                 load_row(group, memory, state);
@@ -153,12 +123,12 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
         } else {
             value = loss_op.evaluate(group, x, target, &gradient, static_cast<row_type*>(nullptr));
         }
-        if (!tags.counts) value = W(0);
+        if (!counts) value = W(0);
         if (a.gradient.data) {
             W const by = static_cast<W>(factor * inverse);
             ESPALIER_ROW_UNROLL
             for (int i = 0; i < gradient.local; ++i)
-                gradient.v[i] = tags.counts ? gradient.v[i] * by : W(0);
+                gradient.v[i] = counts ? gradient.v[i] * by : W(0);
             store_row(group, gradient, a.gradient.row(r));
         }
         if (group.thread_rank() == 0) {
@@ -177,10 +147,8 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
             if (remembers) {
                 constexpr index_t lanes = group_type::lanes;
                 std::int64_t const sample = a.batch.sample[r];
-                bool const counts = detail::labels_of(a.batch, r).counts;
-                auto const same = [&](index_t i) {
-                    return a.batch.sample[i] == sample && detail::labels_of(a.batch, i).counts;
-                };
+                bool const counts = a.batch.counts(r);
+                auto const same = [&](index_t i) { return a.batch.sample[i] == sample && a.batch.counts(i); };
                 bool earlier = false;
                 for (index_t i = group.thread_rank(); i < r; i += lanes)
                     earlier |= same(i);

@@ -32,7 +32,7 @@ ESPALIER_LIBRARY index_t check_rows(std::string_view loss, rows const& batch, in
         espalier::detail::throw_data_error(
             loss, " keeps state of every sample and needs the samples' ids, the batch has none");
     index_t counted = 0;
-    if (batch.label && !batch.partner_label && !state) {
+    if (batch.label && !batch.partner_label && !batch.weight && !state) {
         // The common case first, without branches in the loop; the careful loop finds the words for what is wrong.
         std::uint32_t const above = static_cast<std::uint32_t>(columns);
         std::int32_t wrong = 0, ignored = 0;
@@ -54,7 +54,7 @@ ESPALIER_LIBRARY index_t check_rows(std::string_view loss, rows const& batch, in
                                                        ", needed is 0 to 1");
             }
         }
-        if (!labels_of(batch, i).counts) continue;
+        if (!batch.counts(i)) continue;
         ++counted;
         if (state && (batch.sample[i] < 0 || batch.sample[i] >= samples))
             espalier::detail::throw_data_error(loss, ": sample ", batch.sample[i], " in row ", i,
