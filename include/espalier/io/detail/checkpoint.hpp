@@ -165,6 +165,44 @@ ESPALIER_LIBRARY void read_network(saved_network& net, file_path const& path) {
     plan.run();
 }
 
+// "missed owed sparsity" for a tensor that has anything to remember. In the metadata and not a tensor: not everybody
+// who reads the weights can read a tensor of doubles.
+inline constexpr std::string_view progress_prefix = "progress.";
+
+inline void add_progress(std::map<std::string, std::string>& metadata, saved_training const& training) {
+    std::size_t i = 0;
+    for (tensor_info const& t : *training.network.tensors) {
+        if (!t.trained) continue;
+        double const* const numbers = training.tensors->data() + i++ * 3;
+        if (numbers[0] == 0.0 && numbers[1] == 0.0 && numbers[2] < 0.0) continue;
+        std::string& text = metadata[std::string(progress_prefix) + t.name];
+        for (int k = 0; k < 3; ++k) {
+            char number[32];
+            text += (k == 0 ? "" : " ") + std::string(number, std::to_chars(number, number + 32, numbers[k]).ptr);
+        }
+    }
+}
+
+/// Throws file_error when a text is not three numbers.
+inline std::vector<double> progress_in(safetensors_file const& file, saved_training const& training) {
+    std::vector<double> all;
+    for (tensor_info const& t : *training.network.tensors) {
+        if (!t.trained) continue;
+        double numbers[3] = {0.0, 0.0, -1.0};
+        std::string const key = std::string(progress_prefix) + t.name;
+        if (auto const found = file.metadata().find(key); found != file.metadata().end()) {
+            std::string_view text = found->second;
+            for (int k = 0; k < 3; ++k) {
+                std::size_t const end = k < 2 ? text.find(' ') : text.size();
+                numbers[k] = metadata_number<double>(file, key, text.substr(0, end));
+                text.remove_prefix(end < text.size() ? end + 1 : text.size());
+            }
+        }
+        all.insert(all.end(), numbers, numbers + 3);
+    }
+    return all;
+}
+
 ESPALIER_LIBRARY void write_training(saved_training const& training, file_path const& path,
                                      std::map<std::string, std::string> const& extra,
                                      std::vector<follower> const& followers) {
@@ -180,10 +218,6 @@ ESPALIER_LIBRARY void write_training(saved_training const& training, file_path c
     if (training.memory_size > 0)
         records.push_back(
             numbers_record("loss.state", net, {training.memory_size}, training.memory, training.memory_size));
-    if (!training.tensors->empty())
-        records.push_back(make_record(
-            "training.tensors", {static_cast<index_t>(training.tensors->size()) / 3, 3},
-            array_view<double const>{training.tensors->data(), static_cast<index_t>(training.tensors->size())}));
     for (follower const& f : followers)
         f.write(records);
     std::map<std::string, std::string> metadata = extra;
@@ -193,6 +227,7 @@ ESPALIER_LIBRARY void write_training(saved_training const& training, file_path c
     metadata["first_step"] = std::to_string(training.progress.first_step);
     metadata["first_epoch"] = std::to_string(training.progress.first_epoch);
     metadata["seed"] = std::to_string(training.seed);
+    add_progress(metadata, training);
     write_safetensors(path, records, metadata);
 }
 
@@ -208,9 +243,6 @@ ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training
                 plan.add(file, moment_name(m, t), saved_shape(t),
                          place_of(net, training.moments, m * training.moment_stride + t.offset), net.type);
     if (training.memory_size > 0) plan.add(file, "loss.state", {training.memory_size}, training.memory, net.type);
-    if (!training.tensors->empty() && file.find("training.tensors")) // older files lack it
-        plan.add(file, "training.tensors", {static_cast<index_t>(training.tensors->size()) / 3, 3},
-                 training.tensors->data());
     if (!file.metadata().contains("seed"))
         throw file_error(file.path() + ": no 'seed' in the metadata; this is not a training checkpoint");
     kept_time time = time_in(file);
@@ -219,6 +251,7 @@ ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training
     progress.first_step = metadata_number(file, "first_step", 0);
     progress.first_epoch = metadata_number(file, "first_epoch", 0);
     std::uint64_t const saved_seed = metadata_number(file, "seed", 0);
+    std::vector<double> const tensors = progress_in(file, training);
     if (saved_seed != training.seed)
         throw file_error(file.path() + ": the training had seed " + std::to_string(saved_seed) + ", this network has " +
                          std::to_string(training.seed) + "; it would not go on as it was");
@@ -230,6 +263,7 @@ ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training
         take();
     net.time = std::move(time);
     training.progress = progress;
+    *training.tensors = tensors;
     return {file.metadata().begin(), file.metadata().end()};
 }
 
