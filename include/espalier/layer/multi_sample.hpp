@@ -49,6 +49,12 @@ template <int Samples, class Tail> struct bound_multi_sample {
         return tail > loss ? tail : loss;
     }
 
+    /// A pass of its own for every sample: of a sample inside another one, and of a further forward pass, too.
+    template <class Context> static Context context_of(Context const& context, int sample) {
+        Context its = context;
+        its.pass = context.pass * static_cast<std::uint32_t>(Samples) + static_cast<std::uint32_t>(sample);
+        return its;
+    }
     template <class T> static layer_memory<T> sample_memory(layer_memory<T> const& m, int sample) {
         layer_memory<T> s = m.child({}, own_work<T>());
         if (s.tape) s.tape += sample * Tail::template size<T>().tape.bytes(m.capacity);
@@ -60,8 +66,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
                         matrix_view<T const> x, matrix_view<T> y) {
         constexpr int count = Context::behaviour == mode::train ? Samples : 1;
         for (int i = 0; i < count; ++i) {
-            Context sample = context;
-            sample.pass = context.pass + static_cast<std::uint32_t>(i);
+            Context sample = context_of(context, i);
             layer_memory<T> s = sample_memory(m, i);
             bool const adds_terms = i > 0 && tail_terms > 0 && m.terms;
             if (adds_terms) {
@@ -84,8 +89,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
                                   input.size()};
         master_of<T>* const gradients = m.template work_block<master_of<T>>(work_places<T>::gradients);
         for (int i = 0; i < count; ++i) {
-            Context sample = context;
-            sample.pass = context.pass + static_cast<std::uint32_t>(i);
+            Context sample = context_of(context, i);
             layer_memory<T> s = sample_memory(m, i);
             if (i > 0) s.gradients = gradients;
             Tail::template backward<Want>(sample, n, s, batch, x, y.middle_rows(i * x.rows, x.rows),
@@ -131,7 +135,11 @@ template <int Samples, class... Tail> struct multi_sample {
         static_assert(diagnostic::holds<(Samples >= 1), Where, diagnostic::given<Samples>, diagnostic::needed<1>>,
                       "espalier: multi_sample needs at least one sample; the next lines name the layer's index and the "
                       "number given");
-        if constexpr (Samples < 1 || !sequence<Tail...>::template check<Where, In, Inherited>())
+        static_assert(diagnostic::holds<(Samples <= max_passes), Where, diagnostic::given<Samples>,
+                                        diagnostic::needed<max_passes>>,
+                      "espalier: multi_sample runs at most 65536 samples, each with random bits of its own; the next "
+                      "lines name the layer's index, the number given and the most");
+        if constexpr (Samples < 1 || Samples > max_passes || !sequence<Tail...>::template check<Where, In, Inherited>())
             return false;
         else
             return detail::check_no_taps<Where, typename sequence<Tail...>::template bind<In, Inherited>>();
