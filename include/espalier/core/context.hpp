@@ -18,6 +18,9 @@ struct differentiate {
     bool inputs = false;
 };
 
+/// Forward passes of one step that have bits of their own; the samples of a head count as passes.
+inline constexpr int max_passes = 65536;
+
 /// Words that keep the streams of one layer apart.
 enum class purpose : std::uint32_t { dropout = 0, initial = 1, gradient = 2, gate = 3 };
 

@@ -3,6 +3,7 @@
 // capacity is known at construction, and it enters linearly: block size = row_bytes * capacity + fixed_bytes.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/core/view.hpp>
 
 #include <cstddef>
@@ -34,6 +35,17 @@ struct extent {
     friend constexpr bool operator==(extent const&, extent const&) = default;
 };
 
+/// Where further samples of a batch left what the first one left at some place of the tape: `stride` bytes on each.
+struct tape_copies {
+    int count = 1;
+    index_t stride = 0;
+
+    /// The same in copy `copy` of what stands at `first`.
+    template <class T> ESPALIER_FN T const* of(T const* first, int copy) const {
+        return reinterpret_cast<T const*>(reinterpret_cast<char const*>(first) + copy * stride);
+    }
+};
+
 /// The smallest extent that contains both.
 constexpr extent larger(extent a, extent b) {
     return {a.per_row > b.per_row ? a.per_row : b.per_row, a.fixed > b.fixed ? a.fixed : b.fixed};
@@ -41,20 +53,22 @@ constexpr extent larger(extent a, extent b) {
 
 /// What one layer needs. Also used as an offset: the sum of the footprints before it.
 struct footprint {
-    index_t parameters = 0; ///< elements, each tensor padded
-    index_t state = 0;      ///< elements that training writes outside the optimizer: running means
-    index_t mask_words = 0; ///< 32-bit words of bit masks
-    index_t group_sets = 0; ///< grouped penalties, each with a vector of norms
-    extent tape{};          ///< what backward needs from forward
-    int tensors = 0;        ///< trained tensors
-    int terms = 0;          ///< values added to the loss
-    int measures = 0;       ///< numbers about a step that are not part of the loss
-    int streams = 0;        ///< streams of random bits
-    int group_proxes = 0;   ///< tensors whose groups are shrunk after the step: a further pass when there are any
-    int row_terms = 0;      ///< those of the terms that are sums over the rows of a batch
-    int taps = 0;           ///< named places whose rows can be read
-    int gates = 0;          ///< gates whose weights can be read
-    int timed_operands = 0; ///< tensors whose operand copies depend on the time
+    index_t parameters = 0;      ///< elements, each tensor padded
+    index_t state = 0;           ///< elements that training writes outside the optimizer: running means
+    index_t mask_words = 0;      ///< 32-bit words of bit masks
+    index_t group_sets = 0;      ///< grouped penalties, each with a vector of norms
+    extent tape{};               ///< what backward needs from forward
+    int tensors = 0;             ///< trained tensors
+    int terms = 0;               ///< values added to the loss
+    int measures = 0;            ///< numbers about a step that are not part of the loss
+    int streams = 0;             ///< streams of random bits
+    int group_proxes = 0;        ///< tensors whose groups are shrunk after the step: a further pass when there are any
+    int row_terms = 0;           ///< those of the terms that are sums over the rows of a batch
+    int taps = 0;                ///< named places whose rows can be read
+    int gates = 0;               ///< gates whose weights can be read
+    int timed_operands = 0;      ///< tensors whose operand copies depend on the time
+    index_t learned_state = 0;   ///< those of the state's elements that an update makes from what it finds in the tape
+    index_t scattered_state = 0; ///< the same inside experts or several samples: a batch leaves it in many places
 
     friend constexpr footprint operator+(footprint const& a, footprint const& b) {
         return {a.parameters + b.parameters,
@@ -70,12 +84,22 @@ struct footprint {
                 a.row_terms + b.row_terms,
                 a.taps + b.taps,
                 a.gates + b.gates,
-                a.timed_operands + b.timed_operands};
+                a.timed_operands + b.timed_operands,
+                a.learned_state + b.learned_state,
+                a.scattered_state + b.scattered_state};
     }
     friend constexpr footprint operator*(int n, footprint const& a) {
-        return {n * a.parameters, n * a.state, n * a.mask_words, n * a.group_sets,    n * a.tape,
-                n * a.tensors,    n * a.terms, n * a.measures,   n * a.streams,       n * a.group_proxes,
-                n * a.row_terms,  n * a.taps,  n * a.gates,      n * a.timed_operands};
+        return {n * a.parameters, n * a.state,          n * a.mask_words,    n * a.group_sets,
+                n * a.tape,       n * a.tensors,        n * a.terms,         n * a.measures,
+                n * a.streams,    n * a.group_proxes,   n * a.row_terms,     n * a.taps,
+                n * a.gates,      n * a.timed_operands, n * a.learned_state, n * a.scattered_state};
+    }
+    /// As part of something whose tapes of one batch do not lie at equal distances.
+    constexpr footprint scattered() const {
+        footprint f = *this;
+        f.scattered_state += f.learned_state;
+        f.learned_state = 0;
+        return f;
     }
     friend constexpr bool operator==(footprint const&, footprint const&) = default;
 };

@@ -13,6 +13,7 @@ namespace espalier {
 /// depend on the layout that a layer happens to use.
 struct rows {
     index_t count = 0;
+    int copies = 1; ///< row i is one of so many outputs of one row: those of row i + k count / copies, tags alike
     std::uint32_t first = 0;               ///< origin of row 0 when `origin` is absent: row i has origin first + i
     std::uint32_t const* origin = nullptr; ///< position of the row in the batch as it was planned
     std::int64_t const* sample = nullptr;  ///< index of the row's sample in the data set
@@ -42,6 +43,7 @@ struct rows {
     ESPALIER_FN constexpr rows slice(index_t from, index_t n) const {
         rows part = *this;
         part.count = n;
+        part.copies = 1;
         part.first = first + static_cast<std::uint32_t>(from);
         if (origin) part.origin += from;
         if (sample) part.sample += from;

@@ -73,7 +73,7 @@ template <class Op> Op const& numbers_for(Op const& one_for_all, tensor_rates co
 template <class T, class Bits> struct transform_element {
     T weight;
     T reference;   ///< gradient of the second stream, 0 where there is none
-    Bits bits;     ///< a 16-bit random draw of this element, 0 when nobody draws
+    Bits bits;     ///< a 16-bit random draw of this element and transform, 0 when nobody draws
     T global_norm; ///< Euclidean norm of all gradients, 0 when nobody asks
 };
 
@@ -144,7 +144,9 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     static constexpr int group_proxes =
         (0 + ... +
          int{detail::penalty_groups<Penalties>() != group_scope::element && detail::is_proximal<Penalties>()});
-    static constexpr bool draws = (false || ... || detail::op_draws<Transforms>());
+    /// Transforms that draw. The k-th of them has draw number k of an element's place (core/random.hpp), so that no two
+    /// decide by the same bits.
+    static constexpr int draws = (0 + ... + int{detail::op_draws<Transforms>()});
     static constexpr bool needs_reference = (false || ... || detail::op_needs_reference<Transforms>());
     static constexpr bool needs_global_norm = (false || ... || detail::op_needs_global_norm<Transforms>());
     static constexpr bool uses_mask = Map::uses_mask;
@@ -158,12 +160,13 @@ template <class Rule> consteval int extra_passes() {
     return Rule::needs_global_norm ? 1 : 0;
 }
 
-/// One element. `State` is the optimizer's moments of this element; `norm(i)` the norm of the group that the i-th
-/// grouped penalty sees; `value(i, v)` receives the value of penalty i before the step.
-template <class Optimizer, class Rule, class T, class Bits, class Keep, class Norm, class Value>
+/// One element. `State` is the optimizer's moments of this element; `draw(k)` the bits of the k-th transform that
+/// draws; `norm(i)` the norm of the group that the i-th grouped penalty sees; `value(i, v)` receives the value of
+/// penalty i before the step.
+template <class Optimizer, class Rule, class T, class Bits, class Keep, class Draw, class Norm, class Value>
 ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T weight, T gradient, T* moments,
-                             T learning_rate, T decay, Keep keep, transform_element<T, Bits> element, Norm const& norm,
-                             Value const& value) {
+                             T learning_rate, T decay, Keep keep, transform_element<T, Bits> element, Draw const& draw,
+                             Norm const& norm, Value const& value) {
     T g = rule.map.pull(gradient, weight, keep);
     if constexpr (Rule::needs_reference) element.reference = rule.map.pull(element.reference, weight, keep);
     {
@@ -182,9 +185,15 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T wei
                 ++index;
             });
     }
-    for_each(
-        rule.transforms, [&](auto const& transform)
-                             __attribute__((always_inline)) { g = transform.apply(g, element); });
+    {
+        [[maybe_unused]] int drawn = 0;
+        for_each(
+            rule.transforms, [&](auto const& transform) __attribute__((always_inline)) {
+                if constexpr (detail::op_draws<std::remove_cvref_t<decltype(transform)>>())
+                    element.bits = draw(drawn++);
+                g = transform.apply(g, element);
+            });
+    }
     T next = optimizer.step(weight, g, moments, learning_rate, decay);
     {
         int group = 0;

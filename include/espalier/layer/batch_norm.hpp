@@ -41,7 +41,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     // Tape: mean and variance of the batch, and how many rows it had. State: running mean, running variance.
     template <class T> static constexpr footprint size() {
         footprint f = scale::size() + shift::size();
-        f.state = padded(2 * width);
+        f.state = f.learned_state = padded(2 * width);
         f.tape = fixed_block<master_of<T>>(2 * width) + fixed_block<index_t>(1);
         return f;
     }
@@ -96,7 +96,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
         if constexpr (!std::is_same_v<Optimizer, no_step>)
             if (!m.frozen(2))
                 context.device.running_moments(moments(m), moments(m) + width, width, counted(m), Options.momentum,
-                                               m.state);
+                                               m.state, given.copies);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         scale::initialise(context, m);
@@ -135,8 +135,9 @@ struct bind_batch_norm<In, Options, type_list<Inherited...>, Ps...> {
 /// and variance of the batch, evaluation the running ones; a layer whose two tensors are frozen is used as in
 /// evaluation while the others train, and its running statistics stay. Trained tensors: "scale" (role::scale, 1 at
 /// first) and "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased). `Ps`: penalties and
-/// transforms, bound to the roles with `on<>`. Three passes over x forward while training, two backward; on CUDA two
-/// and two.
+/// transforms, bound to the roles with `on<>`. In the tail of a multi_sample every sample is normalised by its own mean
+/// and variance, and the running ones are of all rows of all samples. Three passes over x forward while training, two
+/// backward; on CUDA two and two.
 template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct batch_norm {
     static_assert(Options.momentum >= 0.0 && Options.momentum <= 1.0 && Options.epsilon > 0.0,
                   "espalier: batch_norm needs a momentum in [0, 1] and a positive epsilon");

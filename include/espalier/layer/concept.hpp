@@ -74,6 +74,7 @@ concept layer_configuration = requires(shape in) {
 struct update_numbers {
     double const* squared_norm = nullptr; ///< of the gradients of what is updated, in the device's memory
     bool after_step = false;              ///< the further pass, for tensors with penalties over groups only
+    tape_copies copies{};                 ///< of the part of the tape that the layer's memory shows
 };
 
 /// A walk that selects masks anew where that is due. Selections within one tensor are made on the way; tensors whose

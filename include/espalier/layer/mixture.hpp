@@ -302,7 +302,9 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         f.gates += tasks_count;
         return f;
     }
-    template <class T> static constexpr footprint size() { return own<T>() + Experts::template before<T>(experts); }
+    template <class T> static constexpr footprint size() {
+        return own<T>() + Experts::template before<T>(experts).scattered();
+    }
     template <class T> static constexpr extent work() { return work_layout<T>().total; }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
         std::size_t most = 0;

@@ -7,6 +7,8 @@
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/sequence.hpp>
 
+#include <cstdint>
+
 namespace espalier {
 
 namespace detail {
@@ -29,7 +31,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
     template <class T> static constexpr footprint size() {
         footprint f = Tail::template size<T>();
         f.tape = Samples * f.tape;
-        return f;
+        return Samples > 1 ? f.scattered() : f;
     }
     static constexpr index_t tail_parameters = Tail::template size<float>().parameters;
     static constexpr int tail_terms = Tail::template size<float>().terms;
@@ -49,6 +51,12 @@ template <int Samples, class Tail> struct bound_multi_sample {
         return tail > loss ? tail : loss;
     }
 
+    /// A pass of its own for every sample: of a sample inside another one, and of a further forward pass, too.
+    template <class Context> static Context context_of(Context const& context, int sample) {
+        Context its = context;
+        its.pass = context.pass * static_cast<std::uint32_t>(Samples) + static_cast<std::uint32_t>(sample);
+        return its;
+    }
     template <class T> static layer_memory<T> sample_memory(layer_memory<T> const& m, int sample) {
         layer_memory<T> s = m.child({}, own_work<T>());
         if (s.tape) s.tape += sample * Tail::template size<T>().tape.bytes(m.capacity);
@@ -60,8 +68,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
                         matrix_view<T const> x, matrix_view<T> y) {
         constexpr int count = Context::behaviour == mode::train ? Samples : 1;
         for (int i = 0; i < count; ++i) {
-            Context sample = context;
-            sample.pass = context.pass + static_cast<std::uint32_t>(i);
+            Context sample = context_of(context, i);
             layer_memory<T> s = sample_memory(m, i);
             bool const adds_terms = i > 0 && tail_terms > 0 && m.terms;
             if (adds_terms) {
@@ -84,8 +91,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
                                   input.size()};
         master_of<T>* const gradients = m.template work_block<master_of<T>>(work_places<T>::gradients);
         for (int i = 0; i < count; ++i) {
-            Context sample = context;
-            sample.pass = context.pass + static_cast<std::uint32_t>(i);
+            Context sample = context_of(context, i);
             layer_memory<T> s = sample_memory(m, i);
             if (i > 0) s.gradients = gradients;
             Tail::template backward<Want>(sample, n, s, batch, x, y.middle_rows(i * x.rows, x.rows),
@@ -101,7 +107,10 @@ template <int Samples, class Tail> struct bound_multi_sample {
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
-        Tail::update(context, optimizer, n, sample_memory(m, 0), given);
+        update_numbers its = given;
+        // What a layer learns from a batch, it learns from all samples of it.
+        if constexpr (Samples > 1) its.copies = {Samples, Tail::template size<T>().tape.bytes(m.capacity)};
+        Tail::update(context, optimizer, n, sample_memory(m, 0), its);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         Tail::initialise(context, sample_memory(m, 0));
@@ -116,13 +125,28 @@ template <int Samples, class Tail> struct bound_multi_sample {
     }
 };
 
+template <class Where, int Samples, class Tail> consteval bool check_samples() {
+    constexpr bool few = std::int64_t{Samples} * Tail::growth <= max_passes;
+    static_assert(diagnostic::holds<few, Where, diagnostic::given<Samples>, diagnostic::needed<max_passes>>,
+                  "espalier: a multi_sample inside a multi_sample makes more than 65536 samples together, and each has "
+                  "random bits of its own; the next lines name the layer's index, the outer number of samples and the "
+                  "most that both make");
+    constexpr index_t scattered = Samples > 1 ? Tail::template size<float>().scattered_state : 0;
+    static_assert(diagnostic::holds<(scattered == 0), Where, diagnostic::given<scattered>>,
+                  "espalier: a batch_norm or a search of a gate learns from all samples of a batch, and inside an "
+                  "expert or a further multi_sample a multi_sample does not find what each of them left; the next "
+                  "lines name the layer's index and the numbers that are learned so; put that layer before the "
+                  "multi_sample, or out of the expert or the inner multi_sample");
+    return few && scattered == 0;
+}
+
 } // namespace detail
 
 /// Runs `sequence<Tail...>` Samples times on the same rows with the same parameters and independent random factors; the
 /// outputs follow one another, Samples * rows of them, and the loss averages over all (Inoue 2019, "Multi-sample
 /// dropout for accelerated training and better generalization": the mean of the losses, not of the logits). With one
 /// sample it is the plain tail, bit for bit. Evaluation runs the tail once. Penalties on activations inside count once
-/// a sample.
+/// a sample; a batch_norm or a search of a gate inside learns from all samples, once a step.
 template <int Samples, class... Tail> struct multi_sample {
     static constexpr std::string_view name = "multi_sample";
     static constexpr shape output(shape in) { return sequence<Tail...>::output(in); }
@@ -131,10 +155,15 @@ template <int Samples, class... Tail> struct multi_sample {
         static_assert(diagnostic::holds<(Samples >= 1), Where, diagnostic::given<Samples>, diagnostic::needed<1>>,
                       "espalier: multi_sample needs at least one sample; the next lines name the layer's index and the "
                       "number given");
-        if constexpr (Samples < 1 || !sequence<Tail...>::template check<Where, In, Inherited>())
+        static_assert(diagnostic::holds<(Samples <= max_passes), Where, diagnostic::given<Samples>,
+                                        diagnostic::needed<max_passes>>,
+                      "espalier: multi_sample runs at most 65536 samples, each with random bits of its own; the next "
+                      "lines name the layer's index, the number given and the most");
+        if constexpr (Samples < 1 || Samples > max_passes || !sequence<Tail...>::template check<Where, In, Inherited>())
             return false;
         else
-            return detail::check_no_taps<Where, typename sequence<Tail...>::template bind<In, Inherited>>();
+            return detail::check_samples<Where, Samples, typename sequence<Tail...>::template bind<In, Inherited>>() &&
+                   detail::check_no_taps<Where, typename sequence<Tail...>::template bind<In, Inherited>>();
     }
     template <shape In, class Inherited>
     using bind = detail::bound_multi_sample<Samples, typename sequence<Tail...>::template bind<In, Inherited>>;

@@ -167,7 +167,8 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         f.tape = layout<T>().total;
         f.terms += terms;
         f.streams += keyed ? 1 : 0; // of the table, which is no trained tensor
-        f.state = padded(keys) + (searches ? padded(parts * squared) : 0);
+        f.learned_state = searches ? padded(parts * squared) : 0;
+        f.state = padded(keys) + f.learned_state;
         return f;
     }
     template <class T> static constexpr extent work() { return work_layout<T>().total; }
@@ -237,11 +238,17 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         search::update(context, optimizer, n.search_rule, search_memory(m), given);
         // Here and not in forward, as all state: a step whose loss is not finite leaves it alone.
         if constexpr (searches && !std::is_same_v<Optimizer, no_step>)
-            if (learns(n, m))
+            if (learns(n, m)) {
+                double* const soft = m.template tape_block<double>(layout<T>().soft);
+                // Of several samples of a batch the mean counts; the permutation nearest to their sum is the same.
+                for (int k = 1; k < given.copies.count; ++k)
+                    context.device.add(contiguous_view<double const>(given.copies.of(soft, k), 1, parts * squared),
+                                       contiguous_view(soft, 1, parts * squared));
                 for (int j = 0; j < parts; ++j)
-                    context.device.round_permutation(
-                        experts, m.template tape_block<double>(layout<T>().soft) + j * squared,
-                        m.template tape_block<double>(layout<T>().potentials), m.state + permutation_at + j * squared);
+                    context.device.round_permutation(experts, soft + j * squared,
+                                                     m.template tape_block<double>(layout<T>().potentials),
+                                                     m.state + permutation_at + j * squared);
+            }
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         kernel::initialise(context, m);

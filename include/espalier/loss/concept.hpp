@@ -26,6 +26,22 @@
 // State. `state` holds the N numbers of the row's sample, 0 before its first visit. Training reads them, lets
 // `evaluate` change them and writes them back, once per visit. In evaluation `state` is null: nothing is remembered,
 // and a loss leaves out the terms that need its memory.
+//
+// Several outputs of one row (multi_sample). A loss with state then has, beside `evaluate`,
+//
+//         // sum += what of this output enters the memory
+//         template <class Group, class T, int N>
+//         ESPALIER_FN void add_prediction(Group const& group, row<Group, T, N> const& z, row<Group, T, N>& sum) const;
+//         // state <- the memory after a visit whose outputs are `sum / copies` on average
+//         template <class Group, class T, int N>
+//         ESPALIER_FN void remember(Group const& group, row<Group, T, N> const& sum, int copies,
+//                                   row<Group, T, N>& state) const;
+//         // as `evaluate`, with a memory that took the visit in
+//         template <class Group, class T, int N>
+//         ESPALIER_FN T judge(Group const& group, row<Group, T, N> const& z, row_target<Group, T, N> const& target,
+//                             row<Group, T, N>* dz, row<Group, T, N> const& state) const;
+//
+// so that a sample's memory changes once a visit, by the mean over its outputs.
 #pragma once
 
 #include <espalier/core/macros.hpp>
@@ -100,6 +116,15 @@ template <class L, class Group, class T, int N>
 concept evaluates_rows = requires(L const& loss, Group const& group, row<Group, T, N> const& z,
                                   row_target<Group, T, N> const& target, row<Group, T, N>* other) {
     { loss.evaluate(group, z, target, other, other) } -> std::same_as<T>;
+};
+
+/// Whether a loss with state can be given several outputs of one row.
+template <class L, class Group, class T, int N>
+concept remembers_copies = requires(L const& loss, Group const& group, row<Group, T, N> const& z,
+                                    row_target<Group, T, N> const& target, row<Group, T, N>& other) {
+    loss.add_prediction(group, z, other);
+    loss.remember(group, z, 2, other);
+    { loss.judge(group, z, target, &other, z) } -> std::same_as<T>;
 };
 
 } // namespace espalier::loss

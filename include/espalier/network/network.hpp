@@ -194,13 +194,18 @@ public:
     /// One traversal. `x`: rows x input_width, `y`: rows x output_width (times the growth of the stack while training).
     /// Throws shape_error when extents do not fit or the batch exceeds the capacity. `terms`, unless it is null: room
     /// for size.terms values that are added to the loss; `measures` likewise: size.measures about the routing; `rates`
-    /// likewise: those of the trained tensors, for layers that are used otherwise while they are frozen.
+    /// likewise: those of the trained tensors, for layers that are used otherwise while they are frozen. Forward passes
+    /// of one step with different numbers `pass` draw different bits; throws data_error when it is not below 65536,
+    /// divided while training by the growth of the stack.
     template <mode Mode>
     void forward(typename layer::numbers const& numbers, rows const& batch, matrix_view<T const> x, matrix_view<T> y,
                  std::uint64_t step = 0, std::uint32_t pass = 0, double* terms = nullptr, double* measures = nullptr,
                  tensor_rates const* rates = nullptr) {
         check_batch(x, batch);
         index_t const grown = Mode == mode::train ? layer::growth : 1;
+        if (pass >= max_passes / grown)
+            detail::throw_data_error("network: pass ", pass, " of a step was asked for; a stack that runs its head ",
+                                     grown, " times has ", max_passes / grown);
         if (y.rows != x.rows * grown || y.columns != output_width)
             detail::throw_shape_error("network: the output has ", y.rows, " x ", y.columns, " elements, needed are ",
                                       x.rows * grown, " x ", output_width);

@@ -39,6 +39,9 @@ struct gradient_check_options {
 
 namespace detail {
 
+/// The stream of the data that a check makes up: none of a network's, which count from 0, or of `fit`'s.
+inline constexpr std::uint64_t check_stream = ~std::uint64_t{0} - 4;
+
 /// Central difference of value() in *x with two step sizes; NaN where they disagree (a kink lies between).
 template <class Value> double central_difference(double* x, double step, Value const& value) {
     double const old = *x;
@@ -129,7 +132,7 @@ gradient_report check_gradients_of(Loss const& loss, seed s = {7}, index_t row_c
     std::vector<std::int32_t> labels(static_cast<std::size_t>(row_count));
     std::vector<float> targets(static_cast<std::size_t>(row_count * net.output_width));
     auto uniform = [&, i = std::uint32_t{0}]() mutable {
-        return 2.0 * uniform01(draw(make_site(s.value, 77), i++, 0).word[0]) - 1.0;
+        return 2.0 * uniform01(draw(make_site(s.value, detail::check_stream), i++, 0).word[0]) - 1.0;
     };
     for (double& v : inputs)
         v = 2.0 * uniform();

@@ -21,6 +21,7 @@ public:
         if (copies_ == 1) return batch;
         rows tiled = batch;
         tiled.count = batch.count * copies_;
+        tiled.copies = copies_;
         tiled.origin = nullptr;
         tiled.key = nullptr;
         tiled.sample = tile(device, batch.sample, sample_, batch.count);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <espalier/core/error.hpp>
+#include <espalier/core/group.hpp>
+#include <espalier/core/row.hpp>
 #include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/loss/concept.hpp>
@@ -142,6 +144,11 @@ public:
           kept_masks_(layer::prunes && undoes ? size.mask_words : 0), terms_(1 + size.terms + size.measures),
           squared_norm_(1), seen_terms_(static_cast<std::size_t>(size.terms) + 1),
           seen_(static_cast<std::size_t>(terms_.size())), seen_measures_(static_cast<std::size_t>(size.measures)) {
+        static_assert(
+            !loss::per_sample_state<Loss> || layer::growth == 1 ||
+                loss::remembers_copies<Loss, serial_group, wide, static_cast<int>(Network::output_width)>,
+            "espalier: the loss remembers something of every sample, and a multi_sample of the stack gives several "
+            "outputs of each; the loss needs `add_prediction`, `remember` and `judge` too (loss/concept.hpp)");
         optimizer_.validate();
         device().declare_step(&block_, sizeof block_);
         set_rates(rates);

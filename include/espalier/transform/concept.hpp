@@ -11,9 +11,10 @@
 //         static op at(clock const&);
 //     };
 //     struct my_op {
-//         static constexpr bool draws = false;             // true: `about.bits` is a 16-bit draw of this element
-//         static constexpr bool needs_reference = false;   // true: `about.reference` is the second stream's gradient
-//         static constexpr bool needs_global_norm = false; // true: `about.global_norm` is the norm of all gradients,
+//         static constexpr bool draws = false;             // true: `about.bits` is a 16-bit draw of this element, its
+//         own static constexpr bool needs_reference = false;   // true: `about.reference` is the second stream's
+//         gradient static constexpr bool needs_global_norm = false; // true: `about.global_norm` is the norm of all
+//         gradients,
 //                                                          // which costs one more pass over them
 //         template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const;
 //     };

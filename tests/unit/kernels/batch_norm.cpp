@@ -18,6 +18,7 @@ using namespace kernel_tests;
 namespace k = espalier::kernels;
 using espalier::master_of;
 using espalier::matrix_view;
+using espalier::tape_copies;
 
 constexpr double epsilon = 1e-3;
 
@@ -66,7 +67,7 @@ outputs<T> run(Launch const& launch, padded_matrix<T> const& x, padded_matrix<T>
     });
     if (through_statistics)
         launch([&](auto const& block) {
-            k::running_moments(block, m, v, columns, &out.counted, 0.3, out.running.data(),
+            k::running_moments(block, m, v, columns, &out.counted, 0.3, out.running.data(), tape_copies{},
                                static_cast<k::error_word const*>(nullptr));
         });
     return out;
@@ -182,7 +183,8 @@ TEST_CASE("running moments stay as they are without rows and after an error") {
             std::vector<float> running = before;
             k::error_word const error{bits, 0};
             launch([&](auto const& block) {
-                k::running_moments(block, mean.data(), variance.data(), index_t{9}, &n, 0.5, running.data(), &error);
+                k::running_moments(block, mean.data(), variance.data(), index_t{9}, &n, 0.5, running.data(),
+                                   tape_copies{}, &error);
             });
             return running;
         };
@@ -192,6 +194,37 @@ TEST_CASE("running moments stay as they are without rows and after an error") {
         for (std::size_t c = 0; c < 9; ++c) {
             REQUIRE(changed[c] == static_cast<float>(0.5 * static_cast<double>(before[c]) + 0.5));
             REQUIRE(changed[9 + c] == static_cast<float>(0.5 * static_cast<double>(before[9 + c]) + 1.0));
+        }
+    });
+}
+
+TEST_CASE("running moments of several copies are those of all their rows") {
+    constexpr index_t columns = 11, n = 6;
+    constexpr int copies = 3;
+    padded_matrix<float> const all(copies * n, columns, 1, 5);
+    auto const before = numbers<float>(2 * columns, 9);
+    // The copies' moments lie apart in one block, as tapes do.
+    constexpr std::size_t stride = 40;
+    std::vector<float> kept(copies * stride, -7.0f);
+    for (int c = 0; c < copies; ++c) {
+        float* const to = kept.data() + stride * static_cast<std::size_t>(c);
+        espalier::cpu::column_moments(all.view().middle_rows(c * n, n), to, to + columns);
+    }
+    std::vector<float> mean(columns), variance(columns), wanted = before, cpu = before;
+    espalier::cpu::column_moments(all.view(), mean.data(), variance.data());
+    espalier::cpu::running_moments(mean.data(), variance.data(), columns, copies * n, 0.25, wanted.data());
+    tape_copies const where{copies, static_cast<index_t>(stride * sizeof(float))};
+    float const* const first = kept.data();
+    espalier::cpu::running_moments(first, first + columns, columns, n, 0.25, cpu.data(), where);
+    for_launches([&](auto const& launch) {
+        std::vector<float> running = before;
+        launch([&](auto const& block) {
+            k::running_moments(block, first, first + columns, columns, &n, 0.25, running.data(), where,
+                               static_cast<k::error_word const*>(nullptr));
+        });
+        for (std::size_t i = 0; i < running.size(); ++i) {
+            REQUIRE(near(static_cast<double>(running[i]), static_cast<double>(wanted[i]), 2e-6));
+            REQUIRE(near(static_cast<double>(cpu[i]), static_cast<double>(running[i]), 1e-7));
         }
     });
 }

@@ -97,8 +97,9 @@ loss_output run_loss(Launch const& launch, Single const& single, Loss const& los
 }
 
 template <int N, class Loss>
-void check_loss(Loss const& loss, index_t row_count, bool tags, bool with_state, bool repeated) {
-    CAPTURE(N, row_count, tags, with_state, repeated);
+void check_loss(Loss const& loss, index_t row_count, bool tags, bool with_state, bool repeated, int copies = 1) {
+    CAPTURE(N, row_count, tags, with_state, repeated, copies);
+    row_count *= copies;
     padded_matrix<float> const z(row_count, N, 3, 4);
     auto const n = static_cast<std::size_t>(row_count);
     std::vector<std::int32_t> label(n), partner(n);
@@ -112,8 +113,19 @@ void check_loss(Loss const& loss, index_t row_count, bool tags, bool with_state,
         sign[i] = i % 6 == 0 ? -1.0f : 1.0f;
         sample[i] = static_cast<std::int64_t>(repeated ? i * i % 7 : 2 * i);
     }
+    // What is known of a row is known of all its outputs.
+    std::size_t const once = n / static_cast<std::size_t>(copies);
+    for (std::size_t i = once; i < n; ++i) {
+        label[i] = label[i - once];
+        partner[i] = partner[i - once];
+        mixing[i] = mixing[i - once];
+        weight[i] = weight[i - once];
+        sign[i] = sign[i - once];
+        sample[i] = sample[i - once];
+    }
     espalier::rows batch;
     batch.count = row_count;
+    batch.copies = copies;
     batch.label = label.data();
     batch.sample = sample.data();
     if (tags) {
@@ -189,6 +201,10 @@ TEST_CASE("row loss bodies against the pass of the CPU") {
             check_loss<9>(espalier::loss::early_learning{}, r, tags, true, false);
             check_loss<9>(espalier::loss::early_learning{}, r, tags, true, true);
             check_loss<9>(espalier::loss::early_learning{}, r, tags, false, false);
+            check_loss<9>(espalier::loss::early_learning{}, r, tags, true, false, 3);
+            check_loss<9>(espalier::loss::early_learning{}, r, tags, true, true, 2);
+            check_loss<100>(espalier::loss::early_learning{}, r, tags, true, true, 2);
+            check_loss<10>(espalier::loss::cross_entropy{}, r, tags, false, false, 3);
         }
 }
 

@@ -18,6 +18,8 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/transform/agreement.hpp>
+#include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
@@ -67,12 +69,15 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
             for (int q = 0; q < Optimizer::moments; ++q)
                 m[q] = static_cast<double>(before.moments[at + static_cast<std::size_t>(q * before.stride)]);
             bool const keep = !Rule::uses_mask || (before.mask[at / 32] >> (at % 32) & 1u) != 0;
-            auto const bits = espalier::draw(s.site, 0, static_cast<std::uint32_t>(i / 8))[static_cast<int>(i % 8)];
             espalier::transform_element<double, std::uint32_t> const about{
-                static_cast<double>(before.weights[at]), static_cast<double>(before.reference[at]), bits, 0.0};
+                static_cast<double>(before.weights[at]), static_cast<double>(before.reference[at]), 0, 0.0};
             double const w = update_element(
                 optimizer, rule, static_cast<double>(before.weights[at]), static_cast<double>(before.gradients[at]), m,
                 optimizer.rate() * s.rates.learning_rate, s.rates.decay, keep, about,
+                [&](int number) {
+                    return espalier::draw(s.site, 0, static_cast<std::uint32_t>(i / 8),
+                                          static_cast<std::uint32_t>(number))[static_cast<int>(i % 8)];
+                },
                 [&](int g) {
                     bool const by_row = k::detail::rule_groups<Rule>::scope(g) == group_scope::rows;
                     return static_cast<double>(by_row ? before.norms[g][static_cast<std::size_t>(r)]
@@ -140,6 +145,28 @@ TEST_CASE("update bodies: penalties, mask and random transform in one pass") {
     espalier::get<0>(r.transforms) = {20000, 65536.0 / (65536.0 - 20000.0)};
     check_shapes<float>(adamw, r, 4e-6);
     check_update<float, float>(adamw, r, 5, 1001, 4e-6);
+}
+
+TEST_CASE("update bodies: every random transform has bits of its own") {
+    using espalier::transform::agreement_op, espalier::transform::gradient_dropout_op;
+    using rule = tensor_rule<
+        espalier::weight::identity, flat_tuple<>,
+        flat_tuple<agreement_op, espalier::transform::clip_value_op, gradient_dropout_op, gradient_dropout_op>>;
+    static_assert(rule::draws == 3);
+    rule r{};
+    espalier::get<0>(r.transforms) = {1.0, 1e-8};
+    espalier::get<1>(r.transforms) = {0.5};
+    espalier::get<2>(r.transforms) = {32768, 2.0};
+    espalier::get<3>(r.transforms) = {16384, 4.0 / 3.0};
+    check_shapes<float>(adamw, r, 4e-6);
+    check_update<float, float>(adamw, r, 5, 1001, 4e-6);
+    using grouped = tensor_rule<espalier::weight::fixed_mask, flat_tuple<rows_lasso>,
+                                flat_tuple<gradient_dropout_op, gradient_dropout_op>>;
+    grouped g{};
+    espalier::get<0>(g.penalties) = {0.2};
+    espalier::get<0>(g.transforms) = {32768, 2.0};
+    espalier::get<1>(g.transforms) = {16384, 4.0 / 3.0};
+    check_shapes<float>(adamw, g, 4e-6);
 }
 
 TEST_CASE("update bodies: a separate copy for the products") {
@@ -302,10 +329,11 @@ TEST_CASE("squares of rows and columns") {
 TEST_CASE("eight draws from any element on are those of the elements") {
     auto const site = espalier::make_site(1, 2, 3, 0);
     for (index_t first = 0; first < 40; ++first) {
-        auto const got = k::flat_bits(site, first);
-        for (int j = 0; j < 8; ++j)
-            REQUIRE(got[j] ==
-                    espalier::draw(site, 0,
-                                   static_cast<std::uint32_t>((first + j) / 8))[static_cast<int>((first + j) % 8)]);
+        for (std::uint32_t number : {0u, 3u}) {
+            auto const got = k::flat_bits(site, first, number);
+            for (int j = 0; j < 8; ++j)
+                REQUIRE(got[j] == espalier::draw(site, 0, static_cast<std::uint32_t>((first + j) / 8),
+                                                 number)[static_cast<int>((first + j) % 8)]);
+        }
     }
 }

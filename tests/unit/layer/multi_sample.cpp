@@ -2,17 +2,28 @@
 // Multi-sample dropout against arithmetic in double, which itself is held against published-style golden numbers.
 #include "naive.hpp"
 
+#include <espalier/core/context.hpp>
+#include <espalier/device/cpu/routing.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/local_search.hpp>
+#include <espalier/gate/softmax.hpp>
+#include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/elementwise.hpp>
 #include <espalier/layer/input.hpp>
+#include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_sample.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/early_learning.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/train/training.hpp>
 
 #include <support/catch.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
 
 using namespace espalier;
 
@@ -123,4 +134,100 @@ TEST_CASE("multi_sample: one sample is the plain tail, bit for bit", "[layer]") 
     }
     CHECK(naive::tensor(a, "1.1.kernel").values == naive::tensor(b, "1.1.kernel").values);
     CHECK(naive::forward<mode::train>(a, x, 9).values == naive::forward<mode::train>(b, x, 9).values);
+}
+
+TEST_CASE("multi_sample: running statistics are of the rows of all samples", "[layer]") {
+    constexpr index_t n = 11, width = 5;
+    constexpr int samples = 3;
+    using drop = elementwise<dropout::bernoulli<0.5>>;
+    using stack = sequence<input<width>, multi_sample<samples, drop, batch_norm<>, dense<4>>>;
+    naive::network<stack> net({2}, 16); // with room for more rows than there are
+    naive::network<sequence<input<width>, multi_sample<samples, drop>>> dropped({2}, n);
+    auto const labels = naive::cyclic_labels(n, 4);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    naive::matrix mean(1, width), variance(1, width, 1.0);
+    for (std::uint64_t step = 0; step < 3; ++step) {
+        auto const x = naive::random(n, width, step);
+        run.step({x.view(), naive::tags_of(n, &labels), {}});
+        auto const seen = naive::forward<mode::train>(dropped, x, step);
+        REQUIRE(seen.rows == samples * n);
+        for (index_t c = 0; c < width; ++c) {
+            double sum = 0.0, squares = 0.0;
+            for (index_t r = 0; r < seen.rows; ++r)
+                sum += seen(r, c);
+            double const m = sum / static_cast<double>(seen.rows);
+            for (index_t r = 0; r < seen.rows; ++r)
+                squares += (seen(r, c) - m) * (seen(r, c) - m);
+            mean(0, c) = 0.9 * mean(0, c) + 0.1 * m;
+            variance(0, c) = 0.9 * variance(0, c) + 0.1 * squares / static_cast<double>(seen.rows - 1);
+        }
+        CHECK(naive::distance(naive::tensor(net, "1.1.running_mean"), mean) < 1e-14);
+        CHECK(naive::distance(naive::tensor(net, "1.1.running_variance"), variance) < 1e-14);
+    }
+}
+
+TEST_CASE("multi_sample: a loss remembers the mean over the samples, once a step", "[layer][loss]") {
+    constexpr index_t n = 9, classes = 4;
+    constexpr int samples = 3;
+    using stack = sequence<input<6>, multi_sample<samples, elementwise<dropout::bernoulli<0.5>>, dense<classes>>>;
+    naive::network<stack> net({2}, n);
+    auto const labels = naive::cyclic_labels(n, static_cast<int>(classes));
+    std::vector<std::int64_t> ids;
+    for (index_t i = 0; i < n; ++i)
+        ids.push_back(n - i);
+    rows tags = naive::tags_of(n, &labels);
+    tags.sample = ids.data();
+    loss::early_learning const l{.beta = 0.7, .lambda = 1.0};
+    training run(net, l, optimizer::sgd{.learning_rate = 0.1}, n + 2);
+    naive::matrix memory(n + 2, classes);
+    for (std::uint64_t step = 0; step < 3; ++step) {
+        auto const x = naive::random(n, 6, step);
+        auto const p = naive::softmax(naive::forward<mode::train>(net, x, step));
+        run.step({x.view(), tags, {}});
+        for (index_t i = 0; i < n; ++i) {
+            double q[classes] = {}, total = 0.0;
+            for (index_t c = 0; c < classes; ++c) {
+                for (int k = 0; k < samples; ++k)
+                    q[c] += p(k * n + i, c) / samples;
+                q[c] = std::min(1.0 - l.clip, std::max(l.clip, q[c]));
+                total += q[c];
+            }
+            for (index_t c = 0; c < classes; ++c)
+                memory(n - i, c) = 0.7 * memory(n - i, c) + 0.3 * q[c] / total;
+        }
+        CHECK(naive::distance(naive::copy(contiguous_view<double const>(run.loss_state().data(), n + 2, classes)),
+                              memory) < 1e-13);
+    }
+}
+
+TEST_CASE("multi_sample: a search finds the permutation nearest to the mean of the samples'", "[layer][gate]") {
+    constexpr int experts = 5, samples = 3;
+    constexpr gate::search noisy{.steps = 1000, .noise = 1.0};
+    using stack = sequence<input<4>, multi_sample<samples, elementwise<dropout::bernoulli<0.5>>,
+                                                  moe<gate::local_search<gate::softmax<experts>, noisy>, dense<3>>>>;
+    naive::network<stack> net({2}, 8);
+    auto const labels = naive::cyclic_labels(8, 3);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.0});
+    int differ = 0;
+    for (std::uint64_t step = 0; step < 8; ++step) {
+        auto const x = naive::random(8, 4, step);
+        run.step({x.view(), naive::tags_of(8, &labels), {}});
+        // The gate's op at this step; streams: the dropout's, the gate's kernel and bias, its scores.
+        auto const op = gate::local_search<gate::softmax<experts>, noisy>::at({.step = step});
+        auto const scores = naive::tensor(net, "1.1.gate.scores");
+        std::vector<double> sum(experts * experts), noise(sum.size()), soft(sum.size()), one(sum.size());
+        std::vector<double> potentials(1000), found(sum.size()), alone(sum.size());
+        for (std::uint32_t k = 0; k < samples; ++k) {
+            random_site const site = make_site(2, 3 * purposes + static_cast<std::uint32_t>(purpose::gate), step, k);
+            cpu::soft_permutation(op, experts, scores.values.data(), site, noise.data(), potentials.data(), soft.data(),
+                                  one.data(), nullptr);
+            for (std::size_t i = 0; i < sum.size(); ++i)
+                sum[i] += soft[i];
+            if (k == 0) cpu::round_permutation(experts, soft.data(), potentials.data(), alone.data());
+        }
+        cpu::round_permutation(experts, sum.data(), potentials.data(), found.data());
+        CHECK(naive::tensor(net, "1.1.gate.permutation").values == found);
+        differ += found != alone;
+    }
+    CHECK(differ > 0);
 }

@@ -521,3 +521,64 @@ TEST_CASE("loss: bad input is refused before anything is written", "[loss]") {
     buffers.state = contiguous_view(p.state.data(), 16, 5);
     CHECK_THROWS_AS((cpu::row_loss<float, 4>(loss::early_learning{}, z, p.rows(), buffers)), espalier::shape_error);
 }
+
+TEST_CASE("loss: a sample remembers the mean of the outputs of a row, once a visit", "[loss]") {
+    constexpr int n = 5, copies = 3, columns = 4;
+    loss::early_learning const l{.beta = 0.6, .lambda = 2.0, .clip = 0.02};
+    problem<double, columns> p(n * copies, 9);
+    p.remember = true;
+    for (int i = 0; i < n * copies; ++i) {
+        p.label[i] = i % n == 3 ? -1 : i % n % columns;
+        p.sample[i] = i % n == 4 ? 0 : i % n; // the last row shows the sample of the first one again
+    }
+    auto const before = p.state;
+    espalier::rows batch = p.rows();
+    batch.copies = copies;
+    cpu::loss_buffers<double> buffers;
+    buffers.gradient = contiguous_view(p.dz.data(), n * copies, columns);
+    buffers.state = contiguous_view(p.state.data(), n * copies, columns);
+    buffers.row_values = {p.values.data(), n * copies};
+    auto const z = contiguous_view<double const>(p.z.data(), n * copies, columns);
+    auto const result = cpu::row_loss<double, columns>(l, z, batch, buffers);
+
+    // By hand, one row of the batch after the other.
+    auto expected = before;
+    double sum = 0.0;
+    int counted = 0;
+    auto const clipped = [&](double v) { return std::min(1.0 - l.clip, std::max(l.clip, v)); };
+    for (int i = 0; i < n; ++i) {
+        if (p.label[i] < 0) continue;
+        double mean[columns] = {}, probability[copies][columns], total = 0.0;
+        for (int k = 0; k < copies; ++k) {
+            double all = 0.0;
+            for (int c = 0; c < columns; ++c)
+                all += std::exp(z(k * n + i, c));
+            for (int c = 0; c < columns; ++c) {
+                probability[k][c] = std::exp(z(k * n + i, c)) / all;
+                mean[c] += probability[k][c] / copies;
+            }
+        }
+        for (double const m : mean)
+            total += clipped(m);
+        double* const memory = expected.data() + p.sample[i] * columns;
+        for (int c = 0; c < columns; ++c)
+            memory[c] = l.beta * memory[c] + (1.0 - l.beta) * clipped(mean[c]) / total;
+        for (int k = 0; k < copies; ++k) {
+            double gap = 1.0;
+            for (int c = 0; c < columns; ++c)
+                gap -= memory[c] * clipped(probability[k][c]);
+            double const value = -std::log(probability[k][p.label[i]]) + l.lambda * std::log(gap);
+            CHECK(p.values[k * n + i] == Approx(value).epsilon(1e-12));
+            sum += value;
+            ++counted;
+        }
+    }
+    for (std::size_t i = 0; i < expected.size(); ++i)
+        CHECK(p.state[i] == Approx(expected[i]).epsilon(1e-12));
+    CHECK(result.counted == counted);
+    CHECK(result.value == Approx(sum / counted).epsilon(1e-12));
+
+    // Outputs of the rows of two batches are not those of one.
+    batch.copies = 2;
+    CHECK_THROWS_AS((cpu::row_loss<double, columns>(l, z, batch, buffers)), espalier::shape_error);
+}

@@ -2,6 +2,8 @@
 // host only. Batch normalisation on one core, a pack of columns at a time.
 #pragma once
 
+#include <espalier/core/joined_moments.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/view.hpp>
@@ -92,16 +94,23 @@ void normalise_backward(matrix_view<T const> x, matrix_view<T const> dy, T const
 }
 
 /// running <- (1 - momentum) running + momentum batch; the variance as an unbiased estimate. A batch without rows says
-/// nothing and changes nothing.
+/// nothing and changes nothing. Several copies of the batch, `row_count` rows each, count as one of all their rows.
 template <class T>
-void running_moments(T const* mean, T const* variance, index_t columns, index_t row_count, double momentum,
-                     T* running) {
+void running_moments(T const* mean, T const* variance, index_t columns, index_t row_count, double momentum, T* running,
+                     tape_copies copies = {}) {
     if (row_count == 0) return;
-    double const unbiased = row_count > 1 ? static_cast<double>(row_count) / static_cast<double>(row_count - 1) : 1.0;
+    index_t const total = copies.count * row_count;
+    double const unbiased = total > 1 ? static_cast<double>(total) / static_cast<double>(total - 1) : 1.0;
     for (index_t c = 0; c < columns; ++c) {
-        running[c] = static_cast<T>((1.0 - momentum) * running[c] + momentum * mean[c]);
-        T& v = running[columns + c];
-        v = static_cast<T>((1.0 - momentum) * v + momentum * unbiased * variance[c]);
+        double m = static_cast<double>(mean[c]), v = static_cast<double>(variance[c]);
+        if (copies.count > 1) {
+            moments_of_copies const all = join_moments(mean + c, variance + c, copies);
+            m = all.mean;
+            v = all.variance;
+        }
+        running[c] = static_cast<T>((1.0 - momentum) * running[c] + momentum * m);
+        T& of_all = running[columns + c];
+        of_all = static_cast<T>((1.0 - momentum) * of_all + momentum * unbiased * v);
     }
 }
 

@@ -194,8 +194,8 @@ public:
     }
     template <class T>
     void running_moments(T const* mean, T const* variance, index_t columns, index_t const* row_count, double momentum,
-                         T* running) {
-        espalier::cpu::running_moments(mean, variance, columns, *row_count, momentum, running);
+                         T* running, tape_copies copies = {}) {
+        espalier::cpu::running_moments(mean, variance, columns, *row_count, momentum, running, copies);
     }
 
     // ---- mixtures of experts

@@ -95,7 +95,9 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
     /// Rows [first, first + count). Returns their part of the sum; it does not depend on the rows around them, and
     /// neither does anything that is written. Never inlined: one copy of the arithmetic, so that the same rows give the
     /// same bits however a batch is cut (a compiler may contract two copies differently).
-    [[gnu::noinline]] double step(index_t first, int count) const {
+    double step(index_t first, int count) const { return step_with<false>(first, count, nullptr); }
+    /// `Judges`: the rows' samples have taken them in, and have `learned`.
+    template <bool Judges> [[gnu::noinline]] double step_with(index_t first, int count, row_type const* learned) const {
         P const none(T(0)), one(T(1));
         P label = numbers(batch.label, first, count, T(-1)), partner = label, mixing = one, weight = one;
         if (!batch.label) label = partner = first_of(count); // nothing is ignored; the padding of a step is
@@ -130,7 +132,7 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
         row_type* const dz = buffers.gradient.data ? &gradient : nullptr;
         row_type* memory = nullptr;
         T* sample[step_rows] = {};
-        if constexpr (remembers) {
+        if constexpr (remembers && !Judges) {
             if (buffers.state.data) {
                 for (int r = 0; r < count; ++r)
                     sample[r] = batch.counts(first + r) ? buffers.state.row(batch.sample[first + r]) : nullptr;
@@ -138,7 +140,11 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
                 memory = &state;
             }
         }
-        P const value = loss_value.evaluate(group, x, target, dz, memory);
+        P value;
+        if constexpr (Judges)
+            value = loss_value.judge(group, x, target, dz, *learned);
+        else
+            value = loss_value.evaluate(group, x, target, dz, memory);
 
         P const by = factor * P(static_cast<T>(inverse));
         if (dz) {
@@ -164,6 +170,30 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
             return part[0];
     }
 
+    /// Rows [first, first + count) of the batch, of which z has several outputs: their samples take in the mean of
+    /// them, then every output is judged.
+    double step_copies(index_t first, int count) const {
+        index_t const rows_once = z.rows / batch.copies;
+        typename plan::group const group{};
+        T* sample[step_rows] = {};
+        for (int r = 0; r < count; ++r)
+            sample[r] = batch.counts(first + r) ? buffers.state.row(batch.sample[first + r]) : nullptr;
+        row_type x, sum, state;
+        for (int i = 0; i < sum.local; ++i)
+            sum.v[i] = P(T(0));
+        for (int k = 0; k < batch.copies; ++k) {
+            load_rows(rows_at<T const>{z.row(k * rows_once + first), z.stride}, count, x);
+            loss_value.add_prediction(group, x, sum);
+        }
+        load_rows(rows_listed<T>{sample}, count, state);
+        loss_value.remember(group, sum, batch.copies, state);
+        double part = 0.0;
+        for (int k = 0; k < batch.copies; ++k)
+            part += step_with<true>(k * rows_once + first, count, &state);
+        store_rows(rows_listed<T>{sample}, count, state);
+        return part;
+    }
+
     /// Whether a sample occurs twice in these rows. Then they are visited one after the other, so that each visit sees
     /// the state that the one before it left, for every batch split.
     bool repeats(index_t first, int count) const {
@@ -172,6 +202,20 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
             for (int q = 0; q < r; ++q)
                 found |= batch.sample[first + r] == batch.sample[first + q];
         return found;
+    }
+
+    double run_copies() const {
+        double sum = 0.0;
+        index_t const rows_once = z.rows / batch.copies;
+        for (index_t first = 0; first < rows_once; first += step_rows) {
+            int const count = rows_once - first < step_rows ? static_cast<int>(rows_once - first) : step_rows;
+            if (repeats(first, count))
+                for (int r = 0; r < count; ++r)
+                    sum += step_copies(first + r, 1);
+            else
+                sum += step_copies(first, count);
+        }
+        return sum;
     }
 
     double run() const {
@@ -201,6 +245,8 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
 /// Row i counts unless its label is -1 or its weight is 0; an ignored row adds nothing, has a gradient of exactly 0 and
 /// leaves its sample's state alone. With no row that counts the loss is 0. Per row, results do not depend on the rows
 /// around it: any split of a batch gives the same bits. A sample that occurs twice is visited in the order of the rows.
+/// Where the rows are several outputs of each row of a batch (rows::copies), a visit is one of all of them: one change
+/// of state.
 ///
 /// Throws, before anything is written: `shape_error` when extents do not fit; `data_error` when a label or a sample is
 /// out of range, when the loss needs labels, targets or sample ids that are not there, or when its numbers make no
@@ -228,6 +274,14 @@ loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch
     if (remembers)
         detail::expect_matrix(name, "the extents of the state", buffers.state.rows, buffers.state.columns,
                               buffers.state.rows, N);
+    if (remembers && batch.copies > 1) {
+        if (!loss::remembers_copies<Loss, typename pass::plan::group, typename pass::P, N>)
+            espalier::detail::throw_data_error(
+                name, " keeps state of every sample and has no `remember` for several outputs of one row");
+        if (batch.count % batch.copies != 0)
+            espalier::detail::throw_shape_error(name, ": ", batch.count, " rows are no ", batch.copies,
+                                                " outputs of each row of a batch");
+    }
     if (!(buffers.denominator >= 0.0))
         espalier::detail::throw_data_error(name, ": the denominator is ", buffers.denominator,
                                            ", needed is a positive number, or 0 for the number of rows");
@@ -237,7 +291,13 @@ loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch
     double const denominator = buffers.denominator > 0.0 ? buffers.denominator
                                : result.counted > 0      ? static_cast<double>(result.counted)
                                                          : 1.0;
-    result.sum = pass{loss, z, batch, buffers, 1.0 / denominator}.run();
+    pass const rows_of{loss, z, batch, buffers, 1.0 / denominator};
+    if (remembers && batch.copies > 1) {
+        if constexpr (pass::remembers && loss::remembers_copies<Loss, typename pass::plan::group, typename pass::P, N>)
+            result.sum = rows_of.run_copies();
+    } else {
+        result.sum = rows_of.run();
+    }
     result.value = result.sum / denominator;
     return result;
 }

@@ -32,6 +32,8 @@ template <class Optimizer, class Rule, class T> struct update_loop {
     static constexpr index_t lanes = pack_width<P>;
     static constexpr int moments = Optimizer::moments;
     static constexpr int value_count = Rule::penalty_count + 1;
+    /// From the draws of one transform to those of the next.
+    static constexpr index_t draw_stride = sizeof(draw_buffer) / sizeof(std::uint16_t);
 
     Optimizer const& optimizer;
     Rule const& rule;
@@ -81,15 +83,15 @@ template <class Optimizer, class Rule, class T> struct update_loop {
         if constexpr (Rule::uses_mask) keep = load_mask<P>(s.mask, i);
         transform_element<P, bits_of<P>> about{w, P(T(0)), bits_of<P>(0), k.global_norm};
         if constexpr (Rule::needs_reference) about.reference = get(s.reference + i);
-        if constexpr (Rule::draws) about.bits = load_bits<P>(draws);
-        P const next = update_element(k.optimizer, k.rule, w, get(s.gradients + i), moment, k.learning_rate, k.decay,
-                                      keep, about, norm, [&](int penalty, P const& v) {
-                                          if constexpr (Partial)
-                                              sums[penalty] =
-                                                  sums[penalty] + select(mask_of<P>::first(count), v, P(T(0)));
-                                          else
-                                              sums[penalty] = sums[penalty] + v;
-                                      });
+        P const next = update_element(
+            k.optimizer, k.rule, w, get(s.gradients + i), moment, k.learning_rate, k.decay, keep, about,
+            [&](int number) { return load_bits<P>(draws + number * draw_stride); }, norm,
+            [&](int penalty, P const& v) {
+                if constexpr (Partial)
+                    sums[penalty] = sums[penalty] + select(mask_of<P>::first(count), v, P(T(0)));
+                else
+                    sums[penalty] = sums[penalty] + v;
+            });
         put(s.weights + i, next);
         for (int m = 0; m < moments; ++m)
             put(s.moments + m * s.moment_stride + i, moment[m]);
@@ -99,13 +101,16 @@ template <class Optimizer, class Rule, class T> struct update_loop {
 
     /// Elements [first, first + n), n at most strip_draws.
     template <class Norm, class Then>
-    ESPALIER_HOST_FN void strip(index_t first, index_t n, draw_buffer& draws, Norm const& norm,
+    ESPALIER_HOST_FN void strip(index_t first, index_t n, draw_buffer* draws, Norm const& norm,
                                 Then const& then) const {
-        if constexpr (Rule::draws)
+        for (int k = 0; k < Rule::draws; ++k) {
+            random_site site = s.site;
+            site.pass += static_cast<std::uint32_t>(k); // the number of the draw
             // The tensor is one long row: element i is column i of row 0.
-            fill_bits(s.site, std::uint32_t{0}, 1, static_cast<std::uint32_t>(first / 8),
-                      static_cast<std::uint32_t>((n + first % 8 + 7) / 8), draws.value);
-        std::uint16_t const* const bits = draws.value + first % 8;
+            fill_bits(site, std::uint32_t{0}, 1, static_cast<std::uint32_t>(first / 8),
+                      static_cast<std::uint32_t>((n + first % 8 + 7) / 8), draws[k].value);
+        }
+        std::uint16_t const* const bits = draws[0].value + first % 8;
         constants const k = make_constants();
         P sums[value_count];
         for (auto& sum : sums)
@@ -123,7 +128,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
     }
 
     void run() const {
-        draw_buffer draws;
+        draw_buffer draws[Rule::draws > 0 ? Rule::draws : 1];
         if constexpr (!Rule::grouped) {
             index_t const n = s.rows * s.columns;
             auto const no_norm = [](index_t, index_t) { return [](int) { return P(T(0)); }; };

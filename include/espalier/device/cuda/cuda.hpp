@@ -454,8 +454,8 @@ public:
     /// The running statistics of a step without errors.
     template <class W>
     void running_moments(W const* mean, W const* variance, index_t columns, index_t const* row_count, double momentum,
-                         W* running) {
-        espalier::cuda::launch_running_moments(target_, mean, variance, columns, row_count, momentum, running,
+                         W* running, tape_copies copies = {}) {
+        espalier::cuda::launch_running_moments(target_, mean, variance, columns, row_count, momentum, running, copies,
                                                errors_.data());
     }
 

@@ -406,8 +406,8 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 template <class W>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     running_moments_kernel(W const* mean, W const* variance, index_t columns, index_t const* row_count, double momentum,
-                           W* running, kernels::error_word const* error) {
-    kernels::running_moments(block{}, mean, variance, columns, row_count, momentum, running, error);
+                           W* running, tape_copies copies, kernels::error_word const* error) {
+    kernels::running_moments(block{}, mean, variance, columns, row_count, momentum, running, copies, error);
 }
 
 template <bool Add, class From, class To>
@@ -963,9 +963,10 @@ void launch_normalise_backward(launch_target const& target, matrix_view<T const>
 }
 template <class W>
 void launch_running_moments(launch_target const& target, W const* mean, W const* variance, index_t columns,
-                            index_t const* row_count, double momentum, W* running, kernels::error_word const* error) {
+                            index_t const* row_count, double momentum, W* running, tape_copies copies,
+                            kernels::error_word const* error) {
     running_moments_kernel<<<target.blocks(columns), block_threads, 0, target.stream>>>(
-        mean, variance, columns, row_count, momentum, running, error);
+        mean, variance, columns, row_count, momentum, running, copies, error);
     check_launch("running_moments");
 }
 

@@ -183,13 +183,14 @@ ESPALIER_FN bits8 octet_bits(random_site const& site, std::uint32_t origin, inde
     }
 }
 
-/// The draws of the elements first ... first + 7 of a tensor that is one long row: element i has column i of row 0.
-ESPALIER_FN bits8 flat_bits(random_site const& site, index_t first) {
+/// The draws `number` of the elements first ... first + 7 of a tensor that is one long row: element i has column i of
+/// row 0.
+ESPALIER_FN bits8 flat_bits(random_site const& site, index_t first, std::uint32_t number = 0) {
     auto const block = static_cast<std::uint32_t>(first / octet);
     auto const shift = static_cast<std::uint32_t>(first % octet);
-    bits8 const low = draw(site, 0, block);
+    bits8 const low = draw(site, 0, block, number);
     if (shift == 0) return low;
-    bits8 const high = draw(site, 0, block + 1);
+    bits8 const high = draw(site, 0, block + 1, number);
     // The 256 bits of both, shifted by 16 `shift`, in steps that never index a register array at run time.
     std::uint32_t w[8] = {low.word[0],  low.word[1],  low.word[2],  low.word[3],
                           high.word[0], high.word[1], high.word[2], high.word[3]};

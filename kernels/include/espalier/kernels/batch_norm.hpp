@@ -2,6 +2,7 @@
 // Kernel bodies of batch normalisation: moments of columns, the normalising pass, its two column sums and its gradient.
 #pragma once
 
+#include <espalier/core/joined_moments.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
@@ -235,19 +236,23 @@ ESPALIER_FN void normalise_backward(Group const& group, matrix_view<T const> x, 
 }
 
 /// running <- (1 - momentum) running + momentum batch, the variance as an unbiased estimate; running: means, then
-/// variances. A batch without rows changes nothing, nor does a step with an error.
+/// variances. A batch without rows changes nothing, nor does a step with an error. Several copies of the batch,
+/// `row_count` rows each, count as one of all their rows.
 template <class Group, class W>
 ESPALIER_FN void running_moments(Group const& group, W const* mean, W const* variance, index_t columns,
-                                 index_t const* row_count, double momentum, W* running, error_word const* error) {
+                                 index_t const* row_count, double momentum, W* running, tape_copies const& copies,
+                                 error_word const* error) {
     if (failed(error) || *row_count == 0) return;
-    double const n = static_cast<double>(*row_count);
+    double const n = static_cast<double>(copies.count) * static_cast<double>(*row_count);
     double const unbiased = n > 1.0 ? n / (n - 1.0) : 1.0;
     for (index_t c = grid_lane(group); c < columns; c += grid_lanes(group)) {
+        moments_of_copies all;
+        all.mean = static_cast<double>(mean[c]);
+        all.variance = static_cast<double>(variance[c]);
+        if (copies.count > 1) all = join_moments(mean + c, variance + c, copies);
         W& v = running[columns + c];
-        running[c] = static_cast<W>((1.0 - momentum) * static_cast<double>(running[c]) +
-                                    momentum * static_cast<double>(mean[c]));
-        v = static_cast<W>((1.0 - momentum) * static_cast<double>(v) +
-                           momentum * unbiased * static_cast<double>(variance[c]));
+        running[c] = static_cast<W>((1.0 - momentum) * static_cast<double>(running[c]) + momentum * all.mean);
+        v = static_cast<W>((1.0 - momentum) * static_cast<double>(v) + momentum * unbiased * all.variance);
     }
 }
 

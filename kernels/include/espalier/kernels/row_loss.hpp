@@ -80,6 +80,7 @@ ESPALIER_FN void count_rows(Block const& block, rows const& batch, int columns, 
 /// zero `weighted` when the first body found an error; a loss that is not finite is reported.
 /// Floor: 2 b rows N bytes (+ 8 W rows N for state). A row stays in registers between its one read and its one write.
 /// A sample that occurs several times is visited in the order of its rows, all by the group that has its first row.
+/// With several outputs of a row (rows::copies) a loss with state takes in the mean of them and then judges each.
 template <int N, class Block, class Loss, class T>
 ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_arguments<T> const& a,
                           row_loss_result const* result, double* weighted, error_word* error) {
@@ -90,8 +91,12 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
     bool const valid = result->valid;
     double const inverse = 1.0 / result->denominator;
     [[maybe_unused]] bool const remembers = loss::per_sample_state<Loss> && a.state.data != nullptr;
+    // A visit is one of all outputs of a row where the row's sample remembers them.
+    int const copies = remembers ? a.batch.copies : 1;
+    index_t const rows_once = a.z.rows / copies;
 
-    auto const visit = [&](index_t r) {
+    /// Row r by `evaluate(x, target, gradient)`; true where its value is a number.
+    auto const judge = [&](index_t r, auto const& evaluate) {
         row_labels const tags = labels_of(a.batch, r);
         bool const counts = a.batch.counts(r);
         double const sign = a.batch.sign ? static_cast<double>(a.batch.sign[r]) : 1.0;
@@ -108,21 +113,7 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
             load_row(group, a.dense_targets.row(r), target_row);
             target.dense = &target_row;
         }
-        W value;
-        if constexpr (loss::per_sample_state<Loss>) {
-            if (remembers && counts) {
-                row_type state;
-                W* const memory = a.state.row(a.batch.sample[r]);
-                load_row(group, memory, state);
-                value = loss_op.evaluate(group, x, target, &gradient, &state);
-                // The group's lanes agree on the value, so they agree on whether the state is written.
-                if (value - value == W(0)) store_row(group, state, memory);
-            } else {
-                value = loss_op.evaluate(group, x, target, &gradient, static_cast<row_type*>(nullptr));
-            }
-        } else {
-            value = loss_op.evaluate(group, x, target, &gradient, static_cast<row_type*>(nullptr));
-        }
+        W value = evaluate(x, target, &gradient);
         if (!counts) value = W(0);
         if (a.gradient.data) {
             W const by = static_cast<W>(factor * inverse);
@@ -136,11 +127,54 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
             if (a.row_values.data) a.row_values[r] = value;
             if (!(value - value == W(0))) report(error, loss_not_finite, r);
         }
+        // The group's lanes agree on the value, so they agree on whether the state is written.
+        return value - value == W(0);
+    };
+    auto const visit = [&](index_t r) {
+        if constexpr (loss::per_sample_state<Loss>) {
+            if (remembers && a.batch.counts(r)) {
+                row_type state;
+                W* const memory = a.state.row(a.batch.sample[r]);
+                load_row(group, memory, state);
+                bool finite = true;
+                if constexpr (loss::remembers_copies<Loss, group_type, W, N>) {
+                    if (copies > 1) {
+                        row_type x, sum;
+                        ESPALIER_ROW_UNROLL
+                        for (int i = 0; i < sum.local; ++i)
+                            sum.v[i] = W(0);
+                        ESPALIER_KERNEL_LOOP
+                        for (int c = 0; c < copies; ++c) {
+                            load_row(group, a.z.row(c * rows_once + r), x);
+                            loss_op.add_prediction(group, x, sum);
+                        }
+                        loss_op.remember(group, sum, copies, state);
+                        ESPALIER_KERNEL_LOOP
+                        for (int c = 0; c < copies; ++c)
+                            finite &= judge(c * rows_once + r, [&](auto const& z, auto const& target, auto* dz) {
+                                return loss_op.judge(group, z, target, dz, state);
+                            });
+                        if (finite) store_row(group, state, memory);
+                        return;
+                    }
+                }
+                finite = judge(r, [&](auto const& z, auto const& target, auto* dz) {
+                    return loss_op.evaluate(group, z, target, dz, &state);
+                });
+                if (finite) store_row(group, state, memory);
+                return;
+            }
+        }
+        for (int c = 0; c < copies; ++c)
+            judge(c * rows_once + r, [&](auto const& z, auto const& target, auto* dz) {
+                return loss_op.evaluate(group, z, target, dz, static_cast<row_type*>(nullptr));
+            });
     };
 
-    for (index_t r = group.group_rank(); r < a.z.rows; r += group.group_count()) {
+    for (index_t r = group.group_rank(); r < rows_once; r += group.group_count()) {
         if (!valid) {
-            if (group.thread_rank() == 0) weighted[r] = 0.0;
+            for (int c = 0; group.thread_rank() == 0 && c < copies; ++c)
+                weighted[c * rows_once + r] = 0.0;
             continue;
         }
         if constexpr (loss::per_sample_state<Loss>) {
@@ -154,10 +188,10 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
                     earlier |= same(i);
                 if (counts && group.any(earlier)) continue;
                 visit(r);
-                for (index_t i = r + 1; counts && i < a.z.rows; i += lanes) {
+                for (index_t i = r + 1; counts && i < rows_once; i += lanes) {
                     index_t const mine = i + group.thread_rank();
-                    if (!group.any(mine < a.z.rows && same(mine))) continue;
-                    for (index_t k = i; k < i + lanes && k < a.z.rows; ++k)
+                    if (!group.any(mine < rows_once && same(mine))) continue;
+                    for (index_t k = i; k < i + lanes && k < rows_once; ++k)
                         if (same(k)) visit(k);
                 }
                 continue;

@@ -96,8 +96,10 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
         for (int k = 0; k < moments; ++k)
             load8(s.moments + k * s.moment_stride + first, count, vector, m[k]);
         if constexpr (Rule::needs_reference) load8(s.reference + first, count, vector, reference);
-        bits8 bits{};
-        if constexpr (Rule::draws) bits = flat_bits(site, first);
+        bits8 bits[Rule::draws + 1] = {};
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < Rule::draws; ++k)
+            bits[k] = flat_bits(site, first, static_cast<std::uint32_t>(k));
         std::uint32_t kept = 0xff;
         if constexpr (Rule::uses_mask) kept = mask8(s.mask, first, count);
         Wide sum[Rule::penalty_count + 1] = {};
@@ -109,10 +111,11 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
             for (int k = 0; k < moments; ++k)
                 moment[k] = m[k][j];
             bool const keep = (kept >> j & 1u) != 0;
-            transform_element<Wide, std::uint32_t> const about{w[j], reference[j], bits[j], global_norm};
+            transform_element<Wide, std::uint32_t> const about{w[j], reference[j], 0u, global_norm};
             w[j] = update_element(
                 optimizer, rule, w[j], g[j], moment, learning_rate, decay, keep, about,
-                [&](int group) { return norm(group, j); }, [&](int k, Wide v) { sum[k] += j < count ? v : Wide(0); });
+                [&](int k) { return bits[k][j]; }, [&](int group) { return norm(group, j); },
+                [&](int k, Wide v) { sum[k] += j < count ? v : Wide(0); });
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < moments; ++k)
                 m[k][j] = moment[k];

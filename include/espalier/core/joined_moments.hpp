@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mean and variance of a column over several equally large sets of rows, from those of the sets.
+#pragma once
+
+#include <espalier/core/layout.hpp>
+#include <espalier/core/macros.hpp>
+
+namespace espalier {
+
+struct moments_of_copies {
+    double mean = 0.0;
+    double variance = 0.0; ///< divided by the number of rows
+};
+
+/// mean = sum_k mean_k / M;  variance = sum_k (variance_k + (mean_k - mean)^2) / M, over the M copies of one number
+/// each at `mean` and `variance`.
+template <class T>
+ESPALIER_FN moments_of_copies join_moments(T const* mean, T const* variance, tape_copies const& copies) {
+    moments_of_copies all;
+    double const share = 1.0 / static_cast<double>(copies.count);
+    for (int k = 0; k < copies.count; ++k)
+        all.mean += share * static_cast<double>(*copies.of(mean, k));
+    for (int k = 0; k < copies.count; ++k) {
+        double const apart = static_cast<double>(*copies.of(mean, k)) - all.mean;
+        all.variance += share * (static_cast<double>(*copies.of(variance, k)) + apart * apart);
+    }
+    return all;
+}
+
+} // namespace espalier
