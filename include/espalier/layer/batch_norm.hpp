@@ -71,6 +71,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
         master_of<T>* mean = m.state;
         if (by_batch<Context>(m)) {
             mean = moments(m);
+            watch_layer(context, m.stream);
             context.device.column_moments(x, mean, mean + width, counted(m));
         }
         context.device.normalise(x, mean, mean + width, m.parameters, shift_memory(m).parameters, Options.epsilon, y);

@@ -6,6 +6,7 @@
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/error.hpp>
+#include <espalier/core/finite.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/dropout/none.hpp>
 #include <espalier/initial/he_normal.hpp>
@@ -31,6 +32,16 @@ struct no_step {
 };
 
 namespace detail {
+
+/// Tells a device that keeps a record of what is not finite which layer asks; `stream` is that of the layer's memory.
+template <class Context> void watch_layer(Context& context, std::uint32_t stream) {
+    if constexpr (requires { context.device.watch_layer(stream); }) context.device.watch_layer(stream);
+}
+/// Has it look at rows that no verb looks at.
+template <class Context, class T> void watch_rows(Context& context, step_place place, matrix_view<T const> x) {
+    if constexpr (Context::behaviour == mode::train && requires { context.device.watch_rows(place, x); })
+        context.device.watch_rows(place, x);
+}
 
 template <role Role>
 inline constexpr bool penalised_by_default =
@@ -405,6 +416,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
     template <class Context, class T>
     void forward(Context& context, train_op const& op, layer_memory<T> const& m, rows const& batch,
                  matrix_view<T const> z, matrix_view<T> y) const {
+        watch_layer(context, m.stream);
         if constexpr (row_form)
             context.device.template row_forward<activation_op, RowWidth>(y);
         else if constexpr (!pass_follows<Context::behaviour>)
@@ -422,6 +434,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
                   matrix_view<T const> z, matrix_view<T const> y, matrix_view<T> dy,
                   master_of<T>* bias_gradient) const {
         matrix_view<T const> const upstream = dy;
+        watch_layer(context, m.stream);
         if constexpr (row_form) context.device.template row_backward<activation_op, RowWidth>(y, dy);
         if constexpr (!pass_follows<Context::behaviour>) {
             if (bias_gradient) context.device.column_sums(upstream, bias_gradient);

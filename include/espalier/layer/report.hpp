@@ -74,8 +74,9 @@ struct layer_info {
     index_t parameters = 0;
     double flops = 0; ///< of one row, forward
     std::vector<std::string> policies;
-    int depth = 0;      ///< of nesting
-    double share = 1.0; ///< of the rows that reach it: below 1 inside an expert that gathers its rows
+    int depth = 0;            ///< of nesting
+    double share = 1.0;       ///< of the rows that reach it: below 1 inside an expert that gathers its rows
+    std::uint32_t stream = 0; ///< the first of its random streams
 };
 
 /// What a layer says of a tensor of its own; the report knows where it lies.
@@ -114,6 +115,8 @@ struct layer_report {
     /// Adds a line of the table at the present depth. Its policies are added by the layer; valid until the next line.
     layer_info& add_layer(std::string_view path, detail::text_parts kind, shape input, shape output,
                           index_t parameters = 0, double flops = 0.0);
+    /// The path of the layer that a random stream belongs to; empty without layers.
+    std::string path_of_stream(std::uint32_t stream) const;
     /// Adds the trained tensor `path`.`name` that begins at `at`, which goes on behind it with what `size` says.
     void add_tensor(std::string_view path, std::string_view name, tensor_facts const& facts, footprint const& size);
     /// Adds a tensor of the state arena.

@@ -302,6 +302,7 @@ private:
                     x, matrix_view<T const>{kernel::operand(m), in, width, width}, bias_memory(m).parameters, logits);
             else
                 context.device.repeat_rows(bias_memory(m).parameters, logits);
+            watch_layer(context, m.stream);
             context.device.template route<scorer>(op, matrix_view<T const>(logits), weights, chosen,
                                                   run_of(context, m, batch));
             if constexpr (chooses_rows)
@@ -318,6 +319,7 @@ private:
         if constexpr (!keyed) {
             matrix_view<T> const dlogits{m.template work_block<T>(work_layout<T>().dlogits), x.rows, width, width};
             matrix_view<T const> const dz = dlogits;
+            watch_layer(context, m.stream);
             context.device.template route_backward<scorer>(op, matrix_view<T const>(logits_of(m, x.rows)), weights,
                                                            chosen, dweights, dlogits, run_of(context, m, batch));
             if constexpr (Want.parameters) {
@@ -379,6 +381,7 @@ private:
                 for (int j = 0; j < parts; ++j) {
                     random_site site = context.site(search_memory(m).stream, purpose::gate);
                     site.pass += static_cast<std::uint32_t>(j); // the number of the draw
+                    watch_layer(context, search_memory(m).stream);
                     context.device.soft_permutation(
                         n.gate, experts, static_cast<W const*>(search_memory(m).parameters) + j * squared, site,
                         m.template tape_block<double>(p.noisy) + j * squared,

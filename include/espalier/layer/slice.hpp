@@ -32,6 +32,8 @@ template <shape In, int First, int Count> struct bound_slice {
     template <class Context, class T>
     static void forward(Context& context, numbers const&, layer_memory<T> const&, rows const&, matrix_view<T const> x,
                         matrix_view<T> y) {
+        watch_layer(context, spoiled_place::no_stream); // a slice has no stream
+        watch_rows(context, step_place::rows, x);
         context.device.copy(x.middle_columns(First, Count), y);
     }
     template <differentiate Want, class Context, class T>

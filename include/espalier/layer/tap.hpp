@@ -49,7 +49,7 @@ template <shape In, short_name Name, class... Ps> struct bound_tap : invalid_lay
                         matrix_view<T const> x, matrix_view<T>) {
         matrix_view<T> const own = values(m, x.rows);
         if constexpr (epilogue_type::template pass_follows<Context::behaviour>)
-            epilogue.forward(context, n, m, batch, x, own);
+            epilogue.forward(context, n, without_stream(m), batch, x, own);
         else
             context.device.copy(x, own);
         if (m.taps)
@@ -62,7 +62,7 @@ template <shape In, short_name Name, class... Ps> struct bound_tap : invalid_lay
                          matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T>) {
         if constexpr (epilogue_type::template pass_follows<Context::behaviour>) {
             matrix_view<T const> const own = values(m, x.rows);
-            epilogue.backward(context, n, m, batch, own, own, dy, static_cast<master_of<T>*>(nullptr));
+            epilogue.backward(context, n, without_stream(m), batch, own, own, dy, static_cast<master_of<T>*>(nullptr));
         }
         if (m.taps && m.taps->given) context.device.add(matrix_view<T const>(gradient(m, x.rows)), dy);
     }
@@ -75,6 +75,12 @@ template <shape In, short_name Name, class... Ps> struct bound_tap : invalid_lay
         report.add_term(path, ".", Name.str());
         report.add_tap(path, Name.str(), width);
         report.at = start + size<float>();
+    }
+
+    /// Nothing is drawn here; the stream of the memory is that of the layer behind.
+    template <class T> static layer_memory<T> without_stream(layer_memory<T> m) {
+        m.stream = spoiled_place::no_stream;
+        return m;
     }
 
     template <short_name Wanted> static consteval index_t tap_width() { return Wanted == Name ? width : 0; }

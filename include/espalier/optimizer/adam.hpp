@@ -25,8 +25,10 @@ struct adam_op : adam_numbers {
 ///     m <- beta1 m + (1 - beta1) g'
 ///     v <- beta2 v + (1 - beta2) g'^2
 ///     w <- w - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
-/// (Kingma and Ba 2015, algorithm 1.) The learning rate may be a schedule. Throws data_error for a negative or
-/// non-finite rate, epsilon or decay, and for a beta outside [0, 1).
+/// (Kingma and Ba 2015, algorithm 1.) The learning rate may be a schedule. A gradient beyond 1e19 (1e154 in double
+/// precision) counts as that, so that its square is finite. Throws data_error for a rate or decay that is negative or
+/// no finite number in single precision, for an epsilon below 0x1p-126 (1.18e-38: smaller ones would be 0 there), and
+/// for a beta outside [0, 1).
 template <class LearningRate = double> struct adam {
     LearningRate learning_rate = 1e-3;
     double beta1 = 0.9;

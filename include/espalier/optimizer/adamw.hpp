@@ -26,8 +26,9 @@ struct adamw_op : adam_numbers {
 ///     v <- beta2 v + (1 - beta2) g^2
 ///     w <- (1 - rate weight_decay) w - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 /// (Loshchilov and Hutter 2019, algorithm 2, with the decay scaled by the learning rate as PyTorch does.) The learning
-/// rate may be a schedule. Throws data_error for a negative or non-finite rate, epsilon or decay, and for a beta
-/// outside [0, 1).
+/// rate may be a schedule. A gradient beyond 1e19 (1e154 in double precision) counts as that, so that its square is
+/// finite. Throws data_error for a rate or decay that is negative or no finite number in single precision, for an
+/// epsilon below 0x1p-126 (1.18e-38: smaller ones would be 0 there), and for a beta outside [0, 1).
 template <class LearningRate = double> struct adamw {
     LearningRate learning_rate = 1e-3;
     double beta1 = 0.9;

@@ -72,10 +72,12 @@ concept optimizer = has_validate<O> && gives_step_op<O>;
 
 namespace detail {
 
-/// Throws data_error unless low <= x < high (x == high is allowed when that is no limit).
+/// Throws data_error unless low <= x < high.
 void require_within(double x, double low, double high, char const* optimizer_name, char const* number);
 
-inline constexpr double no_limit = std::numeric_limits<double>::infinity();
+/// What single precision can hold: a larger number would be infinite in the update, and infinite times a gradient of 0
+/// is no number.
+inline constexpr double no_limit = std::numeric_limits<float>::max();
 
 /// Checks a number or, as far as it says what values it takes, a schedule.
 template <schedule::number_or_schedule X>

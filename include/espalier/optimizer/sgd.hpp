@@ -72,7 +72,8 @@ template <momentum_kind Kind> struct sgd_op {
 /// (Sutskever et al. 2013 in the form of PyTorch's SGD with dampening 0.) Which of the three is structure, chosen by
 /// what is written: `sgd{.learning_rate = 1e-2}`, `sgd{.learning_rate = 1e-2, .momentum = 0.9}`,
 /// `sgd{.learning_rate = 1e-2, .momentum = nesterov{0.9}}`. The learning rate and the momentum may be schedules.
-/// Throws data_error for a negative rate or decay, a momentum outside [0, 1), or one that is not finite.
+/// Throws data_error for a rate or decay that is negative or no finite number in single precision, and for a momentum
+/// outside [0, 1).
 template <class LearningRate = double, class Momentum = no_momentum> struct sgd {
     LearningRate learning_rate = 1e-2;
     Momentum momentum{};

@@ -311,9 +311,6 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
             if (options.on_step) options.on_step(run.time());
             log.add_step(run.progress().updates, run.terms(), run.measures(), run.counted_rows());
         }
-        // Before a checkpoint is written: it is to be a good one.
-        with_context([&] { run.require_finite_weights(); });
-
         stream.report(log, data.count());
         evaluation validation;
         bool const validates = options.validation.count() > 0;
@@ -323,6 +320,7 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
         if (log.keeps() && log.better()) save(net, log.new_best_file(), log.best_metadata());
         if (options.on_epoch) {
             if (!options.on_epoch(log.record(), options.values)) log.stop();
+            // Before a checkpoint is written: it is to be a good one.
             with_context([&] { run.require_finite_weights(); });
         }
         set_values();

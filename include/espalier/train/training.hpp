@@ -161,8 +161,14 @@ public:
     training(training const&) = delete;
     training& operator=(training const&) = delete;
 
-    /// One step on a batch. Throws, with nothing changed: shape_error and data_error for a batch that does not fit,
-    /// numerical_error when the loss or a term is not finite.
+    /// One step on a batch. Throws, with nothing changed: shape_error and data_error for a batch that does not fit;
+    /// numerical_error when the inputs that a layer reads, what goes into an activation, a gate or a loss, the loss, a
+    /// term, a gradient or the norm of all gradients is not finite, be the loss finite or not. It names the step and,
+    /// on the CPU, the layer or the tensor.
+    ///
+    /// One thing can only be known afterwards: that finite gradients made a weight or a moment overflow. Then
+    /// numerical_error names the tensor and says that the step was made; what this object and the network hold are not
+    /// fit for use any more.
     step_result step(batch_view<scalar> const& batch) {
         static_assert(!layer::needs_reference,
                       "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
@@ -233,6 +239,10 @@ public:
                 if (!std::isfinite(value))
                     detail::throw_numerical_error("training: the loss of the second stream is ", value, " at step ",
                                                   time().step, "; the weights are those before this step");
+                if constexpr (device_type::host_memory) {
+                    check_places(reference, " of the second stream");
+                    check_gradients(reference, reference_, " of the second stream");
+                }
                 return value;
             },
             no_taps{});
@@ -306,8 +316,8 @@ public:
     std::vector<double> const& measures() const { return seen_measures_; }
     static std::vector<std::string> const& measure_names() { return report_of<typename Network::stack>().measures; }
 
-    /// Throws numerical_error, with the tensor's name, when a trained weight is not finite: a step of finite loss may
-    /// have made it so. Looks at every weight; on the CPU only.
+    /// Throws numerical_error, with the tensor's name, when a weight or a running statistic is not finite: somebody
+    /// wrote it, for a step that makes one so throws. Looks at every one; on the CPU only.
     void require_finite_weights() const {
         if constexpr (device_type::host_memory)
             if (std::string const name = spoiled_tensor(); !name.empty())
@@ -388,6 +398,7 @@ private:
     void begin_step() {
         block_.layers = layer::at(time());
         set_optimizer();
+        if constexpr (device_type::host_memory) device().forget_spoiled();
         if constexpr (shrinks_groups) block_.after = {block_.optimizers[0].rate()};
         device().upload_step(static_cast<std::uint32_t>(time().step));
     }
@@ -476,16 +487,24 @@ private:
             begin_step();
             reference = second_stream();
             differentiate_loss<differentiate{true, false}>(loss_, part, {}, gradients_.data(), at_taps);
-            if constexpr (device_type::host_memory) check_terms(batch);
+            if constexpr (device_type::host_memory) {
+                check_terms(batch);
+                check_places(batch, "");
+                check_gradients(batch, gradients_, "");
+            }
+            if constexpr (needs_global_norm) {
+                leave_out_of_norm();
+                device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
+                if constexpr (device_type::host_memory)
+                    if (!std::isfinite(squared_norm_[0]))
+                        detail::throw_numerical_error("training: the norm of the gradients overflows at step ",
+                                                      time().step, "; the weights are those before this step");
+            }
         } catch (...) {
             restore_state(part.tags);
             if constexpr (layer::prunes)
                 if (prune_.due) undo_prune();
             throw;
-        }
-        if constexpr (needs_global_norm) {
-            leave_out_of_norm();
-            device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
         }
         update();
         ++progress_.updates;
@@ -494,6 +513,8 @@ private:
             if constexpr (layer::prunes) records_[i].settle(rates_[i].frozen);
         }
         net_->values().time().advance();
+        if constexpr (device_type::host_memory)
+            if (device().spoiled().place != step_place::nowhere) throw_spoiled_update();
         return reference;
     }
 
@@ -539,7 +560,7 @@ private:
     }
 
     /// Throws when the loss or a term over activations is not finite.
-    void check_terms(batch_view<scalar> const& batch) const {
+    void check_terms(batch_view<scalar> const& batch) {
         for (index_t i = 0; i <= size.terms; ++i) {
             if (std::isfinite(terms_[i])) continue;
             detail::throw_numerical_error("training: the ", i == 0 ? "" : "term ",
@@ -548,25 +569,72 @@ private:
         }
     }
 
+    /// Throws when the passes of a step met a number that is not finite, or a function at the taps left one.
+    void check_places(batch_view<scalar> const& batch, std::string_view stream) {
+        for (std::size_t i = 0; i < net_->runner().taps().size(); ++i) {
+            tap_record<scalar> const& tap = net_->runner().taps()[i];
+            if (tap.given && !device().all_finite(tap.gradient.data, tap.gradient.rows * tap.gradient.columns))
+                detail::throw_numerical_error(
+                    "training: the gradient at tap ", report_of<typename Network::stack>().taps[i].name,
+                    " is not finite at step ", time().step, "; the weights are those before this step");
+        }
+        spoiled_place const& spoiled = device().spoiled();
+        if (spoiled.place == step_place::nowhere) return;
+        detail::throw_numerical_error("training: ", words_for(spoiled.place), in_layer(spoiled), stream,
+                                      " is not finite at step ", time().step, culprit(batch),
+                                      "; the weights are those before this step");
+    }
+
+    /// " in layer 1", or nothing where the place has no layer.
+    static std::string in_layer(spoiled_place const& spoiled) {
+        if (spoiled.place == step_place::nowhere || spoiled.stream == spoiled_place::no_stream) return {};
+        return " in layer " + report_of<typename Network::stack>().path_of_stream(spoiled.stream);
+    }
+
+    /// Throws when a gradient is not finite.
+    void check_gradients(batch_view<scalar> const& batch, buffer<wide> const& gradients, std::string_view stream) {
+        if (device().all_finite(gradients.data(), gradients.size())) return;
+        detail::throw_numerical_error("training: the gradient of tensor ", spoiled_in(gradients.data()), stream,
+                                      " is not finite at step ", time().step, culprit(batch),
+                                      "; the weights are those before this step");
+    }
+
+    /// Says which tensor an update has spoiled.
+    [[noreturn]] void throw_spoiled_update() const {
+        std::string name = spoiled_tensor();
+        for (int i = 0; i < moments && name.empty(); ++i)
+            if (std::string const tensor = spoiled_in(moments_.data() + i * size.parameters); !tensor.empty())
+                name = "a moment of " + tensor;
+        detail::throw_numerical_error("training: tensor ", name, " is not finite after step ", time().step,
+                                      ": the update overflowed, and the weights are not those before this step");
+    }
+
     /// Where numbers that are not finite came from, as far as that can be seen: the inputs, or the first tensor.
-    std::string culprit(batch_view<scalar> const& batch) const {
+    std::string culprit(batch_view<scalar> const& batch) {
         for (index_t r = 0; r < batch.inputs.rows; ++r)
-            for (index_t c = 0; c < batch.inputs.columns; ++c)
+            for (index_t c = 0; c < batch.inputs.columns && batch.tags.counts(r); ++c)
                 if (!std::isfinite(static_cast<double>(batch.inputs(r, c))))
                     return detail::text_of(" (the inputs are not finite: row ", r, ", column ", c, ")");
         if (std::string const name = spoiled_tensor(); !name.empty())
             return detail::text_of(" (tensor ", name, " is not finite)");
-        return " (inputs and weights are finite: the activations grew too large)";
+        return detail::text_of(" (inputs and weights are finite: numbers grew too large", in_layer(device().spoiled()),
+                               ")");
     }
 
     /// The first tensor with a value that is not finite, or nothing.
     std::string spoiled_tensor() const {
-        for (tensor_info const& t : Network::tensors()) {
-            auto const v = std::as_const(*net_).values().view(t);
-            for (index_t i = 0; i < t.size(); ++i)
-                if (!std::isfinite(static_cast<double>(v.data[i]))) return t.name;
-        }
+        for (tensor_info const& t : Network::tensors())
+            if (!finite(std::as_const(*net_).values().view(t).data, t.size())) return t.name;
         return {};
+    }
+    /// The same for an arena that holds something of every trained tensor where the parameters' holds it.
+    std::string spoiled_in(wide const* arena) const {
+        for (tensor_info const& t : Network::tensors())
+            if (t.trained && !finite(arena + t.offset, t.size())) return t.name;
+        return {};
+    }
+    static bool finite(wide const* values, index_t n) {
+        return std::all_of(values, values + n, [](wide x) { return std::isfinite(static_cast<double>(x)); });
     }
 
     // What a failed step leaves as it was. A GPU decides about a step itself, after the host has gone on.

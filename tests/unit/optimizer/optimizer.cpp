@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Optimizers against ten steps written out in double, packs against plain numbers, and numbers that make no sense.
 #include <espalier/core/pack.hpp>
+#include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/optimizer/concept.hpp>
@@ -165,7 +166,8 @@ TEST_CASE("numbers that make no sense are refused", "[optimizer]") {
     CHECK_NOTHROW(opt::sgd{.learning_rate = 0.0}.validate());
     CHECK_NOTHROW(opt::adamw{}.validate());
     CHECK_NOTHROW((opt::sgd{.momentum = opt::nesterov{0.9}, .weight_decay = 0.1}.validate()));
-    for (double bad : {-1e-3, nan, infinity}) {
+    // 1e39 is infinite in single precision
+    for (double bad : {-1e-3, nan, infinity, 1e39}) {
         CHECK_THROWS_AS(opt::sgd{.learning_rate = bad}.validate(), data_error);
         CHECK_THROWS_AS(opt::adam{.learning_rate = bad}.validate(), data_error);
         CHECK_THROWS_AS(opt::adamw{.learning_rate = bad}.validate(), data_error);
@@ -179,6 +181,12 @@ TEST_CASE("numbers that make no sense are refused", "[optimizer]") {
         CHECK_THROWS_AS(opt::adam{.beta1 = bad}.validate(), data_error);
         CHECK_THROWS_AS(opt::adamw{.beta2 = bad}.validate(), data_error);
     }
+    // 1e-50 is 0 in single precision, 1e-40 where denormal numbers are
+    for (double bad : {0.0, 1e-50, 1e-40}) {
+        CHECK_THROWS_AS(opt::adam{.epsilon = bad}.validate(), data_error);
+        CHECK_THROWS_AS(opt::adamw{.epsilon = bad}.validate(), data_error);
+    }
+    CHECK_NOTHROW(opt::adam{.epsilon = 1.2e-38}.validate());
     auto const falling = opt::adam{.learning_rate = linear{.from = 1e-3, .to = -1e-3, .steps = 10}};
     CHECK_THROWS_AS(falling.validate(), data_error);
     try {
@@ -191,4 +199,30 @@ TEST_CASE("numbers that make no sense are refused", "[optimizer]") {
     CHECK_NOTHROW(swept.validate());
     espalier::named_value const bad[] = {{"rate"_name, -1.0}};
     CHECK_THROWS_AS(swept.at(espalier::clock{.values = {bad, 1}}, 1), data_error);
+}
+
+TEMPLATE_TEST_CASE("adam: gradients that always were 0, and squares that are too large", "[optimizer]", float, double) {
+    espalier::cpu::flush_denormals const as_in_a_step;
+    auto const check = [](auto const& optimizer) {
+        for (TestType const size :
+             {TestType(0), std::numeric_limits<TestType>::denorm_min(), std::numeric_limits<TestType>::max()}) {
+            INFO("a gradient of " << size);
+            TestType w(1), moments[2] = {};
+            for (std::uint64_t t = 1; t <= 50; ++t) {
+                auto const op = optimizer.at(espalier::clock{.step = t - 1}, t);
+                TestType const g = t % 2 == 0 ? -size : size;
+                w = op.step(w, t <= 25 ? size : g, moments, static_cast<TestType>(op.rate()), TestType(1));
+                for (TestType const x : {w, moments[0], moments[1]})
+                    REQUIRE(std::isfinite(x));
+            }
+            // A step of Adam is about its rate, whatever the size of the gradient is.
+            if (size > TestType(1)) CHECK(std::fabs(w - TestType(1)) < TestType(0.1));
+            if (size > TestType(1)) CHECK(w != TestType(1));
+        }
+    };
+    for (double const epsilon : {1e-8, 1.2e-38}) {
+        check(opt::adam{.learning_rate = 1e-3, .epsilon = epsilon});
+        check(opt::adamw{.learning_rate = 1e-3, .epsilon = epsilon, .weight_decay = 0.0});
+        check(opt::adam{.learning_rate = 1e-3, .beta1 = 0.0, .beta2 = 0.0, .epsilon = epsilon});
+    }
 }

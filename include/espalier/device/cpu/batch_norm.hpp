@@ -2,6 +2,7 @@
 // host only. Batch normalisation on one core, a pack of columns at a time.
 #pragma once
 
+#include <espalier/core/finite.hpp>
 #include <espalier/core/joined_moments.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/math.hpp>
@@ -30,10 +31,12 @@ template <class T, class Body> ESPALIER_HOST_FN void for_column_packs(index_t co
 } // namespace detail
 
 /// Means and variances of the columns of x (divided by the number of rows), the variance around the mean in a second
-/// pass over data that is still in cache.
-template <class T> void column_moments(matrix_view<T const> x, T* mean, T* variance) {
+/// pass over data that is still in cache. Returns whether all sums are finite, and with them the
+/// unbiased estimate of the variance: rows that are divided by an infinite one are finite.
+template <class T> bool column_moments(matrix_view<T const> x, T* mean, T* variance) {
     using P = native_pack<T>;
     P const share(static_cast<T>(1.0 / static_cast<double>(x.rows > 0 ? x.rows : 1)));
+    finite_watch<P> watch;
     detail::for_column_packs<T>(x.columns, [&](index_t c, auto load, auto store) {
         P sum(T(0));
         for (index_t r = 0; r < x.rows; ++r)
@@ -46,7 +49,10 @@ template <class T> void column_moments(matrix_view<T const> x, T* mean, T* varia
         }
         store(mean + c, m);
         store(variance + c, squares * share);
+        watch.see(m);
+        watch.see(squares);
     });
+    return watch.all_finite();
 }
 
 /// y = scale (x - mean) / sqrt(variance + epsilon) + shift

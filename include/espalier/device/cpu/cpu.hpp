@@ -4,6 +4,7 @@
 
 #include <espalier/core/context.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/finite.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
@@ -52,6 +53,22 @@ public:
 
     int threads() const { return team_.size(); }
 
+    /// Where the verbs since `forget_spoiled` first met a number that is not finite, whose traces a later one may have
+    /// hidden: a relu, a dropout, a gate.
+    spoiled_place const& spoiled() const { return spoiled_; }
+    void forget_spoiled() { spoiled_ = {}; }
+    /// The random stream of the layer whose verbs follow: it says which layer that is.
+    void watch_layer(std::uint32_t stream) { stream_ = stream; }
+    /// Looks at rows that no verb looks at.
+    template <class T> void watch_rows(step_place place, matrix_view<T const> x) {
+        bool finite = true;
+        for (index_t r = 0; r < x.rows; ++r)
+            finite = espalier::cpu::all_finite(x.row(r), x.columns) && finite;
+        note(finite, place);
+    }
+    /// Whether all of n numbers are finite.
+    template <class T> bool all_finite(T const* p, index_t n) { return espalier::cpu::all_finite(p, n); }
+
     template <class Chosen> using product_for = std::conditional_t<std::is_void_v<Chosen>, Product, Chosen>;
 
     template <class T, class Chosen>
@@ -83,27 +100,30 @@ public:
     template <class Op, class T>
     void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
                           rows const& batch, epilogue_statistics<T> statistics) {
-        espalier::cpu::epilogue_forward(op, z, y, site, batch, statistics);
+        note(espalier::cpu::epilogue_forward(op, z, y, site, batch, statistics), step_place::activation);
     }
     template <class Op, class T>
     void epilogue_backward(Op const& op, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
                            T* bias_gradient, random_site const& site, rows const& batch,
                            epilogue_statistics<T> statistics) {
-        espalier::cpu::epilogue_backward(op, z, dy, dz, bias_gradient, site, batch, statistics);
+        note(espalier::cpu::epilogue_backward(op, z, dy, dz, bias_gradient, site, batch, statistics),
+             step_place::activation_back);
     }
 
     /// A row-wise activation over y, in place; and its gradient over dy, in place.
     template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
+        watch_rows(step_place::activation, matrix_view<T const>(y));
         espalier::cpu::row_forward<T, static_cast<int>(Width), Activation>(matrix_view<T const>(y), y);
     }
     template <class Activation, index_t Width, class T> void row_backward(matrix_view<T const> y, matrix_view<T> dy) {
+        watch_rows(step_place::activation_back, matrix_view<T const>(dy));
         espalier::cpu::row_backward<T, static_cast<int>(Width), Activation>(y, dy);
     }
 
     template <class T, class Optimizer, class Rule>
     void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> segment, double const* squared_norm) {
         if (squared_norm) segment.global_norm = std::sqrt(*squared_norm);
-        espalier::cpu::update(optimizer, rule, segment);
+        note(espalier::cpu::update(optimizer, rule, segment), step_place::update);
     }
 
     /// value = the term of a penalty over groups.
@@ -149,7 +169,11 @@ public:
         buffers.dense_targets = targets;
         buffers.gradient = gradient;
         buffers.state = state;
-        *value = espalier::cpu::row_loss<T, N>(given, z, batch, buffers).value;
+        auto const result = espalier::cpu::row_loss<T, N>(given, z, batch, buffers);
+        *value = result.value;
+        stream_ = spoiled_place::no_stream;
+        note(result.finite_logits, step_place::outputs);
+        note(result.finite_gradient, step_place::loss_back);
     }
 
     template <class T> void sum_of_squares_to(T const* p, index_t n, double* result) {
@@ -177,7 +201,7 @@ public:
 
     /// Means and variances (divided by the number of rows) of the columns of x, and the number of rows to `counted`.
     template <class T> void column_moments(matrix_view<T const> x, T* mean, T* variance, index_t* counted) {
-        espalier::cpu::column_moments(x, mean, variance);
+        note(espalier::cpu::column_moments(x, mean, variance), step_place::statistics);
         *counted = x.rows;
     }
     template <class T>
@@ -204,13 +228,15 @@ public:
     template <class Gate, class T, class Op>
     void route(Op const& op, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
                gate_run const& run) {
-        espalier::cpu::route<T, gate_shape_of<Gate>>(op, logits, weights, experts, run);
+        note(espalier::cpu::route<T, gate_shape_of<Gate>>(op, logits, weights, experts, run), step_place::gate);
     }
     template <class Gate, class T, class Op>
     void route_backward(Op const& op, matrix_view<T const> logits, matrix_view<T const> weights,
                         matrix_view<std::int32_t const> experts, matrix_view<T const> dweights, matrix_view<T> dlogits,
                         gate_run const& run) {
-        espalier::cpu::route_backward<T, gate_shape_of<Gate>>(op, logits, weights, experts, dweights, dlogits, run);
+        note(
+            espalier::cpu::route_backward<T, gate_shape_of<Gate>>(op, logits, weights, experts, dweights, dlogits, run),
+            step_place::gate_back);
     }
     /// Weight 1 and the expert that a keyed gate names for every row. Throws data_error for a row without one.
     template <class Gate, class T, class Op>
@@ -258,6 +284,7 @@ public:
     template <class Op, class T>
     void soft_permutation(Op const& op, int n, T const* scores, random_site const& site, double* noisy,
                           double* potentials, double* soft, T* permutation, double* term) {
+        note(espalier::cpu::all_finite(scores, index_t{n} * n), step_place::gate);
         espalier::cpu::soft_permutation(op, n, scores, site, noisy, potentials, soft, permutation, term);
     }
     template <class Op, class T>
@@ -346,6 +373,10 @@ public:
     }
 
 private:
+    void note(bool finite, step_place place) {
+        if (!finite && spoiled_.place == step_place::nowhere) spoiled_ = {place, stream_};
+    }
+
     /// Below this many multiplications waking a thread costs more than it brings.
     static constexpr index_t worth_cutting = index_t{1} << 20;
 
@@ -373,6 +404,8 @@ private:
     }
 
     espalier::cpu::thread_team team_{1};
+    spoiled_place spoiled_;
+    std::uint32_t stream_ = spoiled_place::no_stream;
 };
 
 /// The CPU with the default products.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/finite.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/rows.hpp>
@@ -55,13 +56,14 @@ ESPALIER_FN bits_of<T> tile_bits(draw_buffer const& draws, index_t row, index_t 
 } // namespace detail
 
 /// y = factor * activation(z) over a batch; `z` and `y` may be the same memory. Penalty values, when `statistics.value`
-/// is given, are written, not added.
+/// is given, are written, not added. Returns whether all of z is finite, which y need not show.
 template <class T, class Op>
-void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
+bool epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
                       rows const& batch, epilogue_statistics<T> statistics) {
     using P = native_pack<T>;
     constexpr index_t lanes = pack_width<P>;
     draw_buffer draws;
+    finite_watch<P> watch;
     double element_sum[Op::penalty_count + 1] = {};
     if constexpr (Op::column_penalties > 0)
         for (int i = 0; i < Op::column_penalties; ++i)
@@ -75,13 +77,16 @@ void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
         P contribution[Op::penalty_count + 1]; // of the tile
         for (auto& sum : contribution)
             sum = P(T(0));
+        finite_watch<P> seen;
         for (index_t r = 0; r < rn; ++r) {
             T const* const from = z.row(r0 + r) + c0;
             T* const to = y.row(r0 + r) + c0;
             // Always inlined, for GCC finds it too long and a call costs as much as the element.
             auto const element = [&](index_t c, auto load_some, auto store_some, auto partial)
                 __attribute__((always_inline)) {
-                P const value = op.forward(load_some(from + c), detail::tile_bits<P, Op>(draws, r, c, draw_stride));
+                P const x = load_some(from + c);
+                seen.see(x);
+                P const value = op.forward(x, detail::tile_bits<P, Op>(draws, r, c, draw_stride));
                 store_some(to + c, value);
                 if constexpr (Op::has_penalties) {
                     int index = 0;
@@ -111,6 +116,7 @@ void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
                     [&](P const& v) { return select(mask_of<P>::first(rest), v, P(T(0))); });
             }
         }
+        watch.join(seen);
         if constexpr (Op::has_penalties)
             for (int i = 0; i < Op::penalty_count; ++i)
                 element_sum[i] += static_cast<double>(horizontal_sum(contribution[i]));
@@ -136,16 +142,19 @@ void epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
             });
         }
     }
+    return watch.all_finite();
 }
 
 /// dz from dy; `dy` and `dz` may be the same memory. `bias_gradient`, when given, receives the column sums of dz.
+/// Returns whether all of dy is finite.
 template <class T, class Op>
-void epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
+bool epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
                        T* bias_gradient, random_site const& site, rows const& batch,
                        epilogue_statistics<T> statistics) {
     using P = native_pack<T>;
     constexpr index_t lanes = pack_width<P>;
     draw_buffer draws;
+    finite_watch<P> watch;
     if (bias_gradient)
         for (index_t c = 0; c < z.columns; ++c)
             bias_gradient[c] = T(0);
@@ -161,16 +170,20 @@ void epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T co
         // Columns outside: the bias gradient of a pack of columns stays in a register for the whole strip of rows.
         auto const column = [&](index_t c, auto load_some, auto store_some) __attribute__((always_inline)) {
             P sum(T(0));
+            finite_watch<P> seen;
             auto const column_sum = [&](int i) {
                 return load_some(sums.column_sums + i * sums.column_stride + c0 + c);
             };
             for (index_t r = 0; r < rn; ++r) {
+                P const upstream = load_some(dys.row(r0 + r) + c0 + c);
+                seen.see(upstream);
                 P const gradient =
-                    op.backward(load_some(zs.row(r0 + r) + c0 + c), load_some(dys.row(r0 + r) + c0 + c),
+                    op.backward(load_some(zs.row(r0 + r) + c0 + c), upstream,
                                 detail::tile_bits<P, Op>(draws, r, c, draw_stride), row_count, column_sum);
                 store_some(dzs.row(r0 + r) + c0 + c, gradient);
                 sum = sum + gradient;
             }
+            watch.join(seen);
             if (bias_gradient) {
                 T* const to = bias_gradient + c0 + c;
                 store_some(to, load_some(to) + sum);
@@ -186,6 +199,7 @@ void epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T co
                 c, [&](T const* p) { return P::load(p, rest); }, [&](T* p, P const& v) { v.store(p, rest); });
         }
     });
+    return watch.all_finite();
 }
 
 } // namespace espalier::cpu

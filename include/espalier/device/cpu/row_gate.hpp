@@ -5,6 +5,7 @@
 // it costs above that is the transposition (4 instructions a register) and the choice (5 K a register; 8 for K = 2).
 #pragma once
 
+#include <espalier/core/finite.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/normals.hpp>
 #include <espalier/core/pack.hpp>
@@ -136,9 +137,9 @@ private:
 
 /// Routes every row of `logits`: weights [rows][slots] and experts [rows][slots], which may have no data where a slot
 /// is its expert. Where the run asks for the gate's term it gets the mean of the rows' shares and what the op makes of
-/// the sums over the batch.
+/// the sums over the batch. Returns whether all logits and weights are finite: experts without a weight hide a logit.
 template <class T, class Gate, class Op>
-void route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
+bool route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
            gate_run const& run = {}) {
     using plan = detail::gate_plan<T, Gate, Op, false>;
     using group = typename plan::group;
@@ -149,17 +150,25 @@ void route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
     bool const sums = extras::statistics > 0 && run.term;
     double term = 0.0;
     [[maybe_unused]] extras extra;
+    finite_watch<P> watch;
     if constexpr (extras::used) extra.begin(run, false);
     for (index_t first = 0; first < logits.rows; first += step) {
         int const count = logits.rows - first < step ? static_cast<int>(logits.rows - first) : step;
         typename plan::template row<espalier::detail::gate_row_columns<Gate, Op>()> z;
         load_rows(rows_at<T const>{logits.row(first), logits.stride}, count, z);
+        for (int i = 0; i < z.local; ++i)
+            watch.see(z.v[i]);
         if constexpr (extras::used) extra.load(run, logits, first, count);
+        if constexpr (extras::needs.noise_logits)
+            for (int i = 0; i < extra.more.noise_logits.local; ++i)
+                watch.see(extra.more.noise_logits.v[i]);
         [[maybe_unused]] P space[plan::space > 0 ? plan::space : 1];
         P share;
         if constexpr (Gate::slot_is_expert) {
             typename plan::template row<Gate::slots> chosen;
             share = espalier::detail::gate_route(op, group{}, z, extra.more, chosen, &space[0]);
+            for (int i = 0; i < chosen.local; ++i)
+                watch.see(chosen.v[i]);
             store_rows(rows_at<T>{weights.row(first), weights.stride}, count, chosen);
             if (experts.data)
                 for (int r = 0; r < count; ++r)
@@ -173,6 +182,7 @@ void route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
             alignas(64) T weight[Gate::slots][W];
             alignas(64) T expert[Gate::slots][W];
             for (int s = 0; s < Gate::slots; ++s) {
+                watch.see(chosen.weight[s]);
                 chosen.weight[s].store(weight[s]);
                 chosen.expert[s].store(expert[s]);
             }
@@ -185,18 +195,20 @@ void route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
         if constexpr (extras::used)
             if (sums) extra.add(run, count);
     }
-    if (!run.term) return;
+    bool const finite = watch.all_finite();
+    if (!run.term) return finite;
     *run.term = logits.rows > 0 ? term / static_cast<double>(logits.rows) : 0.0;
     if constexpr (extras::statistics > 0) {
         extra.flush(run);
         *run.term += op.finish(run.slopes, logits.rows, run.slopes + extras::statistics * Gate::experts);
     }
+    return finite;
 }
 
 /// dlogits from the gradients of the weights; `dlogits` may be `logits`' own memory only if nobody reads it again. The
-/// run is the one of `route`, which left the slopes.
+/// run is the one of `route`, which left the slopes. Returns whether all of dweights is finite.
 template <class T, class Gate, class Op>
-void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T const> weights,
+bool route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T const> weights,
                     matrix_view<std::int32_t const> experts, matrix_view<T const> dweights, matrix_view<T> dlogits,
                     gate_run const& run = {}) {
     using plan = detail::gate_plan<T, Gate, Op, true>;
@@ -207,6 +219,7 @@ void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
     Op const op = given;
     P const term_scale(static_cast<T>(1.0 / static_cast<double>(logits.rows > 0 ? logits.rows : 1)));
     [[maybe_unused]] extras extra;
+    finite_watch<P> watch;
     if constexpr (extras::used) extra.begin(run, true);
     for (index_t first = 0; first < logits.rows; first += step) {
         int const count = logits.rows - first < step ? static_cast<int>(logits.rows - first) : step;
@@ -218,6 +231,8 @@ void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
             typename plan::template row<Gate::slots> chosen, gradient;
             load_rows(rows_at<T const>{weights.row(first), weights.stride}, count, chosen);
             load_rows(rows_at<T const>{dweights.row(first), dweights.stride}, count, gradient);
+            for (int i = 0; i < gradient.local; ++i)
+                watch.see(gradient.v[i]);
             espalier::detail::gate_backward(op, group{}, z, extra.more, chosen, gradient, term_scale, dz, &space[0]);
         } else {
             gate_slots<P, Gate::slots> chosen;
@@ -235,6 +250,7 @@ void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
                         gradient[s] = P(dweights(first, s));
                     }
                 }
+                watch.see(gradient[s]);
             }
             espalier::detail::gate_backward(op, group{}, z, extra.more, chosen, gradient, term_scale, dz, &space[0]);
         }
@@ -242,6 +258,7 @@ void route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
         if constexpr (extras::needs.noise_logits)
             store_rows(rows_at<T>{dlogits.row(first) + Gate::experts, dlogits.stride}, count, extra.more.dnoise_logits);
     }
+    return watch.all_finite();
 }
 
 } // namespace espalier::cpu

@@ -2,6 +2,7 @@
 // One pass over the rows of a network's output: losses, their gradient, and the state of the samples.
 #pragma once
 
+#include <espalier/core/finite.hpp>
 #include <espalier/core/library.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
@@ -31,6 +32,8 @@ struct loss_result {
     double value = 0.0;
     double sum = 0.0;
     index_t counted = 0;
+    bool finite_logits = true;   ///< in all rows; the value need not show it
+    bool finite_gradient = true; ///< where one was asked for
 };
 
 namespace detail {
@@ -57,6 +60,8 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
     rows const& batch;
     loss_buffers<T> const& buffers;
     double inverse; // of the denominator
+    finite_watch<P>& logits;
+    finite_watch<P>& gradients;
 
     /// A number per row of a step, as the loss sees it: in the elements of a pack, or the same in all of them. Rows
     /// past the last one get `padding`.
@@ -117,6 +122,8 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
 
         row_type x, target_row, gradient, state;
         load_rows(rows_at<T const>{z.row(first), z.stride}, count, x);
+        for (int i = 0; i < x.local; ++i)
+            logits.see(x.v[i]);
         if constexpr (dense)
             load_rows(rows_at<float const>{buffers.dense_targets.row(first), buffers.dense_targets.stride}, count,
                       target_row);
@@ -149,8 +156,10 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
         P const by = factor * P(static_cast<T>(inverse));
         if (dz) {
             // An ignored row gets an exact zero, whatever its logits are.
-            for (int i = 0; i < gradient.local; ++i)
+            for (int i = 0; i < gradient.local; ++i) {
                 gradient.v[i] = select(counted, gradient.v[i] * by, none);
+                gradients.see(gradient.v[i]);
+            }
             store_rows(rows_at<T>{buffers.gradient.row(first), buffers.gradient.stride}, count, gradient);
         }
         if (memory) store_rows(rows_listed<T>{sample}, count, state);
@@ -291,13 +300,16 @@ loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch
     double const denominator = buffers.denominator > 0.0 ? buffers.denominator
                                : result.counted > 0      ? static_cast<double>(result.counted)
                                                          : 1.0;
-    pass const rows_of{loss, z, batch, buffers, 1.0 / denominator};
+    finite_watch<typename pass::P> logits, gradients;
+    pass const rows_of{loss, z, batch, buffers, 1.0 / denominator, logits, gradients};
     if (remembers && batch.copies > 1) {
         if constexpr (pass::remembers && loss::remembers_copies<Loss, typename pass::plan::group, typename pass::P, N>)
             result.sum = rows_of.run_copies();
     } else {
         result.sum = rows_of.run();
     }
+    result.finite_logits = logits.all_finite();
+    result.finite_gradient = gradients.all_finite();
     result.value = result.sum / denominator;
     return result;
 }

@@ -3,6 +3,7 @@
 // penalties, transforms, optimizer, prox and mask.
 #pragma once
 
+#include <espalier/core/finite.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/update.hpp>
@@ -10,6 +11,8 @@
 #include <espalier/device/cpu/bits.hpp>
 
 #include <cmath>
+#include <limits>
+#include <type_traits>
 
 namespace espalier::cpu {
 
@@ -61,7 +64,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
     /// One pack of weights at element i; `count` of its lanes are weights.
     template <bool Partial, class Norm>
     ESPALIER_HOST_FN static P element(constants const& k, index_t i, int count, std::uint16_t const* draws,
-                                      Norm const& norm, P* sums) {
+                                      Norm const& norm, P* sums, finite_watch<P>& watch) {
         auto const& s = k.s;
         auto const get = [&](T const* p) {
             if constexpr (Partial)
@@ -93,15 +96,18 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                     sums[penalty] = sums[penalty] + v;
             });
         put(s.weights + i, next);
-        for (int m = 0; m < moments; ++m)
+        watch.see(next);
+        for (int m = 0; m < moments; ++m) {
+            watch.see(moment[m]);
             put(s.moments + m * s.moment_stride + i, moment[m]);
+        }
         if constexpr (Rule::needs_operand) put(s.operands + i, k.rule.map.effective(next, keep));
         return next;
     }
 
     /// Elements [first, first + n), n at most strip_draws.
     template <class Norm, class Then>
-    ESPALIER_HOST_FN void strip(index_t first, index_t n, draw_buffer* draws, Norm const& norm,
+    ESPALIER_HOST_FN void strip(index_t first, index_t n, draw_buffer* draws, finite_watch<P>& watch, Norm const& norm,
                                 Then const& then) const {
         for (int k = 0; k < Rule::draws; ++k) {
             random_site site = s.site;
@@ -115,25 +121,29 @@ template <class Optimizer, class Rule, class T> struct update_loop {
         P sums[value_count];
         for (auto& sum : sums)
             sum = P(T(0));
+        finite_watch<P> seen;
         index_t i = 0;
         for (; i + lanes <= n; i += lanes)
-            then(i, static_cast<int>(lanes), element<false>(k, first + i, lanes, bits + i, norm(i, lanes), sums));
+            then(i, static_cast<int>(lanes), element<false>(k, first + i, lanes, bits + i, norm(i, lanes), sums, seen));
         if (i < n) {
             int const rest = static_cast<int>(n - i);
-            then(i, rest, element<true>(k, first + i, rest, bits + i, norm(i, rest), sums));
+            then(i, rest, element<true>(k, first + i, rest, bits + i, norm(i, rest), sums, seen));
         }
+        watch.join(seen);
         if (s.values)
             for (int p = 0; p < Rule::penalty_count; ++p)
                 s.values[p] += static_cast<double>(horizontal_sum(sums[p]));
     }
 
-    void run() const {
+    bool run() const {
         draw_buffer draws[Rule::draws > 0 ? Rule::draws : 1];
+        finite_watch<P> watch;
         if constexpr (!Rule::grouped) {
             index_t const n = s.rows * s.columns;
             auto const no_norm = [](index_t, index_t) { return [](int) { return P(T(0)); }; };
             for (index_t i = 0; i < n; i += strip_draws)
-                strip(i, n - i < strip_draws ? n - i : strip_draws, draws, no_norm, [](index_t, int, P const&) {});
+                strip(i, n - i < strip_draws ? n - i : strip_draws, draws, watch, no_norm,
+                      [](index_t, int, P const&) {});
         } else {
             for (index_t r = 0; r < s.rows; ++r) {
                 P row_sum(T(0));
@@ -147,7 +157,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                                                   : P::load(s.norms[group] + at, static_cast<int>(count));
                         };
                     };
-                    strip(r * s.columns + c0, n, draws, norm, [&](index_t c, int count, P const& w) {
+                    strip(r * s.columns + c0, n, draws, watch, norm, [&](index_t c, int count, P const& w) {
                         P const square = select(mask_of<P>::first(count), w * w, P(T(0)));
                         row_sum = row_sum + square;
                         for (int g = 0; g < Rule::group_sets; ++g) {
@@ -161,6 +171,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                     if (groups_of(g) == group_scope::rows) s.next_norms[g][r] += horizontal_sum(row_sum);
             }
         }
+        return watch.all_finite();
     }
 
     /// The scope of the g-th grouped penalty.
@@ -178,10 +189,10 @@ template <class Optimizer, class Rule, class T> struct update_loop {
 
 } // namespace detail
 
-/// Updates one tensor. Frozen tensors are the caller's to skip.
+/// Updates one tensor. Frozen tensors are the caller's to skip. Returns whether all weights and moments are finite now.
 template <class T, class Optimizer, class Rule>
-void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> const& segment) {
-    detail::update_loop<Optimizer, Rule, T>{optimizer, rule, segment}.run();
+bool update(Optimizer const& optimizer, Rule const& rule, update_segment<T> const& segment) {
+    return detail::update_loop<Optimizer, Rule, T>{optimizer, rule, segment}.run();
 }
 
 /// Elements that the mask does not keep become 0.
@@ -194,7 +205,29 @@ template <class T> void clear_left_out(T* p, std::uint32_t const* mask, index_t 
     }
 }
 
-/// sum of squares of a tensor in a fixed order, for norms over the whole network.
+/// Whether all of n numbers are finite.
+template <class T> bool all_finite(T const* p, index_t n) {
+    using P = native_pack<T>;
+    constexpr index_t lanes = pack_width<P>, strip = 4 * lanes;
+    // Several sums, for one would wait for its own additions.
+    finite_watch<P> watch, second, third, fourth;
+    index_t i = 0;
+    for (; i + strip <= n; i += strip) {
+        watch.see(P::load(p + i));
+        second.see(P::load(p + i + lanes));
+        third.see(P::load(p + i + 2 * lanes));
+        fourth.see(P::load(p + i + 3 * lanes));
+    }
+    for (; i < n; i += lanes)
+        watch.see(P::load(p + i, static_cast<int>(n - i < lanes ? n - i : lanes)));
+    watch.join(second);
+    third.join(fourth);
+    watch.join(third);
+    return watch.all_finite();
+}
+
+/// sum of squares of a tensor in a fixed order, for norms over the whole network. Squares that single precision cannot
+/// hold are taken in double: the norm of finite floats is finite.
 template <class T> double sum_of_squares(T const* p, index_t n) {
     using P = native_pack<T>;
     constexpr index_t lanes = pack_width<P>;
@@ -212,7 +245,14 @@ template <class T> double sum_of_squares(T const* p, index_t n) {
             P const v = P::load(p + i, static_cast<int>(end - i));
             sum = sum + v * v;
         }
-        total += static_cast<double>(horizontal_sum(sum));
+        double part = static_cast<double>(horizontal_sum(sum));
+        if constexpr (std::is_same_v<T, float>)
+            if (!(part <= static_cast<double>(std::numeric_limits<float>::max()))) {
+                part = 0.0;
+                for (index_t k = s; k < end; ++k)
+                    part += static_cast<double>(p[k]) * static_cast<double>(p[k]);
+            }
+        total += part;
     }
     return total;
 }

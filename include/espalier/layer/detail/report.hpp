@@ -28,7 +28,15 @@ ESPALIER_LIBRARY layer_info& layer_report::add_layer(std::string_view path, deta
     line.parameters = parameters;
     line.flops = flops;
     line.depth = depth;
+    line.stream = static_cast<std::uint32_t>(at.streams);
     return layers.emplace_back(std::move(line));
+}
+
+ESPALIER_LIBRARY std::string layer_report::path_of_stream(std::uint32_t stream) const {
+    std::string found;
+    for (layer_info const& line : layers)
+        if (line.stream <= stream) found = line.path;
+    return found;
 }
 
 ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::string_view name, tensor_facts const& facts,

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// A number that is not finite never enters state: whatever a stack is made of, and wherever one is planted, the step is
+// refused by name and nothing has changed. Many of these stacks hide such a number from the loss.
+#include "../layer/naive.hpp"
+
+#include <espalier/espalier.hpp>
+
+#include <support/catch.hpp>
+
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+using namespace espalier;
+using namespace espalier::literals;
+
+namespace {
+
+constexpr index_t capacity = 24, samples = 40;
+constexpr double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+
+template <class Training> struct snapshot {
+    std::vector<double> numbers;
+    std::vector<std::uint32_t> masks;
+    std::vector<double> tensor_progress;
+    std::uint64_t step = 0, updates = 0;
+
+    explicit snapshot(Training& run)
+        : tensor_progress(run.tensor_progress()), step(run.time().step), updates(run.progress().updates) {
+        auto const keep = [&](auto& buffer) {
+            numbers.insert(numbers.end(), buffer.data(), buffer.data() + buffer.size());
+        };
+        auto& values = run.net().values();
+        keep(values.weights());
+        keep(values.state());
+        keep(run.moment_values());
+        keep(run.loss_state());
+        masks.assign(values.masks().data(), values.masks().data() + values.masks().size());
+    }
+    friend bool operator==(snapshot const& a, snapshot const& b) {
+        return a.step == b.step && a.updates == b.updates && a.masks == b.masks &&
+               a.tensor_progress == b.tensor_progress && a.numbers.size() == b.numbers.size() &&
+               std::memcmp(a.numbers.data(), b.numbers.data(), a.numbers.size() * sizeof(double)) == 0;
+    }
+};
+
+/// A training after one step, and a batch to spoil.
+template <class Stack, class Loss = loss::cross_entropy, class Optimizer = optimizer::adam<>> struct problem {
+    using net_type = naive::network<Stack>;
+    using run_type = training<net_type, Loss, Optimizer>;
+    static constexpr index_t width = net_type::input_width, outputs = net_type::output_width;
+
+    net_type net{seed{3}, capacity};
+    run_type run;
+    naive::matrix x = naive::random(capacity, width, 1);
+    std::vector<std::int32_t> labels = naive::cyclic_labels(capacity, static_cast<int>(outputs));
+    std::vector<float> targets = std::vector<float>(static_cast<std::size_t>(capacity * outputs), 0.25f);
+    std::vector<std::int64_t> ids;
+    std::vector<std::uint64_t> keys;
+
+    explicit problem(Loss loss = {}, Optimizer optimizer = {}) : run(net, loss, optimizer, samples) {
+        for (index_t i = 0; i < capacity; ++i)
+            ids.push_back(i), keys.push_back(static_cast<std::uint64_t>(i % 9));
+    }
+    batch_view<double> batch() {
+        rows tags = naive::tags_of(capacity, &labels);
+        tags.sample = ids.data();
+        tags.key = keys.data();
+        return {x.view(), tags, {targets.data(), capacity, outputs, outputs}};
+    }
+    auto step() {
+        if constexpr (net_type::layer::needs_reference)
+            return run.step(batch(), batch(), Loss{});
+        else
+            return run.step(batch());
+    }
+    /// The step is refused, says why, and nothing has changed.
+    template <class Step> void refuses(std::string const& part, Step const& take) {
+        snapshot<run_type> const before(run);
+        std::string text;
+        try {
+            take();
+        } catch (numerical_error const& error) {
+            text = error.what();
+        }
+        INFO("the error is \"" << text << "\", it should name \"" << part << "\"");
+        CHECK(text.find(part) != std::string::npos);
+        CHECK(text.find("at step " + std::to_string(before.step)) != std::string::npos);
+        CHECK(text.find("; the weights are those before this step") != std::string::npos);
+        CHECK((snapshot<run_type>(run) == before));
+    }
+    void refuses(std::string const& part) {
+        refuses(part, [&] { step(); });
+    }
+    void goes_on() {
+        std::uint64_t const before = run.time().step;
+        CHECK(std::isfinite(step().total));
+        CHECK(run.time().step == before + 1);
+        CHECK_NOTHROW(run.require_finite_weights());
+    }
+};
+
+enum plants { inputs = 1, weights = 2, overflows = 4, everything = 7 };
+
+/// Plants each of the three in an input of each column and in a weight at both ends of each tensor, and numbers that
+/// overflow on their way.
+template <class Stack, class Loss = loss::cross_entropy> void check(std::string const& name, int what = everything) {
+    INFO(name);
+    using type = problem<Stack, Loss>;
+    type p;
+    p.goes_on();
+    auto const spoil = [&](double& place, double number, std::string const& part) {
+        double const good = place;
+        place = number;
+        p.refuses(part);
+        place = good;
+    };
+    for (double const bad : {nan, infinity, -infinity}) {
+        INFO("planted: " << bad);
+        for (index_t c = 0; (what & inputs) && c < type::width; ++c)
+            spoil(p.x(5, c), bad, " (the inputs are not finite: row 5, column " + std::to_string(c) + ")");
+        for (tensor_info const& t : type::net_type::tensors()) {
+            if (!t.trained || !(what & weights)) continue;
+            INFO("tensor " << t.name);
+            double* const w = p.net.values().view(t).data;
+            for (index_t const i : {index_t{0}, t.size() - 1})
+                spoil(w[i], bad, " (tensor " + t.name + " is not finite)");
+        }
+    }
+    p.goes_on();
+    if (what & overflows)
+        for (tensor_info const& t : type::net_type::tensors()) {
+            if (t.tensor_role != role::kernel) continue;
+            INFO("tensor " << t.name);
+            double* const w = p.net.values().view(t).data;
+            std::vector<double> const good(w, w + t.size());
+            for (index_t i = 0; i < t.size(); ++i)
+                w[i] = i % 3 == 1 ? -1.5e308 : 1.5e308;
+            auto const good_x = p.x;
+            for (double& v : p.x.values)
+                v *= 1e3;
+            p.refuses(" (inputs and weights are finite: numbers grew too large");
+            p.x = good_x;
+            std::copy(good.begin(), good.end(), w);
+        }
+    p.goes_on();
+}
+
+template <class... Ps> using two = sequence<input<6>, dense<16, Ps...>, dense<4>>;
+using expert = sequence<dense<8, activation::relu>, dense<6>>;
+template <class... Ps> using mixed = sequence<input<6>, moe<Ps...>, dense<4>>;
+
+} // namespace
+
+TEST_CASE("finite: activations and dropout", "[train]") {
+    check<two<>>("identity");
+    check<two<activation::relu>>("relu");
+    check<two<activation::tanh>>("tanh");
+    check<two<activation::sigmoid>>("sigmoid");
+    check<two<activation::gelu>>("gelu");
+    check<two<activation::silu>>("silu");
+    check<two<activation::softmax>>("softmax");
+    check<two<activation::relu, dropout::bernoulli<0.9>>>("dropout");
+    check<two<activation::softmax, dropout::bernoulli<0.9>>>("softmax and dropout");
+    check<sequence<input<6>, dense<16>, elementwise<activation::relu, dropout::bernoulli<0.9>>, dense<4>>>(
+        "elementwise");
+}
+
+TEST_CASE("finite: layers and combinators", "[train]") {
+    check<sequence<input<6>, dense<16, activation::relu>, batch_norm<>, dense<4>>>("batch_norm");
+    check<sequence<input<6>, dense<6>, batch_norm<>, residual<dense<6, activation::tanh>>, dense<4>>>("residual");
+    check<sequence<input<6>, parallel<merge::concatenate, sequence<slice<0, 3>, dense<4, activation::relu>>, dense<3>>,
+                   dense<4>>>("parallel", inputs | weights);
+    check<sequence<input<6>, dense<8>, slice<2, 3>, dense<4>>>("slice");
+    check<sequence<input<6>, slice<2, 3>, dense<4>>>("slice of the inputs");
+    check<two<activation::relu, weight::low_rank<3>>>("low_rank", inputs | weights);
+    check<sequence<input<6>, dense<16, activation::relu>,
+                   multi_sample<3, elementwise<dropout::bernoulli<0.5>>, dense<4>>>>("multi_sample");
+    check<sequence<input<6>, dense<8, activation::relu, activation_penalty::l1<0.1>>, tap<"here"_name>, dense<4>>>(
+        "penalty and tap");
+}
+
+TEST_CASE("finite: mixtures", "[train]") {
+    check<mixed<gate::top_k<4, 2>, expert>>("top_k", inputs | weights);
+    check<mixed<gate::top_k<4, 2>, expert, dispatch::dense>>("top_k dense", inputs | weights);
+    check<mixed<gate::top_k<4, 2, gate::learned_noise>, expert>>("learned noise", inputs | weights);
+    check<mixed<gate::softmax<4>, expert, dispatch::dense>>("softmax", inputs | weights);
+    check<mixed<gate::comet<4, 2>, expert>>("comet", inputs | weights);
+    check<mixed<gate::dselect_k<4, 2>, expert>>("dselect_k", inputs | weights);
+    check<mixed<gate::expert_choice<4>, expert>>("expert_choice", inputs | weights);
+    check<mixed<gate::local_search<gate::softmax<4>>, expert, dispatch::dense>>("local_search", inputs | weights);
+    check<mixed<gate::hash<4, 9>, expert>>("hash", inputs | weights);
+}
+
+TEST_CASE("finite: losses", "[train]") {
+    check<two<activation::relu>, loss::mean_squared_error>("mean_squared_error");
+    check<two<activation::relu>, loss::binary_cross_entropy>("binary_cross_entropy");
+    check<two<activation::relu>, loss::soft_cross_entropy>("soft_cross_entropy");
+    check<two<activation::relu>, loss::early_learning>("early_learning");
+}
