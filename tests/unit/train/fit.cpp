@@ -103,11 +103,12 @@ TEST_CASE("fit: learns, and names everything in its history", "[train][fit]") {
 }
 
 TEST_CASE("fit: evaluation is the mean over rows, whatever the room for a batch", "[train][fit]") {
+    auto const train = clusters(90, 1);
     auto test = clusters(33, 2); // the last batch has one row, which is unlike the others
     for (index_t c = 0; c < 6; ++c)
         test.features[static_cast<std::size_t>(32 * 6 + c)] = c % 3 == 1 ? 40.0f : -3.0f;
     net_type net({1}, 16);
-    fit(net, loss::cross_entropy{}, optimizer::adam{.learning_rate = 1e-2}, clusters(90, 1), quiet(3));
+    fit(net, loss::cross_entropy{}, optimizer::adam{.learning_rate = 1e-2}, train, quiet(3));
     auto const logits = predict(net, test.view());
     double loss = 0.0;
     int right = 0;
