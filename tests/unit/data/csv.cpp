@@ -226,6 +226,22 @@ TEST_CASE("a long CSV file, plain and compressed, crosses every buffer edge") {
     REQUIRE(::gzclose(file) == Z_OK);
     CHECK(read_csv(path).features == expected);
     std::string const compressed = content_of(path);
+    // Members may end inside a line, a number and "\r\n"; an empty one says nothing.
+    std::string members;
+    std::size_t from = 0;
+    for (std::size_t const bytes : {300'001, 1, 0, 17, 200'000, 2'000'000}) {
+        auto const member = folder / "member.gz";
+        ::gzFile const out = ::gzopen(member.c_str(), "wb");
+        REQUIRE(out != nullptr);
+        std::string const piece = text.substr(from, bytes);
+        from += piece.size();
+        if (!piece.empty())
+            REQUIRE(::gzwrite(out, piece.data(), static_cast<unsigned>(piece.size())) ==
+                    static_cast<int>(piece.size()));
+        REQUIRE(::gzclose(out) == Z_OK);
+        members += content_of(member);
+    }
+    CHECK(read_csv(folder.put("members.csv.gz", members)).features == expected);
     auto const cut = folder.put("cut.csv.gz", compressed.substr(0, compressed.size() / 2));
     CHECK(contains(message_of<file_error>([&] { (void)read_csv(cut); }), "the compressed data is cut off"));
 }

@@ -11,9 +11,11 @@
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/group_lasso.hpp>
+#include <espalier/penalty/proximal.hpp>
 #include <espalier/train/training.hpp>
 
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 using namespace espalier;
@@ -102,6 +104,50 @@ TEST_CASE("a named group spans the columns of one layer and the rows of the next
     }
     CHECK(run.terms.at(1) == Approx(total).epsilon(1e-12));
     CHECK(run.terms.at(2) == 0.0); // the same groups count once
+}
+
+TEST_CASE("a group of zeros has gradient 0, and one whose unit is dead stays 0") {
+    using lasso = penalty::group_lasso<strength, penalty::over::columns>;
+    auto const check = []<class Penalty>(std::type_identity<Penalty>, bool shrinks) {
+        using stack = sequence<input<5>, dense<4, activation::tanh, Penalty>, dense<3>>;
+        using without = sequence<input<5>, dense<4, activation::tanh>, dense<3>>;
+        network<stack, device::cpu, double> with{seed{3}, 8};
+        network<without, device::cpu, double> plain{seed{3}, 8};
+        std::vector<double> x(8 * 5);
+        std::vector<float> t(8 * 3);
+        for (std::size_t i = 0; i < x.size(); ++i)
+            x[i] = std::sin(1.0 + 0.7 * static_cast<double>(i));
+        for (std::size_t i = 0; i < t.size(); ++i)
+            t[i] = std::cos(static_cast<float>(i));
+        batch_view<double> batch;
+        batch.inputs = {x.data(), 8, 5, 5};
+        batch.targets = {t.data(), 8, 3, 3};
+        batch.tags.count = 8;
+        // Unit 1 has no weights in front of it, unit 2 none behind it either: nothing moves that one.
+        auto const clear = [](auto& net) {
+            for (index_t r = 0; r < 5; ++r)
+                net.tensor("1.kernel")(r, 1) = net.tensor("1.kernel")(r, 2) = 0.0;
+            for (index_t c = 0; c < 3; ++c)
+                net.tensor("2.kernel")(2, c) = 0.0;
+            net.refresh();
+        };
+        clear(with);
+        clear(plain);
+        training a{with, loss::mean_squared_error{}, optimizer::sgd{.learning_rate = rate}};
+        training b{plain, loss::mean_squared_error{}, optimizer::sgd{.learning_rate = rate}};
+        for (int step = 0; step < 3; ++step) {
+            CHECK(std::isfinite(a.step(batch).total));
+            b.step(batch);
+            for (index_t r = 0; r < 5; ++r) {
+                INFO("step " << step << " row " << r);
+                if (step == 0 && !shrinks) CHECK(with.tensor("1.kernel")(r, 1) == plain.tensor("1.kernel")(r, 1));
+                CHECK(std::isfinite(with.tensor("1.kernel")(r, 1)));
+                CHECK(with.tensor("1.kernel")(r, 2) == 0.0);
+            }
+        }
+    };
+    check(std::type_identity<lasso>{}, false);
+    check(std::type_identity<penalty::proximal<lasso>>{}, true);
 }
 
 TEST_CASE("a named group of two sizes is refused when the network is made") {

@@ -129,12 +129,17 @@ TEST_CASE("group lasso: gradient of the norm, 0 where the norm is 0", "[penalty]
     CHECK(op.gradient(1.0, 0.0) == 0.0);
     CHECK(op.group_value(0.0) == 0.0);
     CHECK(op.gradient(1e-150, 1e-300) == Approx(0.3));
+    for (double const step : {0.0, 0.1}) // a rate of 0 too: 0 / 0 is near
+        CHECK(op.prox(0.0, step, 0.0) == 0.0);
+    CHECK(op.prox(2.0, 0.0, 4.0) == 2.0);
+    CHECK(op.prox(1e-150, 0.1, 1e-300) == 0.0);
     using V = pack<float, 16>;
     V const x = V::iota(-7.0f), norm = V::iota(0.0f);
     V const g = op.gradient(x, norm), value = op.group_value(norm);
     for (int i = 0; i < 16; ++i) {
         CHECK(g[i] == op.gradient(x[i], norm[i]));
         CHECK(value[i] == op.group_value(norm[i]));
+        CHECK(op.prox(V(0.0f), V(0.1f), V(0.0f))[i] == 0.0f);
     }
 }
 

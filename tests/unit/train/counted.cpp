@@ -39,6 +39,7 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 using namespace espalier;
@@ -227,6 +228,34 @@ TEST_CASE("counted: what is wrong is named by the row that the program knows", "
     CHECK(run.step(none.view()).loss == 0.0);
     CHECK(run.counted_rows() == 0);
     CHECK(everything(net) == before);
+}
+
+TEST_CASE("counted: a batch without any label has loss 0 and gradient 0", "[train][counted]") {
+    auto const check = []<class Stack>(std::type_identity<Stack>) {
+        naive::network<Stack> net({6}, most);
+        training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1, .momentum = 0.9});
+        tagged_rows none, unused;
+        make(none, unused, 1);
+        for (index_t i = 0; i < most; ++i) {
+            auto const r = static_cast<std::size_t>(i);
+            none.label[r] = none.partner[r] = -1;
+            none.weight[r] = 1.0f;
+        }
+        auto const before = everything(net);
+        CHECK(run.gradients_of(none.view()) == 0.0);
+        for (index_t i = 0; i < run.gradients().size(); ++i)
+            REQUIRE(run.gradients()[i] == 0.0);
+        auto const result = run.step(none.view());
+        CHECK(result.loss == 0.0);
+        CHECK(result.total == 0.0);
+        CHECK(run.counted_rows() == 0);
+        CHECK(everything(net) == before);
+        CHECK(run.evaluate(none.view()) == 0.0);
+    };
+    check(std::type_identity<around<dense<4, activation::tanh, activation_penalty::l1<0.01>>>>{});
+    check(std::type_identity<around<batch_norm<>>>{});
+    check(std::type_identity<
+          around<moe<gate::top_k<4, 2, gate::balance<0.5>, gate::importance<0.1>, gate::z_loss<>>, dense<4>>>>{});
 }
 
 namespace {

@@ -24,6 +24,8 @@
 
 #include <support/catch.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -98,6 +100,37 @@ TEST_CASE("fit: learns, and names everything in its history", "[train][fit]") {
     auto const again = evaluate(net, loss::cross_entropy{}, test.view());
     CHECK(again.loss == record.last("validation_loss"));
     CHECK(again.accuracy == record.last("validation_accuracy"));
+}
+
+TEST_CASE("fit: evaluation is the mean over rows, whatever the room for a batch", "[train][fit]") {
+    auto const train = clusters(90, 1);
+    auto test = clusters(33, 2); // the last batch has one row, which is unlike the others
+    for (index_t c = 0; c < 6; ++c)
+        test.features[static_cast<std::size_t>(32 * 6 + c)] = c % 3 == 1 ? 40.0f : -3.0f;
+    net_type net({1}, 16);
+    fit(net, loss::cross_entropy{}, optimizer::adam{.learning_rate = 1e-2}, train, quiet(3));
+    auto const logits = predict(net, test.view());
+    double loss = 0.0;
+    int right = 0;
+    for (std::size_t r = 0; r < 33; ++r) {
+        float const* const z = logits.data() + 3 * r;
+        double total = 0.0;
+        for (int c = 0; c < 3; ++c)
+            total += std::exp(static_cast<double>(z[c]));
+        auto const label = static_cast<std::size_t>(test.labels[r]);
+        loss += std::log(total) - static_cast<double>(z[label]);
+        right += std::max_element(z, z + 3) == z + label;
+    }
+    REQUIRE(right < 33);
+    for (index_t const capacity : {1, 7, 16, 33, 64}) {
+        net_type other({1}, capacity);
+        other.values() = net.values();
+        other.refresh();
+        auto const result = evaluate(other, loss::cross_entropy{}, test.view());
+        INFO("room for " << capacity);
+        CHECK(result.loss == Approx(loss / 33.0).epsilon(1e-5));
+        CHECK(result.accuracy == right / 33.0);
+    }
 }
 
 TEST_CASE("fit: two runs with one seed are bitwise equal, another seed is not", "[train][fit]") {

@@ -8,6 +8,7 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/adam.hpp>
+#include <espalier/optimizer/adamw.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/prune/by_magnitude.hpp>
@@ -95,6 +96,26 @@ TEST_CASE("prune: hard keeps exact zeros through later steps", "[train][prune]")
     // what is not pruned is not touched by it
     CHECK(net.values().find("1.bias").mask_offset == -1);
     CHECK(net.values().find("2.kernel").mask_offset == -1);
+}
+
+TEST_CASE("prune: neither momentum from before nor decay moves a pruned weight off zero", "[train][prune]") {
+    auto const check = [](auto const& optimizer) {
+        naive::network<sequence<input<9>, dense<7, activation::tanh, half_from_2<prune::hard>>, dense<4>>> net({4}, 16);
+        training run(net, loss::cross_entropy{}, optimizer);
+        for (std::uint64_t step = 0; step < 12; ++step) {
+            run.step(batch_of(naive::random(row_count, 9, step)));
+            auto const w = naive::tensor(net, "1.kernel"), mask = mask_in(net, "1.kernel");
+            REQUIRE(kept_count(net, "1.kernel") == (step < 2 ? 63 : 63 - 32));
+            int moved = 0;
+            for (std::size_t i = 0; i < 63; ++i)
+                moved += mask.values[i] == 0.0 && w.values[i] != 0.0;
+            INFO(optimizer.name << " step " << step);
+            CHECK(moved == 0);
+        }
+    };
+    check(optimizer::sgd{.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.1});
+    check(optimizer::sgd{.learning_rate = 0.1, .momentum = optimizer::nesterov{0.9}, .weight_decay = 0.1});
+    check(optimizer::adamw{.learning_rate = 0.05, .weight_decay = 0.1});
 }
 
 TEST_CASE("prune: straight-through and decayed hide weights from the products only", "[train][prune]") {

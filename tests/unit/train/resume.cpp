@@ -17,6 +17,8 @@
 
 #include <support/catch.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -142,6 +144,107 @@ TEST_CASE("resume: a run that patience or on_epoch ended stays at its end", "[tr
         options.patience = 4; // more of it goes on
         net_type further({1}, 16);
         CHECK(fit(further, loss_of_tests, plain, data, options).rows() == 5);
+    }
+}
+
+TEST_CASE("resume: patience goes on counting wherever a run was stopped", "[train][fit]") {
+    auto const data = clusters(60);
+    auto test = clusters(45);
+    for (std::size_t i = 0; i < test.labels.size(); i += 6)
+        test.labels[i] = (test.labels[i] + 1) % 3; // what is learnt too well is wrong there
+    constexpr optimizer::sgd<> fast{.learning_rate = 0.3};
+    auto const options_in = [&](temporary_folder const& folder, index_t epochs) {
+        auto options = quiet(epochs);
+        options.validation = test.view();
+        options.patience = 3;
+        options.checkpoints = folder.path();
+        options.resume = true;
+        return options;
+    };
+    temporary_folder folder;
+    net_type whole({1}, 16);
+    auto const record = fit(whole, loss_of_tests, fast, data, options_in(folder, 60));
+    auto const best = espalier_test::content_of(folder / "best.safetensors");
+    auto const& losses = record.column("validation_loss");
+    auto const lowest = std::min_element(losses.begin(), losses.end()) - losses.begin();
+    REQUIRE(record.rows() == lowest + 4);
+    REQUIRE(lowest > 0);
+    for (index_t stop = 1; stop < record.rows(); ++stop) {
+        temporary_folder parts;
+        net_type first({1}, 16), second({1}, 16);
+        REQUIRE(fit(first, loss_of_tests, fast, data, options_in(parts, stop)).rows() == stop);
+        INFO("stopped after " << stop << " of " << record.rows() << " epochs");
+        CHECK(fit(second, loss_of_tests, fast, data, options_in(parts, 60)).column("validation_loss") == losses);
+        CHECK(same_weights(second, whole));
+        CHECK(espalier_test::content_of(parts / "best.safetensors") == best);
+    }
+}
+
+TEST_CASE("resume: a validation loss that is no number is never the best one", "[train][fit]") {
+    // Nothing is learnt. With the weights `large` the training rows have finite logits, and those of the validation
+    // rows overflow; with weights of 0 both have a loss of log 3.
+    using linear = network<sequence<input<4>, dense<3>>, device::cpu, float>;
+    auto const data = clusters(30);
+    auto test = clusters(9);
+    for (float& v : test.features)
+        v = 1e3f;
+    auto const set = [](linear& net, bool large) {
+        auto const w = net.tensor("1.kernel");
+        for (index_t r = 0; r < 4; ++r)
+            for (index_t c = 0; c < 3; ++c)
+                w(r, c) = large ? 1e37f * static_cast<float>(1 - c) : 0.0f;
+        net.refresh();
+    };
+    auto const options_in = [&](temporary_folder const& folder, linear& net, index_t epochs, index_t patience) {
+        auto options = quiet(epochs);
+        options.validation = test.view();
+        options.patience = patience;
+        options.checkpoints = folder.path();
+        options.resume = true;
+        options.rates = {{.frozen = true}};
+        options.on_epoch = [&net, set](history const& seen, std::vector<named_value>&) {
+            set(net, seen.rows() != 2); // the third epoch is the good one
+            return true;
+        };
+        return options;
+    };
+    auto const run = [&](temporary_folder const& folder, index_t epochs, index_t patience) {
+        linear net({1}, 16);
+        set(net, true);
+        return fit(net, loss_of_tests, plain, data, options_in(folder, net, epochs, patience))
+            .column("validation_loss");
+    };
+    auto const same = [](std::vector<double> const& seen, std::vector<bool> const& numbers) {
+        if (seen.size() != numbers.size()) return false;
+        for (std::size_t i = 0; i < seen.size(); ++i)
+            if (numbers[i] ? seen[i] != Approx(std::log(3.0)) : !std::isnan(seen[i])) return false;
+        return true;
+    };
+    {
+        temporary_folder folder; // two epochs of patience, none of them with a number
+        CHECK(same(run(folder, 20, 2), {false, false}));
+        CHECK_FALSE(std::filesystem::exists(folder / "best.safetensors"));
+        CHECK_FALSE(std::filesystem::exists(folder / "best.safetensors.new"));
+        CHECK(std::filesystem::exists(folder / "last.safetensors"));
+        CHECK(same(run(folder, 20, 2), {false, false}));
+    }
+    std::vector<bool> const expected{false, false, true, false, false, false, false};
+    temporary_folder folder;
+    CHECK(same(run(folder, 20, 4), expected));
+    auto const best = read_safetensors(folder / "best.safetensors");
+    CHECK(best.metadata().at("best_epoch") == "3");
+    for (float const v : best.at("1.kernel").values<float>())
+        CHECK(v == 0.0f);
+    for (index_t stop = 1; stop < 7; ++stop) {
+        temporary_folder parts;
+        std::vector<bool> const begun(expected.begin(), expected.begin() + stop);
+        INFO("stopped after " << stop);
+        CHECK(same(run(parts, stop, 4), begun));
+        CHECK(std::filesystem::exists(parts / "best.safetensors") == (stop >= 3));
+        CHECK(same(run(parts, 20, 4), expected));
+        CHECK(espalier_test::content_of(parts / "best.safetensors") ==
+              espalier_test::content_of(folder / "best.safetensors"));
+        CHECK(same(history::read_json(parts / "history.json").column("validation_loss"), expected));
     }
 }
 
