@@ -273,6 +273,7 @@ void batch_norm(std::string const& name) {
     padded_matrix<float> y = x, dx = dy;
     auto const parameters = numbers<float>(2 * columns, 3);
     std::vector<float> mean(columns), variance(columns), gradients(2 * columns), running(2 * columns, 1.0f);
+    running.push_back(0.0f); // rows of the largest batch so far
     espalier::cpu::column_moments(x.view(), mean.data(), variance.data());
     espalier::cpu::normalise<float>(x.view(), mean.data(), variance.data(), parameters.data(),
                                     parameters.data() + columns, 1e-5, y.view());
@@ -285,6 +286,7 @@ void batch_norm(std::string const& name) {
     out.add(name + ".forward", sums, y.data);
     out.add(name + ".backward", sums, dx.data);
     out.add(name + ".gradients", sums, gradients);
+    running.pop_back();
     out.add(name + ".running", sums, running);
 }
 

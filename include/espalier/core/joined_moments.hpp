@@ -5,6 +5,8 @@
 #include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>
 
+#include <cmath>
+
 namespace espalier {
 
 struct moments_of_copies {
@@ -25,6 +27,13 @@ ESPALIER_FN moments_of_copies join_moments(T const* mean, T const* variance, tap
         all.variance += share * (static_cast<double>(*copies.of(variance, k)) + apart * apart);
     }
     return all;
+}
+
+/// The share of a batch of n rows in running statistics where a full batch of `full` rows has the share `momentum`:
+/// 1 - (1 - momentum)^(n / full), so that several small batches have together what a full one of their rows has, and
+/// the last, short batch of an epoch, down to one row, does not distort what the others have gathered.
+ESPALIER_FN double share_of_batch(double momentum, double n, double full) {
+    return n < full ? 1.0 - pow(1.0 - momentum, n / full) : momentum;
 }
 
 } // namespace espalier

@@ -38,10 +38,12 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     };
     static numbers at(clock const& now) { return {scale::at(now), shift::at(now)}; }
 
-    // Tape: mean and variance of the batch, and how many rows it had. State: running mean, running variance.
+    // Tape: mean and variance of the batch, and how many rows it had. State: running mean, running variance, and the
+    // rows of the largest batch so far, which no file keeps: the first batch of a resumed run says it again.
+    static constexpr index_t state_size = padded(2 * width + 1);
     template <class T> static constexpr footprint size() {
         footprint f = scale::size() + shift::size();
-        f.state = f.learned_state = padded(2 * width);
+        f.state = f.learned_state = state_size;
         f.tape = fixed_block<master_of<T>>(2 * width) + fixed_block<index_t>(1);
         return f;
     }
@@ -108,8 +110,9 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
                     w.data[c] = master_of<T>(0);
                     w.data[width + c] = master_of<T>(1);
                 }
+                w.data[2 * width] = master_of<T>(0);
             },
-            matrix_view<master_of<T>>{m.state, 2, width, width}, random_site{});
+            matrix_view<master_of<T>>{m.state, 1, 2 * width + 1, 2 * width + 1}, random_site{});
     }
     template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
@@ -119,7 +122,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
         scale::describe(report, path, "scale");
         shift::describe(report, path, "shift");
         footprint rest;
-        rest.state = padded(2 * width);
+        rest.state = state_size;
         report.at = report.at + rest;
     }
 };
@@ -133,12 +136,13 @@ struct bind_batch_norm<In, Options, type_list<Inherited...>, Ps...> {
 } // namespace detail
 
 /// y = scale (x - mean) / sqrt(variance + epsilon) + shift, per column (Ioffe and Szegedy 2015). Training uses the mean
-/// and variance of the batch, evaluation the running ones; a layer whose two tensors are frozen is used as in
-/// evaluation while the others train, and its running statistics stay. Trained tensors: "scale" (role::scale, 1 at
-/// first) and "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased). `Ps`: penalties and
-/// transforms, bound to the roles with `on<>`. In the tail of a multi_sample every sample is normalised by its own mean
-/// and variance, and the running ones are of all rows of all samples. Three passes over x forward while training, two
-/// backward; on CUDA two and two.
+/// and variance of the batch, evaluation the running ones, in which a batch has the share `momentum`, or less where it
+/// is smaller than the largest one so far: 1 - (1 - momentum)^(rows / largest). A layer whose two tensors are frozen is
+/// used as in evaluation while the others train, and its running statistics stay. Trained tensors: "scale"
+/// (role::scale, 1 at first) and "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased). `Ps`:
+/// penalties and transforms, bound to the roles with `on<>`. In the tail of a multi_sample every sample is normalised
+/// by its own mean and variance, and the running ones are of all rows of all samples. Three passes over x forward while
+/// training, two backward; on CUDA two and two.
 template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct batch_norm {
     static_assert(Options.momentum >= 0.0 && Options.momentum <= 1.0 && Options.epsilon > 0.0,
                   "espalier: batch_norm needs a momentum in [0, 1] and a positive epsilon");

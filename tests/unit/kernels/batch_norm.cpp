@@ -41,6 +41,7 @@ outputs<T> run(Launch const& launch, padded_matrix<T> const& x, padded_matrix<T>
                    padded_matrix<T>(n, columns, 1, 50), padded_matrix<T>(n, columns, 2, 51)};
     for (std::size_t c = 0; c < both; ++c)
         out.running[c] = static_cast<W>(c) / W(8);
+    out.running.push_back(W(20)); // rows of the largest batch so far
     for (W& v : out.moments)
         v = v * v;
     W *const mean = out.moments.data(), *const variance = mean + columns;
@@ -100,6 +101,7 @@ template <class T> void check(index_t n, index_t columns, double offset, bool th
         moments.push_back(static_cast<double>(v * v));
     for (std::size_t c = 0; c < both; ++c)
         running.push_back(static_cast<double>(c) / 8);
+    running.push_back(20.0);
     matrix_view<double const> const xv{xs.data(), n, columns, columns}, dv{dys.data(), n, columns, columns};
     double *const mean = moments.data(), *const variance = mean + columns;
     double const *const scale = numbers_of.data(), *const shift = scale + columns;
@@ -128,6 +130,7 @@ template <class T> void check(index_t n, index_t columns, double offset, bool th
         right &= near(static_cast<double>(g.running[c]), running[c], tolerance);
         right &= near(static_cast<double>(g.gradients[c]), gradients[c], 20 * tolerance);
     }
+    right &= static_cast<double>(g.running[both]) == running[both];
     auto const ys = wide(g.y), dxs = wide(g.dx);
     for (std::size_t i = 0; i < ys.size(); ++i)
         right &= near(ys[i], y[i], 4 * storage) && near(dxs[i], dx[i], 8 * storage);
@@ -177,7 +180,9 @@ TEST_CASE("batch normalisation bodies: dx may be dy") {
 }
 
 TEST_CASE("running moments stay as they are without rows and after an error") {
-    std::vector<float> const mean(9, 1.0f), variance(9, 2.0f), before = numbers<float>(18, 7);
+    std::vector<float> const mean(9, 1.0f), variance(9, 2.0f);
+    auto before = numbers<float>(19, 7);
+    before[18] = 4.0f; // rows of the largest batch so far
     for_launches([&](auto const& launch) {
         auto const after = [&](index_t n, std::uint32_t bits) {
             std::vector<float> running = before;
@@ -190,10 +195,19 @@ TEST_CASE("running moments stay as they are without rows and after an error") {
         };
         REQUIRE(same_bits(after(0, 0), before));
         REQUIRE(same_bits(after(5, k::loss_not_finite), before));
-        auto const changed = after(1, 0);
-        for (std::size_t c = 0; c < 9; ++c) {
-            REQUIRE(changed[c] == static_cast<float>(0.5 * static_cast<double>(before[c]) + 0.5));
-            REQUIRE(changed[9 + c] == static_cast<float>(0.5 * static_cast<double>(before[9 + c]) + 1.0));
+        for (index_t n : {1, 2, 4, 8}) {
+            auto const changed = after(n, 0);
+            double const share = n < 4 ? 1.0 - std::pow(0.5, static_cast<double>(n) / 4.0) : 0.5;
+            double const unbiased = n > 1 ? static_cast<double>(n) / static_cast<double>(n - 1) : 1.0;
+            for (std::size_t c = 0; c < 9; ++c) {
+                double const m = static_cast<double>(before[c]), v = static_cast<double>(before[9 + c]);
+                REQUIRE(near(static_cast<double>(changed[c]), (1.0 - share) * m + share, 1e-6));
+                if (n == 1) REQUIRE(changed[9 + c] == before[9 + c]); // one row has no variance
+                if (n > 1)
+                    REQUIRE(
+                        near(static_cast<double>(changed[9 + c]), (1.0 - share) * v + share * unbiased * 2.0, 1e-6));
+            }
+            REQUIRE(changed[18] == (n == 8 ? 8.0f : 4.0f));
         }
     });
 }
@@ -202,7 +216,8 @@ TEST_CASE("running moments of several copies are those of all their rows") {
     constexpr index_t columns = 11, n = 6;
     constexpr int copies = 3;
     padded_matrix<float> const all(copies * n, columns, 1, 5);
-    auto const before = numbers<float>(2 * columns, 9);
+    auto before = numbers<float>(2 * columns + 1, 9);
+    before.back() = 20.0f; // rows of the largest batch so far
     // The copies' moments lie apart in one block, as tapes do.
     constexpr std::size_t stride = 40;
     std::vector<float> kept(copies * stride, -7.0f);

@@ -12,6 +12,8 @@
 
 #include <support/catch.hpp>
 
+#include <cmath>
+
 #include <limits>
 
 using namespace espalier;
@@ -71,10 +73,15 @@ TEST_CASE("batch_norm: running statistics follow steps only, with the unbiased v
         CHECK(naive::tensor(net, "1.running_variance").values == before.values);
         run.step(batch);
         moments const now = moments_of(x);
-        double const unbiased = n > 1 ? static_cast<double>(n) / static_cast<double>(n - 1) : 1.0;
-        running.mean = naive::zip(running.mean, now.mean, [](double a, double b) { return 0.9 * a + 0.1 * b; });
-        running.variance = naive::zip(running.variance, now.variance,
-                                      [=](double a, double b) { return 0.9 * a + 0.1 * unbiased * b; });
+        // A batch smaller than the largest one has a smaller part, and one row has no variance.
+        double const share = 1.0 - std::pow(0.9, static_cast<double>(n) / 24.0);
+        running.mean =
+            naive::zip(running.mean, now.mean, [=](double a, double b) { return (1.0 - share) * a + share * b; });
+        if (n > 1) {
+            double const unbiased = static_cast<double>(n) / static_cast<double>(n - 1);
+            running.variance = naive::zip(running.variance, now.variance,
+                                          [=](double a, double b) { return (1.0 - share) * a + share * unbiased * b; });
+        }
         CHECK(naive::distance(naive::tensor(net, "1.running_mean"), running.mean) < 1e-14);
         CHECK(naive::distance(naive::tensor(net, "1.running_variance"), running.variance) < 1e-14);
     }
@@ -88,6 +95,29 @@ TEST_CASE("batch_norm: running statistics follow steps only, with the unbiased v
     auto const mean = naive::tensor(net, "1.running_mean");
     CHECK_THROWS_AS(run.step({broken.view(), naive::tags_of(5, &labels), {}}), numerical_error);
     CHECK(naive::tensor(net, "1.running_mean").values == mean.values);
+}
+
+TEST_CASE("batch_norm: small batches have together the part of one of their rows", "[layer]") {
+    for (index_t const part : {1, 3, 8, 24}) {
+        naive::network<stack> net({1}, 24);
+        auto const labels = naive::cyclic_labels(24, 11);
+        training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.0});
+        auto const x = naive::random(24, 11, 3, 2.0);
+        auto const step_on = [&](index_t first, index_t n) {
+            run.step({x.view().middle_rows(first, n), naive::tags_of(n, &labels), {}});
+        };
+        step_on(0, 24); // the full one
+        auto const before = naive::tensor(net, "1.running_mean");
+        // The same rows again and again: the mean of each part moves the statistics towards that part.
+        for (index_t first = 0; first < 24; first += part)
+            step_on(0, part);
+        naive::matrix mean(1, 11);
+        for (index_t c = 0; c < 11; ++c)
+            for (index_t r = 0; r < part; ++r)
+                mean(0, c) += x(r, c) / static_cast<double>(part);
+        auto const expected = naive::zip(before, mean, [](double a, double b) { return 0.9 * a + 0.1 * b; });
+        CHECK(naive::distance(naive::tensor(net, "1.running_mean"), expected) < 1e-13);
+    }
 }
 
 TEST_CASE("batch_norm: its own numbers", "[layer]") {

@@ -107,6 +107,9 @@ void running_moments(T const* mean, T const* variance, index_t columns, index_t 
     if (row_count == 0) return;
     index_t const total = copies.count * row_count;
     double const unbiased = total > 1 ? static_cast<double>(total) / static_cast<double>(total - 1) : 1.0;
+    T& full = running[2 * columns];
+    if (full < static_cast<T>(total)) full = static_cast<T>(total);
+    double const share = share_of_batch(momentum, static_cast<double>(total), static_cast<double>(full));
     for (index_t c = 0; c < columns; ++c) {
         double m = static_cast<double>(mean[c]), v = static_cast<double>(variance[c]);
         if (copies.count > 1) {
@@ -114,9 +117,10 @@ void running_moments(T const* mean, T const* variance, index_t columns, index_t 
             m = all.mean;
             v = all.variance;
         }
-        running[c] = static_cast<T>((1.0 - momentum) * running[c] + momentum * m);
+        running[c] = static_cast<T>((1.0 - share) * running[c] + share * m);
+        if (total == 1) continue; // one row has no variance
         T& of_all = running[columns + c];
-        of_all = static_cast<T>((1.0 - momentum) * of_all + momentum * unbiased * v);
+        of_all = static_cast<T>((1.0 - share) * of_all + share * unbiased * v);
     }
 }
 

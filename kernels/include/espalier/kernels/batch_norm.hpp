@@ -235,9 +235,10 @@ ESPALIER_FN void normalise_backward(Group const& group, matrix_view<T const> x, 
     }
 }
 
-/// running <- (1 - momentum) running + momentum batch, the variance as an unbiased estimate; running: means, then
-/// variances. A batch without rows changes nothing, nor does a step with an error. Several copies of the batch,
-/// `row_count` rows each, count as one of all their rows.
+/// running <- (1 - s) running + s batch, s = share_of_batch(momentum, ...), the variance as an unbiased estimate, which
+/// one row does not give; running: means, then variances, then the rows of the largest batch so far. A batch without
+/// rows changes nothing, nor does a step with an error. Several copies of the batch, `row_count` rows each, count as
+/// one of all their rows.
 template <class Group, class W>
 ESPALIER_FN void running_moments(Group const& group, W const* mean, W const* variance, index_t columns,
                                  index_t const* row_count, double momentum, W* running, tape_copies const& copies,
@@ -245,15 +246,21 @@ ESPALIER_FN void running_moments(Group const& group, W const* mean, W const* var
     if (failed(error) || *row_count == 0) return;
     double const n = static_cast<double>(copies.count) * static_cast<double>(*row_count);
     double const unbiased = n > 1.0 ? n / (n - 1.0) : 1.0;
+    // Whether a lane reads the number before or after another one has written it, the larger one of it and n is the
+    // same.
+    double const before = static_cast<double>(running[2 * columns]);
+    double const full = before < n ? n : before;
+    double const share = share_of_batch(momentum, n, full);
     for (index_t c = grid_lane(group); c < columns; c += grid_lanes(group)) {
         moments_of_copies all;
         all.mean = static_cast<double>(mean[c]);
         all.variance = static_cast<double>(variance[c]);
         if (copies.count > 1) all = join_moments(mean + c, variance + c, copies);
         W& v = running[columns + c];
-        running[c] = static_cast<W>((1.0 - momentum) * static_cast<double>(running[c]) + momentum * all.mean);
-        v = static_cast<W>((1.0 - momentum) * static_cast<double>(v) + momentum * unbiased * all.variance);
+        running[c] = static_cast<W>((1.0 - share) * static_cast<double>(running[c]) + share * all.mean);
+        if (n > 1.0) v = static_cast<W>((1.0 - share) * static_cast<double>(v) + share * unbiased * all.variance);
     }
+    if (grid_lane(group) == 0) running[2 * columns] = static_cast<W>(full);
 }
 
 } // namespace espalier::kernels
