@@ -22,8 +22,8 @@ except ImportError as missing:
 
 STEPS, IN, OUT = 50, 6, 3
 # Both sides round to 1.1e-16 in every operation, in other orders, and 50 steps carry the differences on: 3e-16 to 2e-15
-# of the largest weight were measured, more where an instruction set orders its sums otherwise. A number of a formula that is
-# off by 1e-9 shows 50 times above the limit or more; `compare` asks for 20 times.
+# of the largest weight were measured, with SSE, AVX2 and AVX-512. The limit leaves room for other orders of sums and other
+# functions of the system. A number of a formula that is off by 1e-9 shows 50 times above it or more; `compare` asks for 20.
 TOLERANCE = 1e-12
 SHIFT = 1e-9
 
