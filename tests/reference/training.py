@@ -171,10 +171,11 @@ class mixture:
 
 
 class normalised:
-    """dense, batch normalisation, dense; the running variance is the unbiased one."""
+    """dense, batch normalisation, dense; the running variance is the unbiased one. A batch smaller than the largest so far
+    has a smaller share of the running statistics."""
 
     def __init__(self, share, **numbers):
-        self.share = share
+        self.share, self.largest = share, 0
         self.optimizer = nesterov(lambda step: 0.05, **numbers)
 
     def step(self, w, step, x, batch):
@@ -195,8 +196,10 @@ class normalised:
         du = dnormal / sigma + dvariance * 2.0 * (u - mean) / len(x) + dmean / len(x)
         dense_backward(w, g, "1", x, du)
         self.optimizer.update(step, w, g)
+        self.largest = max(self.largest, len(x))
+        share = 1.0 - (1.0 - self.share)**(len(x) / self.largest)
         for name, value in (("2.running_mean", mean), ("2.running_variance", variance * len(x) / (len(x) - 1))):
-            w[name] = (1.0 - self.share) * w[name] + self.share * value
+            w[name] = (1.0 - share) * w[name] + share * value
         return [loss]
 
 
