@@ -4,7 +4,6 @@
 // A layer over the batch inside the experts of a dense mixture, where the host cannot read which rows are theirs.
 #include "far_away.hpp"
 
-#include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
@@ -13,11 +12,11 @@
 #include <espalier/layer/sequence.hpp>
 using namespace espalier;
 #ifdef ESPALIER_POSITIVE_TWIN
-using chosen = gate::softmax<8>;
+using branch = dense<4>;
 #else
-using chosen = gate::top_k<8, 2>;
+using branch = sequence<dense<4>, batch_norm<>>;
 #endif
-struct stack : sequence<input<16>, moe<chosen, sequence<dense<4>, batch_norm<>>, dispatch::dense>> {};
+struct stack : sequence<input<16>, moe<gate::top_k<8, 2>, branch, dispatch::dense>> {};
 void run_stack(far_away& device) {
     run_far_away<stack>(device, {}, {});
 }

@@ -395,8 +395,12 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         index_t kept;
     };
     template <class Context>
-    static constexpr bool runs_on = !gathers_in<Context> || Context::device_type::host_memory ||
-                                    (blocks_fit && !in_chunks && (room_for_all || share_block));
+    static constexpr bool sees_own_rows = gathers_in<Context> || !watches_rows || (... && Routers::fills_all);
+    template <class Context>
+    static constexpr bool runs_on = gathers_in<Context>
+                                        ? Context::device_type::host_memory ||
+                                              (blocks_fit && !in_chunks && (room_for_all || share_block))
+                                        : sees_own_rows<Context>;
 
     /// Whether slots may find no room in this behaviour.
     template <class Context> static constexpr bool bounded = dispatch::limits_in<Dispatch>(Context::behaviour);
@@ -545,7 +549,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                       "that layer out of the experts, or let every row go to every expert: gate::softmax with "
                       "dispatch::dense as moe's last argument");
         static_assert(
-            gathers_in<Context> || !watches_rows || (... && Routers::fills_all),
+            sees_own_rows<Context>,
             "espalier: on a GPU the experts of a dense mixture run on all rows, and a batch_norm or a mixture "
             "among their layers would count rows that the gate did not send to them; take that layer out of "
             "the experts, or let every row go to every expert: gate::softmax");
