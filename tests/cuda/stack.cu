@@ -51,7 +51,8 @@ struct sampled : sequence<input<64>, dense<32>,
 };
 
 using expert = sequence<dense<32, activation::relu, dropout::bernoulli<0.5>>, batch_norm<>, dense<24>>;
-struct mixed : sequence<input<64>, moe<gate::top_k<8, 2>, expert, dispatch::dense>,
+struct mixed : sequence<input<64>, moe<gate::softmax<8>, expert, dispatch::dense>,
+                        moe<gate::top_k<8, 2>, dense<24>, dispatch::dense>,
                         moe<gate::softmax<3>, dense<16>, dispatch::dense>, dense<10>> {};
 
 using noisy = gate::top_k<8, 2, gate::learned_noise, gate::importance<0.1>, gate::load<0.1>>;
@@ -66,6 +67,7 @@ using counting = sequence<dense<24, activation::relu, activation_penalty::l1<0.1
 using in_window = sequence<dense<24, activation::relu, dropout::bernoulli<0.5>>, dense<16>>;
 struct counted : sequence<input<64>, moe<gate::top_k<8, 2>, in_window, dispatch::compacted>,
                           moe<gate::top_k<8, 2>, counting, dispatch::automatic<>>,
+                          moe<gate::top_k<8, 2>, counting, dispatch::dense>,
                           moe<gate::comet<4, 2>, dense<16>, dispatch::compacted>,
                           moe<gate::top_k<4, 2>, counting, dispatch::capacity<1.0>>, dense<10>> {};
 

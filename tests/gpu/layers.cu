@@ -274,7 +274,8 @@ void tests() {
     check<sequence<input<width>, batch_norm<batch_norm_options{.momentum = 0.5}>, dense<9>, batch_norm<>, head>>(
         "two batch_norm");
     using expert = sequence<dense<8, activation::tanh, dropout::bernoulli<0.25>>, batch_norm<>, dense<7>>;
-    check<sequence<input<width>, moe<gate::top_k<4, 2>, expert, dispatch::dense>, head>>("top-k mixture");
+    check<sequence<input<width>, moe<gate::softmax<4>, expert, dispatch::dense>, head>>("batch_norm of all rows");
+    check<sequence<input<width>, moe<gate::top_k<4, 2>, plain, dispatch::dense>, head>>("top-k mixture");
     check<sequence<input<width>, plain, moe<gate::softmax<3>, dense<9>, dispatch::dense>, head>>("softmax mixture");
     using branch = sequence<dense<8, activation::tanh, dropout::bernoulli<0.25>>, dense<7>>;
     using passing = dispatch::capacity<0.6, dispatch::overflow::pass>;
@@ -290,6 +291,8 @@ void tests() {
                               dense<7, activation::softmax>>;
     check<sequence<input<width>, plain, moe<gate::top_k<8, 1>, counting, dispatch::automatic<>>, head>>(
         "a penalty over counted rows");
+    check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, counting, dispatch::dense>, head>>(
+        "a penalty in a dense mixture");
     check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, counting, dispatch::capacity<0.8>>, head>>(
         "a penalty over the rows of a block");
     using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;

@@ -108,7 +108,8 @@ public:
         static_assert(
             sizeof...(Arguments) == 0,
             "espalier: on a GPU an embedding cannot stand inside an expert that rows are gathered for; put it "
-            "before the mixture, or give moe dispatch::dense as its last argument");
+            "before the mixture, or give moe dispatch::dense as its last argument and take activation penalties out "
+            "of the experts");
     }
     template <class... Arguments> void embed_backward(Arguments const&...) {}
 

@@ -14,6 +14,7 @@
 //         static constexpr int slots = 2;            // the most experts of a row
 //         static constexpr int logits = 8;           // columns of the product that the gate reads
 //         static constexpr bool slot_is_expert = false;
+//         static constexpr bool fills_all = false; // optional: every row goes to every expert, by the gate's nature
 //         using op = my_op;
 //         static op at(clock const&);
 //     };

@@ -12,7 +12,9 @@
 
 namespace espalier::dispatch {
 
-/// Every expert runs on every row; weights of 0 remove what was not wanted. Right while most slots are filled.
+/// Every expert runs on every row; weights of 0 remove what was not wanted. Right while most slots are filled. Rows of
+/// weight 0 count nowhere: experts whose layers make something of all their rows (an activation penalty, running
+/// statistics, a mixture inside) run on the rows that the gate sent to them, gathered as compacted does it.
 struct dense {
     using axis = espalier::axis::dispatch;
     static constexpr std::string_view name = "dense";
@@ -80,7 +82,8 @@ struct capacity {
 
 /// Dense or compacted, whichever the last batches needed: dense once more than `High` of all (row, expert) places are
 /// filled, compacted again below `Low`. Results are those of either; gates that start dense and become sparse (COMET,
-/// DSelect-k) gain. What was counted on one batch decides for that batch, on the host.
+/// DSelect-k) gain. What was counted on one batch decides for that batch, on the host. Experts whose layers make
+/// something of all their rows are never run dense.
 template <double Low = 0.45, double High = 0.6> struct automatic {
     static_assert(
         diagnostic::holds<(Low >= 0.0 && Low <= High && High <= 1.0), diagnostic::given<Low>, diagnostic::needed<High>>,

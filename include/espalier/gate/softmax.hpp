@@ -20,6 +20,7 @@ template <int Experts> struct softmax_members {
     static constexpr int experts = Experts;
     static constexpr int slots = Experts;
     static constexpr bool slot_is_expert = true;
+    static constexpr bool fills_all = true;
 };
 } // namespace detail
 

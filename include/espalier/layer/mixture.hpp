@@ -144,10 +144,17 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static constexpr bool needs_global_norm = Experts::needs_global_norm || any_of({Routers::needs_global_norm...});
     static constexpr bool needs_reference = Experts::needs_reference || any_of({Routers::needs_reference...});
 
-    static constexpr bool gathers = Dispatch::gathers;
+    /// Layers of the experts that make something of all their rows: a term of an activation penalty, running
+    /// statistics, the routing of a mixture inside. A row that the gate did not send to an expert is none of its rows,
+    /// so such experts run on gathered rows by every dispatch.
+    static constexpr bool watches_rows = [] {
+        constexpr footprint all = Experts::template before<float>(experts);
+        return all.row_terms > 0 || all.learned_state + all.scattered_state > 0 || all.measures > 0;
+    }();
+    static constexpr bool gathers = Dispatch::gathers || watches_rows;
     /// The experts see the tags of the rows that were gathered for them.
     static constexpr bool maps_tags = gathers && Experts::reads_tags;
-    static constexpr bool automatic = dispatch::chooses<Dispatch>;
+    static constexpr bool automatic = dispatch::chooses<Dispatch> && !watches_rows;
     static constexpr bool limited = dispatch::limits<Dispatch>;
     static constexpr bool passes_rows = dispatch::passes_rows<Dispatch>;
     static constexpr bool in_chunks = dispatch::runs_in_chunks<Dispatch>;
@@ -209,7 +216,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         if (!gathers) return {experts * bytes, 0};
         index_t most = limited ? dispatch::capacity_per_row<Dispatch>(slots) : slots;
         if (most > experts) most = experts;
-        return {(automatic ? experts : most) * bytes, round_up(experts * (row_granule + 1), row_granule) * bytes};
+        bool const all = dispatch::chooses<Dispatch> || !Dispatch::gathers;
+        return {(all ? experts : most) * bytes, round_up(experts * (row_granule + 1), row_granule) * bytes};
     }
     /// The same for what the experts keep of their rows.
     static constexpr extent kept_of(index_t bytes) {
@@ -362,12 +370,20 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     template <class T> static std::int32_t* everywhere(layer_memory<T> const& m) {
         return m.template tape_block<std::int32_t>(layout<T>().everywhere);
     }
+    /// Layers that look at their rows together have state, those that count them measures.
+    static constexpr bool blocks_fit =
+        Experts::template before<float>(experts).state == 0 && Experts::template before<float>(experts).measures == 0;
+    /// Where only the device counts the rows, layers that need their number run on all rows if the dispatch is dense:
+    /// right when every row is sent everywhere.
+    template <class Context>
+    static constexpr bool gathers_in = gathers &&
+                                       (Dispatch::gathers || blocks_fit || Context::device_type::host_memory);
     /// Whether this batch was gathered; known when compiling unless the host can choose.
     template <class Context, class T> static bool gathered(layer_memory<T> const& m) {
         if constexpr (automatic && Context::device_type::host_memory)
             return *everywhere(m) == 0;
         else
-            return gathers;
+            return gathers_in<Context>;
     }
 
     /// An expert's rows: where they begin among all experts' rows, how many, what its memory is sized for, and where
@@ -378,12 +394,13 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         index_t capacity;
         index_t kept;
     };
-    /// Layers that look at their rows together have state, those that count them measures.
-    static constexpr bool blocks_fit =
-        Experts::template before<float>(experts).state == 0 && Experts::template before<float>(experts).measures == 0;
     template <class Context>
-    static constexpr bool runs_on =
-        !gathers || Context::device_type::host_memory || (blocks_fit && !in_chunks && (room_for_all || share_block));
+    static constexpr bool sees_own_rows = gathers_in<Context> || !watches_rows || (... && Routers::fills_all);
+    template <class Context>
+    static constexpr bool runs_on = gathers_in<Context>
+                                        ? Context::device_type::host_memory ||
+                                              (blocks_fit && !in_chunks && (room_for_all || share_block))
+                                        : sees_own_rows<Context>;
 
     /// Whether slots may find no room in this behaviour.
     template <class Context> static constexpr bool bounded = dispatch::limits_in<Dispatch>(Context::behaviour);
@@ -392,7 +409,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     /// With a capacity they run on whole blocks of that size, by the products of the library: places that got no row
     /// hold zeros, their outputs are read by nobody and their gradients are zero. Only an expert with a term over its
     /// rows, an activation penalty, must know which places are rows, and runs on what was counted too.
-    template <class Context> static constexpr bool in_blocks = gathers && !Context::device_type::host_memory;
+    template <class Context>
+    static constexpr bool in_blocks = gathers_in<Context> && !Context::device_type::host_memory;
     template <class Context>
     static constexpr bool counts_on_device = in_blocks<Context> &&
                                              (!bounded<Context> ||
@@ -527,8 +545,14 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             "experts equal and take that penalty out");
         static_assert(!in_blocks<Context> || blocks_fit,
                       "espalier: on a GPU an expert that rows are gathered for runs on a block whose rows only the "
-                      "device counts, and a batch_norm or a mixture among the experts' layers needs their number; give "
-                      "moe dispatch::dense as its last argument, or take that layer out of the experts");
+                      "device counts, and a batch_norm or a mixture among the experts' layers needs their number; take "
+                      "that layer out of the experts, or let every row go to every expert: gate::softmax with "
+                      "dispatch::dense as moe's last argument");
+        static_assert(
+            sees_own_rows<Context>,
+            "espalier: on a GPU the experts of a dense mixture run on all rows, and a batch_norm or a mixture "
+            "among their layers would count rows that the gate did not send to them; take that layer out of "
+            "the experts, or let every row go to every expert: gate::softmax");
         static_assert(!in_chunks || blocks_fit,
                       "espalier: with dispatch::chunked what an expert keeps of a batch is overwritten by later "
                       "chunks, and a batch_norm or a mixture among the experts' layers needs it in the update; give "
@@ -556,7 +580,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         } while (r < x.rows);
         if (m.measures)
             context.device.measure_mixture(shares, matrix_view<std::int32_t const>(chosen),
-                                           gathers ? pairs(m).pair : nullptr, plan_for<Context>(m, x.rows), m.measures);
+                                           gathers_in<Context> ? pairs(m).pair : nullptr, plan_for<Context>(m, x.rows),
+                                           m.measures);
     }
     /// Rows [first, first + count) of a batch that was routed go through their experts.
     template <class Context, class T>
@@ -568,7 +593,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         rows const batch = whole.slice(first, count);
         matrix_view<T const> const x = all_x.middle_rows(first, count);
         matrix_view<T> const y = all_y.middle_rows(first, count);
-        if constexpr (gathers) {
+        if constexpr (gathers_in<Context>) {
             pair_table table = pairs(m);
             table.pair += first * slots;
             context.device.build_pairs(shares, chosen, batch, plan_for<Context>(m, count), table);
@@ -638,7 +663,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             rows its_batch = batch;
             expert_pairs block;
             block.expert = e;
-            if constexpr (gathers)
+            if constexpr (gathers_in<Context>)
                 if (by_pairs) {
                     from = {inputs + at.kept * in, at.count, in, in};
                     its_batch = batch_of(m, batch, at);
@@ -710,7 +735,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
                 : report.add_layer(path, text_parts{"multi_gate ", tasks_count, " tasks, ", experts, " experts"}, In,
                                    output, gate_parameters, flops);
         (add_policy(line.policies, "gate", Routers::gate_name()), ...);
-        add_policy(line.policies, "dispatch", Dispatch::name);
+        add_policy(line.policies, "dispatch",
+                   text_of(Dispatch::name, gathers == Dispatch::gathers ? "" : ", gathered"));
         if (any_of({Routers::chooses_rows...}) || dispatch::limits_in<Dispatch>(mode::evaluate))
             add_policy(line.policies, "evaluation", "depends on the batch");
         footprint const start = report.at;
@@ -794,7 +820,7 @@ private:
         in_context_of(context, m, e, [&](auto& its_context) {
             matrix_view<T const> from = x;
             rows its_batch = batch;
-            if constexpr (gathers)
+            if constexpr (gathers_in<Context>)
                 if (by_pairs) {
                     T* const inputs = m.template tape_block<T>(p.expert_inputs);
                     matrix_view<T> const gathered{inputs + at.kept * in, at.count, in, in};

@@ -67,6 +67,13 @@ template <shape In, class Gate, class... Ps> struct bound_router {
     static constexpr index_t wide = index_t{parts} * experts;
     static constexpr index_t squared = index_t{experts} * experts;
     static constexpr bool chooses_rows = gate_chooses_rows<scorer>();
+    /// Whether every row goes to every expert, by the gate's nature.
+    static constexpr bool fills_all = [] {
+        if constexpr (requires { Gate::fills_all; })
+            return bool{Gate::fills_all};
+        else
+            return false;
+    }();
     static constexpr index_t keys = gate_keys<scorer>();
     using scorer_op = op_of<scorer>;
     static constexpr gate_needs needs = gate_needs_of<scorer_op>();

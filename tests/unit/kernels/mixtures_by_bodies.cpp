@@ -30,6 +30,7 @@
 #include <espalier/kernels/row_gate.hpp>
 #include <espalier/kernels/sums.hpp>
 #include <espalier/kernels/update.hpp>
+#include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
@@ -404,6 +405,16 @@ TEST_CASE("mixtures by kernel bodies: the experts' rows are windows that only th
     check<with<moe<gate::top_k<4, 2>, narrow, dispatch::capacity<0.8>>>>();
     using two = gates<gate::top_k<8, 2>, gate::top_k<8, 1>>; // slots that share a pair
     check<with<multi_gate<two, expert, dispatch::compacted>>>();
+}
+
+TEST_CASE("mixtures by kernel bodies: by a dense dispatch, too, an expert's terms are of its own rows") {
+    using penalised = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, dense<16>>;
+    check<with<moe<gate::top_k<4, 2>, penalised, dispatch::dense>>>();
+    check<with<moe<gate::comet<4, 2>, dense<16, activation::tanh, activation_penalty::flops<0.1>>, dispatch::dense>>>();
+    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
+    check<with<multi_gate<two, penalised, dispatch::dense>>>();
+    check<with<moe<gate::top_k<2, 1>, experts<penalised, dense<16>>, dispatch::dense>>>();
+    check<with<moe<gate::softmax<4>, sequence<dense<8>, batch_norm<>, dense<16>>, dispatch::dense>>>();
 }
 
 TEST_CASE("mixtures by kernel bodies: as many launches for many equal experts as for few") {

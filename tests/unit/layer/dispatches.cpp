@@ -4,12 +4,16 @@
 
 #include <espalier/activation/relu.hpp>
 #include <espalier/activation/tanh.hpp>
+#include <espalier/activation_penalty/flops.hpp>
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/balance.hpp>
 #include <espalier/gate/comet.hpp>
+#include <espalier/gate/expert_choice.hpp>
 #include <espalier/gate/hash.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
+#include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
@@ -25,6 +29,7 @@
 #include <cstdint>
 #include <memory>
 #include <type_traits>
+#include <vector>
 
 using namespace espalier;
 using namespace routed;
@@ -108,4 +113,56 @@ TEST_CASE("experts in chunks give the bits of experts in one piece", "[layer][ga
     check_chunks<gate::comet<7, 2>, 1, penalised>(); // starts with all experts
     check_chunks<gate::softmax<6>, 1, different>();
     check_chunks<gate::softmax<16>, 5, sequence<dense<4, activation::tanh>, dropping>>();
+}
+
+namespace {
+/// Terms, measures, gradients, weights and state of some steps, and what the last weights predict.
+template <class Stack> std::vector<double> seen_by(std::type_identity<Stack>) {
+    naive::network<Stack> net({6}, 50);
+    tagged_batch batch(50, 5, 4, 6);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
+    std::vector<double> all;
+    auto const add = [&](double const* values, index_t n) { all.insert(all.end(), values, values + n); };
+    for (int i = 0; i < 4; ++i) {
+        batch.x = naive::random(50, 5, static_cast<std::uint64_t>(i), 2.0);
+        run.step({batch.x.view(), batch.tags(), {}});
+        for (auto const* numbers : {&run.terms(), &run.measures()})
+            add(numbers->data(), static_cast<index_t>(numbers->size()));
+        add(run.gradients().data(), run.gradients().size());
+        add(net.values().weights().data(), net.values().weights().size());
+        add(net.values().state().data(), net.values().state().size());
+    }
+    auto const y = predicted(net, naive::random(50, 5, 99), batch.tags());
+    add(y.values.data(), static_cast<index_t>(y.values.size()));
+    return all;
+}
+/// Experts that make something of all their rows: the dispatch changes nothing of it.
+template <class Gate, class Expert> void check_rows_that_count() {
+    auto const by = [](auto dispatch) {
+        return seen_by(std::type_identity<sequence<input<5>, moe<Gate, Expert, decltype(dispatch)>>>{});
+    };
+    auto const wanted = by(dispatch::compacted{});
+    CHECK(by(dispatch::dense{}) == wanted);
+    CHECK(by(dispatch::automatic<>{}) == wanted);
+    CHECK(by(dispatch::automatic<0.0, 0.0>{}) == wanted); // dense in every batch, if the experts did not mind
+    CHECK(by(dispatch::capacity<8.0>{}) == wanted);
+}
+} // namespace
+
+TEST_CASE("rows that the gate did not send to an expert count nowhere in it, by any dispatch", "[layer][gate]") {
+    using penalised = dense<3, activation::tanh, dropout::bernoulli<0.3>, activation_penalty::l1<0.5>>;
+    using columns = sequence<dense<7, activation::relu, activation_penalty::flops<0.5>>, dense<3>>;
+    using normal = sequence<dense<7>, batch_norm<>, dense<3>>;
+    using inside = moe<gate::top_k<3, 2, gate::balance<0.5>>, dropping, dispatch::dense>;
+    check_rows_that_count<gate::top_k<4, 2>, penalised>();
+    check_rows_that_count<gate::top_k<4, 2>, columns>();
+    check_rows_that_count<gate::top_k<4, 2>, normal>();
+    check_rows_that_count<gate::top_k<4, 2>, inside>();
+    check_rows_that_count<gate::comet<4, 2>,
+                          sequence<dense<7, activation::relu, activation_penalty::l1<0.5>>, normal>>();
+    check_rows_that_count<gate::expert_choice<4>, penalised>();
+    check_rows_that_count<gate::softmax<4>, normal>();
+    // Without rows of weight 0 there is nothing to leave out, and without such a layer dense stays dense.
+    using all_rows = typename moe<gate::softmax<4>, dense<3>, dispatch::dense>::template bind<shape{5}, type_list<>>;
+    static_assert(!all_rows::gathers && all_rows::pairs_of(1).per_row == 4);
 }
