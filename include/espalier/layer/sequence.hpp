@@ -59,6 +59,16 @@ template <class Context, class T> struct sequence_walk {
 
     layer_memory<T> of_child(std::size_t i) const { return places.of_child(i, memory, grown); }
 
+    /// The tags of the rows that layer i is given. Of rows that came out of several samples they say how many there are
+    /// and nothing else: the batch's arrays are as long as the batch.
+    rows tags(std::size_t i) const {
+        if (!grown || places.growth_before[i] == 1) return batch;
+        rows several;
+        several.count = batch.count * places.growth_before[i];
+        several.first = batch.first;
+        return several;
+    }
+
     /// Value i: the input, the output, or a block of the tape.
     matrix_view<T const> value(std::size_t i) const {
         int const at = places.holder[i];
@@ -90,7 +100,7 @@ template <class T> matrix_view<T> writable(matrix_view<T const> v) {
 template <class Context, class T, class Body>
 void forward_child(sequence_walk<Context, T> const& walk, Body const& body, typename Body::numbers const& n,
                    std::size_t i) {
-    body.forward(walk.context, n, walk.of_child(i), walk.batch, walk.value(i), writable(walk.value(i + 1)));
+    body.forward(walk.context, n, walk.of_child(i), walk.tags(i), walk.value(i), writable(walk.value(i + 1)));
 }
 
 template <differentiate Want, class Context, class T, class Body>
@@ -98,7 +108,7 @@ void backward_child(sequence_walk<Context, T> const& walk, Body const& body, typ
                     std::size_t i) {
     // A layer that passes its rows on shares their gradient with the layer before.
     if constexpr (Body::passes_through ? layer_watches<Body>() && Want.inputs : Want.inputs || Want.parameters)
-        body.template backward<Want>(walk.context, n, walk.of_child(i), walk.batch, walk.value(i), walk.value(i + 1),
+        body.template backward<Want>(walk.context, n, walk.of_child(i), walk.tags(i), walk.value(i), walk.value(i + 1),
                                      walk.gradient(i + 1), walk.gradient(i));
 }
 
@@ -179,6 +189,18 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     static constexpr bool needs_reference = any_of({Layers::needs_reference...});
     static constexpr bool prunes = any_of({Layers::prunes...});
     static constexpr bool reads_tags = any_of({layer_reads_tags<Layers>()...});
+    static_assert(
+        [] {
+            bool const reads[] = {layer_reads_tags<Layers>()...};
+            for (int i = 0; i < count; ++i)
+                if (reads[i] && growth_before[i] > 1) return false;
+            return true;
+        }(),
+        "espalier: a layer behind a multi_sample looks its rows up by label, group or key (a gate::hash, "
+        "gate::enforced "
+        "or gate::by_range), and of the several samples of a row only their place is known there; put that layer "
+        "before "
+        "the multi_sample or into it");
 
     using numbers = flat_tuple<typename Layers::numbers...>;
     static numbers at(clock const& now) { return numbers{{{body_of<Layers>.at(now)}...}}; }

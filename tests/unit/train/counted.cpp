@@ -175,6 +175,9 @@ TEST_CASE("counted: gates, capacities, activation penalties, statistics and samp
     check<around<moe<gate::expert_choice<4, 1.5>, expert>>>(loss);
     check<sequence<input<width>, dense<8, activation::tanh>,
                    multi_sample<3, batch_norm<>, dense<classes, dropout::bernoulli<0.3>>>>>(loss);
+    // Layers behind several samples draw for rows of which the batch has no tags.
+    check<sequence<input<width>, multi_sample<3, dense<8, dropout::bernoulli<0.3>>>,
+                   dense<classes, dropout::bernoulli<0.3>>>>(loss);
     check<around<batch_norm<>>>(loss::early_learning{});
     check<around<batch_norm<>>>(loss::mean_squared_error{});
     check<around<moe<gate::top_k<4, 2, gate::balance<0.5>>, expert>>>(loss::soft_cross_entropy{});
