@@ -128,7 +128,7 @@ TEST_CASE("the label column is last, first, numbered, named or none") {
     auto const named = parse("a,kind,b\n7,1,2\n", {.label_column = "kind"});
     CHECK(named.labels == ids{1});
     CHECK(named.feature_names == names{"a", "b"});
-    CHECK(refusal("a,b\n1,2\n", {.label_column = "kind"}) == "1: no column is named 'kind'");
+    CHECK(refusal("a,b\n1,2\n", {.label_column = "kind"}) == "1: no column is named 'kind'; there are 'a', 'b'");
     CHECK(refusal(text, {.label_column = 3}) ==
           "1: label column 3 (counted from 0) is not there: the row has 3 columns");
     CHECK(contains(refusal("1\n2\n"), "1: the label is the only column"));
