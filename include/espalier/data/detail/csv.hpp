@@ -73,6 +73,19 @@ ESPALIER_LIBRARY bool csv_reader::next_row() {
     row_line_ = line_;
     places_.clear();
     while (true) {
+        // Most fields have no quotes, stand in the buffer to their end, and a separator follows.
+        char const* const text = buffer_.data();
+        std::size_t first = position_;
+        for (std::size_t at = first; quote_ == 0 || text[at] != quote_; first = ++at) {
+            while (!stops_[static_cast<unsigned char>(text[at])]) {
+                ++at;
+            }
+            if (text[at] != separator_) {
+                break;
+            }
+            places_.emplace_back(first - row_, at - first);
+        }
+        position_ = first;
         read_field();
         if (at_line_end()) {
             take_line_end();
