@@ -250,6 +250,36 @@ inline bool is_one_or_more(std::string_view text) {
     return places + (negative ? -power : power) > 0;
 }
 
+inline constexpr double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                  1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+/// The last 8 bytes of `text`, of 4 or more, as a number whose highest byte is the last; 0 before a shorter text.
+inline std::uint64_t last_bytes(std::string_view text) {
+    if (text.size() >= 8) {
+        std::uint64_t all;
+        std::memcpy(&all, text.data() + text.size() - 8, 8);
+        return all;
+    }
+    std::uint32_t first;
+    std::uint32_t last;
+    std::memcpy(&first, text.data(), 4);
+    std::memcpy(&last, text.data() + text.size() - 4, 4);
+    return std::uint64_t{first} << (8 * (8 - text.size())) | std::uint64_t{last} << 32;
+}
+
+/// The number that 8 digits are, of which the first is the lowest byte; 2^32 when one is no digit.
+inline std::uint64_t eight_digits(std::uint64_t text) {
+    constexpr std::uint64_t high = 0xf0f0f0f0f0f0f0f0u;
+    constexpr std::uint64_t zeros = 0x3030303030303030u;
+    if ((text & high) != zeros || ((text + 0x0606060606060606u) & high) != zeros) {
+        return std::uint64_t{1} << 32;
+    }
+    text -= zeros; // pairs of digits, then pairs of pairs, then both halves
+    text = (text * 10 + (text >> 8)) & 0x00ff00ff00ff00ffu;
+    text = (text * 100 + (text >> 16)) & 0x0000ffff0000ffffu;
+    return (text * 10000 + (text >> 32)) & 0xffffffffu;
+}
+
 /// Reads up to 19 digits, with or without a point and an exponent, several times as fast as std::from_chars; false: the
 /// text is something else, or so near to the middle between two floats that only from_chars can tell which is nearer.
 inline bool parse_short_number(std::string_view text, float& value) {
@@ -258,8 +288,6 @@ inline bool parse_short_number(std::string_view text, float& value) {
     static_cast<void>(value);
     return false;
 #else
-    constexpr double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                               1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     char const* at = text.data();
     char const* const end = at + text.size();
     auto const digit = [&] { return at != end ? static_cast<unsigned>(*at) - '0' : 10u; };
@@ -278,7 +306,23 @@ inline bool parse_short_number(std::string_view text, float& value) {
     std::ptrdiff_t exponent = 0;
     if (at != end && *at == '.') {
         ++at;
-        exponent = -read_digits();
+        std::ptrdiff_t const left = end - at;
+        std::uint64_t fraction = std::uint64_t{1} << 32;
+        if constexpr (std::endian::native == std::endian::little) {
+            // Most fields end so; a loop would wait for the processor to guess where.
+            if (left >= 1 && left <= 8 && text.size() >= 4) {
+                auto const before = static_cast<int>(8 * (8 - left));
+                std::uint64_t const zeros = before == 0 ? 0 : 0x3030303030303030u >> (64 - before);
+                fraction = eight_digits(last_bytes(text) >> before << before | zeros);
+            }
+        }
+        if (fraction >> 32 == 0 && number <= 11) {
+            digits = digits * static_cast<std::uint64_t>(tens[left]) + fraction;
+            at = end;
+            exponent = -left;
+        } else {
+            exponent = -read_digits();
+        }
         number -= exponent;
     }
     if (number == 0 || number > 19) {
