@@ -62,6 +62,7 @@ struct data_set {
     std::vector<std::int32_t> groups;       ///< count, or empty
     std::vector<std::string> feature_names; ///< width, or empty
     std::vector<std::string> class_names;   ///< by label, or empty
+    std::vector<std::string> target_names;  ///< target_width, or empty
 
     data_view view() const& {
         data_view result{contiguous_view(features.data(), count, width)};

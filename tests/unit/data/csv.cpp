@@ -7,6 +7,11 @@
 
 #include <zlib.h>
 
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <chrono>
+
 using namespace espalier_test;
 using espalier::csv_column;
 using espalier::csv_header;
@@ -128,7 +133,7 @@ TEST_CASE("the label column is last, first, numbered, named or none") {
     auto const named = parse("a,kind,b\n7,1,2\n", {.label_column = "kind"});
     CHECK(named.labels == ids{1});
     CHECK(named.feature_names == names{"a", "b"});
-    CHECK(refusal("a,b\n1,2\n", {.label_column = "kind"}) == "1: no column is named 'kind'");
+    CHECK(refusal("a,b\n1,2\n", {.label_column = "kind"}) == "1: no column is named 'kind'; there are 'a', 'b'");
     CHECK(refusal(text, {.label_column = 3}) ==
           "1: label column 3 (counted from 0) is not there: the row has 3 columns");
     CHECK(contains(refusal("1\n2\n"), "1: the label is the only column"));
@@ -244,6 +249,207 @@ TEST_CASE("a long CSV file, plain and compressed, crosses every buffer edge") {
     CHECK(read_csv(folder.put("members.csv.gz", members)).features == expected);
     auto const cut = folder.put("cut.csv.gz", compressed.substr(0, compressed.size() / 2));
     CHECK(contains(message_of<file_error>([&] { (void)read_csv(cut); }), "the compressed data is cut off"));
+}
+
+TEST_CASE("a last column of real numbers is targets, never classes") {
+    auto const real = parse("1,2\n2,0.5\n3,-3\n");
+    CHECK(real.labels.empty());
+    CHECK(real.class_names.empty());
+    CHECK(real.targets == floats{2, 0.5f, -3});
+    CHECK(real.target_width == 1);
+    CHECK(real.target_names.empty());
+    auto const named = parse("a,price\n1,2\n2,1e-3\n");
+    CHECK(named.targets == floats{2, 0.001f});
+    CHECK(named.target_names == names{"price"});
+    CHECK(named.feature_names == names{"a"});
+    CHECK_NOTHROW(espalier::check(named));
+    CHECK(parse("1,0.99999999999\n2,1\n").targets.size() == 2); // 1 as a float, but no whole number
+    // Whole numbers are labels in any notation; with a negative one they are categories.
+    auto const whole = parse("1,2.0\n2,10\n3,1e0\n4,+3\n");
+    CHECK(whole.labels == ids{2, 10, 1, 3});
+    CHECK(whole.class_names.empty());
+    CHECK(parse("1,2.0\n", {.labels = csv_labels::numbers}).labels == ids{2});
+    CHECK(parse("1,-1\n2,1\n3,-1\n").class_names == names{"-1", "1"});
+    CHECK(parse("1,99999999999\n2,5\n").class_names == names{"5", "99999999999"});
+    // Texts met after whole numbers keep what those were.
+    auto const mixed = parse("1,07\n2,b\n3,7\n4,07\n");
+    CHECK(mixed.labels == ids{0, 2, 1, 0});
+    CHECK(mixed.class_names == names{"07", "7", "b"});
+    CHECK(refusal("1,1.5\n1,NA\n") == "2: column 2: 'NA' is not a number, and line 1 has '1.5', which makes the column "
+                                      "targets; for classes say csv_labels::categories");
+    CHECK(refusal("1,NA\n1,2\n1,1.5\n") ==
+          "3: column 2: '1.5' is a number with a fraction, and line 1 has 'NA', which is not a number; for classes say "
+          "csv_labels::categories, for numbers to predict csv_labels::targets");
+    CHECK(parse("1,NA\n1,1.5\n", {.labels = csv_labels::categories}).class_names == names{"1.5", "NA"});
+    CHECK(parse("1,1.5\n", {.class_names = {"2.0", "1.5", "1.5"}}).labels == ids{1});
+    CHECK(refusal("1,0.5\n", {.labels = csv_labels::numbers}) ==
+          "1: column 2: '0.5' is not a label: whole numbers from 0 are needed");
+}
+
+TEST_CASE("target and feature columns are chosen by name or number") {
+    std::string const text = "id,y1,a,b,y2,kind\nx,1,2,3,4,7\ny,5,6,7,8,9\n";
+    auto const both = parse(text, {.targets = {"y2", "y1"}, .features = {"b", "a"}});
+    CHECK(both.features == floats{3, 2, 7, 6});
+    CHECK(both.feature_names == names{"b", "a"});
+    CHECK(both.targets == floats{4, 1, 8, 5});
+    CHECK(both.target_width == 2);
+    CHECK(both.target_names == names{"y2", "y1"});
+    CHECK(both.labels.empty());
+    CHECK_NOTHROW(espalier::check(both));
+    auto const labelled = parse(text, {.label_column = csv_column::last, .targets = {4}, .features = {"a", 3}});
+    CHECK(labelled.features == floats{2, 3, 6, 7});
+    CHECK(labelled.targets == floats{4, 8});
+    CHECK(labelled.labels == ids{7, 9});
+    // The label is the last column unless targets are named.
+    CHECK(parse(text, {.features = {"a"}}).labels == ids{7, 9});
+    auto const rest = parse("1,2,3,4\n5,6,7,8\n", {.targets = {0, 2}});
+    CHECK(rest.features == floats{2, 4, 6, 8});
+    CHECK(rest.targets == floats{1, 3, 5, 7});
+    CHECK(rest.target_names.empty());
+    auto const part = espalier::split(both, 1).second;
+    CHECK(part.targets == floats{8, 5});
+    CHECK(part.target_names == names{"y2", "y1"});
+
+    // A name says that there is a header, whatever its fields are.
+    CHECK(parse("1,2\n3,4\n", {.targets = {"2"}}).features == floats{3});
+    CHECK(refusal("a,b,c\n1,2,3\n", {.targets = {"d"}}) == "1: no column is named 'd'; there are 'a', 'b', 'c'");
+    CHECK(refusal("a,b,c\n1,2,3\n", {.features = {"a", "z"}}) == "1: no column is named 'z'; there are 'a', 'b', 'c'");
+    CHECK(refusal("a,b,a\n1,2,3\n", {.targets = {"a"}}) ==
+          "1: more than one column is named 'a'; say which by its number");
+    CHECK(refusal("1,2\n", {.targets = {2}}) ==
+          "1: target column 2 (counted from 0) is not there: the row has 2 columns");
+    CHECK(refusal("1,2\n", {.features = {-1}}) ==
+          "1: feature column -1 (counted from 0) is not there: the row has 2 columns");
+    CHECK(refusal("a,b\n1,2\n", {.targets = {"b", 1}}) ==
+          "1: column 2 ('b') is used twice: as a target and as a target");
+    CHECK(refusal("a,b\n1,2\n", {.targets = {"b"}, .features = {0, 1}}) ==
+          "1: column 2 ('b') is used twice: as a target and as a feature");
+    CHECK(refusal("a,b\n1,2\n", {.features = {"a", "b"}}) ==
+          "1: column 2 ('b') is used twice: as a feature and as the label; csv_column::none is for tables without a "
+          "label");
+    CHECK(contains(refusal("1,2\n", {.targets = {0, 1}}), "1: every column is a target or the label"));
+    CHECK(refusal("1,2\n3,\n", {.targets = {1}, .empty = 0.0f}) == "2: column 2: '' is empty");
+    CHECK(refusal("1,2,.5\n", {.label_column = 2, .targets = {1}}) ==
+          "1: column 3: '.5' is no whole number and so no class; name the column in csv_options::targets, or say "
+          "csv_labels::categories");
+    CHECK_THROWS_AS(parse("1,2\n", {.header = csv_header::no, .targets = {"a"}}), espalier::data_error);
+    CHECK_THROWS_AS(parse("1,2\n", {.header = csv_header::no, .features = {"a"}}), espalier::data_error);
+    CHECK_THROWS_AS(parse("1,2,3\n", {.label_column = 0, .targets = {1}, .labels = csv_labels::targets}),
+                    espalier::data_error);
+    CHECK_THROWS_AS(parse("1,2,3\n", {.separator = '"'}), espalier::data_error);
+    CHECK_THROWS_AS(parse("1,2,3\n", {.separator = '\n'}), espalier::data_error);
+}
+
+TEST_CASE("as many classes as rows take no more than reading and sorting them") {
+    std::string text;
+    constexpr int rows = 60'000;
+    for (int i = 0; i < rows; ++i) {
+        text += "1,c" + std::to_string(100'000 + (i * 7919) % rows) + "\n";
+    }
+    auto const started = std::chrono::steady_clock::now();
+    auto const data = parse(text);
+    // A search through all classes for each would take seconds, this some hundredths of one.
+    CHECK(std::chrono::steady_clock::now() - started < std::chrono::seconds(1));
+    bool right = data.class_names.size() == rows && std::is_sorted(data.class_names.begin(), data.class_names.end());
+    for (int i = 0; i < rows; ++i) {
+        right = right && data.labels[static_cast<std::size_t>(i)] == (i * 7919) % rows;
+    }
+    CHECK(right);
+    CHECK(parse(text, {.class_names = data.class_names}).labels == data.labels);
+}
+
+TEST_CASE("numbers in every notation are rounded to the nearest float") {
+    std::uint64_t state = 7;
+    auto const random = [&](std::uint64_t below) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        return (state >> 33) % below;
+    };
+    int wrong = 0;
+    auto const compare = [&](std::string const& text) {
+        float expected = 0.0f;
+        std::from_chars(text.data(), text.data() + text.size(), expected);
+        auto const got = espalier::detail::parse_number(text);
+        if (got.reason != nullptr ||
+            std::bit_cast<std::uint32_t>(got.value) != std::bit_cast<std::uint32_t>(expected)) {
+            UNSCOPED_INFO(text);
+            ++wrong;
+        }
+    };
+    for (int i = 0; i < 200'000; ++i) {
+        std::string text = random(2) == 0 ? "-" : "";
+        for (std::uint64_t n = 1 + random(11); n > 0; --n) {
+            text += static_cast<char>('0' + random(10));
+        }
+        if (random(3) != 0) {
+            text += ".";
+            for (std::uint64_t n = random(11); n > 0; --n) {
+                text += static_cast<char>('0' + random(10));
+            }
+        }
+        if (random(3) == 0) {
+            text += (random(2) == 0 ? "e" : "E") +
+                    std::string(random(2) == 0   ? "-"
+                                : random(2) == 0 ? "+"
+                                                 : "") +
+                    std::to_string(random(19));
+        }
+        compare(text);
+    }
+    // The middle between two floats, and what is beside it in the last digit that a text may have.
+    for (int i = 0; i < 20'000; ++i) {
+        auto const low = static_cast<std::uint64_t>((1u << 23) + random(1u << 23));
+        std::uint64_t const middle = (2 * low + 1) * 100'000'000'000u; // of 2 low and 2 low + 2, in units of 1e-11
+        for (std::uint64_t const digits : {middle, middle - 1, middle + 1, middle - 9, middle + 9}) {
+            compare(std::to_string(digits));
+            compare(std::to_string(digits) + "e-11");
+            compare(std::to_string(digits).insert(std::to_string(digits).size() - 11, "."));
+        }
+    }
+    for (char const* text : {"0", "-0", "-0.0", "5.", ".5", "1e22", "1e-22", "1e18", "16777217", "16777219",
+                             "9999999999999999999", "0.0000000000000000001", "3.4028234e38", "1.17549435e-38"}) {
+        compare(text);
+    }
+    CHECK(wrong == 0);
+    for (char const* text : {".", "-", "-.", "1e", "1e+", "1.e-", "--1", "1-", "1..2", "1e5.0", "e5", "1e5e5", "- 1"}) {
+        INFO(text);
+        CHECK(espalier::detail::parse_number(text).reason == std::string("is not a number"));
+    }
+}
+
+TEST_CASE("rows longer than the reader's buffer, and every kind of field at its edge") {
+    temporary_folder folder;
+    // One row of 200000 columns does not fit; its quoted field has doubled quotes.
+    std::string wide;
+    for (int i = 0; i < 200'000; ++i) {
+        wide += std::to_string(i % 10) + ",";
+    }
+    auto const data = parse(wide + "\"a \"\"b\"\"\"\r\n" + wide + "c\n");
+    CHECK(data.width == 200'000);
+    CHECK(data.class_names == names{"a \"b\"", "c"});
+    CHECK(data.features[123'457] == 7.0f);
+    // Fields with quotes, line ends and returns meet the edge of 2^17 bytes at every place.
+    std::string const tail = "1.25,\"x\"\"\r\ny\"\r\n2,z";
+    for (std::size_t before = 0; before < 30; ++before) {
+        std::string text;
+        std::size_t const size = (std::size_t{1} << 17) - before;
+        while (text.size() + 4 <= size - 3) {
+            text += "3,z\n";
+        }
+        text += std::string(size - text.size() - 3, ' ') + "3,z\n" + tail;
+        auto const found = parse(text);
+        CHECK(found.features[found.features.size() - 2] == 1.25f);
+        CHECK(found.class_names == names{"x\"\r\ny", "z"});
+    }
+    espalier::csv_reader reader(folder.put("r.csv", "a,\"b\"\"c\"\nd"));
+    std::vector<std::string> copies;
+    REQUIRE(reader.next(copies));
+    CHECK(copies == names{"a", "b\"c"});
+    std::vector<std::string_view> views;
+    REQUIRE(reader.next(views));
+    CHECK(views == std::vector<std::string_view>{"d"});
+    CHECK(reader.line() == 2);
+    CHECK_FALSE(reader.next(views));
+    CHECK(views.empty());
 }
 
 TEST_CASE("damaged CSV text gives a table or an error, never anything else") {

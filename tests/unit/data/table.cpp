@@ -184,6 +184,13 @@ TEST_CASE("check says what is wrong and where") {
     bad = good;
     bad.feature_names.emplace_back("c");
     CHECK(refusal(bad) == "train: 3 feature names for 2 features");
+    bad = small_set();
+    bad.target_names = {"x", "y"};
+    CHECK(refusal(bad) == "train: 2 target names for 1 targets");
+    bad.target_names = {"x"};
+    CHECK(refusal(bad) == "accepted");
+    bad.targets[4] = std::numeric_limits<float>::infinity();
+    CHECK(refusal(bad) == "train: the target at row 4, column 0 ('x') is infinite; all must be finite");
     CHECK(refusal(data_set{}) == "train: is empty: 0 rows of 0 features");
     CHECK(refusal(data_view{}) == "train: is empty: 0 rows of 0 features");
 

@@ -8,41 +8,85 @@
 #include <espalier/io/printable.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
 #include <iterator>
 #include <limits>
-#include <map>
 #include <string_view>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
 namespace espalier {
 
 ESPALIER_LIBRARY csv_reader::csv_reader(file_path const& path, char separator, char quote)
     : file_(path), separator_(separator), quote_(quote) {
-    buffer_.resize(std::size_t{1} << 17);
+    if (separator == '\n' || separator == '\r' || separator == 0 || separator == quote) {
+        throw data_error("csv_reader: the separator must not be a line end, a NUL byte or the quote");
+    }
+    for (char const stop : {'\n', '\r', '\0', separator, quote}) {
+        stops_[static_cast<unsigned char>(stop)] = true;
+    }
+    buffer_.resize((std::size_t{1} << 17) + 1);
 }
 
 ESPALIER_LIBRARY bool csv_reader::next(std::vector<std::string>& fields) {
     fields.clear();
+    if (!next_row()) {
+        return false;
+    }
+    for (auto const& [first, length] : places_) {
+        fields.emplace_back(buffer_, row_ + first, length);
+    }
+    return true;
+}
+
+ESPALIER_LIBRARY bool csv_reader::next(std::vector<std::string_view>& fields) {
+    bool const more = next_row();
+    fields.resize(more ? places_.size() : 0);
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+        fields[i] = {buffer_.data() + row_ + places_[i].first, places_[i].second};
+    }
+    return more;
+}
+
+ESPALIER_LIBRARY bool csv_reader::next_row() {
     index_t blank = 0;
+    row_ = position_;
     while (at_line_end() && !(blank_is_row_ && peek() >= 0)) {
         if (peek() < 0) {
             return false;
         }
         blank = blank == 0 ? line_ : blank;
         take_line_end();
+        row_ = position_;
     }
     if (blank != 0) {
         fail(blank, "blank line between rows");
     }
     row_line_ = line_;
+    places_.clear();
     while (true) {
-        fields.emplace_back();
-        read_field(fields.back(), fields.size());
+        // Most fields have no quotes, stand in the buffer to their end, and a separator follows.
+        char const* const text = buffer_.data();
+        std::size_t first = position_;
+        for (std::size_t at = first; quote_ == 0 || text[at] != quote_; first = ++at) {
+            while (!stops_[static_cast<unsigned char>(text[at])]) {
+                ++at;
+            }
+            if (text[at] != separator_) {
+                break;
+            }
+            places_.emplace_back(first - row_, at - first);
+        }
+        position_ = first;
+        read_field();
         if (at_line_end()) {
             take_line_end();
             return true;
@@ -55,23 +99,38 @@ ESPALIER_LIBRARY void csv_reader::fail(index_t line, std::string const& reason) 
     throw file_error(path() + ":" + std::to_string(line) + ": " + reason);
 }
 
-ESPALIER_LIBRARY int csv_reader::peek(std::size_t ahead) {
-    if (position_ + ahead >= size_ && !ended_) {
-        std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(position_),
-                  buffer_.begin() + static_cast<std::ptrdiff_t>(size_), buffer_.begin());
-        size_ -= position_;
-        position_ = 0;
-        std::size_t const got = file_.read(buffer_.data() + size_, buffer_.size() - size_);
-        ended_ = size_ + got < buffer_.size();
-        size_ += got;
-        if (!started_) {
-            started_ = true;
-            if (size_ >= 3 && std::string_view(buffer_.data(), 3) == "\xef\xbb\xbf") {
-                position_ = 3;
-            }
+ESPALIER_LIBRARY bool csv_reader::fill() {
+    if (ended_) {
+        return false;
+    }
+    std::memmove(buffer_.data(), buffer_.data() + row_, size_ - row_);
+    size_ -= row_;
+    position_ -= row_;
+    row_ = 0;
+    if (size_ > buffer_.size() / 2) { // a long row
+        buffer_.resize(2 * buffer_.size());
+    }
+    std::size_t const room = buffer_.size() - 1 - size_;
+    std::size_t const got = file_.read(buffer_.data() + size_, room);
+    ended_ = got < room;
+    size_ += got;
+    buffer_[size_] = '\0';
+    if (!started_) {
+        started_ = true;
+        if (std::string_view(buffer_).substr(0, 3) == "\xef\xbb\xbf") {
+            row_ = position_ = 3;
         }
     }
-    return position_ + ahead < size_ ? static_cast<unsigned char>(buffer_[position_ + ahead]) : -1;
+    return got > 0;
+}
+
+ESPALIER_LIBRARY int csv_reader::peek(std::size_t ahead) {
+    while (position_ + ahead >= size_) {
+        if (!fill()) {
+            return -1;
+        }
+    }
+    return static_cast<unsigned char>(buffer_[position_ + ahead]);
 }
 
 ESPALIER_LIBRARY bool csv_reader::at_line_end() {
@@ -88,45 +147,65 @@ ESPALIER_LIBRARY void csv_reader::take_line_end() {
     }
 }
 
-ESPALIER_LIBRARY void csv_reader::read_field(std::string& field, std::size_t column) {
-    auto const where = [&] { return "column " + std::to_string(column) + ": "; };
+ESPALIER_LIBRARY void csv_reader::read_field() {
     if (quote_ != 0 && peek() == static_cast<unsigned char>(quote_)) {
-        index_t const opened = line_;
-        take();
-        while (true) {
-            int const c = peek();
-            if (c < 0) {
-                fail(opened, where() + "the quote is never closed");
-            }
-            take();
-            if (c == static_cast<unsigned char>(quote_)) {
-                if (peek() != c) {
-                    break;
-                }
-                take();
-            }
-            line_ += c == '\n';
-            field.push_back(static_cast<char>(c));
-        }
-        if (!at_line_end() && peek() != static_cast<unsigned char>(separator_)) {
-            fail(line_, where() + "text after the closing quote");
-        }
+        read_quoted_field();
         return;
     }
-    while (!at_line_end() && peek() != static_cast<unsigned char>(separator_)) {
-        int const c = peek();
-        if (c == 0) {
-            fail(line_, where() + "a NUL byte; this is not a text file");
+    std::size_t const first = position_ - row_;
+    while (true) {
+        char const* const text = buffer_.data();
+        std::size_t at = position_;
+        while (!stops_[static_cast<unsigned char>(text[at])]) {
+            ++at;
         }
+        position_ = at;
+        if (at == size_ && fill()) {
+            continue;
+        }
+        if (position_ == size_ || text[at] == separator_ || at_line_end()) {
+            break;
+        }
+        // at_line_end may have moved the text.
+        char const c = buffer_[position_];
+        std::string const where = "column " + std::to_string(places_.size() + 1) + ": ";
         if (c == '\r') {
-            fail(line_, where() + "a carriage return that ends no line; lines end with LF or CRLF");
+            fail(line_, where + "a carriage return that ends no line; lines end with LF or CRLF");
         }
-        if (quote_ != 0 && c == static_cast<unsigned char>(quote_)) {
-            fail(line_, where() + "a quote inside a field that does not start with one");
+        if (quote_ != 0 && c == quote_) {
+            fail(line_, where + "a quote inside a field that does not start with one");
         }
-        field.push_back(static_cast<char>(c));
-        take();
+        fail(line_, where + "a NUL byte; this is not a text file");
     }
+    places_.emplace_back(first, position_ - row_ - first);
+}
+
+ESPALIER_LIBRARY void csv_reader::read_quoted_field() {
+    auto const where = [&] { return "column " + std::to_string(places_.size() + 1) + ": "; };
+    index_t const opened = line_;
+    take();
+    std::size_t const first = position_ - row_;
+    std::size_t length = 0;
+    while (true) {
+        int const c = peek();
+        if (c < 0) {
+            fail(opened, where() + "the quote is never closed");
+        }
+        take();
+        if (c == static_cast<unsigned char>(quote_)) {
+            if (peek() != c) {
+                break;
+            }
+            take();
+        }
+        line_ += c == '\n';
+        buffer_[row_ + first + length] = static_cast<char>(c); // the text moves up where a doubled quote was
+        ++length;
+    }
+    if (!at_line_end() && peek() != static_cast<unsigned char>(separator_)) {
+        fail(line_, where() + "text after the closing quote");
+    }
+    places_.emplace_back(first, length);
 }
 
 namespace detail {
@@ -171,7 +250,120 @@ inline bool is_one_or_more(std::string_view text) {
     return places + (negative ? -power : power) > 0;
 }
 
+inline constexpr double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                  1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+/// The last 8 bytes of `text`, of 4 or more, as a number whose highest byte is the last; 0 before a shorter text.
+inline std::uint64_t last_bytes(std::string_view text) {
+    if (text.size() >= 8) {
+        std::uint64_t all;
+        std::memcpy(&all, text.data() + text.size() - 8, 8);
+        return all;
+    }
+    std::uint32_t first;
+    std::uint32_t last;
+    std::memcpy(&first, text.data(), 4);
+    std::memcpy(&last, text.data() + text.size() - 4, 4);
+    return std::uint64_t{first} << (8 * (8 - text.size())) | std::uint64_t{last} << 32;
+}
+
+/// The number that 8 digits are, of which the first is the lowest byte; 2^32 when one is no digit.
+inline std::uint64_t eight_digits(std::uint64_t text) {
+    constexpr std::uint64_t high = 0xf0f0f0f0f0f0f0f0u;
+    constexpr std::uint64_t zeros = 0x3030303030303030u;
+    if ((text & high) != zeros || ((text + 0x0606060606060606u) & high) != zeros) {
+        return std::uint64_t{1} << 32;
+    }
+    text -= zeros; // pairs of digits, then pairs of pairs, then both halves
+    text = (text * 10 + (text >> 8)) & 0x00ff00ff00ff00ffu;
+    text = (text * 100 + (text >> 16)) & 0x0000ffff0000ffffu;
+    return (text * 10000 + (text >> 32)) & 0xffffffffu;
+}
+
+/// Reads up to 19 digits, with or without a point and an exponent, several times as fast as std::from_chars; false: the
+/// text is something else, or so near to the middle between two floats that only from_chars can tell which is nearer.
+inline bool parse_short_number(std::string_view text, float& value) {
+#if defined(__FAST_MATH__)
+    static_cast<void>(text); // the division below must be rounded as IEEE 754 says
+    static_cast<void>(value);
+    return false;
+#else
+    char const* at = text.data();
+    char const* const end = at + text.size();
+    auto const digit = [&] { return at != end ? static_cast<unsigned>(*at) - '0' : 10u; };
+    bool const negative = at != end && *at == '-';
+    at += negative;
+    std::uint64_t digits = 0;
+    auto const read_digits = [&] {
+        char const* const first = at;
+        for (unsigned d = digit(); d < 10; d = digit()) {
+            digits = digits * 10 + d;
+            ++at;
+        }
+        return at - first;
+    };
+    auto number = read_digits();
+    std::ptrdiff_t exponent = 0;
+    if (at != end && *at == '.') {
+        ++at;
+        std::ptrdiff_t const left = end - at;
+        std::uint64_t fraction = std::uint64_t{1} << 32;
+        if constexpr (std::endian::native == std::endian::little) {
+            // Most fields end so; a loop would wait for the processor to guess where.
+            if (left >= 1 && left <= 8 && text.size() >= 4) {
+                auto const before = static_cast<int>(8 * (8 - left));
+                std::uint64_t const zeros = before == 0 ? 0 : 0x3030303030303030u >> (64 - before);
+                fraction = eight_digits(last_bytes(text) >> before << before | zeros);
+            }
+        }
+        if (fraction >> 32 == 0 && number <= 11) {
+            digits = digits * static_cast<std::uint64_t>(tens[left]) + fraction;
+            at = end;
+            exponent = -left;
+        } else {
+            exponent = -read_digits();
+        }
+        number -= exponent;
+    }
+    if (number == 0 || number > 19) {
+        return false;
+    }
+    if (at != end && (*at == 'e' || *at == 'E')) {
+        ++at;
+        bool const down = at != end && *at == '-';
+        at += at != end && (*at == '-' || *at == '+');
+        int power = 0;
+        char const* const first = at;
+        for (unsigned d = digit(); d < 10 && at - first < 4; d = digit()) {
+            power = power * 10 + static_cast<int>(d);
+            ++at;
+        }
+        if (at == first) {
+            return false;
+        }
+        exponent += down ? -power : power;
+    }
+    if (at != end || exponent < -22 || exponent > 18) { // at most 10^37: no overflow, and nothing is subnormal
+        return false;
+    }
+    // Two roundings at most: the double is within two of its last places of the number. A float keeps all but its last
+    // 29 bits, so that the number is rounded to the same float unless these bits are about one half.
+    auto const whole = static_cast<double>(digits);
+    double const wide = exponent < 0 ? whole / tens[-exponent] : whole * tens[exponent];
+    auto const rest = static_cast<std::int64_t>(std::bit_cast<std::uint64_t>(wide) & 0x1fffffffu);
+    if (std::abs(rest - 0x10000000) <= 4) {
+        return false;
+    }
+    value = static_cast<float>(negative ? -wide : wide);
+    return true;
+#endif
+}
+
 ESPALIER_LIBRARY parsed_number parse_number(std::string_view text) {
+    parsed_number result;
+    if (parse_short_number(text, result.value)) {
+        return result;
+    }
     text = trimmed(text);
     if (text.size() > 1 && text.front() == '+' && text[1] != '-' && text[1] != '+') {
         text.remove_prefix(1); // from_chars does not take a plus
@@ -179,7 +371,6 @@ ESPALIER_LIBRARY parsed_number parse_number(std::string_view text) {
     if (text.empty()) {
         return {0.0f, "is empty"};
     }
-    parsed_number result;
     auto const [end, code] = std::from_chars(text.data(), text.data() + text.size(), result.value);
     if (code == std::errc::invalid_argument || end != text.data() + text.size()) {
         return {0.0f, "is not a number"};
@@ -215,169 +406,428 @@ ESPALIER_LIBRARY bool is_column_name(std::string_view text) {
     return std::find(std::begin(missing), std::end(missing), text) == std::end(missing);
 }
 
-/// A label as a whole number from 0, or -1.
-inline std::int32_t parse_label(std::string_view text) {
-    text = trimmed(text);
+/// What a field is that may be a label.
+struct label_field {
+    enum kind_type { label, whole, fraction, text } kind; ///< whole: a number that is no label
+    std::int32_t value = -1;                              ///< of a label
+};
+
+inline label_field parse_label(std::string_view text) {
     std::int32_t label = -1;
     auto const [end, code] = std::from_chars(text.data(), text.data() + text.size(), label);
-    return code == std::errc() && end == text.data() + text.size() && label >= 0 ? label : -1;
+    if (code == std::errc() && end == text.data() + text.size()) {
+        return {label < 0 ? label_field::whole : label_field::label, label};
+    }
+    if (parse_number(text).reason != nullptr) {
+        return {label_field::text};
+    }
+    text.remove_prefix(text.front() == '+' ? 1 : 0);
+    double value = 0.0; // in a float 0.9999999999 would be whole
+    if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc() ||
+        value != std::floor(value)) {
+        return {label_field::fraction}; // also one that is too small for a double
+    }
+    if (value < 0.0 || value > std::numeric_limits<std::int32_t>::max()) {
+        return {label_field::whole};
+    }
+    return {label_field::label, static_cast<std::int32_t>(value)};
+}
+
+/// Makes labels or targets of the fields of the label column, one after the other. Under `csv_labels::detect` it is
+/// open what the column holds while all fields are whole numbers; their texts are kept until then.
+class csv_label_column {
+public:
+    /// `targets_taken`: what is to be predicted stands in other columns, so that this one must hold labels.
+    csv_label_column(csv_options const& options, bool targets_taken)
+        : kind_(options.labels), known_(!options.class_names.empty()), targets_taken_(targets_taken) {
+        detected_ = kind_ == csv_labels::detect && !known_;
+        if (kind_ == csv_labels::detect && known_) {
+            kind_ = csv_labels::categories;
+        }
+        if (kind_ == csv_labels::categories) {
+            for (std::string const& name : options.class_names) {
+                ids_.emplace(name, static_cast<std::int32_t>(classes_++)); // of equal names the first counts
+            }
+        }
+    }
+
+    bool holds_targets() const { return kind_ == csv_labels::targets; }
+
+    /// Takes the field of the next row; why it cannot be taken, or an empty text.
+    std::string take(std::string_view field, index_t line, data_set& to) {
+        if (kind_ == csv_labels::targets) {
+            return take_target(field, to);
+        }
+        std::string_view const text = trimmed(field);
+        if (text.empty()) {
+            return "is empty; every row needs a label";
+        }
+        if (kind_ == csv_labels::categories) {
+            return take_category(text, to);
+        }
+        label_field const found = parse_label(text);
+        if (kind_ == csv_labels::numbers) {
+            to.labels.push_back(found.value);
+            return found.kind == label_field::label ? "" : "is not a label: whole numbers from 0 are needed";
+        }
+        if (found.kind == label_field::fraction) {
+            if (targets_taken_) {
+                return "is no whole number and so no class; name the column in csv_options::targets, or say "
+                       "csv_labels::categories";
+            }
+            for_each_kept([&](std::string_view earlier) { return take_target(earlier, to); });
+            kind_ = csv_labels::targets;
+            to.labels = {};
+            remember(text, line);
+            return take_target(text, to);
+        }
+        if (found.kind == label_field::text) {
+            to.labels.clear();
+            for_each_kept([&](std::string_view earlier) { return take_category(earlier, to); });
+            kind_ = csv_labels::categories;
+            remember(text, line);
+            return take_category(text, to);
+        }
+        all_labels_ = all_labels_ && found.kind == label_field::label;
+        kept_ += text;
+        kept_ends_.push_back(kept_.size());
+        to.labels.push_back(found.value);
+        return "";
+    }
+
+    /// Numbers the classes after the last row.
+    void finish(csv_options const& options, data_set& to) {
+        if (kind_ == csv_labels::detect) {
+            if (all_labels_) {
+                return;
+            }
+            to.labels.clear();
+            for_each_kept([&](std::string_view earlier) { return take_category(earlier, to); });
+            kind_ = csv_labels::categories;
+        }
+        if (kind_ == csv_labels::targets) {
+            return;
+        }
+        to.class_names = options.class_names;
+        if (known_ || kind_ == csv_labels::numbers) {
+            return;
+        }
+        // From the order of appearance to that of the texts.
+        std::vector<std::size_t> order(texts_.size());
+        for (std::size_t i = 0; i < order.size(); ++i) {
+            order[i] = i;
+        }
+        std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return *texts_[a] < *texts_[b]; });
+        std::vector<std::int32_t> meaning(order.size());
+        for (std::size_t i = 0; i < order.size(); ++i) {
+            meaning[order[i]] = static_cast<std::int32_t>(i);
+            to.class_names.push_back(*texts_[order[i]]);
+        }
+        for (std::int32_t& id : to.labels) {
+            id = meaning[static_cast<std::size_t>(id)];
+        }
+    }
+
+private:
+    struct text_hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+    };
+
+    /// The number of a class, given in the order of appearance.
+    std::int32_t number_of(std::string_view text) {
+        auto const [found, fresh] = ids_.emplace(text, static_cast<std::int32_t>(texts_.size()));
+        if (fresh) {
+            texts_.push_back(&found->first);
+        }
+        return found->second;
+    }
+
+    std::string take_target(std::string_view field, data_set& to) {
+        parsed_number const number = parse_number(field);
+        to.targets.push_back(number.value);
+        if (number.reason == nullptr) {
+            return "";
+        }
+        return number.reason + (detected_ ? ", and line " + std::to_string(line_) + " has " + shown_ +
+                                                ", which makes the column targets; for classes say "
+                                                "csv_labels::categories"
+                                          : std::string());
+    }
+
+    std::string take_category(std::string_view text, data_set& to) {
+        auto const found = ids_.find(text);
+        if (found != ids_.end()) {
+            to.labels.push_back(found->second);
+            return "";
+        }
+        if (known_) {
+            return "is not one of the " + std::to_string(classes_) + " known classes";
+        }
+        if (detected_ && parse_label(text).kind == label_field::fraction) {
+            return "is a number with a fraction, and line " + std::to_string(line_) + " has " + shown_ + ", which " +
+                   parse_number(trimmed(decisive_)).reason +
+                   "; for classes say csv_labels::categories, for numbers to predict csv_labels::targets";
+        }
+        to.labels.push_back(number_of(text));
+        return "";
+    }
+
+    void remember(std::string_view text, index_t line) {
+        decisive_ = text;
+        shown_ = shown_field(text);
+        line_ = line;
+    }
+
+    template <class Take> void for_each_kept(Take const& take) {
+        std::size_t first = 0;
+        for (std::size_t const end : kept_ends_) {
+            static_cast<void>(take(std::string_view(kept_).substr(first, end - first)));
+            first = end;
+        }
+        kept_ = {};
+        kept_ends_ = {};
+    }
+
+    csv_labels kind_;
+    bool known_; ///< the classes are
+    std::size_t classes_ = 0;
+    bool targets_taken_;
+    bool detected_;
+    bool all_labels_ = true;
+    std::string kept_; ///< texts, one behind the other, while it is open what they mean
+    std::vector<std::size_t> kept_ends_;
+    std::string decisive_; ///< the field that decided, and where it stands
+    std::string shown_;
+    index_t line_ = 0;
+    std::unordered_map<std::string, std::int32_t, text_hash, std::equal_to<>> ids_;
+    std::vector<std::string const*> texts_; ///< of the map, by number
+};
+
+/// What is done with the columns of a file.
+struct csv_plan {
+    static constexpr auto none = std::numeric_limits<std::size_t>::max();
+
+    enum role_type : std::uint8_t { unused, feature, target, label };
+    struct column {
+        role_type role = unused;
+        std::size_t slot = 0; ///< of the feature or target
+    };
+
+    std::vector<column> columns;
+    std::size_t label_column = none;
+    std::size_t width = 0;
+    std::size_t target_width = 0;
+    bool named = false; ///< a column is given by its name
+};
+
+/// `fields`: the first row. `fail` throws.
+template <class Fail>
+csv_plan plan_columns(std::vector<std::string> const& fields, csv_options const& options, Fail const& fail) {
+    csv_plan plan;
+    std::size_t const columns = fields.size();
+    plan.columns.resize(columns);
+    auto const check_index = [&](index_t index, std::string const& what) {
+        if (index < 0 || static_cast<std::size_t>(index) >= columns) {
+            fail(what + " " + std::to_string(index) + " (counted from 0) is not there: the row has " +
+                 std::to_string(columns) + (columns == 1 ? " column" : " columns"));
+        }
+        return static_cast<std::size_t>(index);
+    };
+    auto const find_name = [&](std::string const& name) {
+        plan.named = true;
+        auto const is_it = [&](std::string const& field) { return trimmed(field) == name; };
+        auto const found = std::find_if(fields.begin(), fields.end(), is_it);
+        if (found == fields.end()) {
+            constexpr std::size_t most = 30;
+            std::string names;
+            for (std::size_t c = 0; c < std::min(columns, most); ++c) {
+                names += (c == 0 ? "" : ", ") + shown_field(trimmed(fields[c]));
+            }
+            fail("no column is named '" + printable(name, 40) + "'; there are " + names +
+                 (columns > most ? " and " + std::to_string(columns - most) + " more" : ""));
+        }
+        if (std::find_if(found + 1, fields.end(), is_it) != fields.end()) {
+            fail("more than one column is named '" + printable(name, 40) + "'; say which by its number");
+        }
+        return static_cast<std::size_t>(found - fields.begin());
+    };
+    auto const use = [&](std::size_t c, csv_plan::role_type role, std::size_t slot) {
+        constexpr char const* names[] = {"", "a feature", "a target", "the label"};
+        csv_plan::column& column = plan.columns[c];
+        if (column.role != csv_plan::unused) {
+            fail("column " + std::to_string(c + 1) + " (" + shown_field(trimmed(fields[c])) + ") is used twice: as " +
+                 names[column.role] + " and as " + names[role] +
+                 (role == csv_plan::label ? "; csv_column::none is for tables without a label" : ""));
+        }
+        column = {role, slot};
+    };
+    auto const use_all = [&](csv_columns const& wanted, csv_plan::role_type role, std::string const& what) {
+        for (std::size_t slot = 0; slot < wanted.size(); ++slot) {
+            auto const* const name = std::get_if<std::string>(&wanted[slot]);
+            use(name != nullptr ? find_name(*name) : check_index(std::get<index_t>(wanted[slot]), what), role, slot);
+        }
+    };
+    use_all(options.targets, csv_plan::target, "target column");
+    use_all(options.features, csv_plan::feature, "feature column");
+    plan.target_width = options.targets.size();
+
+    if (auto const* const name = std::get_if<std::string>(&options.label_column)) {
+        plan.label_column = find_name(*name);
+    } else if (auto const* const index = std::get_if<index_t>(&options.label_column)) {
+        plan.label_column = check_index(*index, "label column");
+    } else if (auto const column = std::get<csv_column>(options.label_column);
+               column == csv_column::first || column == csv_column::last ||
+               (column == csv_column::automatic && options.targets.empty())) {
+        plan.label_column = column == csv_column::first ? 0 : columns - 1;
+    }
+    if (plan.label_column != csv_plan::none) {
+        use(plan.label_column, csv_plan::label, 0);
+    }
+    plan.width = options.features.size();
+    if (options.features.empty()) {
+        for (csv_plan::column& column : plan.columns) {
+            if (column.role == csv_plan::unused) {
+                column = {csv_plan::feature, plan.width++};
+            }
+        }
+    }
+    if (plan.width == 0) {
+        fail((options.targets.empty() ? "the label is the only column: " : "every column is a target or the label: ") +
+             std::string("there are no features (is the separator '") + std::string(1, options.separator) + "'?)");
+    }
+    return plan;
+}
+
+/// Errors of the options alone.
+inline void check_options(csv_options const& options) {
+    auto const* const label = std::get_if<std::string>(&options.label_column);
+    auto const refuse_name = [&](std::string const& what, std::string const& name) {
+        if (options.header == csv_header::no) {
+            throw data_error("read_csv: a " + what + " column given by name ('" + name + "') needs a header");
+        }
+    };
+    if (label != nullptr) {
+        refuse_name("label", *label);
+    }
+    for (auto const& column : options.targets) {
+        if (auto const* const name = std::get_if<std::string>(&column)) {
+            refuse_name("target", *name);
+        }
+    }
+    for (auto const& column : options.features) {
+        if (auto const* const name = std::get_if<std::string>(&column)) {
+            refuse_name("feature", *name);
+        }
+    }
+    auto const* const column = std::get_if<csv_column>(&options.label_column);
+    bool const has_label = column == nullptr || *column == csv_column::first || *column == csv_column::last;
+    if (options.labels == csv_labels::targets && !options.targets.empty() && has_label) {
+        throw data_error(
+            "read_csv: csv_labels::targets makes the label column a target, and csv_options::targets names "
+            "others; name them all there and leave the label column out");
+    }
 }
 
 } // namespace detail
 
 ESPALIER_LIBRARY data_set read_csv(file_path const& path, csv_options const& options) {
+    using detail::csv_plan;
+    detail::check_options(options);
     csv_reader rows(path, options.separator, options.quote);
-    auto const fail = [&](index_t line, std::string const& reason) { rows.fail(line, reason); };
-    std::vector<std::string> fields;
-    if (!rows.next(fields)) {
+    std::vector<std::string> first;
+    if (!rows.next(first)) {
         throw file_error(rows.path() + ": has no rows");
     }
-    std::size_t const columns = fields.size();
-    constexpr auto none = std::numeric_limits<std::size_t>::max();
-    auto const plural = [](std::size_t n) { return std::to_string(n) + (n == 1 ? " column" : " columns"); };
-
-    // Which column is the label?
-    std::size_t label = none;
-    auto const* const name = std::get_if<std::string>(&options.label_column);
-    if (name != nullptr) {
-        if (options.header == csv_header::no) {
-            throw data_error("read_csv: a label column given by name ('" + *name + "') needs a header");
-        }
-        auto const found = std::find_if(fields.begin(), fields.end(),
-                                        [&](std::string const& field) { return detail::trimmed(field) == *name; });
-        if (found == fields.end()) {
-            fail(rows.line(), "no column is named '" + *name + "'");
-        }
-        label = static_cast<std::size_t>(found - fields.begin());
-    } else if (auto const* const index = std::get_if<index_t>(&options.label_column)) {
-        if (*index < 0 || static_cast<std::size_t>(*index) >= columns) {
-            fail(rows.line(), "label column " + std::to_string(*index) +
-                                  " (counted from 0) is not there: the row has " + plural(columns));
-        }
-        label = static_cast<std::size_t>(*index);
-    } else if (auto const column = std::get<csv_column>(options.label_column); column != csv_column::none) {
-        label = column == csv_column::first ? 0 : columns - 1;
-    }
-    std::size_t const width = columns - (label == none ? 0 : 1);
-    if (width == 0) {
-        fail(rows.line(), "the label is the only column: there are no features (is the separator '" +
-                              std::string(1, options.separator) + "'?)");
-    }
+    std::size_t const columns = first.size();
+    csv_plan const plan =
+        detail::plan_columns(first, options, [&](std::string const& reason) { rows.fail(rows.line(), reason); });
 
     // Is the first row a header?
-    bool header = options.header == csv_header::yes || name != nullptr;
+    bool header = options.header == csv_header::yes || plan.named;
     if (options.header == csv_header::guess && !header) {
-        header = std::all_of(fields.begin(), fields.end(), detail::is_column_name);
+        header = std::all_of(first.begin(), first.end(), detail::is_column_name);
     }
     // A row whose features are names here and there and nowhere numbers may be meant as a header: errors in it say so.
     bool unsure = false;
     if (!header && options.header == csv_header::guess) {
         bool number = false;
         for (std::size_t c = 0; c < columns; ++c) {
-            unsure = unsure || (c != label && detail::is_column_name(fields[c]));
-            number = number || detail::parse_number(fields[c]).reason == nullptr;
+            unsure = unsure || (c != plan.label_column && detail::is_column_name(first[c]));
+            number = number || detail::parse_number(first[c]).reason == nullptr;
         }
         unsure = unsure && !number;
     }
     if (columns == 1 && options.empty) {
         rows.take_blank_lines();
     }
+    detail::csv_label_column labels(options, !options.targets.empty());
     data_set result;
-    result.width = static_cast<index_t>(width);
+    result.width = static_cast<index_t>(plan.width);
+    std::vector<std::string_view> fields(first.begin(), first.end());
     bool more = true;
     if (header) {
+        result.feature_names.resize(plan.width);
+        result.target_names.resize(plan.target_width);
         for (std::size_t c = 0; c < columns; ++c) {
-            if (c != label) {
-                result.feature_names.emplace_back(detail::trimmed(fields[c]));
+            auto const [role, slot] = plan.columns[c];
+            if (role == csv_plan::feature || role == csv_plan::target) {
+                (role == csv_plan::feature ? result.feature_names : result.target_names)[slot] =
+                    detail::trimmed(first[c]);
             }
         }
         more = rows.next(fields);
     }
 
-    std::vector<std::string> label_texts; // distinct ones, numbered as they appear
-    std::map<std::string, std::int32_t, std::less<>> label_ids;
-    std::vector<index_t> label_lines; // where each appeared first
+    std::vector<float> features(plan.width); // of one row
+    std::vector<float> targets(plan.target_width);
     for (; more; more = rows.next(fields)) {
         if (fields.size() != columns) {
-            fail(rows.line(), plural(fields.size()) + ", the first row has " + std::to_string(columns));
+            rows.fail(rows.line(), std::to_string(fields.size()) + (fields.size() == 1 ? " column" : " columns") +
+                                       ", the first row has " + std::to_string(columns));
         }
         for (std::size_t c = 0; c < columns; ++c) {
             auto const refuse = [&](std::string const& reason) {
-                fail(rows.line(),
-                     "column " + std::to_string(c + 1) + ": " + detail::shown_field(fields[c]) + " " + reason +
-                         (unsure && result.count == 0 ? "; if the row names the columns, say csv_header::yes" : ""));
+                rows.fail(
+                    rows.line(),
+                    "column " + std::to_string(c + 1) + ": " + detail::shown_field(fields[c]) + " " + reason +
+                        (unsure && result.count == 0 ? "; if the row names the columns, say csv_header::yes" : ""));
             };
-            bool const is_label = c == label;
-            if (is_label && options.labels != csv_labels::targets) {
-                std::string_view const text = detail::trimmed(fields[c]);
-                if (text.empty()) {
-                    refuse("is empty; every row needs a label");
-                }
-                auto found = label_ids.find(text);
-                if (found == label_ids.end()) {
-                    found = label_ids.emplace(text, static_cast<std::int32_t>(label_texts.size())).first;
-                    label_texts.emplace_back(text);
-                    label_lines.push_back(rows.line());
-                }
-                result.labels.push_back(found->second);
+            auto const [role, slot] = plan.columns[c];
+            if (role == csv_plan::unused) {
                 continue;
             }
-            detail::parsed_number number;
-            if (!is_label && options.empty && detail::trimmed(fields[c]).empty()) {
-                number.value = *options.empty;
-            } else {
-                number = detail::parse_number(fields[c]);
+            if (role == csv_plan::label) {
+                if (std::string const reason = labels.take(fields[c], rows.line(), result); !reason.empty()) {
+                    refuse(reason);
+                }
+                continue;
             }
+            detail::parsed_number number = detail::parse_number(fields[c]);
             if (number.reason != nullptr) {
-                refuse(number.reason);
+                if (role == csv_plan::target || !options.empty || !detail::trimmed(fields[c]).empty()) {
+                    refuse(number.reason);
+                }
+                number.value = *options.empty;
             }
-            (is_label ? result.targets : result.features).push_back(number.value);
+            (role == csv_plan::feature ? features : targets)[slot] = number.value;
         }
+        result.features.insert(result.features.end(), features.begin(), features.end());
+        result.targets.insert(result.targets.end(), targets.begin(), targets.end());
         ++result.count;
     }
     if (result.count == 0) {
         throw file_error(rows.path() + ": has a header but no rows");
     }
-    if (label == none || options.labels == csv_labels::targets) {
-        result.target_width = label == none ? 0 : 1;
-        return result;
-    }
-
-    // From the order of appearance to the label that each text means.
-    std::vector<std::int32_t> meaning(label_texts.size(), -1);
-    auto const refuse = [&](std::size_t i, std::string const& reason) {
-        fail(label_lines[i],
-             "column " + std::to_string(label + 1) + ": " + detail::shown_field(label_texts[i]) + " " + reason);
-    };
-    bool numbers = options.labels == csv_labels::numbers;
-    if (options.labels == csv_labels::detect && options.class_names.empty()) {
-        numbers = std::all_of(label_texts.begin(), label_texts.end(),
-                              [](std::string const& text) { return detail::parse_label(text) >= 0; });
-    }
-    if (numbers) {
-        for (std::size_t i = 0; i < label_texts.size(); ++i) {
-            meaning[i] = detail::parse_label(label_texts[i]);
-            if (meaning[i] < 0) {
-                refuse(i, "is not a label: whole numbers from 0 are needed");
+    result.target_width = static_cast<index_t>(plan.target_width);
+    if (plan.label_column != csv_plan::none) {
+        labels.finish(options, result);
+        if (labels.holds_targets()) {
+            result.target_width = 1;
+            if (header) {
+                result.target_names.emplace_back(detail::trimmed(first[plan.label_column]));
             }
         }
-        result.class_names = options.class_names;
-    } else {
-        result.class_names = options.class_names;
-        if (result.class_names.empty()) {
-            result.class_names = label_texts;
-            std::sort(result.class_names.begin(), result.class_names.end());
-        }
-        for (std::size_t i = 0; i < label_texts.size(); ++i) {
-            auto const found = std::find(result.class_names.begin(), result.class_names.end(), label_texts[i]);
-            if (found == result.class_names.end()) {
-                refuse(i, "is not one of the " + std::to_string(result.class_names.size()) + " known classes");
-            }
-            meaning[i] = static_cast<std::int32_t>(found - result.class_names.begin());
-        }
-    }
-    for (std::int32_t& id : result.labels) {
-        id = meaning[static_cast<std::size_t>(id)];
     }
     return result;
 }

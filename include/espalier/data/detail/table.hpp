@@ -60,7 +60,8 @@ ESPALIER_LIBRARY void check_finite(matrix_view<float const> const& values, std::
 }
 
 ESPALIER_LIBRARY void check_data(data_view const& data, std::string_view what, index_t classes,
-                                 std::vector<std::string> const* names, bool targets_may_miss) {
+                                 std::vector<std::string> const* names, std::vector<std::string> const* target_names,
+                                 bool targets_may_miss) {
     auto const fail = [&](std::string const& reason) { throw data_error(std::string(what) + ": " + reason); };
     auto const number = [](index_t n) { return std::to_string(n); };
     auto const check_matrix = [&](matrix_view<float const> const& m, char const* part) {
@@ -101,14 +102,14 @@ ESPALIER_LIBRARY void check_data(data_view const& data, std::string_view what, i
     }
     check_finite(data.features, what, "the feature", names);
     if (!targets_may_miss) {
-        check_finite(data.targets, what, "the target", nullptr);
+        check_finite(data.targets, what, "the target", target_names);
     }
 }
 
 } // namespace detail
 
 ESPALIER_LIBRARY void check(data_view const& data, std::string_view what, index_t classes, bool targets_may_miss) {
-    detail::check_data(data, what, classes, nullptr, targets_may_miss);
+    detail::check_data(data, what, classes, nullptr, nullptr, targets_may_miss);
 }
 
 ESPALIER_LIBRARY void check(data_set const& data, std::string_view what, index_t classes) {
@@ -131,7 +132,11 @@ ESPALIER_LIBRARY void check(data_set const& data, std::string_view what, index_t
         fail(std::to_string(data.feature_names.size()) + " feature names for " + std::to_string(data.width) +
              " features");
     }
-    detail::check_data(data.view(), what, classes, &data.feature_names, false);
+    if (!data.target_names.empty() && data.target_names.size() != static_cast<std::size_t>(data.target_width)) {
+        fail(std::to_string(data.target_names.size()) + " target names for " + std::to_string(data.target_width) +
+             " targets");
+    }
+    detail::check_data(data.view(), what, classes, &data.feature_names, &data.target_names, false);
 }
 
 namespace detail {
@@ -159,6 +164,7 @@ ESPALIER_LIBRARY std::pair<data_set, data_set> split(data_set const& data, index
         result.target_width = data.target_width;
         result.feature_names = data.feature_names;
         result.class_names = data.class_names;
+        result.target_names = data.target_names;
         auto const cut = [&](auto const& from, auto& to, index_t columns) {
             if (!from.empty()) {
                 to.assign(from.begin() + first * columns, from.begin() + (first + number) * columns);
