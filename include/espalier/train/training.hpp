@@ -219,9 +219,12 @@ public:
                 differentiate_loss<differentiate{true, false}>(reference_loss, reference, {}, reference_.data(),
                                                                no_taps{});
                 double const value = read_terms()[0];
-                if (!std::isfinite(value))
+                if (!std::isfinite(value)) {
+                    std::string why;
+                    if constexpr (device_type::host_memory) why = culprit(reference);
                     detail::throw_numerical_error("training: the loss of the second stream is ", value, " at step ",
-                                                  time().step, "; the weights are those before this step");
+                                                  time().step, why, "; the weights are those before this step");
+                }
                 if constexpr (device_type::host_memory) {
                     check_places(reference, " of the second stream");
                     check_gradients(reference, reference_, " of the second stream");
@@ -544,11 +547,11 @@ private:
 
     /// Says which tensor an update has spoiled.
     [[noreturn]] void throw_spoiled_update() const {
-        std::string name = spoiled_tensor();
-        for (int i = 0; i < moments && name.empty(); ++i)
-            if (std::string const tensor = spoiled_in(moments_.data() + i * size.parameters); !tensor.empty())
-                name = "a moment of " + tensor;
-        detail::throw_numerical_error("training: tensor ", name, " is not finite after step ", time().step,
+        std::string what = "tensor " + spoiled_tensor();
+        for (int i = 0; i < moments && spoiled_tensor().empty(); ++i)
+            if (std::string const name = spoiled_in(moments_.data() + i * size.parameters); !name.empty())
+                what = "a moment of tensor " + name;
+        detail::throw_numerical_error("training: ", what, " is not finite after step ", time().step,
                                       ": the update overflowed, and the weights are not those before this step");
     }
 
