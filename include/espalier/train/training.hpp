@@ -435,6 +435,21 @@ private:
         return seen_terms_;
     }
 
+    /// Has a device that reports numbers which are not finite do so in this scope; the CPU's always keeps a record.
+    class watched_numbers {
+    public:
+        explicit watched_numbers([[maybe_unused]] device_type& device) : device_(&device) { set(true); }
+        watched_numbers(watched_numbers const&) = delete;
+        watched_numbers& operator=(watched_numbers const&) = delete;
+        ~watched_numbers() { set(false); }
+
+    private:
+        void set([[maybe_unused]] bool on) {
+            if constexpr (!device_type::host_memory) device_->watch_numbers(on);
+        }
+        device_type* device_;
+    };
+
     struct no_taps {};
     template <class AtTaps>
     void visit_taps([[maybe_unused]] rows const& tags, [[maybe_unused]] bool differentiates,
@@ -464,12 +479,16 @@ private:
             if constexpr (layer::prunes)
                 if (prune_.due) prune_now();
             begin_step();
+            watched_numbers const watched(device());
             reference = second_stream();
             differentiate_loss<differentiate{true, false}>(loss_, batch, {}, gradients_.data(), at_taps);
             if constexpr (device_type::host_memory) {
                 check_terms(batch);
                 check_places(batch, "");
                 check_gradients(batch, gradients_, "");
+            } else {
+                if constexpr (layer::needs_reference) device().watch_gradients(reference_.data(), reference_.size());
+                device().watch_gradients(gradients_.data(), gradients_.size());
             }
             if constexpr (needs_global_norm) {
                 leave_out_of_norm();

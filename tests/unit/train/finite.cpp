@@ -367,7 +367,7 @@ struct careless {
         }
     };
     void validate() const {}
-    op at(clock const&, std::uint64_t) const { return {}; }
+    op at(espalier::clock const&, std::uint64_t) const { return {}; }
 };
 
 } // namespace
