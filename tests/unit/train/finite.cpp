@@ -384,3 +384,25 @@ TEST_CASE("finite: a moment that overflows is named", "[train]") {
     INFO(text);
     CHECK(text.find("a moment of tensor 1.kernel is not finite after step 2") != std::string::npos);
 }
+
+TEST_CASE("finite: a gradient that overflows while everything else is finite", "[train]") {
+    // A small and a large one: the product looks at large ones itself.
+    auto const refused = [](auto& p, std::string const& name) {
+        p.goes_on();
+        auto const kernel = p.net.tensor("1.kernel");
+        for (index_t i = 0; i < kernel.rows; ++i)
+            for (index_t c = 0; c < kernel.columns; ++c)
+                kernel(i, c) = i == kernel.rows - 1 && c == kernel.columns - 1 ? 1e-306 : 0.0;
+        p.x = naive::matrix(capacity, kernel.rows, 0.0);
+        for (index_t r = 0; r < capacity; ++r)
+            p.x(r, kernel.rows - 1) = 1e306;
+        std::vector<float> const weight(capacity, 1e6f);
+        auto batch = p.batch();
+        batch.tags.weight = weight.data();
+        p.refuses("the gradient of tensor " + name + " is not finite", [&] { p.run.step(batch); });
+    };
+    problem<sequence<input<6>, dense<5>>, loss::mean_squared_error> small;
+    refused(small, "1.kernel");
+    problem<sequence<input<150>, dense<130>>, loss::mean_squared_error> large;
+    refused(large, "1.kernel");
+}
