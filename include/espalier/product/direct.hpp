@@ -30,6 +30,8 @@ inline constexpr int block_vectors = register_bytes == 64 ? 3 : register_bytes =
 inline constexpr index_t longest = 512;
 /// Rows of the left operand that stay in the second level while all panels pass.
 inline constexpr index_t most_rows = 256;
+/// Elements from which on a weight gradient is looked at while it is made: a small one is in cache afterwards too.
+inline constexpr index_t worth_looking = index_t{1} << 14;
 
 /// A(i, p) = data[i * by_row + p * by_depth]; one of the two steps is 1.
 template <class T, bool RowsAreAdjacent> struct left_operand {
@@ -47,9 +49,10 @@ template <class T> constexpr std::size_t panel_bytes() {
     return static_cast<std::size_t>(longest) * block_vectors * register_bytes;
 }
 
-/// c = A B + start, `start` (a row) or zero. B is `b`, or its transpose.
+/// c = A B + start, `start` (a row) or zero. B is `b`, or its transpose. Returns whether all of c was looked at and is
+/// finite: a large weight gradient is.
 template <bool Transposed, class T, bool RowsAreAdjacent>
-void multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, index_t b_stride, T const* start,
+bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, index_t b_stride, T const* start,
               matrix_view<T> c, scratch_view space);
 
 } // namespace direct_impl
@@ -77,11 +80,12 @@ struct direct {
                                     w.stride, static_cast<T const*>(nullptr), dx, space);
     }
 
+    /// Returns whether all of dw was looked at and is finite.
     template <class T>
-    static void weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw,
+    static bool weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw,
                                 scratch_view space) {
-        direct_impl::multiply<false>(direct_impl::left_operand<T, true>{x.data, x.stride}, x.rows, dz.data, dz.stride,
-                                     static_cast<T const*>(nullptr), dw, space);
+        return direct_impl::multiply<false>(direct_impl::left_operand<T, true>{x.data, x.stride}, x.rows, dz.data,
+                                            dz.stride, static_cast<T const*>(nullptr), dw, space);
     }
 };
 

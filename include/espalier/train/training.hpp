@@ -236,9 +236,12 @@ public:
                                             espalier::loss::needs_labels<ReferenceLoss>, false);
                 differentiate_loss<differentiate{true, false}>(reference_loss, part, {}, reference_.data(), no_taps{});
                 double const value = read_terms()[0];
-                if (!std::isfinite(value))
+                if (!std::isfinite(value)) {
+                    std::string why;
+                    if constexpr (device_type::host_memory) why = culprit(reference);
                     detail::throw_numerical_error("training: the loss of the second stream is ", value, " at step ",
-                                                  time().step, "; the weights are those before this step");
+                                                  time().step, why, "; the weights are those before this step");
+                }
                 if constexpr (device_type::host_memory) {
                     check_places(reference, " of the second stream");
                     check_gradients(reference, reference_, " of the second stream");
@@ -455,6 +458,21 @@ private:
         return seen_terms_;
     }
 
+    /// Has a device that reports numbers which are not finite do so in this scope; the CPU's always keeps a record.
+    class watched_numbers {
+    public:
+        explicit watched_numbers([[maybe_unused]] device_type& device) : device_(&device) { set(true); }
+        watched_numbers(watched_numbers const&) = delete;
+        watched_numbers& operator=(watched_numbers const&) = delete;
+        ~watched_numbers() { set(false); }
+
+    private:
+        void set([[maybe_unused]] bool on) {
+            if constexpr (!device_type::host_memory) device_->watch_numbers(on);
+        }
+        device_type* device_;
+    };
+
     struct no_taps {};
     template <class AtTaps>
     void visit_taps([[maybe_unused]] rows const& tags, [[maybe_unused]] bool differentiates,
@@ -485,12 +503,16 @@ private:
             if constexpr (layer::prunes)
                 if (prune_.due) prune_now();
             begin_step();
+            watched_numbers const watched(device());
             reference = second_stream();
             differentiate_loss<differentiate{true, false}>(loss_, part, {}, gradients_.data(), at_taps);
             if constexpr (device_type::host_memory) {
                 check_terms(batch);
                 check_places(batch, "");
                 check_gradients(batch, gradients_, "");
+            } else {
+                if constexpr (layer::needs_reference) device().watch_gradients(reference_.data(), reference_.size());
+                device().watch_gradients(gradients_.data(), gradients_.size());
             }
             if constexpr (needs_global_norm) {
                 leave_out_of_norm();
@@ -601,11 +623,11 @@ private:
 
     /// Says which tensor an update has spoiled.
     [[noreturn]] void throw_spoiled_update() const {
-        std::string name = spoiled_tensor();
-        for (int i = 0; i < moments && name.empty(); ++i)
-            if (std::string const tensor = spoiled_in(moments_.data() + i * size.parameters); !tensor.empty())
-                name = "a moment of " + tensor;
-        detail::throw_numerical_error("training: tensor ", name, " is not finite after step ", time().step,
+        std::string what = "tensor " + spoiled_tensor();
+        for (int i = 0; i < moments && spoiled_tensor().empty(); ++i)
+            if (std::string const name = spoiled_in(moments_.data() + i * size.parameters); !name.empty())
+                what = "a moment of tensor " + name;
+        detail::throw_numerical_error("training: ", what, " is not finite after step ", time().step,
                                       ": the update overflowed, and the weights are not those before this step");
     }
 

@@ -18,7 +18,8 @@ using namespace espalier::literals;
 namespace {
 
 constexpr index_t capacity = 24, samples = 40;
-constexpr double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+constexpr double no_number = std::numeric_limits<double>::quiet_NaN(),
+                 infinity = std::numeric_limits<double>::infinity();
 
 template <class Training> struct snapshot {
     std::vector<double> numbers;
@@ -116,7 +117,7 @@ template <class Stack, class Loss = loss::cross_entropy> void check(std::string 
         p.refuses(part);
         place = good;
     };
-    for (double const bad : {nan, infinity, -infinity}) {
+    for (double const bad : {no_number, infinity, -infinity}) {
         INFO("planted: " << bad);
         for (index_t c = 0; (what & inputs) && c < type::width; ++c)
             spoil(p.x(5, c), bad, " (the inputs are not finite: row 5, column " + std::to_string(c) + ")");
@@ -198,4 +199,210 @@ TEST_CASE("finite: losses", "[train]") {
     check<two<activation::relu>, loss::binary_cross_entropy>("binary_cross_entropy");
     check<two<activation::relu>, loss::soft_cross_entropy>("soft_cross_entropy");
     check<two<activation::relu>, loss::early_learning>("early_learning");
+}
+
+TEST_CASE("finite: what a function at the taps leaves", "[train]") {
+    using stack = sequence<input<6>, dense<8>, tap<"one"_name>, dense<8, activation::relu>, tap<"two"_name>, dense<4>>;
+    problem<stack> p;
+    p.goes_on();
+    for (double const bad : {no_number, infinity, -infinity}) {
+        auto const spoil = [&](auto& taps) { taps.gradient("two")(3, 1) = bad; };
+        p.refuses("the gradient at tap two is not finite", [&] { p.run.step(p.batch(), spoil); });
+        auto const term = [&](auto& taps) { *taps.term("one") = bad; };
+        p.refuses("the term 2.one is ", [&] { p.run.step(p.batch(), term); });
+        std::vector<float> targets(capacity * 8, 0.0f);
+        targets[9] = static_cast<float>(bad);
+        auto const loss = [&](auto& taps) {
+            taps.template loss<"one"_name>(loss::mean_squared_error{}, {targets.data(), capacity, 8, 8});
+        };
+        p.refuses("the term 2.one is ", [&] { p.run.step(p.batch(), loss); });
+    }
+    p.goes_on();
+}
+
+TEST_CASE("finite: a loss that hides a logit of minus infinity names what went into it", "[train]") {
+    problem<sequence<input<6>, dense<4>>> p;
+    p.goes_on();
+    double& bias = p.net.tensor("1.bias")(0, 3);
+    double const good = bias;
+    bias = -infinity;
+    for (std::int32_t& label : p.labels)
+        label %= 3;
+    p.refuses("what goes into a loss is not finite at step 1 (tensor 1.bias is not finite)");
+    bias = good;
+    p.goes_on();
+}
+
+TEST_CASE("finite: gradients that overflow behind a finite loss", "[train]") {
+    // dz W^T overflows at units that relu has switched off: no gradient of a tensor shows it
+    using stack = sequence<input<6>, dense<8, activation::relu>, dense<4>>;
+    problem<stack> p;
+    p.goes_on();
+    auto const bias = p.net.tensor("1.bias");
+    auto const kernel = p.net.tensor("2.kernel");
+    for (index_t i = 0; i < 8; ++i)
+        bias(0, i) = -100.0;
+    for (index_t i = 0; i < 8; ++i)
+        for (index_t c = 0; c < 4; ++c)
+            kernel(i, c) = c % 2 == 0 ? 1.7e308 : -1.7e308;
+    for (std::int32_t& label : p.labels)
+        label = 0;
+    p.run.net().tensor("2.bias")(0, 1) = 60.0; // a gradient of about 1 in a column of each sign
+    p.x = naive::matrix(capacity, 6, 0.01);
+    rows tags = naive::tags_of(capacity, &p.labels);
+    std::vector<float> weight(capacity, 40.0f);
+    tags.weight = weight.data();
+    p.refuses("the gradient that comes back to an activation in layer 1 is not finite", [&] {
+        p.run.step({p.x.view(), tags, {}});
+    });
+}
+
+TEST_CASE("finite: the second stream", "[train]") {
+    using stack = sequence<input<6>, dense<16, activation::relu, transform::agreement<0.5>>, dense<4>>;
+    check<stack>("both streams");
+    problem<stack> p;
+    p.goes_on();
+    for (double const bad : {no_number, infinity, -infinity}) {
+        naive::matrix spoiled = p.x;
+        spoiled(5, 2) = bad;
+        auto second = p.batch();
+        second.inputs = spoiled.view();
+        p.refuses("(the inputs are not finite: row 5, column 2)",
+                  [&] { p.run.step(p.batch(), second, loss::cross_entropy{}); });
+    }
+    p.goes_on();
+}
+
+TEST_CASE("finite: transforms do not hide a gradient, and the norm of finite floats is finite", "[train]") {
+    check<two<activation::relu, transform::clip_value<0.1>>>("clip_value");
+    check<two<activation::relu, transform::clip_global_norm<0.1>>>("clip_global_norm");
+    check<two<activation::relu, transform::gradient_dropout<1.0>>>("gradient_dropout");
+
+    network<sequence<input<2>, dense<2, transform::clip_global_norm<1.0>>>, device::cpu, float> net({1}, 2);
+    training run(net, loss::mean_squared_error{}, optimizer::sgd{.learning_rate = 1.0});
+    std::vector<float> const x{1.0f, 0.0f, 0.0f, 1.0f}, targets(4, 0.0f);
+    auto const bias = net.tensor("1.bias");
+    bias(0, 0) = 1e18f; // the loss is finite, and so is the gradient; its square is not
+    rows tags;
+    tags.count = 2;
+    std::vector<float> weight(2, 1e4f);
+    tags.weight = weight.data();
+    batch_view<float> const batch{{x.data(), 2, 2, 2}, tags, {targets.data(), 2, 2, 2}};
+    auto const loss = run.gradients_of(batch);
+    float largest = 0.0f;
+    for (index_t i = 0; i < run.gradients().size(); ++i)
+        largest = std::max(largest, std::fabs(run.gradients()[i]));
+    INFO("the loss is " << loss << ", the largest gradient " << largest);
+    REQUIRE(std::isfinite(loss));
+    REQUIRE(std::isfinite(largest));
+    REQUIRE(largest > 2e19f);
+    float const old = net.tensor("1.kernel")(0, 0);
+    run.step(batch);
+    float const moved = std::fabs(net.tensor("1.kernel")(0, 0) - old);
+    CHECK(moved > 0.1f);
+    CHECK(moved <= 1.0f);
+}
+
+TEST_CASE("finite: a norm that overflows is refused", "[train]") {
+    problem<sequence<input<6>, dense<4, transform::clip_global_norm<1.0>>>, loss::mean_squared_error, optimizer::sgd<>>
+        p;
+    p.goes_on();
+    p.net.tensor("1.bias")(0, 0) = 1e152;
+    for (double& v : p.x.values)
+        v = 1e3;
+    p.refuses("the norm of the gradients overflows");
+}
+
+TEST_CASE("finite: a variance that overflows never becomes a running one", "[train]") {
+    // Rows divided by an infinite deviation are 0: the loss is finite.
+    network<sequence<input<2>, batch_norm<>, dense<2>>, device::cpu, float> net({1}, 4);
+    training run(net, loss::cross_entropy{}, optimizer::adam{});
+    std::vector<float> const x{3e19f, 1.0f, -3e19f, 2.0f, 3e19f, 1.0f, -3e19f, 2.0f};
+    std::vector<std::int32_t> const labels{0, 1, 0, 1};
+    rows tags;
+    tags.count = 4;
+    tags.label = labels.data();
+    std::string text;
+    try {
+        run.step({{x.data(), 4, 2, 2}, tags, {}});
+    } catch (numerical_error const& error) {
+        text = error.what();
+    }
+    INFO(text);
+    CHECK(text.find("the mean or the variance of a batch in layer 1 is not finite at step 0") != std::string::npos);
+    CHECK(net.tensor("1.running_variance")(0, 0) == 1.0f);
+}
+
+TEST_CASE("finite: an update that overflows says which tensor it spoiled", "[train]") {
+    problem<sequence<input<6>, dense<8>, dense<4, penalty::l2<1e3>>>, loss::cross_entropy, optimizer::sgd<>> p(
+        {}, {.learning_rate = 1.0});
+    p.goes_on();
+    auto const kernel = p.net.tensor("2.kernel");
+    for (index_t i = 0; i < 8; ++i)
+        kernel(i, 0) = 1e306;
+    p.x = naive::matrix(capacity, 6, 0.0);
+    std::string text;
+    try {
+        p.step();
+    } catch (numerical_error const& error) {
+        text = error.what();
+    }
+    INFO(text);
+    CHECK(text.find("tensor 2.kernel is not finite after step 2: the update overflowed, and the weights are not those "
+                    "before this step") != std::string::npos);
+    // and the next step is refused
+    p.refuses("(tensor 2.kernel is not finite)");
+}
+
+namespace {
+
+/// An optimizer whose moment overflows while its weights stand still.
+struct careless {
+    struct op {
+        static constexpr int moments = 1;
+        double rate() const { return 0.0; }
+        template <class T> T step(T w, T, T* m, T, T) const {
+            m[0] = m[0] * T(scalar_of<T>(1e200)) + T(scalar_of<T>(1e200));
+            return w;
+        }
+    };
+    void validate() const {}
+    op at(espalier::clock const&, std::uint64_t) const { return {}; }
+};
+
+} // namespace
+
+TEST_CASE("finite: a moment that overflows is named", "[train]") {
+    problem<sequence<input<6>, dense<4>>, loss::cross_entropy, careless> p;
+    p.goes_on();
+    std::string text;
+    try {
+        p.step();
+    } catch (numerical_error const& error) {
+        text = error.what();
+    }
+    INFO(text);
+    CHECK(text.find("a moment of tensor 1.kernel is not finite after step 2") != std::string::npos);
+}
+
+TEST_CASE("finite: a gradient that overflows while everything else is finite", "[train]") {
+    // A small and a large one: the product looks at large ones itself.
+    auto const refused = [](auto& p, std::string const& name) {
+        p.goes_on();
+        auto const kernel = p.net.tensor("1.kernel");
+        for (index_t i = 0; i < kernel.rows; ++i)
+            for (index_t c = 0; c < kernel.columns; ++c)
+                kernel(i, c) = i == kernel.rows - 1 && c == kernel.columns - 1 ? 1e-306 : 0.0;
+        p.x = naive::matrix(capacity, kernel.rows, 0.0);
+        for (index_t r = 0; r < capacity; ++r)
+            p.x(r, kernel.rows - 1) = 1e306;
+        std::vector<float> const weight(capacity, 1e6f);
+        auto batch = p.batch();
+        batch.tags.weight = weight.data();
+        p.refuses("the gradient of tensor " + name + " is not finite", [&] { p.run.step(batch); });
+    };
+    problem<sequence<input<6>, dense<5>>, loss::mean_squared_error> small;
+    refused(small, "1.kernel");
+    problem<sequence<input<150>, dense<130>>, loss::mean_squared_error> large;
+    refused(large, "1.kernel");
 }

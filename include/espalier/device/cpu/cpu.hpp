@@ -23,10 +23,13 @@
 #include <espalier/product/concept.hpp>
 #include <espalier/product/direct.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string_view>
 #include <type_traits>
 
@@ -56,7 +59,10 @@ public:
     /// Where the verbs since `forget_spoiled` first met a number that is not finite, whose traces a later one may have
     /// hidden: a relu, a dropout, a gate.
     spoiled_place const& spoiled() const { return spoiled_; }
-    void forget_spoiled() { spoiled_ = {}; }
+    void forget_spoiled() {
+        spoiled_ = {};
+        seen_count_ = 0;
+    }
     /// The random stream of the layer whose verbs follow: it says which layer that is.
     void watch_layer(std::uint32_t stream) { stream_ = stream; }
     /// Looks at rows that no verb looks at.
@@ -66,8 +72,20 @@ public:
             finite = espalier::cpu::all_finite(x.row(r), x.columns) && finite;
         note(finite, place);
     }
-    /// Whether all of n numbers are finite.
-    template <class T> bool all_finite(T const* p, index_t n) { return espalier::cpu::all_finite(p, n); }
+    /// Whether all of n numbers are finite. Those that a product since `forget_spoiled` has found to be are not read.
+    template <class T> bool all_finite(T const* p, index_t n) {
+        std::sort(seen_, seen_ + seen_count_,
+                  [](auto const& a, auto const& b) { return std::less<>()(a.first, b.first); });
+        T const* const end = p + n;
+        for (int i = 0; i < seen_count_; ++i) {
+            auto const* const first = static_cast<T const*>(seen_[i].first);
+            auto const* const last = static_cast<T const*>(seen_[i].last);
+            if (std::less<>()(first, p) || std::less<>()(end, last)) continue;
+            if (!espalier::cpu::all_finite(p, first - p)) return false;
+            p = last;
+        }
+        return espalier::cpu::all_finite(p, end - p);
+    }
 
     template <class Chosen> using product_for = std::conditional_t<std::is_void_v<Chosen>, Product, Chosen>;
 
@@ -91,10 +109,22 @@ public:
     }
     template <class Chosen, class T>
     void product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw) {
+        // A product that looks at its result spares a look at it later.
+        constexpr bool says =
+            std::is_same_v<decltype(product_for<Chosen>::template weight_gradient<T>(x, dz, dw, scratch)), bool>;
+        std::atomic<bool> finite = says;
         for_parts<Chosen>(dw.rows, x.rows * dw.columns, [&](index_t first, index_t count, scratch_view space) {
-            product_for<Chosen>::template weight_gradient<T>(x.middle_columns(first, count), dz,
-                                                             dw.middle_rows(first, count), space);
+            auto const part = [&] {
+                return product_for<Chosen>::template weight_gradient<T>(x.middle_columns(first, count), dz,
+                                                                        dw.middle_rows(first, count), space);
+            };
+            if constexpr (says) {
+                if (!part()) finite.store(false, std::memory_order_relaxed);
+            } else {
+                part();
+            }
         });
+        if (finite) seen_finite(dw);
     }
 
     template <class Op, class T>
@@ -373,6 +403,17 @@ public:
     }
 
 private:
+    /// A matrix that a product has found finite.
+    struct seen_range {
+        void const* first;
+        void const* last;
+    };
+    static constexpr int most_seen = 32;
+
+    template <class T> void seen_finite(matrix_view<T> m) {
+        if (m.stride == m.columns && seen_count_ < most_seen)
+            seen_[seen_count_++] = {m.data, m.data + m.rows * m.columns};
+    }
     void note(bool finite, step_place place) {
         if (!finite && spoiled_.place == step_place::nowhere) spoiled_ = {place, stream_};
     }
@@ -405,6 +446,8 @@ private:
 
     espalier::cpu::thread_team team_{1};
     spoiled_place spoiled_;
+    seen_range seen_[most_seen];
+    int seen_count_ = 0;
     std::uint32_t stream_ = spoiled_place::no_stream;
 };
 

@@ -100,6 +100,13 @@ public:
     // ---- errors
 
     espalier::kernels::error_word* error() { return errors_.data(); }
+    /// From now on verbs report numbers that are not finite, or do not: those of a prediction are the caller's to
+    /// judge.
+    void watch_numbers(bool on) { target_.error = on ? errors_.data() : nullptr; }
+    /// Reports what is not finite among n gradients, while numbers are watched.
+    template <class T> void watch_gradients(T const* p, index_t n) {
+        espalier::cuda::launch_find_not_finite(target_, p, n, espalier::kernels::gradient_not_finite);
+    }
     /// Waits; throws data_error or numerical_error when a kernel has reported something since the last call.
     void throw_on_error() {
         espalier::kernels::error_word seen;
@@ -122,7 +129,22 @@ public:
             throw data_error("an embedding finds an id that is not a whole number, or not below the size of its column "
                              "in the vocabulary," +
                              where);
-        throw numerical_error("the loss is not finite" + where);
+        if (seen.bits & loss_not_finite)
+            throw numerical_error("the loss, what goes into it or its gradient is not finite" + where);
+        if (seen.bits & activation_not_finite)
+            throw numerical_error("what goes into an activation is not finite" + where);
+        if (seen.bits & gate_not_finite)
+            throw numerical_error("the logits of a gate or the gradient of its weights are not finite" + where);
+        std::string const place = std::to_string(seen.row);
+        std::string const unchanged = "; no weights or state were changed since";
+        if (seen.bits & moments_not_finite)
+            throw numerical_error("the mean or the variance of a batch is not finite in column " + place + unchanged);
+        if (seen.bits & gradient_not_finite)
+            throw numerical_error("a gradient is not finite, at number " + place + " of all parameters or behind it" +
+                                  unchanged);
+        if (seen.bits & norm_not_finite) throw numerical_error("the norm of the gradients overflows" + unchanged);
+        throw numerical_error("a weight or a moment is not finite: an update overflowed, and the weights are not those "
+                              "before its step");
     }
 
     // ---- products
@@ -342,6 +364,8 @@ public:
         scratch_cursor space(scratch);
         espalier::cuda::launch_sum_of_squares(target_, p, n, result, false,
                                               space.template take<double>(espalier::kernels::norm_chunks(n)));
+        espalier::cuda::launch_find_not_finite(target_, static_cast<double const*>(result), 1,
+                                               espalier::kernels::norm_not_finite);
     }
     template <class T> void zero(T* p, index_t n) {
         if (n > 0)

@@ -51,6 +51,8 @@ struct launch_target {
     /// Only the layers' own passes heed it: the epilogue, row maps, column sums, copies, gathering, scattering, updates
     /// without grouped penalties.
     live_groups live{};
+    /// Where kernels report what is not finite; null: nobody asks.
+    kernels::error_word* error = nullptr;
 
     /// Blocks for so many threads' worth of work: enough, but no more than run at once; the bodies loop over the rest.
     unsigned blocks(index_t threads) const {
@@ -76,17 +78,18 @@ inline constexpr unsigned backward_blocks = sizeof(T) > 4 || Op::column_penaltie
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_forward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
-                            kernels::site_numbers site, rows batch, live_groups groups) {
-    kernels::grouped::epilogue_forward(block{}, groups, launched_group(), op.get(), z, y, site.get(), batch);
+                            kernels::site_numbers site, rows batch, live_groups groups, kernels::error_word* error) {
+    kernels::grouped::epilogue_forward(block{}, groups, launched_group(), op.get(), z, y, site.get(), batch, error);
 }
 
 template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
     epilogue_forward_strips_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T> y,
                                    kernels::site_numbers site, rows batch,
-                                   kernels::epilogue_scratch<master_of<T>> scratch, live_groups groups) {
+                                   kernels::epilogue_scratch<master_of<T>> scratch, live_groups groups,
+                                   kernels::error_word* error) {
     kernels::grouped::epilogue_forward_strips(block{}, groups, launched_group(), op.get(), z, y, site.get(), batch,
-                                              scratch);
+                                              scratch, error);
 }
 
 template <class Op, class W>
@@ -185,9 +188,9 @@ template <class Gate, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads, gate_blocks<Gate, Op, T>)
     row_gate_forward_kernel(kernels::numbers<Op> op, matrix_view<T const> logits, matrix_view<master_of<T>> weights,
                             matrix_view<std::int32_t> experts, double* terms, kernels::gate_batch<master_of<T>> given,
-                            std::uint32_t const* step) {
+                            std::uint32_t const* step, kernels::error_word* error) {
     if constexpr (kernels::gate_draws<Op>()) given.site = kernels::site_numbers{given.site, step}.get();
-    kernels::row_gate_forward<Gate>(block{}, op.get(), logits, weights, experts, terms, given);
+    kernels::row_gate_forward<Gate>(block{}, op.get(), logits, weights, experts, terms, given, error);
 }
 template <class Number>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
@@ -205,9 +208,10 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads, gate_blocks<Gate, Op, T>)
     row_gate_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> logits,
                              matrix_view<master_of<T> const> weights, matrix_view<std::int32_t const> experts,
                              matrix_view<master_of<T> const> dweights, matrix_view<T> dlogits,
-                             kernels::gate_batch<master_of<T>> given, std::uint32_t const* step) {
+                             kernels::gate_batch<master_of<T>> given, std::uint32_t const* step,
+                             kernels::error_word* error) {
     if constexpr (kernels::gate_draws<Op>()) given.site = kernels::site_numbers{given.site, step}.get();
-    kernels::row_gate_backward<Gate>(block{}, op.get(), logits, weights, experts, dweights, dlogits, given);
+    kernels::row_gate_backward<Gate>(block{}, op.get(), logits, weights, experts, dweights, dlogits, given, error);
 }
 
 template <class T>
@@ -354,6 +358,11 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads) square_partials_kernel(T c
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    find_not_finite_kernel(T const* x, index_t n, std::uint32_t bit, kernels::error_word* error) {
+    kernels::find_not_finite(block{}, x, n, bit, error);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
     clear_left_out_kernel(T* x, std::uint32_t const* mask, index_t n) {
     kernels::clear_left_out(block{}, x, mask, n);
 }
@@ -375,9 +384,9 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 }
 template <class W>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    finish_moments_kernel(W const* partial, index_t row_count, index_t columns, W* mean, W* variance,
-                          index_t* counted) {
-    kernels::finish_moments(block{}, partial, row_count, columns, mean, variance, counted);
+    finish_moments_kernel(W const* partial, index_t row_count, index_t columns, W* mean, W* variance, index_t* counted,
+                          kernels::error_word* error) {
+    kernels::finish_moments(block{}, partial, row_count, columns, mean, variance, counted, error);
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
@@ -497,7 +506,7 @@ void launch_epilogue_forward(launch_target const& target, kernels::numbers<Op> c
     index_t const octets = kernels::octets_of(z.columns);
     if (z.rows * octets == 0) return;
     epilogue_forward_kernel<<<target.grid((z.rows * octets + 1) / 2), block_threads, 0, target.stream>>>(
-        op, z, y, site, batch, target.live);
+        op, z, y, site, batch, target.live, target.error);
     check_launch("epilogue_forward");
 }
 
@@ -511,7 +520,7 @@ void launch_epilogue_forward(launch_target const& target, kernels::numbers<Op> c
     index_t const octets = kernels::octets_of(z.columns);
     if (cut.count * octets > 0) {
         epilogue_forward_strips_kernel<<<target.grid(cut.count * octets), block_threads, 0, target.stream>>>(
-            op, z, y, site, batch, scratch, target.live);
+            op, z, y, site, batch, scratch, target.live, target.error);
         check_launch("epilogue_forward_strips");
     }
     for (int i = 0; i < Op::column_penalties; ++i)
@@ -667,7 +676,7 @@ void launch_row_gate_forward(launch_target const& target, kernels::numbers<Op> c
     if (logits.rows > 0) {
         row_gate_forward_kernel<Gate>
             <<<target.blocks(gate_threads<Gate, Op, master_of<T>>(logits.rows)), block_threads, 0, target.stream>>>(
-                op, logits, weights, experts, scratch.terms, given, step);
+                op, logits, weights, experts, scratch.terms, given, step, target.error);
         check_launch("row_gate_forward");
     }
     if (!scratch.term) return;
@@ -696,7 +705,7 @@ void launch_row_gate_backward(launch_target const& target, kernels::numbers<Op> 
     if (logits.rows == 0) return;
     row_gate_backward_kernel<Gate>
         <<<target.blocks(gate_threads<Gate, Op, master_of<T>>(logits.rows)), block_threads, 0, target.stream>>>(
-            op, logits, weights, experts, dweights, dlogits, given, step);
+            op, logits, weights, experts, dweights, dlogits, given, step, target.error);
     check_launch("row_gate_backward");
 }
 
@@ -904,6 +913,13 @@ void launch_sum_of_squares(launch_target const& target, T const* x, index_t n, d
     launch_add_sums(target, partial, 1, chunks, chunks, result, accumulate, nullptr);
 }
 
+template <class T> void launch_find_not_finite(launch_target const& target, T const* x, index_t n, std::uint32_t bit) {
+    index_t const octets = kernels::octets_of(n);
+    if (octets == 0 || !target.error) return;
+    find_not_finite_kernel<<<target.blocks(octets), block_threads, 0, target.stream>>>(x, n, bit, target.error);
+    check_launch("find_not_finite");
+}
+
 template <class T> void launch_clear_left_out(launch_target const& target, T* x, std::uint32_t const* mask, index_t n) {
     index_t const octets = kernels::octets_of(n);
     if (octets == 0) return;
@@ -921,7 +937,7 @@ void launch_column_moments(launch_target const& target, matrix_view<T const> x, 
         check_launch("moment_partials");
     }
     finish_moments_kernel<<<target.blocks(x.columns), block_threads, 0, target.stream>>>(
-        static_cast<master_of<T> const*>(partial), x.rows, x.columns, mean, variance, counted);
+        static_cast<master_of<T> const*>(partial), x.rows, x.columns, mean, variance, counted, target.error);
     check_launch("finish_moments");
 }
 template <class T>

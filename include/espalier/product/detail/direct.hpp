@@ -93,18 +93,47 @@ template <int Rows, int Vectors, class T, bool RowsAreAdjacent>
     }
 }
 
-/// All rows of one panel.
+/// Gathers 0 c over the elements that a kernel has just left in the first cache level. In the kernel itself, which has
+/// no register left, the same costs more.
+template <int Vectors, class T>
+[[gnu::noinline]] void look_at(T const* c, index_t stride, int rows, int last, vector<T>& watch) {
+    using V = vector<T>;
+    constexpr int lanes = V::width;
+    V const zero(T(0));
+    V seen[Vectors];
+    ESPALIER_PACK_UNROLL
+    for (int v = 0; v < Vectors; ++v)
+        seen[v] = zero;
+    for (int i = 0; i < rows; ++i) {
+        ESPALIER_PACK_UNROLL
+        for (int v = 0; v < Vectors; ++v)
+            seen[v] = fma(v < Vectors - 1 || last == lanes ? V::load(c + i * stride + v * lanes)
+                                                           : load_some(c + i * stride + v * lanes, last),
+                          zero, seen[v]);
+    }
+    ESPALIER_PACK_UNROLL
+    for (int v = 0; v < Vectors; ++v)
+        watch = watch + seen[v];
+}
+
+/// All rows of one panel; `watch`, when it is given, gathers 0 c over their elements.
 template <int Vectors, class T, bool RowsAreAdjacent>
 void rows_of_panel(index_t rows, index_t depth, left_operand<T, RowsAreAdjacent> a, T const* b, T* c, index_t stride,
-                   int last, bool first, T const* start) {
+                   int last, bool first, T const* start, [[maybe_unused]] vector<T>* watch) {
     index_t i = 0;
-    for (; i + block_rows <= rows; i += block_rows)
-        kernel<block_rows, Vectors>(depth, a.from(i, 0), b, c + i * stride, stride, last, first, start);
+    auto const block = [&]<int Rows>() {
+        kernel<Rows, Vectors>(depth, a.from(i, 0), b, c + i * stride, stride, last, first, start);
+        if constexpr (RowsAreAdjacent)
+            if (watch) look_at<Vectors>(c + i * stride, stride, Rows, last, *watch);
+        i += Rows;
+    };
+    while (i + block_rows <= rows)
+        block.template operator()<block_rows>();
     if constexpr (block_rows > 4)
-        for (; i + 4 <= rows; i += 4)
-            kernel<4, Vectors>(depth, a.from(i, 0), b, c + i * stride, stride, last, first, start);
-    for (; i < rows; ++i)
-        kernel<1, Vectors>(depth, a.from(i, 0), b, c + i * stride, stride, last, first, start);
+        while (i + 4 <= rows)
+            block.template operator()<4>();
+    while (i < rows)
+        block.template operator()<1>();
 }
 
 /// Rows [p, p + depth) of B, columns [0, columns), register after register; what is missing of the last one is zero.
@@ -181,15 +210,18 @@ template <class T> void pack_columns(T const* b, index_t stride, index_t depth, 
             to[p * width + c] = T(0);
 }
 
-/// c = A B + start, `start` (a row) or zero. B is `b`, or its transpose.
+/// c = A B + start, `start` (a row) or zero. B is `b`, or its transpose. Returns whether all of c was looked at and is
+/// finite: a large weight gradient is.
 template <bool Transposed, class T, bool RowsAreAdjacent>
-void multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, index_t b_stride, T const* start,
+bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, index_t b_stride, T const* start,
               matrix_view<T> c, scratch_view space) {
     constexpr int lanes = vector<T>::width;
-    if (c.rows == 0 || c.columns == 0) return;
+    if (c.rows == 0 || c.columns == 0) return false;
     if (space.size < panel_bytes<T>())
         espalier::detail::throw_shape_error("product::direct: packing space has ", space.size, " bytes, ",
                                             panel_bytes<T>(), " are needed");
+    bool const looks = RowsAreAdjacent && c.rows * c.columns >= worth_looking;
+    vector<T> watch(T(0));
     T* const panel = reinterpret_cast<T*>(space.data);
     index_t const vectors = (c.columns + lanes - 1) / lanes;
     index_t const panels = (vectors + block_vectors - 1) / block_vectors;
@@ -213,7 +245,7 @@ void multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, ind
                 int const last = static_cast<int>(columns - (width - 1) * lanes);
                 auto const run = [&]<int Vectors>() {
                     rows_of_panel<Vectors>(rows, n, a.from(i0, p0), panel, c.row(i0) + c0, c.stride, last, p0 == 0,
-                                           start ? start + c0 : nullptr);
+                                           start ? start + c0 : nullptr, looks ? &watch : nullptr);
                 };
                 if (width == 1)
                     run.template operator()<1>();
@@ -226,6 +258,7 @@ void multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, ind
         }
         p0 += n;
     } while (p0 < depth);
+    return looks && horizontal_sum(watch) == T(0);
 }
 
 } // namespace direct_impl

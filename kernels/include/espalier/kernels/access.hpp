@@ -4,6 +4,7 @@
 #pragma once
 
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/finite.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
@@ -261,6 +262,12 @@ enum error_bit : std::uint32_t {
     loss_not_finite = 8,
     expert_out_of_range = 16,
     id_out_of_range = 32,
+    activation_not_finite = 64, ///< what goes into an activation or a dropout
+    gate_not_finite = 128,      ///< a gate's logits, weights or the gradient of its weights
+    gradient_not_finite = 256,  ///< of a tensor; the row is an element of the arena
+    moments_not_finite = 512,   ///< of the columns of a batch; the row is a column
+    norm_not_finite = 1024,     ///< of all gradients
+    update_not_finite = 2048,   ///< what an update makes of finite numbers: the one that comes too late
 };
 
 /// Errors of a step, gathered by kernels, read by the host when it next waits. Everything that changes weights or state
@@ -285,9 +292,21 @@ ESPALIER_FN void report(error_word* error, std::uint32_t bit, index_t row) {
 #endif
 }
 
-/// A null error word reports nothing.
+/// Reports that one of eight numbers is not finite.
+template <class W>
+ESPALIER_FN void report_unless_finite(error_word* error, std::uint32_t bit, index_t row, W const (&x)[octet]) {
+    if (!error) return;
+    finite_watch<W> watch;
+    ESPALIER_KERNEL_UNROLL
+    for (int j = 0; j < octet; ++j)
+        watch.see(x[j]);
+    if (!watch.all_finite()) report(error, bit, row);
+}
+
+/// A null error word reports nothing. An update that went wrong stops none of its other blocks: which of them had begun
+/// would be chance.
 ESPALIER_FN bool failed(error_word const* error) {
-    return error && error->bits != 0;
+    return error && (error->bits & ~std::uint32_t{update_not_finite}) != 0;
 }
 
 } // namespace espalier::kernels

@@ -71,7 +71,7 @@ ESPALIER_FN void moment_partials(Group const& group, matrix_view<T const> x, mas
 /// the number of rows to `counted`. One thread a column. A batch without rows has mean and variance 0.
 template <class Group, class W>
 ESPALIER_FN void finish_moments(Group const& group, W const* partial, index_t row_count, index_t columns, W* mean,
-                                W* variance, index_t* counted) {
+                                W* variance, index_t* counted, error_word* error = nullptr) {
     strips const cut = strips_of(row_count);
     index_t const stride = octets_of(columns) * octet;
     W const share = W(1) / static_cast<W>(row_count > 0 ? row_count : 1);
@@ -90,7 +90,12 @@ ESPALIER_FN void finish_moments(Group const& group, W const* partial, index_t ro
             square[k] += partial[(2 * s + 1) * stride + c] + rows_in(s) * (d * d);
         });
         mean[c] = start + shift;
-        variance[c] = ((square[0] + square[1]) + (square[2] + square[3])) * share;
+        W const squares = (square[0] + square[1]) + (square[2] + square[3]);
+        variance[c] = squares * share;
+        finite_watch<W> watch;
+        watch.see(mean[c]);
+        watch.see(squares);
+        if (!watch.all_finite()) report(error, moments_not_finite, c);
     }
     if (grid_lane(group) == 0 && counted) *counted = row_count;
 }

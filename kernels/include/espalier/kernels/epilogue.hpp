@@ -33,7 +33,7 @@ template <class W> struct epilogue_scratch {
 /// Floor: 2 b rows columns bytes; mask bytes: 0. The loads of two octets are under way before the first is used.
 template <class Group, class Op, class T>
 ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<T const> z, matrix_view<T> y,
-                                  random_site const& site, rows const& batch) {
+                                  random_site const& site, rows const& batch, error_word* error = nullptr) {
     using W = master_of<T>;
     static_assert(!Op::has_penalties, "espalier: an epilogue with penalties runs as epilogue_forward_strips");
     constexpr int ahead = sizeof(T) <= 4 ? 2 : 1;
@@ -54,6 +54,7 @@ ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<
         ESPALIER_KERNEL_UNROLL
         for (int k = 0; k < ahead; ++k) {
             if (count[k] == 0) continue;
+            report_unless_finite(error, activation_not_finite, line[k], x[k]);
             bits8 bits{};
             if constexpr (Op::scope != random_scope::none)
                 bits = octet_bits<Op::scope>(site, batch.origin_of(line[k]), place[k]);
@@ -69,7 +70,7 @@ ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<
 template <class Group, class Op, class T>
 ESPALIER_FN void epilogue_forward_strips(Group const& group, Op const& op, matrix_view<T const> z, matrix_view<T> y,
                                          random_site const& site, rows const& batch,
-                                         epilogue_scratch<master_of<T>> const& scratch) {
+                                         epilogue_scratch<master_of<T>> const& scratch, error_word* error = nullptr) {
     using W = master_of<T>;
     bool const vector = aligned16(z) && aligned16(y), scratch_vector = aligned16(scratch.columns);
     strips const cut = strips_of(z.rows);
@@ -83,6 +84,7 @@ ESPALIER_FN void epilogue_forward_strips(Group const& group, Op const& op, matri
         for (index_t r = first; r < last; ++r) {
             W x[octet];
             load8(z.row(r) + c, count, vector, x);
+            report_unless_finite(error, activation_not_finite, r, x);
             bits8 bits{};
             if constexpr (Op::scope != random_scope::none)
                 bits = octet_bits<Op::scope>(site, batch.origin_of(r), at.place);

@@ -40,20 +40,21 @@ namespace grouped {
 
 template <class Block, class Op, class T>
 ESPALIER_FN void epilogue_forward(Block const& block, live_groups const& live, int group, Op const& op,
-                                  matrix_view<T const> z, matrix_view<T> y, random_site const& site,
-                                  rows const& batch) {
+                                  matrix_view<T const> z, matrix_view<T> y, random_site const& site, rows const& batch,
+                                  error_word* error = nullptr) {
     live_window const window = live.window(group);
     kernels::epilogue_forward(block, op, live_rows(z, window), live_rows(y, window), live.site(site, group),
-                              live_rows(batch, window));
+                              live_rows(batch, window), error);
 }
 template <class Block, class Op, class T>
 ESPALIER_FN void epilogue_forward_strips(Block const& block, live_groups const& live, int group, Op const& op,
                                          matrix_view<T const> z, matrix_view<T> y, random_site const& site,
-                                         rows const& batch, epilogue_scratch<master_of<T>> const& scratch) {
+                                         rows const& batch, epilogue_scratch<master_of<T>> const& scratch,
+                                         error_word* error = nullptr) {
     live_window const window = live.window(group);
     kernels::epilogue_forward_strips(
         block, op, live_rows(z, window), live_rows(y, window), live.site(site, group), live_rows(batch, window),
-        scratch.template behind<Op>(strips_before(live, group, z.rows), octets_of(z.columns)));
+        scratch.template behind<Op>(strips_before(live, group, z.rows), octets_of(z.columns)), error);
 }
 template <class Block, class Op, class W>
 ESPALIER_FN void epilogue_finish(Block const& block, live_groups const& live, int group, Op const& op,

@@ -35,10 +35,29 @@ ESPALIER_FN void square_partials(Block const& block, T const* x, index_t n, doub
             ESPALIER_KERNEL_UNROLL
             for (int j = 0; j < octet; ++j)
                 square += v[j] * v[j];
-            sum += static_cast<double>(square);
+            double part = static_cast<double>(square);
+            if constexpr (std::is_same_v<W, float>)
+                if (!(square <= 3.4e38f)) { // finite numbers whose squares are not, as far as W can say
+                    part = 0.0;
+                    ESPALIER_KERNEL_UNROLL
+                    for (int j = 0; j < octet; ++j)
+                        part += static_cast<double>(v[j]) * static_cast<double>(v[j]);
+                }
+            sum += part;
         }
         sum = tile.reduce_add(sum);
         if (tile.thread_rank() == 0) partial[chunk] = sum;
+    }
+}
+
+/// Reports what is not finite among n numbers, with the place of its eight. Floor: b n bytes.
+template <class Group, class T>
+ESPALIER_FN void find_not_finite(Group const& group, T const* x, index_t n, std::uint32_t bit, error_word* error) {
+    bool const vector = aligned16(x);
+    for (index_t o = grid_lane(group); o < octets_of(n); o += grid_lanes(group)) {
+        master_of<T> v[octet];
+        load8(x + o * octet, count8(o * octet, n), vector, v);
+        report_unless_finite(error, bit, o * octet, v);
     }
 }
 

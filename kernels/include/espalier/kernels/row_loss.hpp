@@ -103,6 +103,10 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
         double const factor = counts ? sign * static_cast<double>(a.batch.weight_of(r)) : 0.0;
         row_type x, gradient;
         load_row(group, a.z.row(r), x);
+        finite_watch<W> watch;
+        ESPALIER_ROW_UNROLL
+        for (int i = 0; i < x.local; ++i)
+            watch.see(x.v[i]);
         loss::row_target<group_type, W, N> target;
         target.label = static_cast<W>(tags.label);
         target.partner_label = static_cast<W>(tags.partner_label);
@@ -119,7 +123,7 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
             W const by = static_cast<W>(factor * inverse);
             ESPALIER_ROW_UNROLL
             for (int i = 0; i < gradient.local; ++i)
-                gradient.v[i] = counts ? gradient.v[i] * by : W(0);
+                watch.see(gradient.v[i] = counts ? gradient.v[i] * by : W(0));
             store_row(group, gradient, a.gradient.row(r));
         }
         if (group.thread_rank() == 0) {
@@ -127,6 +131,8 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
             if (a.row_values.data) a.row_values[r] = value;
             if (!(value - value == W(0))) report(error, loss_not_finite, r);
         }
+        // What stands in a row that does not count is nobody's.
+        if (counts && !watch.all_finite()) report(error, loss_not_finite, r);
         // The group's lanes agree on the value, so they agree on whether the state is written.
         return value - value == W(0);
     };

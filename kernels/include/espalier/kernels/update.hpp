@@ -31,7 +31,7 @@ ESPALIER_FN constexpr index_t update_chunks(index_t size) {
 struct update_context {
     double const* squared_norm = nullptr; ///< of all gradients; null: the segment's global_norm
     std::uint32_t const* step = nullptr;  ///< of the random bits; null: the segment's own
-    error_word const* error = nullptr;    ///< nothing is changed when it reports an error
+    error_word* error = nullptr;          ///< nothing is changed when it reports an error of the step
 };
 
 namespace detail {
@@ -67,13 +67,15 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
     Wide learning_rate;
     Wide decay;
     Wide global_norm;
+    error_word* error;
     bool vector;
 
     ESPALIER_FN update_lane(Optimizer const& o, Rule const& r, update_segment<Wide, Narrow> const& segment,
                             update_context const& context, bool rows_aligned)
         : optimizer(o), rule(r), s(segment), site(segment.site),
           learning_rate(static_cast<Wide>(o.rate() * segment.rates.learning_rate)),
-          decay(static_cast<Wide>(segment.rates.decay)), global_norm(static_cast<Wide>(segment.global_norm)) {
+          decay(static_cast<Wide>(segment.rates.decay)), global_norm(static_cast<Wide>(segment.global_norm)),
+          error(context.error) {
         if (context.step) site.step = *context.step;
         if constexpr (Rule::needs_global_norm)
             if (context.squared_norm) global_norm = static_cast<Wide>(sqrt(*context.squared_norm));
@@ -120,6 +122,12 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
             for (int k = 0; k < moments; ++k)
                 m[k][j] = moment[k];
             if constexpr (copies) operand[j] = rule.map.effective(w[j], keep);
+        }
+        if constexpr (!espalier::detail::shrinks_groups<Optimizer>()) { // what moves no weight spoils none
+            report_unless_finite(error, update_not_finite, first, w);
+            ESPALIER_KERNEL_UNROLL
+            for (int k = 0; k < moments; ++k)
+                report_unless_finite(error, update_not_finite, first, m[k]);
         }
         store8(s.weights + first, count, vector, w);
         ESPALIER_KERNEL_UNROLL
