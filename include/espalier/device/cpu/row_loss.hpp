@@ -123,7 +123,7 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
         row_type x, target_row, gradient, state;
         load_rows(rows_at<T const>{z.row(first), z.stride}, count, x);
         for (int i = 0; i < x.local; ++i)
-            logits.see(x.v[i]);
+            logits.see(select(counted, x.v[i], none)); // what stands in a row that does not count is nobody's
         if constexpr (dense)
             load_rows(rows_at<float const>{buffers.dense_targets.row(first), buffers.dense_targets.stride}, count,
                       target_row);
