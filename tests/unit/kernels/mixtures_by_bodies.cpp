@@ -61,6 +61,10 @@ class bodies : public device::cpu {
 public:
     static constexpr bool host_memory = false;
 
+    /// What is not finite is the tests' of the bodies themselves.
+    void watch_numbers(bool) {}
+    template <class T> void watch_gradients(T const*, index_t) {}
+
     template <class T> static std::size_t gate_scratch(index_t, index_t, index_t) { return 0; }
     /// Asked for without need, to see that it is there when it would be.
     static constexpr std::size_t dispatch_bytes = 1 << 20, live_bytes = 4096;
