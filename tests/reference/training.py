@@ -200,6 +200,7 @@ class normalised:
         share = 1.0 - (1.0 - self.share)**(len(x) / self.largest)
         for name, value in (("2.running_mean", mean), ("2.running_variance", variance * len(x) / (len(x) - 1))):
             w[name] = (1.0 - share) * w[name] + share * value
+        w["2.largest_batch"] = numpy.array([float(self.largest)])
         return [loss]
 
 

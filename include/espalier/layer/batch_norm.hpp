@@ -39,7 +39,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     static numbers at(clock const& now) { return {scale::at(now), shift::at(now)}; }
 
     // Tape: mean and variance of the batch, and how many rows it had. State: running mean, running variance, and the
-    // rows of the largest batch so far, which no file keeps: the first batch of a resumed run says it again.
+    // rows of the largest batch so far.
     static constexpr index_t state_size = padded(2 * width + 1);
     template <class T> static constexpr footprint size() {
         footprint f = scale::size() + shift::size();
@@ -119,6 +119,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
         report.add_layer(path, text_parts{"batch_norm"}, In, In, 2 * width, 2.0 * static_cast<double>(width));
         report.add_state(path, "running_mean", 1, width, report.at.state);
         report.add_state(path, "running_variance", 1, width, report.at.state + width);
+        report.add_state(path, "largest_batch", 1, 1, report.at.state + 2 * width, true);
         scale::describe(report, path, "scale");
         shift::describe(report, path, "shift");
         footprint rest;
@@ -139,7 +140,8 @@ struct bind_batch_norm<In, Options, type_list<Inherited...>, Ps...> {
 /// and variance of the batch, evaluation the running ones, in which a batch has the share `momentum`, or less where it
 /// is smaller than the largest one so far: 1 - (1 - momentum)^(rows / largest). A layer whose two tensors are frozen is
 /// used as in evaluation while the others train, and its running statistics stay. Trained tensors: "scale"
-/// (role::scale, 1 at first) and "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased). `Ps`:
+/// (role::scale, 1 at first) and "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased) and
+/// "largest_batch", which files of older versions lack. `Ps`:
 /// penalties and transforms, bound to the roles with `on<>`. In the tail of a multi_sample every sample is normalised
 /// by its own mean and variance, and the running ones are of all rows of all samples. Three passes over x forward while
 /// training, two backward; on CUDA two and two.

@@ -32,6 +32,7 @@ struct tensor_info {
     bool held = false;        ///< what the mask leaves out is held at 0
     int passes = 1;           ///< passes over this tensor in an update
     bool grouped = false;     ///< carries penalties over groups
+    bool optional = false;    ///< a file may lack it: then it stays as it is
 
     index_t size() const { return rows * columns; }
 };
@@ -120,7 +121,9 @@ struct layer_report {
     /// Adds the trained tensor `path`.`name` that begins at `at`, which goes on behind it with what `size` says.
     void add_tensor(std::string_view path, std::string_view name, tensor_facts const& facts, footprint const& size);
     /// Adds a tensor of the state arena.
-    void add_state(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset);
+    /// `optional`: a file may lack it, those of older versions do.
+    void add_state(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset,
+                   bool optional = false);
     template <class... Parts> void add_term(Parts const&... name) {
         add_term_named(detail::text_parts{detail::text_part(name)...});
     }

@@ -18,6 +18,7 @@
 #include <support/catch.hpp>
 
 #include <algorithm>
+#include <cmath>
 
 using namespace espalier;
 
@@ -130,6 +131,7 @@ template <class Dispatch> void check_running_means(double spread) {
     naive::set_tensor(net, "1.gate.bias", naive::random(1, 3, 8, spread));
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.0});
     naive::matrix expected(3, 5);
+    double largest[3] = {};
     for (index_t const n : {40, 17}) {
         auto const x = naive::random(n, 5, 7);
         auto const g =
@@ -144,8 +146,10 @@ template <class Dispatch> void check_running_means(double spread) {
                     for (index_t c = 0; c < 5; ++c)
                         sum(0, c) += x(r, c);
                 }
+            largest[e] = std::max(largest[e], count);
+            double const kept = count > 0.0 ? std::pow(0.9, count / largest[e]) : 1.0;
             for (index_t c = 0; count > 0.0 && c < 5; ++c)
-                expected(e, c) = 0.9 * expected(e, c) + 0.1 * sum(0, c) / count;
+                expected(e, c) = kept * expected(e, c) + (1.0 - kept) * sum(0, c) / count;
             CHECK(naive::distance(naive::tensor(net, "1.expert." + std::to_string(e) + ".0.running_mean"),
                                   naive::middle_rows(expected, e, 1)) < 1e-14);
         }

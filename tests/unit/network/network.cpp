@@ -67,7 +67,8 @@ TEST_CASE("network: tensors by name, in the order of the layers", "[network]") {
         if (t.trained) trained_values += t.rows * t.columns;
     }
     CHECK(names == std::vector<std::string>{"1.kernel", "1.bias", "2.0.running_mean", "2.0.running_variance",
-                                            "2.0.scale", "2.0.shift", "2.1.kernel", "3.kernel", "3.bias"});
+                                            "2.0.largest_batch", "2.0.scale", "2.0.shift", "2.1.kernel", "3.kernel",
+                                            "3.bias"});
     CHECK(net_type::parameter_count() == trained_values);
     CHECK(trained_values == 6 * 9 + 9 + 9 + 9 + 9 * 9 + 9 * 3 + 3);
     net_type net({1}, 4);

@@ -51,7 +51,7 @@ struct noted {
 };
 std::vector<noted> sites;
 
-void note(std::string what, random_site const& site, int number = 0) {
+void note_site(std::string what, random_site const& site, int number = 0) {
     if (site == random_site{}) return; // of what is filled without bits
     random_site its = site;
     its.pass += static_cast<std::uint32_t>(number);
@@ -66,29 +66,29 @@ public:
     template <class Op, class T>
     void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
                           rows const& batch, epilogue_statistics<T> statistics) {
-        if constexpr (Op::scope != random_scope::none) note("dropout", site);
+        if constexpr (Op::scope != random_scope::none) note_site("dropout", site);
         device::cpu::epilogue_forward(op, z, y, site, batch, statistics);
     }
     template <class T, class Optimizer, class Rule>
     void update(Optimizer const& optimizer, Rule const& rule, update_segment<T> segment, double const* squared_norm) {
         for (int k = 0; !std::is_same_v<Optimizer, no_step> && k < Rule::draws; ++k)
-            note("transform " + std::to_string(k), segment.site, k);
+            note_site("transform " + std::to_string(k), segment.site, k);
         device::cpu::update(optimizer, rule, segment, squared_norm);
     }
     template <class Fill, class T> void initialise(Fill const& fill, matrix_view<T> w, random_site const& site) {
-        note("initial values", site);
+        note_site("initial values", site);
         device::cpu::initialise(fill, w, site);
     }
     template <class Gate, class T, class Op>
     void route(Op const& op, matrix_view<T const> logits, matrix_view<T> weights, matrix_view<std::int32_t> experts,
                gate_run const& run) {
-        if constexpr (detail::gate_needs_of<Op>().noise) note("noise of a gate", run.site);
+        if constexpr (detail::gate_needs_of<Op>().noise) note_site("noise of a gate", run.site);
         device::cpu::route<Gate>(op, logits, weights, experts, run);
     }
     template <class Op, class T>
     void soft_permutation(Op const& op, int n, T const* scores, random_site const& site, double* noisy,
                           double* potentials, double* soft, T* permutation, double* term) {
-        note("noise of a search", site);
+        note_site("noise of a search", site);
         device::cpu::soft_permutation(op, n, scores, site, noisy, potentials, soft, permutation, term);
     }
 };
@@ -176,14 +176,14 @@ TEST_CASE("any two random policies of a stack have uncorrelated bits", "[train][
     CHECK(count("noise of a search") == 2);
     CHECK(count("initial values") > 20);
     // What a training draws beside its network, at the same step; the tables and the check with the same seed.
-    note("order of the rows", make_site(11, detail::order_stream, 0));
-    note("batch", make_site(11, detail::batch_stream, 0));
-    note("random table", make_site(11, gate::detail::random_table_stream));
-    note("clustered table", make_site(11, gate::detail::clustered_table_stream));
-    note("data of a check", make_site(11, detail::check_stream));
+    note_site("order of the rows", make_site(11, detail::order_stream, 0));
+    note_site("batch", make_site(11, detail::batch_stream, 0));
+    note_site("random table", make_site(11, gate::detail::random_table_stream));
+    note_site("clustered table", make_site(11, gate::detail::clustered_table_stream));
+    note_site("data of a check", make_site(11, detail::check_stream));
     // A second step and a second pass of the first one.
     for (std::uint64_t step : {0, 1})
-        note("another time", make_site(11, 7, step, step == 0 ? 1 : 0));
+        note_site("another time", make_site(11, 7, step, step == 0 ? 1 : 0));
 
     for (std::size_t i = 0; i < sites.size(); ++i)
         for (std::size_t j = 0; j < i; ++j)

@@ -81,7 +81,8 @@ ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, std::string c
 ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, saved_network const& net,
                                      std::string const& prefix) {
     for (tensor_info const& t : *net.tensors)
-        add(file, prefix + t.name, saved_shape(t), place_of(net, t), net.type);
+        if (!t.optional || file.find_shared(prefix + t.name))
+            add(file, prefix + t.name, saved_shape(t), place_of(net, t), net.type);
     for (tensor_info const& t : *net.tensors)
         if (std::string const name = prefix + "mask." + t.name; t.mask_offset >= 0 && file.find(name))
             add(file, name, {mask_words(t)}, net.masks + t.mask_offset);

@@ -59,8 +59,9 @@ ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::strin
 }
 
 ESPALIER_LIBRARY void layer_report::add_state(std::string_view path, std::string_view name, index_t rows,
-                                              index_t columns, index_t offset) {
+                                              index_t columns, index_t offset, bool optional) {
     tensor_info t;
+    t.optional = optional;
     t.name = detail::text_of(path, ".", name);
     t.layer = top_layer;
     t.tensor_role = role::statistic;
