@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/finite.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 
