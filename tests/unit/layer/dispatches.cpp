@@ -136,16 +136,19 @@ template <class Stack> std::vector<double> seen_by(std::type_identity<Stack>) {
     add(y.values.data(), static_cast<index_t>(y.values.size()));
     return all;
 }
-/// Experts that make something of all their rows: the dispatch changes nothing of it.
-template <class Gate, class Expert> void check_rows_that_count() {
+/// Experts that make something of all their rows: the dispatch changes nothing of it. What kind of layer it is does not
+/// matter to the dispatches that gather anyway: they are looked at once.
+template <class Gate, class Expert, bool Every = false> void check_rows_that_count() {
     auto const by = [](auto dispatch) {
         return seen_by(std::type_identity<sequence<input<5>, moe<Gate, Expert, decltype(dispatch)>>>{});
     };
     auto const wanted = by(dispatch::compacted{});
     CHECK(by(dispatch::dense{}) == wanted);
-    CHECK(by(dispatch::automatic<>{}) == wanted);
     CHECK(by(dispatch::automatic<0.0, 0.0>{}) == wanted); // dense in every batch, if the experts did not mind
-    CHECK(by(dispatch::capacity<8.0>{}) == wanted);
+    if constexpr (Every) {
+        CHECK(by(dispatch::automatic<>{}) == wanted);
+        CHECK(by(dispatch::capacity<8.0>{}) == wanted);
+    }
 }
 } // namespace
 
@@ -154,7 +157,7 @@ TEST_CASE("rows that the gate did not send to an expert count nowhere in it, by 
     using columns = sequence<dense<7, activation::relu, activation_penalty::flops<0.5>>, dense<3>>;
     using normal = sequence<dense<7>, batch_norm<>, dense<3>>;
     using inside = moe<gate::top_k<3, 2, gate::balance<0.5>>, dropping, dispatch::dense>;
-    check_rows_that_count<gate::top_k<4, 2>, penalised>();
+    check_rows_that_count<gate::top_k<4, 2>, penalised, true>();
     check_rows_that_count<gate::top_k<4, 2>, columns>();
     check_rows_that_count<gate::top_k<4, 2>, normal>();
     check_rows_that_count<gate::top_k<4, 2>, inside>();
