@@ -197,13 +197,14 @@ TEST_CASE("comet: an only open leaf weighs exactly 1 and has no gradient", "[gat
         }
     }
     // Open splits, and one leaf so far above the others that theirs are rounded away: the way back divides by that
-    // leaf's probability, here 1.4e-4, and would make 4e-4 of a weight that is off by one unit.
+    // leaf's probability, as little as 1e-4, and would make 4e-4 of a weight that is off by one unit.
     using tree = gate::comet_op<experts, 1>;
     tree const alone{1.0, 0.0};
     for (std::uint32_t round = 0; round < 50; ++round) {
         serial_row<float, tree::logits> z, dz;
         serial_row<float, experts> d;
-        float const shut = -0.49f + 0.01f * static_cast<float>(whole_row::random(round, 5));
+        // Nearly shut: at -0.5 the leaf would have no part at all.
+        float const shut = -0.485f + 0.01f * static_cast<float>(whole_row::random(round, 5));
         float const logits[tree::logits] = {shut, 0.2f, 0.1f, 900.0f, -900.0f, -950.0f, -1000.0f};
         for (int i = 0; i < tree::logits; ++i)
             z.v[i] = logits[i];
