@@ -177,15 +177,14 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         if constexpr (!std::is_void_v<prune_policy>) {
             constexpr bool global = prune_policy::selection::global;
             prune::prune_record& own = walk.records[m.rates - walk.rates];
-            bool const asked = prune_policy::due(walk.now);
             if (walk.only_ask) {
-                if (asked) own.owed = true;
-                if (!own.owed || m.rates->frozen) return; // what was missed is made up for once it moves again
+                own.asked = prune_policy::due(walk.now);
+                if (!own.due() || m.rates->frozen) return; // what was missed is made up for once it moves again
                 walk.due = true;
                 if (global) walk.global_due = true;
                 return;
             }
-            if (m.rates->frozen || !(global ? walk.global_due : own.owed)) return;
+            if (m.rates->frozen || !(global ? walk.global_due : own.due())) return;
             own.wanted = prune_policy::sparsity(walk.now);
             index_t const kept = prune::count_kept(m.masks, count());
             // A selection that leaves out one share only cannot leave out more: then what is pruned stays.

@@ -36,8 +36,10 @@ inline index_t count_kept(std::uint32_t const* mask, index_t n) {
 struct prune_record {
     double sparsity = -1.0; ///< that the schedule gave for the last selection; below 0: there was none yet
     double wanted = -1.0;   ///< for the selection before the step that is being made
-    bool owed = false;      ///< one is due, or was while the tensor was frozen
+    bool owed = false;      ///< one was due while the tensor was frozen
+    bool asked = false;     ///< one is due before the step that is being made
 
+    bool due() const { return owed || asked; }
     /// Whether the schedule asks for fewer pruned weights than it did.
     bool falls() const { return sparsity >= 0.0 && wanted < sparsity; }
     /// The share to leave out when `kept` of n weights are there now: what was pruned before this training, in a
@@ -50,7 +52,8 @@ struct prune_record {
     void settle(bool frozen) {
         if (wanted >= 0.0) sparsity = wanted;
         wanted = -1.0;
-        if (!frozen) owed = false;
+        owed = frozen && due();
+        asked = false;
     }
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batches that make no sense: each is a documented error, and nothing has changed afterwards.
 #include "../layer/naive.hpp"
+#include "snapshot.hpp"
 
 #include <espalier/activation/relu.hpp>
 #include <espalier/dropout/bernoulli.hpp>
@@ -19,10 +20,10 @@
 
 #include <support/catch.hpp>
 
-#include <cstring>
 #include <limits>
 
 using namespace espalier;
+using espalier_test::snapshot;
 
 namespace {
 
@@ -32,28 +33,6 @@ using pruned =
 using stack = sequence<input<6>, dense<32, activation::relu, dropout::bernoulli<0.25>, pruned>, batch_norm<>, dense<5>>;
 using run_type = training<naive::network<stack>, loss::early_learning, optimizer::adam<>>;
 constexpr index_t capacity = 32, samples = 100;
-
-struct snapshot {
-    std::vector<double> numbers;
-    std::vector<std::uint32_t> masks;
-    std::uint64_t step = 0;
-
-    explicit snapshot(run_type& run) : step(run.time().step) {
-        auto const keep = [&](auto& buffer) {
-            numbers.insert(numbers.end(), buffer.data(), buffer.data() + buffer.size());
-        };
-        auto& values = run.net().values();
-        keep(values.weights());
-        keep(values.state());
-        keep(run.moment_values());
-        keep(run.loss_state());
-        masks.assign(values.masks().data(), values.masks().data() + values.masks().size());
-    }
-    friend bool operator==(snapshot const& a, snapshot const& b) {
-        return a.step == b.step && a.masks == b.masks && a.numbers.size() == b.numbers.size() &&
-               std::memcmp(a.numbers.data(), b.numbers.data(), a.numbers.size() * sizeof(double)) == 0;
-    }
-};
 
 /// A training after one step, so that masks are due at the next; and a batch to spoil.
 struct problem {

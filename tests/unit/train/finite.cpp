@@ -2,49 +2,25 @@
 // A number that is not finite never enters state: whatever a stack is made of, and wherever one is planted, the step is
 // refused by name and nothing has changed. Many of these stacks hide such a number from the loss.
 #include "../layer/naive.hpp"
+#include "snapshot.hpp"
 
 #include <espalier/espalier.hpp>
 
 #include <support/catch.hpp>
 
-#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
 using namespace espalier;
 using namespace espalier::literals;
+using espalier_test::snapshot;
 
 namespace {
 
 constexpr index_t capacity = 24, samples = 40;
 constexpr double no_number = std::numeric_limits<double>::quiet_NaN(),
                  infinity = std::numeric_limits<double>::infinity();
-
-template <class Training> struct snapshot {
-    std::vector<double> numbers;
-    std::vector<std::uint32_t> masks;
-    std::vector<double> tensor_progress;
-    std::uint64_t step = 0, updates = 0;
-
-    explicit snapshot(Training& run)
-        : tensor_progress(run.tensor_progress()), step(run.time().step), updates(run.progress().updates) {
-        auto const keep = [&](auto& buffer) {
-            numbers.insert(numbers.end(), buffer.data(), buffer.data() + buffer.size());
-        };
-        auto& values = run.net().values();
-        keep(values.weights());
-        keep(values.state());
-        keep(run.moment_values());
-        keep(run.loss_state());
-        masks.assign(values.masks().data(), values.masks().data() + values.masks().size());
-    }
-    friend bool operator==(snapshot const& a, snapshot const& b) {
-        return a.step == b.step && a.updates == b.updates && a.masks == b.masks &&
-               a.tensor_progress == b.tensor_progress && a.numbers.size() == b.numbers.size() &&
-               std::memcmp(a.numbers.data(), b.numbers.data(), a.numbers.size() * sizeof(double)) == 0;
-    }
-};
 
 /// A training after one step, and a batch to spoil.
 template <class Stack, class Loss = loss::cross_entropy, class Optimizer = optimizer::adam<>> struct problem {
