@@ -87,6 +87,10 @@ template <class Network> struct host_parameters {
     }
 };
 
+/// The number that the metadata of a file give for `key`, or `otherwise`. Throws file_error when it is none.
+std::uint64_t metadata_count(safetensors_file const& file, std::string const& key, std::uint64_t otherwise);
+double metadata_number(safetensors_file const& file, std::string const& key, double otherwise);
+
 /// The time that a file says its network has reached: that of a new one when it says nothing. Throws file_error.
 kept_time time_in(safetensors_file const& file);
 

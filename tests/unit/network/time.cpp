@@ -3,6 +3,7 @@
 // a teacher, a file.
 #include "../io/temporary_folder.hpp"
 #include "../layer/naive.hpp"
+#include "../train/fit_data.hpp"
 
 #include <espalier/activation/tanh.hpp>
 #include <espalier/device/cpu/cpu.hpp>
@@ -47,16 +48,7 @@ namespace {
 constexpr index_t width = 5, classes = 3, capacity = 32;
 
 data_set clusters(index_t count, std::uint64_t seed_value) {
-    data_set data;
-    data.count = count;
-    data.width = width;
-    auto const noise = naive::random(count, width, seed_value);
-    for (index_t r = 0; r < count; ++r) {
-        data.labels.push_back(static_cast<std::int32_t>(r % classes));
-        for (index_t c = 0; c < width; ++c)
-            data.features.push_back(static_cast<float>(noise(r, c) + (c % 3 == r % 3 ? 1.0 : 0.0)));
-    }
-    return data;
+    return espalier_test::clusters(count, width, seed_value);
 }
 
 using expert = dense<classes, activation::tanh>;

@@ -2,6 +2,7 @@
 // fit: repeatable, resumable, and with an error for every data set that makes no sense.
 #include "../io/temporary_folder.hpp"
 #include "../layer/naive.hpp"
+#include "fit_data.hpp"
 
 #include <espalier/activation/tanh.hpp>
 #include <espalier/dropout/bernoulli.hpp>
@@ -32,6 +33,7 @@
 
 using namespace espalier;
 using namespace espalier::literals;
+using espalier_test::quiet;
 using espalier_test::temporary_folder;
 
 namespace {
@@ -44,16 +46,7 @@ using stack = sequence<input<6>, dense<32, activation::tanh, dropout::bernoulli<
 using net_type = network<stack, device::cpu, float>;
 
 data_set clusters(index_t count, std::uint64_t seed_value) {
-    data_set data;
-    data.count = count;
-    data.width = 6;
-    auto const noise = naive::random(count, 6, seed_value);
-    for (index_t r = 0; r < count; ++r) {
-        data.labels.push_back(static_cast<std::int32_t>(r % 3));
-        for (index_t c = 0; c < 6; ++c)
-            data.features.push_back(static_cast<float>(noise(r, c) + (c % 3 == r % 3 ? 1.0 : 0.0)));
-    }
-    return data;
+    return espalier_test::clusters(count, 6, seed_value);
 }
 
 bool same_bits(net_type const& a, net_type const& b) {
@@ -62,14 +55,6 @@ bool same_bits(net_type const& a, net_type const& b) {
     };
     return same(a.values().weights(), b.values().weights()) && same(a.values().state(), b.values().state()) &&
            same(a.values().masks(), b.values().masks());
-}
-
-fit_options quiet(index_t epochs) {
-    fit_options options;
-    options.epochs = epochs;
-    options.batch = 16;
-    options.progress = false;
-    return options;
 }
 
 template <class Error, class Call> std::string text_of(Call const& call) {

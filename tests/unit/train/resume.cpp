@@ -2,6 +2,7 @@
 // Time goes on: over calls of fit, over a stop, and over the numbers that a program sets on the way.
 #include "../io/temporary_folder.hpp"
 #include "../layer/naive.hpp"
+#include "fit_data.hpp"
 
 #include <espalier/activation/tanh.hpp>
 #include <espalier/dropout/bernoulli.hpp>
@@ -25,6 +26,7 @@
 
 using namespace espalier;
 using namespace espalier::literals;
+using espalier_test::quiet;
 using espalier_test::temporary_folder;
 
 namespace {
@@ -34,28 +36,11 @@ using stack =
 using net_type = network<stack, device::cpu, float>;
 
 data_set clusters(index_t count) {
-    data_set data;
-    data.count = count;
-    data.width = 4;
-    auto const noise = naive::random(count, 4, 5);
-    for (index_t r = 0; r < count; ++r) {
-        data.labels.push_back(static_cast<std::int32_t>(r % 3));
-        for (index_t c = 0; c < 4; ++c)
-            data.features.push_back(static_cast<float>(noise(r, c) + (c % 3 == r % 3 ? 1.0 : 0.0)));
-    }
-    return data;
+    return espalier_test::clusters(count, 4, 5);
 }
 
 bool same_weights(net_type const& a, net_type const& b) {
     return std::memcmp(a.values().weights().data(), b.values().weights().data(), a.values().weights().bytes()) == 0;
-}
-
-fit_options quiet(index_t epochs) {
-    fit_options options;
-    options.epochs = epochs;
-    options.batch = 16;
-    options.progress = false;
-    return options;
 }
 
 constexpr loss::cross_entropy loss_of_tests{};

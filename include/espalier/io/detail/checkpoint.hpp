@@ -102,17 +102,24 @@ ESPALIER_LIBRARY void load_plan::run() const {
     }
 }
 
-/// The number that the metadata give for `key`. Throws file_error when it is none.
-template <class Number>
-Number metadata_number(safetensors_file const& file, std::string const& key, std::string_view text) {
+/// The number that `text`, of the metadata's `key`, is. Throws file_error when it is none.
+template <class Number> Number number_of(safetensors_file const& file, std::string const& key, std::string_view text) {
     Number value{};
     auto const [at, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (problem == std::errc() && at == text.data() + text.size()) return value;
     throw file_error(file.path() + ": metadata '" + key + "' is \"" + std::string(text) + "\", a number is needed");
 }
-inline std::uint64_t metadata_number(safetensors_file const& file, std::string const& key, std::uint64_t otherwise) {
+template <class Number> Number number_or(safetensors_file const& file, std::string const& key, Number otherwise) {
     auto const found = file.metadata().find(key);
-    return found == file.metadata().end() ? otherwise : metadata_number<std::uint64_t>(file, key, found->second);
+    return found == file.metadata().end() ? otherwise : number_of<Number>(file, key, found->second);
+}
+
+ESPALIER_LIBRARY std::uint64_t metadata_count(safetensors_file const& file, std::string const& key,
+                                              std::uint64_t otherwise) {
+    return number_or(file, key, otherwise);
+}
+ESPALIER_LIBRARY double metadata_number(safetensors_file const& file, std::string const& key, double otherwise) {
+    return number_or(file, key, otherwise);
 }
 
 inline constexpr std::string_view value_prefix = "value.";
@@ -134,16 +141,16 @@ ESPALIER_LIBRARY kept_time time_in(safetensors_file const& file) {
     auto const format = file.metadata().find("format");
     if (format == file.metadata().end() || format->second != "espalier") return {};
     clock now;
-    now.step = now.updates = metadata_number(file, "step", 0);
-    now.epoch = metadata_number(file, "epoch", 0);
-    now.epoch_begin = metadata_number(file, "epoch_begin", 0);
-    now.phase = metadata_number(file, "phase", 0);
-    now.steps_per_epoch = metadata_number(file, "steps_per_epoch", 0);
+    now.step = now.updates = metadata_count(file, "step", 0);
+    now.epoch = metadata_count(file, "epoch", 0);
+    now.epoch_begin = metadata_count(file, "epoch_begin", 0);
+    now.phase = metadata_count(file, "phase", 0);
+    now.steps_per_epoch = metadata_count(file, "steps_per_epoch", 0);
     kept_time time(now);
     for (auto const& [key, text] : file.metadata()) {
         if (!key.starts_with(value_prefix)) continue;
         std::string_view const name = std::string_view(key).substr(value_prefix.size());
-        if (name.size() <= 16) time.set(name_from(name.data(), name.size()), metadata_number<double>(file, key, text));
+        if (name.size() <= 16) time.set(name_from(name.data(), name.size()), number_of<double>(file, key, text));
     }
     return time;
 }
@@ -195,7 +202,7 @@ inline std::vector<double> progress_in(safetensors_file const& file, saved_train
             std::string_view text = found->second;
             for (int k = 0; k < 3; ++k) {
                 std::size_t const end = k < 2 ? text.find(' ') : text.size();
-                numbers[k] = metadata_number<double>(file, key, text.substr(0, end));
+                numbers[k] = number_of<double>(file, key, text.substr(0, end));
                 text.remove_prefix(end < text.size() ? end + 1 : text.size());
             }
         }
@@ -248,10 +255,10 @@ ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training
         throw file_error(file.path() + ": no 'seed' in the metadata; this is not a training checkpoint");
     kept_time time = time_in(file);
     training_progress progress;
-    progress.updates = metadata_number(file, "updates", time.now().step);
-    progress.first_step = metadata_number(file, "first_step", 0);
-    progress.first_epoch = metadata_number(file, "first_epoch", 0);
-    std::uint64_t const saved_seed = metadata_number(file, "seed", 0);
+    progress.updates = metadata_count(file, "updates", time.now().step);
+    progress.first_step = metadata_count(file, "first_step", 0);
+    progress.first_epoch = metadata_count(file, "first_epoch", 0);
+    std::uint64_t const saved_seed = metadata_count(file, "seed", 0);
     std::vector<double> const tensors = progress_in(file, training);
     if (saved_seed != training.seed)
         throw file_error(file.path() + ": the training had seed " + std::to_string(saved_seed) + ", this network has " +

@@ -11,11 +11,9 @@
 #include <espalier/io/progress.hpp>
 #include <espalier/io/safetensors.hpp>
 
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <system_error>
 #include <utility>
 
 namespace espalier {
@@ -84,29 +82,15 @@ ESPALIER_LIBRARY bool epoch_log::resumes() const {
     return false;
 }
 
-/// The number that the metadata give for `key`, or `otherwise`. Throws file_error when it is none.
-template <class Metadata, class Number>
-Number number_in(Metadata const& metadata, char const* key, Number otherwise, file_path const& file) {
-    auto const found = metadata.find(key);
-    if (found == metadata.end()) return otherwise;
-    Number value{};
-    char const* const end = found->second.data() + found->second.size();
-    auto const [at, problem] = std::from_chars(found->second.data(), end, value);
-    if (problem != std::errc() || at != end)
-        throw file_error(
-            text_of(file.string(), ": metadata '", key, "' is \"", found->second, "\", a number is needed"));
-    return value;
-}
-
 ESPALIER_LIBRARY follower epoch_log::reader(std::vector<named_value>& values) {
     follower result;
     result.read = [this, &values](safetensors_file const& file) -> std::function<void()> {
         auto const& metadata = file.metadata();
-        double const best = number_in(metadata, "best", best_, last_file_);
-        index_t const since_best = number_in(metadata, "since_best", since_best_, last_file_);
+        double const best = metadata_number(file, "best", best_);
+        auto const since_best = static_cast<index_t>(metadata_count(file, "since_best", 0));
         // A file of a version that did not say it has a best network beside it all the same.
-        std::uint64_t const best_epoch = number_in(metadata, "best_epoch", ~std::uint64_t{0}, last_file_);
-        bool const stopped = number_in(metadata, "stopped", 0, last_file_) != 0;
+        std::uint64_t const best_epoch = metadata_count(file, "best_epoch", ~std::uint64_t{0});
+        bool const stopped = metadata_count(file, "stopped", 0) != 0;
         history record;
         if (auto const found = metadata.find("history"); found != metadata.end())
             record = history::from_json(found->second, last_file_.string());
