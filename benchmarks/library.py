@@ -6,34 +6,20 @@
     benchmarks/library.py build/release [ROUNDS]
 """
 
-import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 
-
-def run(program):
-    with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        subprocess.run([program, "--benchmark_filter=^product/[0-9x]*(_input_gradient|_weight_gradient)?/ours", "--benchmark_min_time=0.02", f"--benchmark_out={out.name}",
-                        "--benchmark_out_format=json"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return {b["name"]: b["cpu_time"] for b in json.load(open(out.name))["benchmarks"]}
+from turns import times_by_turns
 
 
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    folder = os.path.join(sys.argv[1], "benchmarks")
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 7
-    times = {"bench_product": {}, "bench_product_headers": {}}
-    for _ in range(rounds):
-        for program, found in times.items():
-            for name, t in run(os.path.join(folder, program)).items():
-                found.setdefault(name, []).append(t)
+    times = times_by_turns(sys.argv[1], ["bench_product", "bench_product_headers"], rounds,
+                           "^product/[0-9x]*(_input_gradient|_weight_gradient)?/ours")
     ratios = []
-    for name, library in times["bench_product"].items():
-        headers = times["bench_product_headers"][name]
+    for name, (library, headers) in times.items():
         ratios.append(min(library) / min(headers))
         print(f"{name:48} library / headers alone {ratios[-1]:.3f}")
     print(f"median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")

@@ -33,10 +33,19 @@ foreach(source IN LISTS espalier_benchmarks)
   endif()
 endforeach()
 
-# The products once more, compiled from the headers alone: benchmarks/library.py compares the two.
-add_executable(bench_product_headers ${PROJECT_SOURCE_DIR}/benchmarks/product.cpp)
-set_target_properties(bench_product_headers PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks
-                                                       EXCLUDE_FROM_ALL ON)
-target_include_directories(bench_product_headers PRIVATE ${PROJECT_SOURCE_DIR}/benchmarks)
-target_link_libraries(bench_product_headers PRIVATE espalier_headers espalier_flags Eigen3::Eigen benchmark::benchmark
-                                                    $<TARGET_NAME_IF_EXISTS:espalier::onednn>)
+# espalier_headers_benchmark(NAME SOURCE [DEFINITION...]): a benchmark compiled from the headers alone, built on demand.
+function(espalier_headers_benchmark name source)
+  add_executable(bench_${name} ${PROJECT_SOURCE_DIR}/benchmarks/${source})
+  set_target_properties(bench_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks
+                                                 EXCLUDE_FROM_ALL ON)
+  target_include_directories(bench_${name} PRIVATE ${PROJECT_SOURCE_DIR}/benchmarks)
+  target_compile_definitions(bench_${name} PRIVATE ${ARGN})
+  target_link_libraries(bench_${name} PRIVATE espalier_headers espalier_flags Eigen3::Eigen benchmark::benchmark
+                                              $<TARGET_NAME_IF_EXISTS:espalier::onednn>)
+endfunction()
+
+# The products once more: benchmarks/library.py compares the two.
+espalier_headers_benchmark(product_headers product.cpp)
+# Steps as they are, and steps that look at no number: benchmarks/finite.py compares the two.
+espalier_headers_benchmark(finite_headers finite.cpp)
+espalier_headers_benchmark(finite_unwatched finite.cpp ESPALIER_UNWATCHED)

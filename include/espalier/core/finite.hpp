@@ -13,15 +13,29 @@ namespace espalier {
 /// Sees whether one of many numbers was an infinity or a NaN: x - x is 0 for a finite x and a NaN for the others, and
 /// what is gathered are its bits, which no number has to wait for. Two operations a number, or a pack of them.
 /// (-ffast-math, which would take x - x for 0, is not supported.)
+///
+/// A program compiled with ESPALIER_UNWATCHED looks at nothing and lets such numbers into its weights: that is for
+/// benchmarks/finite.py, which measures what looking costs.
 template <class P> struct finite_watch {
     using S = scalar_of<P>;
     using bits = decltype(to_bits(P(S(0))));
     bits seen = to_bits(P(S(0)));
 
-    ESPALIER_FN void see(P const& x) { seen = seen | to_bits(x - x); }
+#ifdef ESPALIER_UNWATCHED
+    static constexpr bool watches = false;
+#else
+    static constexpr bool watches = true;
+#endif
+
+    ESPALIER_FN void see(P const& x) {
+        if constexpr (watches) seen = seen | to_bits(x - x);
+    }
     /// What another watch has seen.
-    ESPALIER_FN void join(finite_watch const& other) { seen = seen | other.seen; }
+    ESPALIER_FN void join(finite_watch const& other) {
+        seen = seen | other.seen;
+    }
     ESPALIER_FN bool all_finite() const {
+        if constexpr (!watches) return true;
         P const sum = from_bits(seen);
         if constexpr (pack_width < P >> 1)
             return horizontal_sum(sum) == S(0);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/finite.hpp>
 #include <espalier/core/library.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/view.hpp>
@@ -30,8 +31,6 @@ inline constexpr int block_vectors = register_bytes == 64 ? 3 : register_bytes =
 inline constexpr index_t longest = 512;
 /// Rows of the left operand that stay in the second level while all panels pass.
 inline constexpr index_t most_rows = 256;
-/// Elements from which on a weight gradient is looked at while it is made: a small one is in cache afterwards too.
-inline constexpr index_t worth_looking = index_t{1} << 14;
 
 /// A(i, p) = data[i * by_row + p * by_depth]; one of the two steps is 1.
 template <class T, bool RowsAreAdjacent> struct left_operand {
@@ -50,7 +49,7 @@ template <class T> constexpr std::size_t panel_bytes() {
 }
 
 /// c = A B + start, `start` (a row) or zero. B is `b`, or its transpose. Returns whether all of c was looked at and is
-/// finite: a large weight gradient is.
+/// finite: a weight gradient is.
 template <bool Transposed, class T, bool RowsAreAdjacent>
 bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, index_t b_stride, T const* start,
               matrix_view<T> c, scratch_view space);

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -162,6 +163,41 @@ TEST_CASE("products refuse too little packing space before they write", "[produc
     CHECK(z.memory == before);
     CHECK_THROWS_AS(product::eigen::input_gradient<float>(x.read(), w.read(), z.view(), {little, sizeof little}),
                     espalier::shape_error);
+}
+
+namespace {
+
+/// What product::direct says of weight gradients in which one element is not finite, one in every row.
+template <class T> void check_said(index_t rows, index_t in, index_t out) {
+    framed<T> x(rows, in, 3), dz(rows, out, 2), dw(in, out, 5);
+    std::vector<std::byte> memory(product::direct::scratch<T>(rows, in, out));
+    scratch_view const space{memory.data(), memory.size()};
+    auto const said = [&] { return product::direct::weight_gradient<T>(x.read(), dz.read(), dw.view(), space); };
+    CAPTURE(rows, in, out);
+    x.fill(1), dz.fill(2);
+    REQUIRE(said());
+    for (index_t i = 0; i < in; ++i) {
+        index_t const j = i * 7 % out, r = i % rows;
+        x.fill(1), dz.fill(2);
+        for (index_t c = 0; c < in; ++c)
+            x.view()(r, c) = T(0);
+        for (index_t c = 0; c < out; ++c)
+            dz.view()(r, c) = T(0);
+        // Finite factors whose product is not, in element (i, j) alone.
+        x.view()(r, i) = dz.view()(r, j) = std::numeric_limits<T>::max();
+        REQUIRE_FALSE(said());
+        REQUIRE_FALSE(std::isfinite(dw.view()(i, j)));
+    }
+}
+
+} // namespace
+
+TEST_CASE("product::direct sees every element of a weight gradient that is not finite", "[product]") {
+    check_said<float>(3, 5, 7);
+    check_said<float>(64, 29, 50);
+    check_said<float>(600, 9, 65); // longer than one go
+    check_said<double>(20, 70, 17);
+    check_said<double>(1, 1, 1);
 }
 
 #if defined(ESPALIER_TEST_COUNTS_MALLOC)

@@ -408,7 +408,7 @@ private:
         void const* first;
         void const* last;
     };
-    static constexpr int most_seen = 32;
+    static constexpr int most_seen = 256;
 
     template <class T> void seen_finite(matrix_view<T> m) {
         if (m.stride == m.columns && seen_count_ < most_seen)

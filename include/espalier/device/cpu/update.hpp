@@ -208,6 +208,7 @@ template <class T> void clear_left_out(T* p, std::uint32_t const* mask, index_t 
 /// Whether all of n numbers are finite.
 template <class T> bool all_finite(T const* p, index_t n) {
     using P = native_pack<T>;
+    if constexpr (!finite_watch<P>::watches) return true;
     constexpr index_t lanes = pack_width<P>, strip = 4 * lanes;
     // Several sums, for one would wait for its own additions.
     finite_watch<P> watch, second, third, fourth;

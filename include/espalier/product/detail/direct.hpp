@@ -39,9 +39,10 @@ template <class T> ESPALIER_FN void store_some(T* p, vector<T> const& x, int cou
 
 /// Rows x Vectors registers of C = A B (+ start or C). B is packed: Vectors registers for every p. The last register
 /// has `last` columns. Every element is one chain of fused multiply-adds over p in order, whatever its neighbours are.
+/// `watch`, for weight gradients, sees every element on its way out: the storing hides that.
 template <int Rows, int Vectors, class T, bool RowsAreAdjacent>
 [[gnu::noinline]] void kernel(index_t depth, left_operand<T, RowsAreAdjacent> a, T const* b, T* c, index_t stride,
-                              int last, bool first, T const* start) {
+                              int last, bool first, T const* start, [[maybe_unused]] finite_watch<vector<T>>& watch) {
     using V = vector<T>;
     constexpr int lanes = V::width;
     bool const whole = last == lanes;
@@ -81,6 +82,7 @@ template <int Rows, int Vectors, class T, bool RowsAreAdjacent>
                 sum[i][v] = fma(left, right[v], sum[i][v]);
         }
     }
+    finite_watch<V> seen;
     ESPALIER_PACK_UNROLL
     for (int i = 0; i < Rows; ++i) {
         ESPALIER_PACK_UNROLL
@@ -89,42 +91,19 @@ template <int Rows, int Vectors, class T, bool RowsAreAdjacent>
                 sum[i][v].store(c + i * stride + v * lanes);
             else
                 store_some(c + i * stride + v * lanes, sum[i][v], last);
+            if constexpr (RowsAreAdjacent) seen.see(sum[i][v]);
         }
     }
+    if constexpr (RowsAreAdjacent) watch.join(seen);
 }
 
-/// Gathers 0 c over the elements that a kernel has just left in the first cache level. In the kernel itself, which has
-/// no register left, the same costs more.
-template <int Vectors, class T>
-[[gnu::noinline]] void look_at(T const* c, index_t stride, int rows, int last, vector<T>& watch) {
-    using V = vector<T>;
-    constexpr int lanes = V::width;
-    V const zero(T(0));
-    V seen[Vectors];
-    ESPALIER_PACK_UNROLL
-    for (int v = 0; v < Vectors; ++v)
-        seen[v] = zero;
-    for (int i = 0; i < rows; ++i) {
-        ESPALIER_PACK_UNROLL
-        for (int v = 0; v < Vectors; ++v)
-            seen[v] = fma(v < Vectors - 1 || last == lanes ? V::load(c + i * stride + v * lanes)
-                                                           : load_some(c + i * stride + v * lanes, last),
-                          zero, seen[v]);
-    }
-    ESPALIER_PACK_UNROLL
-    for (int v = 0; v < Vectors; ++v)
-        watch = watch + seen[v];
-}
-
-/// All rows of one panel; `watch`, when it is given, gathers 0 c over their elements.
+/// All rows of one panel.
 template <int Vectors, class T, bool RowsAreAdjacent>
 void rows_of_panel(index_t rows, index_t depth, left_operand<T, RowsAreAdjacent> a, T const* b, T* c, index_t stride,
-                   int last, bool first, T const* start, [[maybe_unused]] vector<T>* watch) {
+                   int last, bool first, T const* start, finite_watch<vector<T>>& watch) {
     index_t i = 0;
     auto const block = [&]<int Rows>() {
-        kernel<Rows, Vectors>(depth, a.from(i, 0), b, c + i * stride, stride, last, first, start);
-        if constexpr (RowsAreAdjacent)
-            if (watch) look_at<Vectors>(c + i * stride, stride, Rows, last, *watch);
+        kernel<Rows, Vectors>(depth, a.from(i, 0), b, c + i * stride, stride, last, first, start, watch);
         i += Rows;
     };
     while (i + block_rows <= rows)
@@ -211,7 +190,7 @@ template <class T> void pack_columns(T const* b, index_t stride, index_t depth, 
 }
 
 /// c = A B + start, `start` (a row) or zero. B is `b`, or its transpose. Returns whether all of c was looked at and is
-/// finite: a large weight gradient is.
+/// finite: a weight gradient is.
 template <bool Transposed, class T, bool RowsAreAdjacent>
 bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, index_t b_stride, T const* start,
               matrix_view<T> c, scratch_view space) {
@@ -220,8 +199,7 @@ bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, ind
     if (space.size < panel_bytes<T>())
         espalier::detail::throw_shape_error("product::direct: packing space has ", space.size, " bytes, ",
                                             panel_bytes<T>(), " are needed");
-    bool const looks = RowsAreAdjacent && c.rows * c.columns >= worth_looking;
-    vector<T> watch(T(0));
+    finite_watch<vector<T>> watch;
     T* const panel = reinterpret_cast<T*>(space.data);
     index_t const vectors = (c.columns + lanes - 1) / lanes;
     index_t const panels = (vectors + block_vectors - 1) / block_vectors;
@@ -245,7 +223,7 @@ bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, ind
                 int const last = static_cast<int>(columns - (width - 1) * lanes);
                 auto const run = [&]<int Vectors>() {
                     rows_of_panel<Vectors>(rows, n, a.from(i0, p0), panel, c.row(i0) + c0, c.stride, last, p0 == 0,
-                                           start ? start + c0 : nullptr, looks ? &watch : nullptr);
+                                           start ? start + c0 : nullptr, watch);
                 };
                 if (width == 1)
                     run.template operator()<1>();
@@ -258,7 +236,7 @@ bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, ind
         }
         p0 += n;
     } while (p0 < depth);
-    return looks && horizontal_sum(watch) == T(0);
+    return RowsAreAdjacent && watch.all_finite();
 }
 
 } // namespace direct_impl
