@@ -37,6 +37,8 @@ if(ESPALIER_SANITIZE)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC's flow analysis sees the sanitizers' own branches.
     list(APPEND espalier_warnings -Wno-maybe-uninitialized)
+    # Checks of addresses are calls: a fifth less to compile than with each of them written out.
+    list(APPEND espalier_sanitizers --param=asan-instrumentation-with-call-threshold=0)
   endif()
 endif()
 

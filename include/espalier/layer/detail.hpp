@@ -37,10 +37,12 @@ namespace detail {
 template <class Context> void watch_layer(Context& context, std::uint32_t stream) {
     if constexpr (requires { context.device.watch_layer(stream); }) context.device.watch_layer(stream);
 }
-/// Has it look at rows that no verb looks at.
-template <class Context, class T> void watch_rows(Context& context, step_place place, matrix_view<T const> x) {
+/// Has it look at rows that no verb looks at: the first x.rows rows of each of so many blocks, `apart` rows from one to
+/// the next.
+template <class Context, class T>
+void watch_rows(Context& context, step_place place, matrix_view<T const> x, index_t blocks = 1, index_t apart = 0) {
     if constexpr (Context::behaviour == mode::train && requires { context.device.watch_rows(place, x); })
-        context.device.watch_rows(place, x);
+        context.device.watch_rows(place, x, blocks, apart);
 }
 
 template <role Role>

@@ -616,9 +616,8 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         // An expert of weight 0 leaves no trace in y.
         if (!by_pairs) {
             watch_layer(context, m.stream);
-            for (int e = 0; e < experts; ++e)
-                watch_rows(context, step_place::experts,
-                           matrix_view<T const>(mixed.all.middle_rows(e * m.capacity, x.rows)));
+            watch_rows(context, step_place::experts, matrix_view<T const>(mixed.all.middle_rows(0, x.rows)), experts,
+                       m.capacity);
         }
         for (int t = 0; t < tasks_count; ++t)
             context.device.combine(of_task(shares, t), mixed.from_slot(tasks.first_slot[t]),

@@ -5,6 +5,7 @@
 #include "launches.hpp"
 
 #include <espalier/activation/relu.hpp>
+#include <espalier/activation/softmax.hpp>
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/dropout/none.hpp>
@@ -14,10 +15,12 @@
 #include <espalier/kernels/epilogue.hpp>
 #include <espalier/kernels/norms.hpp>
 #include <espalier/kernels/row_gate.hpp>
+#include <espalier/kernels/row_map.hpp>
 #include <espalier/kernels/update.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/weight/identity.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -81,6 +84,63 @@ TEST_CASE("epilogue bodies report what goes into them") {
             });
         });
     }
+}
+
+TEST_CASE("epilogue bodies report the gradient that comes back to them") {
+    std::vector<float> z(33 * 20, -0.5f), dy(33 * 20, 1.0f), dz(33 * 20), partial(4000);
+    espalier::epilogue_op<espalier::activation::relu, espalier::dropout::none> const op{};
+    matrix_view<float const> const from{z.data(), 33, 20, 20}, upstream{dy.data(), 33, 20, 20};
+    matrix_view<float> const to{dz.data(), 33, 20, 20};
+    for (float* const sums : {partial.data(), static_cast<float*>(nullptr)})
+        for (index_t const place : {17 * 20 + 3, 17 * 20 + 19, 0, 33 * 20 - 1})
+            check(dy, place, k::activation_not_finite, static_cast<std::uint32_t>(place / 20),
+                  [&](auto const& launch, k::error_word* error) {
+                      launch([&](auto const& group) {
+                          k::epilogue_backward(group, op, from, upstream, to, {}, rows_of(33), {}, sums, {0, 33, 0},
+                                               error);
+                      });
+                      // Which shows nothing of it.
+                      REQUIRE(std::all_of(dz.begin(), dz.end(), [](float g) { return g == 0.0f; }));
+                  });
+}
+
+TEST_CASE("row bodies report what goes into a row-wise activation and what comes back to it") {
+    constexpr int width = 20;
+    std::vector<float> x(33 * width, 0.5f), y(33 * width, 0.05f), dy(33 * width, 1.0f);
+    espalier::activation::softmax const op{};
+    for (index_t const place : {9 * width, 9 * width + 19}) {
+        check(x, place, k::activation_not_finite, 9, [&](auto const& launch, k::error_word* error) {
+            auto kept = x;
+            launch([&](auto const& block) {
+                k::row_map_forward<width>(block, op, matrix_view<float>{kept.data(), 33, width, width}, error);
+            });
+        });
+        check(dy, place, k::activation_not_finite, 9, [&](auto const& launch, k::error_word* error) {
+            auto kept = dy;
+            launch([&](auto const& block) {
+                k::row_map_backward<width>(block, op, matrix_view<float const>{y.data(), 33, width, width},
+                                           matrix_view<float>{kept.data(), 33, width, width}, error);
+            });
+        });
+    }
+}
+
+TEST_CASE("the search looks at the rows of every block and at no others") {
+    // Three blocks of 7 rows, 11 rows apart, of 13 columns of 16; whatever lies between them counts nowhere.
+    std::vector<float> x(33 * 16, std::numeric_limits<float>::quiet_NaN());
+    matrix_view<float> const rows{x.data(), 7, 13, 16};
+    for (index_t b = 0; b < 3; ++b)
+        for (index_t r = 0; r < 7; ++r)
+            std::fill_n(rows.row(b * 11 + r), 13, 1.0f);
+    for (index_t b = 0; b < 3; ++b)
+        for (index_t const c : {0, 7, 12})
+            check(x, (b * 11 + 2 * b) * 16 + c, k::rows_not_finite, static_cast<std::uint32_t>(2 * b),
+                  [&](auto const& launch, k::error_word* error) {
+                      launch([&](auto const& group) {
+                          k::find_rows_not_finite(group, matrix_view<float const>(rows), 3, 11, k::rows_not_finite,
+                                                  error);
+                      });
+                  });
 }
 
 TEST_CASE("gate bodies report logits and gradients that experts without a weight hide") {

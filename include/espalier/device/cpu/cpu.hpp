@@ -65,11 +65,14 @@ public:
     }
     /// The random stream of the layer whose verbs follow: it says which layer that is.
     void watch_layer(std::uint32_t stream) { stream_ = stream; }
-    /// Looks at rows that no verb looks at.
-    template <class T> void watch_rows(step_place place, matrix_view<T const> x) {
+    /// Looks at rows that no verb looks at: the first x.rows rows of each of so many blocks, `apart` rows from one to
+    /// the next.
+    template <class T>
+    void watch_rows(step_place place, matrix_view<T const> x, index_t blocks = 1, index_t apart = 0) {
         bool finite = true;
-        for (index_t r = 0; r < x.rows; ++r)
-            finite = espalier::cpu::all_finite(x.row(r), x.columns) && finite;
+        for (index_t b = 0; b < blocks; ++b)
+            for (index_t r = 0; r < x.rows; ++r)
+                finite = espalier::cpu::all_finite(x.row(b * apart + r), x.columns) && finite;
         note(finite, place);
     }
     /// Whether all of n numbers are finite. Those that a product since `forget_spoiled` has found to be are not read.

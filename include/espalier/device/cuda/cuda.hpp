@@ -4,6 +4,7 @@
 
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/error.hpp>
+#include <espalier/core/finite.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/pairs.hpp>
@@ -107,6 +108,11 @@ public:
     template <class T> void watch_gradients(T const* p, index_t n) {
         espalier::cuda::launch_find_not_finite(target_, p, n, espalier::kernels::gradient_not_finite);
     }
+    /// Reports what is not finite in rows that a layer passes on in part, while numbers are watched: in the first
+    /// x.rows rows of each of so many blocks, `apart` rows from one to the next.
+    template <class T> void watch_rows(step_place, matrix_view<T const> x, index_t blocks = 1, index_t apart = 0) {
+        espalier::cuda::launch_find_rows_not_finite(target_, x, blocks, apart, espalier::kernels::rows_not_finite);
+    }
     /// Waits; throws data_error or numerical_error when a kernel has reported something since the last call.
     void throw_on_error() {
         espalier::kernels::error_word seen;
@@ -132,7 +138,10 @@ public:
         if (seen.bits & loss_not_finite)
             throw numerical_error("the loss, what goes into it or its gradient is not finite" + where);
         if (seen.bits & activation_not_finite)
-            throw numerical_error("what goes into an activation is not finite" + where);
+            throw numerical_error("what goes into an activation, or the gradient that comes back to it, is not finite" +
+                                  where);
+        if (seen.bits & rows_not_finite)
+            throw numerical_error("what goes into a slice, or what an expert gives, is not finite" + where);
         if (seen.bits & gate_not_finite)
             throw numerical_error("the logits of a gate or the gradient of its weights are not finite" + where);
         std::string const place = std::to_string(seen.row);

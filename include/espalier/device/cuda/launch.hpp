@@ -105,9 +105,10 @@ template <class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads, backward_blocks<Op, T>)
     epilogue_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> z, matrix_view<T const> dy,
                              matrix_view<T> dz, kernels::site_numbers site, rows batch,
-                             epilogue_statistics<master_of<T>> statistics, master_of<T>* partial, live_groups groups) {
+                             epilogue_statistics<master_of<T>> statistics, master_of<T>* partial, live_groups groups,
+                             kernels::error_word* error) {
     kernels::grouped::epilogue_backward(block{}, groups, launched_group(), op.get(), z, dy, dz, site.get(), batch,
-                                        statistics, partial);
+                                        statistics, partial, error);
 }
 
 template <class W>
@@ -150,14 +151,15 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 
 template <int N, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    row_forward_kernel(kernels::numbers<Op> op, matrix_view<T> y, live_groups groups) {
-    kernels::row_map_forward<N>(block{}, op.get(), kernels::live_rows(y, groups.window(launched_group())));
+    row_forward_kernel(kernels::numbers<Op> op, matrix_view<T> y, live_groups groups, kernels::error_word* error) {
+    kernels::row_map_forward<N>(block{}, op.get(), kernels::live_rows(y, groups.window(launched_group())), error);
 }
 template <int N, class Op, class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
-    row_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> y, matrix_view<T> dy, live_groups groups) {
+    row_backward_kernel(kernels::numbers<Op> op, matrix_view<T const> y, matrix_view<T> dy, live_groups groups,
+                        kernels::error_word* error) {
     live_window const live = groups.window(launched_group());
-    kernels::row_map_backward<N>(block{}, op.get(), kernels::live_rows(y, live), kernels::live_rows(dy, live));
+    kernels::row_map_backward<N>(block{}, op.get(), kernels::live_rows(y, live), kernels::live_rows(dy, live), error);
 }
 
 template <class Loss>
@@ -363,6 +365,13 @@ ESPALIER_KERNEL void __launch_bounds__(block_threads)
 }
 template <class T>
 ESPALIER_KERNEL void __launch_bounds__(block_threads)
+    find_rows_not_finite_kernel(matrix_view<T const> x, index_t blocks, index_t apart, std::uint32_t bit,
+                                live_groups groups, kernels::error_word* error) {
+    kernels::find_rows_not_finite(block{}, kernels::live_rows(x, groups.window(launched_group())), blocks, apart, bit,
+                                  error);
+}
+template <class T>
+ESPALIER_KERNEL void __launch_bounds__(block_threads)
     clear_left_out_kernel(T* x, std::uint32_t const* mask, index_t n) {
     kernels::clear_left_out(block{}, x, mask, n);
 }
@@ -543,7 +552,7 @@ void launch_epilogue_backward(launch_target const& target, kernels::numbers<Op> 
     index_t const lines = bias_gradient ? count : z.rows;
     if (lines * octets > 0) {
         epilogue_backward_kernel<<<target.grid(lines * octets), block_threads, 0, target.stream>>>(
-            op, z, dy, dz, site, batch, statistics, bias_gradient ? partial : nullptr, target.live);
+            op, z, dy, dz, site, batch, statistics, bias_gradient ? partial : nullptr, target.live, target.error);
         check_launch("epilogue_backward");
     }
     if (bias_gradient)
@@ -617,15 +626,16 @@ template <int N> constexpr index_t row_threads(index_t row_count) {
 template <int N, class Op, class T>
 void launch_row_forward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T> y) {
     if (y.rows == 0) return;
-    row_forward_kernel<N><<<target.grid(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, target.live);
+    row_forward_kernel<N>
+        <<<target.grid(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, target.live, target.error);
     check_launch("row_forward");
 }
 template <int N, class Op, class T>
 void launch_row_backward(launch_target const& target, kernels::numbers<Op> const& op, matrix_view<T const> y,
                          matrix_view<T> dy) {
     if (y.rows == 0) return;
-    row_backward_kernel<N>
-        <<<target.grid(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(op, y, dy, target.live);
+    row_backward_kernel<N><<<target.grid(row_threads<N>(y.rows)), block_threads, 0, target.stream>>>(
+        op, y, dy, target.live, target.error);
     check_launch("row_backward");
 }
 
@@ -913,6 +923,15 @@ void launch_sum_of_squares(launch_target const& target, T const* x, index_t n, d
     launch_add_sums(target, partial, 1, chunks, chunks, result, accumulate, nullptr);
 }
 
+template <class T>
+void launch_find_rows_not_finite(launch_target const& target, matrix_view<T const> x, index_t blocks, index_t apart,
+                                 std::uint32_t bit) {
+    index_t const octets = blocks * x.rows * kernels::octets_of(x.columns);
+    if (octets == 0 || !target.error) return;
+    find_rows_not_finite_kernel<<<target.grid(octets), block_threads, 0, target.stream>>>(x, blocks, apart, bit,
+                                                                                          target.live, target.error);
+    check_launch("find_rows_not_finite");
+}
 template <class T> void launch_find_not_finite(launch_target const& target, T const* x, index_t n, std::uint32_t bit) {
     index_t const octets = kernels::octets_of(n);
     if (octets == 0 || !target.error) return;

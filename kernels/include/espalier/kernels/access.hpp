@@ -262,12 +262,13 @@ enum error_bit : std::uint32_t {
     loss_not_finite = 8,
     expert_out_of_range = 16,
     id_out_of_range = 32,
-    activation_not_finite = 64, ///< what goes into an activation or a dropout
+    activation_not_finite = 64, ///< what goes into an activation or a dropout, or the gradient that comes back to it
     gate_not_finite = 128,      ///< a gate's logits, weights or the gradient of its weights
     gradient_not_finite = 256,  ///< of a tensor; the row is an element of the arena
     moments_not_finite = 512,   ///< of the columns of a batch; the row is a column
     norm_not_finite = 1024,     ///< of all gradients
     update_not_finite = 2048,   ///< what an update makes of finite numbers: the one that comes too late
+    rows_not_finite = 4096,     ///< what a layer passes on in part: a slice, experts behind a gate
 };
 
 /// Errors of a step, gathered by kernels, read by the host when it next waits. Everything that changes weights or state

@@ -161,7 +161,7 @@ template <class Group, class Op, class T>
 ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view<T const> z, matrix_view<T const> dy,
                                    matrix_view<T> dz, random_site const& site, rows const& batch,
                                    epilogue_statistics<master_of<T>> const& statistics, master_of<T>* partial,
-                                   epilogue_window const& window) {
+                                   epilogue_window const& window, error_word* error = nullptr) {
     using W = master_of<T>;
     constexpr int ahead = sizeof(T) <= 4 ? 2 : 1;
     bool const vector = aligned16(z) && aligned16(dy) && aligned16(dz);
@@ -192,6 +192,7 @@ ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < ahead; ++k) {
                 if (r0 + k >= last) continue;
+                report_unless_finite(error, activation_not_finite, r0 + k, g[k]);
                 bits8 bits{};
                 if constexpr (Op::scope != random_scope::none)
                     bits = octet_bits<Op::scope>(site, batch.origin_of(r0 + k), at.place);

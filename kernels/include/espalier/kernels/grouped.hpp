@@ -69,12 +69,13 @@ template <class Block, class Op, class T>
 ESPALIER_FN void epilogue_backward(Block const& block, live_groups const& live, int group, Op const& op,
                                    matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
                                    random_site const& site, rows const& batch,
-                                   epilogue_statistics<master_of<T>> const& statistics, master_of<T>* partial) {
+                                   epilogue_statistics<master_of<T>> const& statistics, master_of<T>* partial,
+                                   error_word* error = nullptr) {
     live_window const window = live.window(group);
     epilogue_window const part{static_cast<std::int32_t>(live_first(window)),
                                static_cast<std::int32_t>(live_count(z.rows, window)),
                                static_cast<std::int32_t>(partial ? strips_before(live, group, z.rows) : 0)};
-    kernels::epilogue_backward(block, op, z, dy, dz, live.site(site, group), batch, statistics, partial, part);
+    kernels::epilogue_backward(block, op, z, dy, dz, live.site(site, group), batch, statistics, partial, part, error);
 }
 
 template <class Block, class T>

@@ -61,6 +61,21 @@ ESPALIER_FN void find_not_finite(Group const& group, T const* x, index_t n, std:
     }
 }
 
+/// Reports what is not finite in the first x.rows rows of each of `blocks` blocks of a matrix, `apart` rows from one to
+/// the next, with the row in its block. Floor: b blocks rows columns bytes.
+template <class Group, class T>
+ESPALIER_FN void find_rows_not_finite(Group const& group, matrix_view<T const> x, index_t blocks, index_t apart,
+                                      std::uint32_t bit, error_word* error) {
+    bool const vector = aligned16(x);
+    for (pair_walk at(grid_lane(group), grid_lanes(group), octets_of(x.columns)); at.line < blocks * x.rows;
+         at.advance()) {
+        index_t const row = at.line % x.rows, c = at.place * octet;
+        master_of<T> v[octet];
+        load8(x.row(at.line / x.rows * apart + row) + c, count8(c, x.columns), vector, v);
+        report_unless_finite(error, bit, row, v);
+    }
+}
+
 /// Elements that the mask does not keep become 0. Floor: 2 b n bytes.
 template <class Group, class T>
 ESPALIER_FN void clear_left_out(Group const& group, T* x, std::uint32_t const* mask, index_t n) {

@@ -84,16 +84,6 @@ template <class W> struct gate_batch {
 
 namespace detail {
 
-/// Reports row r when the lane's share of its numbers is not finite.
-template <class Row> ESPALIER_FN void report_row(error_word* error, std::uint32_t bit, index_t r, Row const& x) {
-    if (!error) return;
-    finite_watch<std::remove_cvref_t<decltype(x.v[0])>> watch;
-    ESPALIER_ROW_UNROLL
-    for (int i = 0; i < x.local; ++i)
-        watch.see(x.v[i]);
-    if (!watch.all_finite()) report(error, bit, r);
-}
-
 /// The noise of row r, the second half of its logits and the slopes of the terms over the batch.
 template <class Gate, class Op, bool Backward, class Group, class More, class T, class W>
 ESPALIER_FN void load_more(Group const& group, [[maybe_unused]] gate_batch<W> const& given,
@@ -140,15 +130,15 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
     for (index_t r = group.group_rank(); r < logits.rows; r += group.group_count()) {
         row<group_type, W, espalier::detail::gate_row_columns<Gate, Op>()> z;
         load_row(group, logits.row(r), z);
-        detail::report_row(error, gate_not_finite, r, z);
+        report_row(error, gate_not_finite, r, z);
         [[maybe_unused]] gate_more<group_type, W, Gate::experts, needs.statistics> more;
         if constexpr (uses_more) detail::load_more<Gate, Op, false>(group, given, logits, r, more);
-        if constexpr (needs.noise_logits) detail::report_row(error, gate_not_finite, r, more.noise_logits);
+        if constexpr (needs.noise_logits) report_row(error, gate_not_finite, r, more.noise_logits);
         [[maybe_unused]] W share;
         if constexpr (Gate::slot_is_expert) {
             row<group_type, W, slots> chosen;
             share = espalier::detail::gate_route(op, group, z, more, chosen, space);
-            detail::report_row(error, gate_not_finite, r, chosen);
+            report_row(error, gate_not_finite, r, chosen);
             store_row(group, chosen, weights.row(r));
             if (experts.data) { // beside another gate's slots
                 ESPALIER_ROW_UNROLL
@@ -234,7 +224,7 @@ ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view
             row<group_type, W, slots> chosen, gradient;
             load_row(group, weights.row(r), chosen);
             load_row(group, dweights.row(r), gradient);
-            detail::report_row(error, gate_not_finite, r, gradient);
+            report_row(error, gate_not_finite, r, gradient);
             espalier::detail::gate_backward(op, group, z, more, chosen, gradient, term_scale, dz, space);
         } else {
             gate_slots<W, slots> chosen;

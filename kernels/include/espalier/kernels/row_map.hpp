@@ -6,6 +6,7 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/kernels/access.hpp>
 
 #include <cstdint>
 #include <type_traits>
@@ -57,13 +58,24 @@ ESPALIER_FN void store_row(Group const& group, row<Group, W, N> const& x, Target
     }
 }
 
+/// Reports row r when the lane's share of its numbers is not finite.
+template <class Row> ESPALIER_FN void report_row(error_word* error, std::uint32_t bit, index_t r, Row const& x) {
+    if (!error) return;
+    finite_watch<std::remove_cvref_t<decltype(x.v[0])>> watch;
+    ESPALIER_ROW_UNROLL
+    for (int i = 0; i < x.local; ++i)
+        watch.see(x.v[i]);
+    if (!watch.all_finite()) report(error, bit, r);
+}
+
 /// A row-wise activation over y, in place. Floor: 2 b rows N bytes; a row is read once and held in registers.
 template <int N, class Block, class Op, class T>
-ESPALIER_FN void row_map_forward(Block const& block, Op const& op, matrix_view<T> y) {
+ESPALIER_FN void row_map_forward(Block const& block, Op const& op, matrix_view<T> y, error_word* error = nullptr) {
     auto const group = row_group<N>(block);
     for (index_t r = group.group_rank(); r < y.rows; r += group.group_count()) {
         row<row_group_of<N, Block>, master_of<T>, N> x;
         load_row(group, y.row(r), x);
+        report_row(error, activation_not_finite, r, x);
         op.forward(group, x);
         store_row(group, x, y.row(r));
     }
@@ -71,12 +83,14 @@ ESPALIER_FN void row_map_forward(Block const& block, Op const& op, matrix_view<T
 
 /// dy <- its gradient, in place; y are the outputs of forward. Floor: 3 b rows N bytes.
 template <int N, class Block, class Op, class T>
-ESPALIER_FN void row_map_backward(Block const& block, Op const& op, matrix_view<T const> y, matrix_view<T> dy) {
+ESPALIER_FN void row_map_backward(Block const& block, Op const& op, matrix_view<T const> y, matrix_view<T> dy,
+                                  error_word* error = nullptr) {
     auto const group = row_group<N>(block);
     for (index_t r = group.group_rank(); r < y.rows; r += group.group_count()) {
         row<row_group_of<N, Block>, master_of<T>, N> x, dx;
         load_row(group, y.row(r), x);
         load_row(group, dy.row(r), dx);
+        report_row(error, activation_not_finite, r, dx);
         op.backward(group, x, dx);
         store_row(group, dx, dy.row(r));
     }
