@@ -186,6 +186,7 @@
 #include <espalier/schedule/validate.hpp>
 #include <espalier/schedule/warm_up.hpp>
 #include <espalier/schedule/within.hpp>
+#include <espalier/train/accumulation.hpp>
 #include <espalier/train/check_gradients.hpp>
 #include <espalier/train/device_batch.hpp>
 #include <espalier/train/fit.hpp>

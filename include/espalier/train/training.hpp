@@ -103,6 +103,38 @@ private:
     bool differentiates_;
 };
 
+/// What a function sees between the gradients of a step and its update: the gradients of the loss and the terms over
+/// activations, gates and taps, which it may change. Penalties on parameters, transforms and the clipping of the norm
+/// come after it. All memory is the device's; on a GPU such a function puts its work on the stream of `device()`.
+template <class Network> class gradient_access {
+public:
+    using wide = typename Network::wide;
+
+    gradient_access(Network& net, wide* gradients) : net_(&net), gradients_(gradients) {}
+
+    auto& device() { return net_->runner().device(); }
+    /// Those of all trained tensors in one piece, as `parameters::weights` has them.
+    wide* data() { return gradients_; }
+    static constexpr index_t size() { return Network::size.parameters; }
+    /// Those of one tensor. Throws data_error when there is none of that name, or it is not trained.
+    matrix_view<wide> tensor(std::string_view name) { return of(gradients_, name); }
+
+    static matrix_view<wide> of(wide* gradients, std::string_view name) {
+        tensor_info const& t = detail::tensor_named(Network::tensors(), name);
+        if (!t.trained) detail::throw_data_error("training: tensor ", name, " is a statistic and has no gradient");
+        return {gradients + t.offset, t.rows, t.columns, t.columns};
+    }
+
+private:
+    Network* net_;
+    wide* gradients_;
+};
+
+/// Marks a function as the one that a step calls with a `gradient_access` before its update:
+/// `training.step(batch, before_update{[&](auto& gradients) { ... }})`.
+template <class Function> struct before_update { Function call; };
+template <class Function> before_update(Function) -> before_update<Function>;
+
 /// Training of a network: gradients and optimizer state. Holds a reference to the network. A step allocates nothing.
 /// Denormal numbers count as 0 while a member function runs (device/cpu/flush_denormals.hpp).
 ///
@@ -175,7 +207,20 @@ public:
                       "a second stream; call training::step(batch, reference_batch, reference_loss)");
         espalier::cpu::flush_denormals const scope;
         return step_with(
-            batch, [] { return 0.0; }, no_taps{});
+            batch, [] { return 0.0; }, no_taps{}, [] {});
+    }
+
+    /// One step with a function between its gradients and its update, which may change them (`gradient_access`): a sum
+    /// over processes, noise, a measure. What it throws leaves the network as it was, and so do gradients that it left
+    /// with a number that is not finite.
+    template <std::invocable<gradient_access<Network>&> Function>
+    step_result step(batch_view<scalar> const& batch, before_update<Function> const& between) {
+        static_assert(!layer::needs_reference,
+                      "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
+                      "a second stream, and a step with a function before its update has none");
+        espalier::cpu::flush_denormals const scope;
+        return step_with(
+            batch, [] { return 0.0; }, no_taps{}, [&] { visit_gradients(between); });
     }
 
     /// One step with further losses at the taps of the stack: `at_taps` is called with a `tap_access` when the batch
@@ -190,7 +235,19 @@ public:
                       "a second stream, and a step with losses at taps has none");
         espalier::cpu::flush_denormals const scope;
         return step_with(
-            batch, [] { return 0.0; }, at_taps);
+            batch, [] { return 0.0; }, at_taps, [] {});
+    }
+    /// Both.
+    template <std::invocable<tap_access<Network>&> AtTaps, std::invocable<gradient_access<Network>&> Function>
+    step_result step(batch_view<scalar> const& batch, AtTaps const& at_taps, before_update<Function> const& between) {
+        static_assert(size.taps > 0, "espalier: the stack has no tap: `espalier::tap<\"name\"_name>` puts one into a "
+                                     "sequence");
+        static_assert(!layer::needs_reference,
+                      "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
+                      "a second stream, and a step with losses at taps has none");
+        espalier::cpu::flush_denormals const scope;
+        return step_with(
+            batch, [] { return 0.0; }, at_taps, [&] { visit_gradients(between); });
     }
 
     /// One step without waiting for it: on a GPU the work is put on the stream and the host goes on. What only the
@@ -201,7 +258,7 @@ public:
                       "espalier: enqueue has no second stream; call step(batch, reference, loss)");
         espalier::cpu::flush_denormals const scope;
         enqueue_with(
-            batch, [] { return 0.0; }, no_taps{});
+            batch, [] { return 0.0; }, no_taps{}, [] {});
     }
 
     /// Loss and terms of the last step that was enqueued. Waits for the device.
@@ -244,19 +301,43 @@ public:
                 }
                 if constexpr (device_type::host_memory) {
                     check_places(reference, " of the second stream");
-                    check_gradients(reference, reference_, " of the second stream");
+                    check_gradients(reference_, " of the second stream", [&] { return culprit(reference); });
                 }
                 return value;
             },
-            no_taps{});
+            no_taps{}, [] {});
     }
 
     /// Gradients of `objective` with respect to all parameters, left in `gradients()`; no update, and on the CPU a loss
-    /// that remembers samples forgets this visit. Returns the loss.
+    /// that remembers samples forgets this visit. Returns the loss. What belongs to an update is not in them: penalties
+    /// on parameters, transforms, clipping. Throws as `step` does; what is in `gradients()` then is not said.
     double gradients_of(batch_view<scalar> const& batch) { return gradients_of(batch, no_taps{}); }
     template <class AtTaps> double gradients_of(batch_view<scalar> const& batch, AtTaps const& at_taps) {
         return look_back<differentiate{true, false}>(batch, {}, at_taps);
     }
+
+    /// The update that a step makes, with what is in `gradients()`: after `gradients_of` that is the step; a program
+    /// may have changed them, or have put others there. Penalties on parameters, transforms, the norm that clips,
+    /// pruning, rates and the clock are those of a step, and so is what it takes from the last batch that went forward:
+    /// running statistics of batch_norm. A selection of masks that is due is made first, from the weights that those
+    /// gradients are of. `loss` of the result is that of the last `gradients_of`. Throws numerical_error, with nothing
+    /// changed, when a gradient or the norm of all gradients is not finite.
+    step_result update() {
+        static_assert(!layer::needs_reference,
+                      "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
+                      "a second stream; call training::step(batch, reference_batch, reference_loss)");
+        espalier::cpu::flush_denormals const scope;
+        change_with({}, [&] {
+            if constexpr (device_type::host_memory)
+                check_gradients(gradients_, "", [] { return ""; });
+            else
+                device().watch_gradients(gradients_.data(), gradients_.size());
+        });
+        return result();
+    }
+    /// The gradient of one tensor in `gradients()`. Throws data_error when there is none of that name, or it is not
+    /// trained.
+    matrix_view<wide> gradient(std::string_view name) { return gradient_access<Network>::of(gradients_.data(), name); }
 
     /// Gradients of `objective` with respect to the inputs of a batch: rows x input_width. Returns the loss.
     double input_gradients_of(batch_view<scalar> const& batch, matrix_view<scalar> dx) {
@@ -483,37 +564,57 @@ private:
         }
     }
 
+    template <class Function> void visit_gradients(before_update<Function> const& between) {
+        gradient_access<Network> access(*net_, gradients_.data());
+        between.call(access);
+        // What products said of gradients does not hold for what the function left.
+        if constexpr (device_type::host_memory) device().forget_spoiled();
+    }
+
     /// `second_stream` leaves the gradients of the second stream and gives their loss.
-    template <class SecondStream, class AtTaps>
-    step_result step_with(batch_view<scalar> const& batch, SecondStream const& second_stream, AtTaps const& at_taps) {
-        double const reference = enqueue_with(batch, second_stream, at_taps);
+    template <class SecondStream, class AtTaps, class Between>
+    step_result step_with(batch_view<scalar> const& batch, SecondStream const& second_stream, AtTaps const& at_taps,
+                          Between const& between) {
+        double const reference = enqueue_with(batch, second_stream, at_taps, between);
         step_result r = result();
         r.reference = reference;
         return r;
     }
 
-    template <class SecondStream, class AtTaps>
-    double enqueue_with(batch_view<scalar> const& batch, SecondStream const& second_stream, AtTaps const& at_taps) {
+    template <class SecondStream, class AtTaps, class Between>
+    double enqueue_with(batch_view<scalar> const& batch, SecondStream const& second_stream, AtTaps const& at_taps,
+                        Between const& between) {
         check_room(batch);
         batch_view<scalar> const part = leave_out<AtTaps>(batch);
         double reference = 0.0;
-        keep_state(part.tags);
+        change_with(part.tags, [&] {
+            reference = second_stream();
+            differentiate_loss<differentiate{true, false}>(loss_, part, {}, gradients_.data(), at_taps);
+            if constexpr (device_type::host_memory) {
+                check_terms(batch);
+                check_places(batch, "");
+                between();
+                check_gradients(gradients_, "", [&] { return culprit(batch); });
+            } else {
+                if constexpr (layer::needs_reference) device().watch_gradients(reference_.data(), reference_.size());
+                between();
+                device().watch_gradients(gradients_.data(), gradients_.size());
+            }
+        });
+        return reference;
+    }
+
+    /// Changes weights, masks, moments and time once `differentiate` has left gradients that are fit for that; what it
+    /// throws leaves everything as it was, the memory of the loss of the rows of `tags` included.
+    template <class Differentiate> void change_with(rows const& tags, Differentiate const& differentiate) {
+        keep_state(tags);
         if constexpr (layer::prunes) ask_prune();
         try {
             if constexpr (layer::prunes)
                 if (prune_.due) prune_now();
             begin_step();
             watched_numbers const watched(device());
-            reference = second_stream();
-            differentiate_loss<differentiate{true, false}>(loss_, part, {}, gradients_.data(), at_taps);
-            if constexpr (device_type::host_memory) {
-                check_terms(batch);
-                check_places(batch, "");
-                check_gradients(batch, gradients_, "");
-            } else {
-                if constexpr (layer::needs_reference) device().watch_gradients(reference_.data(), reference_.size());
-                device().watch_gradients(gradients_.data(), gradients_.size());
-            }
+            differentiate();
             if constexpr (needs_global_norm) {
                 leave_out_of_norm();
                 device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
@@ -523,12 +624,12 @@ private:
                                                       time().step, "; the weights are those before this step");
             }
         } catch (...) {
-            restore_state(part.tags);
+            restore_state(tags);
             if constexpr (layer::prunes)
                 if (prune_.due) undo_prune();
             throw;
         }
-        update();
+        update_all();
         ++progress_.updates;
         for (std::size_t i = 0; i < missed_.size(); ++i) {
             missed_[i] += rates_[i].frozen ? 1 : 0;
@@ -537,7 +638,6 @@ private:
         net_->values().time().advance();
         if constexpr (device_type::host_memory)
             if (device().spoiled().place != step_place::nowhere) throw_spoiled_update();
-        return reference;
     }
 
     /// Throws unless the batch fits the network and this object's own memory, which does not grow with the network's.
@@ -613,11 +713,11 @@ private:
         return " in layer " + report_of<typename Network::stack>().path_of_stream(spoiled.stream);
     }
 
-    /// Throws when a gradient is not finite.
-    void check_gradients(batch_view<scalar> const& batch, buffer<wide> const& gradients, std::string_view stream) {
+    /// Throws when a gradient is not finite; `why` says where that came from.
+    template <class Why> void check_gradients(buffer<wide> const& gradients, std::string_view stream, Why const& why) {
         if (device().all_finite(gradients.data(), gradients.size())) return;
         detail::throw_numerical_error("training: the gradient of tensor ", spoiled_in(gradients.data()), stream,
-                                      " is not finite at step ", time().step, culprit(batch),
+                                      " is not finite at step ", time().step, why(),
                                       "; the weights are those before this step");
     }
 
@@ -733,9 +833,14 @@ private:
         begin_step();
         batch_view<scalar> const part = leave_out<AtTaps>(batch);
         keep_state(part.tags);
+        watched_numbers const watched(device());
         try {
             differentiate_loss<Want>(loss_, part, dx.data ? dx.middle_rows(0, part.tags.count) : dx, gradients_.data(),
                                      at_taps);
+            if constexpr (device_type::host_memory) {
+                check_terms(batch);
+                check_places(batch, "");
+            }
         } catch (...) {
             restore_state(part.tags);
             throw;
@@ -761,7 +866,7 @@ private:
                                        matrix_view<scalar const>(y), dy, dx);
     }
 
-    void update() {
+    void update_all() {
         update_numbers const given{.squared_norm = squared_norm_.data()};
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
         net_->values().start_norms(device());
