@@ -265,8 +265,8 @@ private:
         if constexpr (size.timed_operands > 0) refresh();
     }
     static std::unique_ptr<Device> device_like(Device const& other) {
-        if constexpr (std::is_constructible_v<Device, int>)
-            return std::make_unique<Device>(other.threads());
+        if constexpr (std::is_constructible_v<Device, int, index_t>)
+            return std::make_unique<Device>(other.threads(), other.worth_cutting());
         else
             return std::make_unique<Device>();
     }

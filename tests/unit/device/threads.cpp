@@ -18,6 +18,7 @@
 #include <memory>
 #include <set>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -71,7 +72,7 @@ TEST_CASE("training on one, two and three threads gives the same bits") {
 
     std::vector<float> first;
     for (int threads : {1, 2, 3}) {
-        network<stack, device_type, float> net(seed{5}, n, std::make_unique<device_type>(threads));
+        network<stack, device_type, float> net(seed{5}, n, std::make_unique<device_type>(threads, 0));
         REQUIRE(net.runner().device().threads() == threads);
         training run{net, loss::cross_entropy{}, optimizer::adam{}};
         for (int step = 0; step < 5; ++step)
@@ -86,6 +87,47 @@ TEST_CASE("training on one, two and three threads gives the same bits") {
     CHECK(first.size() > 100000);
 }
 
+namespace {
+
+/// Keeps in how many parts the last product was cut.
+struct counting {
+    static constexpr std::string_view name = "counting";
+    static constexpr bool cuts_freely = true;
+    static inline std::atomic<int> parts = 0;
+
+    template <class T> static std::size_t scratch(index_t, index_t, index_t) { return 0; }
+    template <class T>
+    static void forward(matrix_view<T const>, matrix_view<T const>, T const*, matrix_view<T>, scratch_view) {
+        ++parts;
+    }
+};
+
+/// Parts of a product of rows x 100 x 100.
+int parts_of(device::basic_cpu<counting>& on, index_t rows) {
+    std::vector<float> x(static_cast<std::size_t>(rows * 100)), w(10000), z(x.size());
+    counting::parts = 0;
+    on.product_forward<void, float>({x.data(), rows, 100, 100}, {w.data(), 100, 100, 100}, nullptr,
+                                    {z.data(), rows, 100, 100});
+    return counting::parts;
+}
+
+} // namespace
+
+TEST_CASE("products are cut where that pays") {
+    device::basic_cpu<counting> one(1), told(3, 1000 * 10000), measured(2);
+    CHECK(one.worth_cutting() == 0);
+    CHECK(parts_of(one, 1000) == 1);
+    CHECK(told.worth_cutting() == 1000 * 10000);
+    CHECK(parts_of(told, 999) == 1);
+    CHECK(parts_of(told, 1000) == 3);
+    // No system wakes a thread in 100 ns.
+    CHECK(measured.worth_cutting() > 2 * 500 * 2);
+    if (measured.worth_cutting() < 1000000000) { // on a machine that is busy it may be long
+        CHECK(parts_of(measured, measured.worth_cutting() / 10000) == 1);
+        CHECK(parts_of(measured, measured.worth_cutting() / 10000 + 1) == 2);
+    }
+}
+
 TEST_CASE("a network keeps its threads when it grows or is copied") {
     using stack = sequence<input<3>, dense<2>>;
     network<stack, device::cpu, float> net(seed{5}, 8, std::make_unique<device::cpu>(2));
@@ -94,6 +136,7 @@ TEST_CASE("a network keeps its threads when it grows or is copied") {
     CHECK(net.runner().device().threads() == 2);
     auto copy = net;
     CHECK(copy.runner().device().threads() == 2);
+    CHECK(copy.runner().device().worth_cutting() == net.runner().device().worth_cutting());
     CHECK(copy.capacity() == net.capacity());
     net = copy;
     CHECK(net.runner().device().threads() == 2);

@@ -36,7 +36,7 @@ using namespace routed;
 
 namespace {
 template <class Stack> naive::matrix trained(Stack*, int steps, int threads, naive::matrix& y) {
-    naive::network<Stack> net({6}, 50, std::make_unique<device::cpu>(threads));
+    naive::network<Stack> net({6}, 50, std::make_unique<device::cpu>(threads, 0));
     tagged_batch batch(50, 5, 4, 6);
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
     for (int i = 0; i < steps; ++i) {
@@ -83,7 +83,7 @@ template <class Gate, int Rows, class Expert> void check_chunks() {
     REQUIRE(mixture::kept_of(1).bytes(capacity) < mixture::experts * row_count / 2);
     CHECK(mixture::template size<double>().tape.bytes(4096) < larger_mixture::template size<double>().tape.bytes(4096));
     auto const train = [&]<class Stack>(std::type_identity<Stack>, int threads, naive::matrix& y) {
-        naive::network<Stack> net({6}, row_count, std::make_unique<device::cpu>(threads));
+        naive::network<Stack> net({6}, row_count, std::make_unique<device::cpu>(threads, 0));
         training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
         std::vector<double> losses;
         for (int i = 0; i < 4; ++i) {

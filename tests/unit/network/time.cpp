@@ -245,7 +245,7 @@ template <class Layer> void check_rows_alone() {
     for (index_t r = 0; r < count; ++r)
         keys[static_cast<std::size_t>(r)] = static_cast<std::uint64_t>(r % 7);
     auto const answer = [&](index_t room, index_t at_once, int threads) {
-        net_type net({6}, room, std::make_unique<device::cpu>(threads));
+        net_type net({6}, room, std::make_unique<device::cpu>(threads, 0));
         naive::matrix y(count, net_type::output_width);
         for (index_t r = 0; r < count; r += at_once) {
             rows tags;

@@ -253,7 +253,7 @@ TEMPLATE_TEST_CASE("a training with shrunk groups goes on bit for bit from its c
     for (int i = 0; i < 5; ++i)
         run.step(i % 2 ? d.batch : e.batch);
     save_training(run, file);
-    net_type resumed{seed{3}, 8, std::make_unique<device::cpu>(2)};
+    net_type resumed{seed{3}, 8, std::make_unique<device::cpu>(2, 0)};
     training again{resumed, loss::mean_squared_error{}, optimizer};
     load_training(again, file);
     for (int i = 0; i < 5; ++i) {

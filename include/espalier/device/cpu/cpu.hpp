@@ -52,9 +52,14 @@ public:
     scratch_view scratch; ///< for every thread an equal part
 
     basic_cpu() = default;
-    explicit basic_cpu(int threads) : team_(threads) {}
+    explicit basic_cpu(int threads) : team_(threads), worth_cutting_(multiplications_in(2.0 * team_.wake_time())) {}
+    /// Cuts products of so many multiplications and more, and measures nothing.
+    basic_cpu(int threads, index_t worth_cutting) : team_(threads), worth_cutting_(worth_cutting) {}
 
     int threads() const { return team_.size(); }
+    /// Multiplications from which on a product is cut: fewer take one thread less time than half of them and waking the
+    /// others would. Measured when the device is made.
+    index_t worth_cutting() const { return worth_cutting_; }
 
     /// Where the verbs since `forget_spoiled` first met a number that is not finite, whose traces a later one may have
     /// hidden: a relu, a dropout, a gate.
@@ -421,8 +426,10 @@ private:
         if (!finite && spoiled_.place == step_place::nowhere) spoiled_ = {place, stream_};
     }
 
-    /// Below this many multiplications waking a thread costs more than it brings.
-    static constexpr index_t worth_cutting = index_t{1} << 20;
+    /// What one thread multiplies at best in so many seconds: two registers of floats in each of 5e9 cycles.
+    static index_t multiplications_in(double seconds) {
+        return static_cast<index_t>(seconds * 5e9 * 2.0 * pack_width<native_pack<float>>);
+    }
 
     template <class Chosen> static constexpr bool cuts() {
         if constexpr (requires { product_for<Chosen>::cuts_freely; })
@@ -435,7 +442,7 @@ private:
     template <class Chosen, class Body> void for_parts(index_t n, index_t work_of_row, Body const& body) {
         if (n == 0) return;
         int const parts = team_.size();
-        if (!cuts<Chosen>() || parts == 1 || n * work_of_row < worth_cutting) {
+        if (!cuts<Chosen>() || parts == 1 || n * work_of_row < worth_cutting_) {
             body(0, n, scratch);
             return;
         }
@@ -448,6 +455,7 @@ private:
     }
 
     espalier::cpu::thread_team team_{1};
+    index_t worth_cutting_ = 0;
     spoiled_place spoiled_;
     seen_range seen_[most_seen];
     int seen_count_ = 0;

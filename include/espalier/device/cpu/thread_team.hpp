@@ -14,13 +14,16 @@ namespace espalier::cpu {
 class thread_team {
 public:
     /// Throws data_error for fewer than one or more than 256 threads, and std::system_error where the system has no
-    /// more of them.
+    /// more of them. A team of more than one measures its own `wake_time`, in a few milliseconds.
     explicit thread_team(int size = 1);
     thread_team(thread_team const&) = delete;
     thread_team& operator=(thread_team const&) = delete;
     ~thread_team();
 
     int size() const { return size_; }
+    /// Seconds from the call of `run` for a task that does nothing to its return, when the threads have fallen asleep
+    /// before: the median of several. 0 for a team of one.
+    double wake_time() const { return wake_time_; }
 
     /// Calls task(part) for part = 0 ... size - 1, each on its own thread, and returns when all have. The first
     /// exception, in the order of the parts, is thrown again here. Tasks may not run tasks.
@@ -36,6 +39,7 @@ private:
     void run_all(void (*task)(void const*, int), void const* argument);
 
     int size_;
+    double wake_time_ = 0.0;
     std::unique_ptr<members> members_; ///< of a team of more than one
 };
 

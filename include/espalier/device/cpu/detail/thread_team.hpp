@@ -7,7 +7,9 @@
 #include <espalier/core/text.hpp>
 #include <espalier/device/cpu/flush_denormals.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -77,7 +79,17 @@ struct thread_team::members {
 ESPALIER_LIBRARY thread_team::thread_team(int size) : size_(size) {
     if (size < 1 || size > 256)
         espalier::detail::throw_data_error("thread_team: ", size, " threads; needed are 1 to 256");
-    if (size > 1) members_ = std::make_unique<members>(size);
+    if (size == 1) return;
+    members_ = std::make_unique<members>(size);
+    double seconds[9];
+    for (double& one : seconds) {
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+        auto const begin = std::chrono::steady_clock::now();
+        run([](int) {});
+        one = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    }
+    std::nth_element(seconds, seconds + 4, seconds + 9);
+    wake_time_ = seconds[4];
 }
 
 ESPALIER_LIBRARY thread_team::~thread_team() = default;
