@@ -23,17 +23,31 @@ namespace espalier {
 
 class progress_bar;
 
+/// A number about an epoch that a program computes itself.
+struct epoch_measure {
+    std::string name;              ///< of its column in the history
+    std::function<double()> value; ///< called after every epoch and its validation
+};
+
+/// The column of the history that `patience` and best.safetensors go by, one's own included.
+struct judged_column {
+    std::string name{};    ///< empty: validation_loss, or total without validation
+    bool greatest = false; ///< the best epoch has the greatest value, not the least; a NaN is never the best
+};
+
 /// How `fit` trains. Every field has a neutral default.
 struct fit_options {
     index_t epochs = 10;
     index_t batch = 128;
-    data_view validation{};         ///< empty: no validation
-    bool shuffle = true;            ///< a new order every epoch, from the network's seed
-    index_t patience = 0;           ///< stop after this many epochs without a better validation loss; 0: never
-    file_path checkpoints{};        ///< folder for best.safetensors and last.safetensors; empty: none
-    bool resume = false;            ///< go on from last.safetensors when it is there
-    bool start_over = false;        ///< begin at time 0 although the network was trained before
-    std::vector<rate_rule> rates{}; ///< learning rates, decay and freezing by tensor
+    data_view validation{}; ///< empty: no validation
+    bool shuffle = true;    ///< a new order every epoch, from the network's seed
+    index_t patience = 0;   ///< stop after this many epochs without a better one (`judge`); 0: never
+    judged_column judge{};
+    std::vector<epoch_measure> measures{}; ///< further columns of the history
+    file_path checkpoints{};               ///< folder for best.safetensors and last.safetensors; empty: none
+    bool resume = false;                   ///< go on from last.safetensors when it is there
+    bool start_over = false;               ///< begin at time 0 although the network was trained before
+    std::vector<rate_rule> rates{};        ///< learning rates, decay and freezing by tensor
     /// What `schedule::runtime` reads; may be changed in `on_epoch`. Part of a checkpoint, which has the last word
     /// when a run is resumed.
     std::vector<named_value> values{};
@@ -83,6 +97,9 @@ public:
     epoch_log& operator=(epoch_log const&) = delete;
     ~epoch_log();
 
+    /// Throws data_error when the columns of the history, with so many `further` ones by `add_cell`, do not have the
+    /// one that epochs are judged by, or have two of one name.
+    void check_columns(std::vector<std::string> const& further) const;
     bool keeps() const { return !options_->checkpoints.empty(); }
     file_path const& last_file() const { return last_file_; }
     /// Makes the folder of the checkpoints, removes what a killed run left there, and tells whether there is a

@@ -219,6 +219,7 @@ public:
         batch_view<T> const reference = storage_.view(storage_.memory(n), n);
         sum_ += run.step(batch, transfer_.upload(reference), stream_.loss).reference * static_cast<double>(n);
     }
+    static std::vector<std::string> columns() { return {"reference_loss"}; }
     void report(epoch_log& log, index_t count) {
         log.add_cell("reference_loss", sum_ / static_cast<double>(count));
         sum_ = 0.0;
@@ -243,6 +244,7 @@ struct one_stream {
     template <class Training, class Batch> void step(Training& run, Batch const& batch, std::int64_t const*, index_t) {
         run.step(batch);
     }
+    static std::vector<std::string> columns() { return {}; }
     void report(epoch_log&, index_t) {}
 };
 
@@ -266,6 +268,7 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
     std::vector<std::int64_t> order(static_cast<std::size_t>(data.count()));
 
     epoch_log log(options, steps_per_epoch, run.term_names(), run.measure_names());
+    log.check_columns(stream.columns());
     if (options.start_over) run.start_over();
     if (log.resumes()) {
         std::vector<follower> readers = options.followers;

@@ -326,3 +326,72 @@ TEST_CASE("fit: a number set in on_epoch acts from the next epoch on", "[train][
     CHECK(record.at(2, "1.kernel.l2") == 0.0);
     CHECK(record.at(3, "1.kernel.l2") == 0.0);
 }
+
+TEST_CASE("fit: epochs are judged by any column, a program's own included", "[train][fit]") {
+    auto const train = clusters(48, 1), test = clusters(30, 2);
+    temporary_folder folder;
+    auto options = quiet(6);
+    options.validation = test.view();
+    options.checkpoints = folder.path();
+    // 1, 4, 9, 8, NaN, 5: the third epoch is the best one, the fourth, fifth and sixth are not better
+    double const given[] = {1.0, 4.0, 9.0, 8.0, std::numeric_limits<double>::quiet_NaN(), 5.0};
+    int calls = 0;
+    options.measures = {{"own", [&] { return given[calls++]; }}, {"calls", [&] { return 1.0 * calls; }}};
+    options.judge = {"own", true};
+    options.patience = 3;
+    net_type net({1}, 16), third({1}, 16);
+    auto const record = fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options);
+    REQUIRE(record.rows() == 6);
+    for (std::size_t i = 0; i < 6; ++i) {
+        double const own = record.column("own")[i];
+        CHECK((own == given[i] || (std::isnan(own) && std::isnan(given[i]))));
+        CHECK(record.column("calls")[i] == static_cast<double>(i + 1));
+    }
+    fit(third, loss::cross_entropy{}, optimizer::adam{}, train, quiet(3));
+    net_type best({2}, 16);
+    load(best, folder.path() / "best.safetensors");
+    CHECK(same_bits(best, third));
+
+    // The least, of a column that is there anyway; the first epoch has the fewest steps.
+    calls = 0;
+    options.judge = {"step"};
+    options.patience = 2;
+    net_type other({1}, 16);
+    CHECK(fit(other, loss::cross_entropy{}, optimizer::adam{}, train, options).rows() == 3);
+}
+
+TEST_CASE("fit: a judge or a measure that makes no sense is refused before anything changes", "[train][fit]") {
+    auto const train = clusters(48, 1);
+    net_type net({1}, 16), before({1}, 16);
+    auto const says = [&](fit_options const& options, char const* words) {
+        auto const text =
+            text_of<data_error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options); });
+        INFO(text);
+        CHECK(text.find(words) != std::string::npos);
+        CHECK(same_bits(net, before));
+    };
+    auto options = quiet(2);
+    options.judge.name = "validation_loss"; // without validation
+    says(options, "its columns are epoch, step, total, seconds, loss");
+    options.judge.name = "";
+    for (char const* const taken : {"loss", "total", "seconds", ""}) {
+        options.measures = {{taken, [] { return 0.0; }}};
+        says(options, "without the measure of that name");
+    }
+    options.measures = {{"one", [] { return 0.0; }}, {"one", [] { return 0.0; }}};
+    says(options, "has a column 'one'");
+    options.measures = {{"one", {}}};
+    says(options, "the measure one has no function");
+
+    temporary_folder folder;
+    options.measures.clear();
+    options.checkpoints = folder.path();
+    fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options);
+    before = net;
+    options.resume = true;
+    options.epochs = 4;
+    options.judge = {"loss", true};
+    says(options, "judged by the validation loss, and this one's are by the greatest loss");
+    options.judge = {};
+    CHECK(fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options).rows() == 4);
+}

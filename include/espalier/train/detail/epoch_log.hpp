@@ -11,6 +11,7 @@
 #include <espalier/io/progress.hpp>
 #include <espalier/io/safetensors.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -72,6 +73,38 @@ ESPALIER_LIBRARY epoch_log::epoch_log(fit_options const& options, std::uint64_t 
 }
 ESPALIER_LIBRARY epoch_log::~epoch_log() = default;
 
+ESPALIER_LIBRARY void epoch_log::check_columns(std::vector<std::string> const& further) const {
+    std::vector<std::string> columns{"epoch", "step", "total", "seconds"};
+    auto const add = [&](std::vector<std::string> const& names) {
+        columns.insert(columns.end(), names.begin(), names.end());
+    };
+    add(term_names_);
+    add(further);
+    add(*measure_names_);
+    if (options_->validation.count() > 0) {
+        add({"validation_loss"});
+        if (options_->validation.has_labels()) add({"validation_accuracy"});
+    }
+    for (epoch_measure const& one : options_->measures) {
+        if (!one.value) throw_data_error("fit: the measure ", one.name, " has no function");
+        if (one.name.empty() || std::find(columns.begin(), columns.end(), one.name) != columns.end())
+            throw_data_error("fit: the history has a column '", one.name, "' without the measure of that name");
+        columns.push_back(one.name);
+    }
+    std::string const& judge = options_->judge.name;
+    if (judge.empty() || std::find(columns.begin(), columns.end(), judge) != columns.end()) return;
+    std::string known;
+    for (std::string const& name : columns)
+        known += (known.empty() ? "" : ", ") + name;
+    throw_data_error("fit: epochs are judged by the column ", judge,
+                     ", which the history does not have; its columns are ", known);
+}
+
+/// How a checkpoint says what epochs are judged by.
+inline std::string words_for(judged_column const& judge) {
+    return judge.name.empty() ? std::string{} : (judge.greatest ? "greatest " : "least ") + judge.name;
+}
+
 ESPALIER_LIBRARY bool epoch_log::resumes() const {
     if (!keeps()) return false;
     std::filesystem::create_directories(options_->checkpoints.string());
@@ -90,6 +123,13 @@ ESPALIER_LIBRARY follower epoch_log::reader(std::vector<named_value>& values) {
         auto const since_best = static_cast<index_t>(metadata_count(file, "since_best", 0));
         // A file of a version that did not say it has a best network beside it all the same.
         std::uint64_t const best_epoch = metadata_count(file, "best_epoch", ~std::uint64_t{0});
+        auto const judge = metadata.find("judge");
+        std::string const judged = judge == metadata.end() ? std::string{} : judge->second;
+        if (judged != words_for(options_->judge))
+            throw_data_error("fit: ", last_file_.string(), " is of a run whose epochs were judged by the ",
+                             judged.empty() ? "validation loss" : judged, ", and this one's are by the ",
+                             options_->judge.name.empty() ? "validation loss" : words_for(options_->judge),
+                             "; they cannot be compared");
         bool const stopped = metadata_count(file, "stopped", 0) != 0;
         history record;
         if (auto const found = metadata.find("history"); found != metadata.end())
@@ -152,7 +192,11 @@ ESPALIER_LIBRARY void epoch_log::end_epoch(std::uint64_t step, evaluation const*
         row.emplace_back("validation_loss", validation->loss);
         if (options_->validation.has_labels()) row.emplace_back("validation_accuracy", validation->accuracy);
     }
-    double const judged = validation ? validation->loss : total;
+    for (epoch_measure const& one : options_->measures)
+        row.emplace_back(one.name, one.value());
+    double judged = validation ? validation->loss : total;
+    for (auto const& [name, value] : row)
+        if (name == options_->judge.name) judged = options_->judge.greatest ? -value : value;
     better_ = judged < best_;
     if (better_) {
         best_ = judged;
@@ -175,6 +219,7 @@ ESPALIER_LIBRARY std::map<std::string, std::string> epoch_log::metadata() const 
             {"since_best", std::to_string(since_best_)},
             {"best_epoch", std::to_string(best_epoch_)},
             {"stopped", stopped_ ? "1" : "0"},
+            {"judge", words_for(options_->judge)},
             {"history", record_.to_json()}};
 }
 ESPALIER_LIBRARY void epoch_log::settle() const {
