@@ -49,6 +49,7 @@
 #include <espalier/core/row.hpp>
 
 #include <concepts>
+#include <string_view>
 #include <type_traits>
 
 namespace espalier::loss {
@@ -111,6 +112,9 @@ template <class L> constexpr char const* problem(L const& loss) {
     else
         return nullptr;
 }
+
+template <class L>
+concept has_name = std::convertible_to<decltype(L::name), std::string_view>;
 
 template <class L, class Group, class T, int N>
 concept evaluates_rows = requires(L const& loss, Group const& group, row<Group, T, N> const& z,
