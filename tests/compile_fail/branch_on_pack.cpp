@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: a comparison of packs has an answer for every element and decides no `if`
+// expect: a comparison of packs has an answer for every element and decides no .if.
 // An element function with a branch.
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>

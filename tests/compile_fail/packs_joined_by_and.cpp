@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: a comparison of packs has an answer for every element and decides no .*`&&`
+// expect: a comparison of packs has an answer for every element and decides no .*&&
 // Two conditions on a pack, joined as those of numbers are.
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: the selection of prune::policy is not `global` and needs .*static void select
+// expect: the selection of prune::policy is not .global. and needs .*static void select
 // A selection over single tensors that selects nothing.
 #include <espalier/prune/by_magnitude.hpp>
 #include <espalier/prune/hard.hpp>

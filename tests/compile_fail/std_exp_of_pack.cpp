@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: a function of namespace std takes one number and was called with a pack of them.*`using espalier::exp;`
+// expect: a function of namespace std takes one number and was called with a pack of them.*.using espalier::exp;.
 // The exponential of namespace std.
 #include <cmath>
 #include <espalier/core/math.hpp>

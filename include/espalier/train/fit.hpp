@@ -4,6 +4,7 @@
 
 #include <espalier/batch/concept.hpp>
 #include <espalier/batch/plain.hpp>
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/text.hpp>
@@ -16,6 +17,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
