@@ -65,8 +65,8 @@ template <class Gate, class Op> struct gate_trial {
         return more;
     }
 
-    /// Weights, experts, shares and sums of all rows.
-    template <class Form> void route() {
+    /// Weights, experts, shares and sums of all rows. Not inlined, as what calls it: one copy is enough to compile.
+    template <class Form> [[gnu::noinline]] void route() {
         using T = typename Form::value;
         using call = call_of<Form>;
         std::fill(sums.of.begin(), sums.of.end(), 0.0);
@@ -108,7 +108,7 @@ template <class Gate, class Op> struct gate_trial {
         return e >= 0.0 && e < Gate::experts && e == std::floor(e);
     }
     double cost_of(int r, int s) const { return in_range(r, s) ? cost.at(r, static_cast<int>(expert.at(r, s))) : 0.0; }
-    double objective() {
+    [[gnu::noinline]] double objective() {
         route<one_row>();
         double sum = term();
         for (int r = 0; r < row_count; ++r)
@@ -117,7 +117,7 @@ template <class Gate, class Op> struct gate_trial {
         return sum;
     }
     /// Gradients of what `route` has left.
-    template <class Form> void pull_back() {
+    template <class Form> [[gnu::noinline]] void pull_back() {
         using T = typename Form::value;
         using call = call_of<Form>;
         number_table dweight(row_count, Gate::slots);
