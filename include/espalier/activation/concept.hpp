@@ -27,6 +27,7 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
 
 #include <concepts>

@@ -15,6 +15,7 @@
 
 #include <espalier/core/axis.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 
 #include <concepts>

@@ -77,6 +77,7 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>

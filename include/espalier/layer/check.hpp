@@ -6,6 +6,7 @@
 #include <espalier/activation/concept.hpp>
 #include <espalier/activation_penalty/concept.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/shape.hpp>
 #include <espalier/dropout/concept.hpp>

@@ -24,6 +24,7 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/update.hpp>
 
