@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: a schedule needs .constexpr double at\(espalier::clock const& now\) const`
+// expect: a schedule needs .constexpr double at\(espalier::clock const& now\) const
 // expect c++: given_type<.*halving
 // A schedule that has no value.
 #include <espalier/core/clock.hpp>
