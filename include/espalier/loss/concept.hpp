@@ -49,7 +49,6 @@
 #include <espalier/core/row.hpp>
 
 #include <concepts>
-#include <string_view>
 #include <type_traits>
 
 namespace espalier::loss {
@@ -114,7 +113,9 @@ template <class L> constexpr char const* problem(L const& loss) {
 }
 
 template <class L>
-concept has_name = std::convertible_to<decltype(L::name), std::string_view>;
+concept has_name = requires {
+    L::name;
+};
 
 template <class L, class Group, class T, int N>
 concept evaluates_rows = requires(L const& loss, Group const& group, row<Group, T, N> const& z,

@@ -200,7 +200,6 @@ enum class blunder { none, numbers, unwritten, source, beyond, share, weight, la
 struct some_batch {
     blunder mistake = blunder::none;
     int* calls = nullptr;
-    static constexpr std::string_view name = "some";
     static constexpr bool mixes = false;
     void validate() const {
         if (mistake == blunder::numbers) throw data_error("no such number");
