@@ -187,10 +187,14 @@
 #include <espalier/schedule/warm_up.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/train/accumulation.hpp>
+#include <espalier/train/batch_check.hpp>
 #include <espalier/train/check_gradients.hpp>
 #include <espalier/train/device_batch.hpp>
 #include <espalier/train/fit.hpp>
+#include <espalier/train/loss_check.hpp>
+#include <espalier/train/optimizer_check.hpp>
 #include <espalier/train/policy_check.hpp>
+#include <espalier/train/schedule_check.hpp>
 #include <espalier/train/teacher.hpp>
 #include <espalier/train/tiled_rows.hpp>
 #include <espalier/train/training.hpp>

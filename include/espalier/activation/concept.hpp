@@ -27,6 +27,7 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
 
 #include <concepts>
@@ -68,23 +69,27 @@ concept on_activation_axis = std::same_as<typename A::axis, axis::activation>;
 
 template <class A, class T>
 concept has_forward = requires(A const& a, T x) {
-    { a.forward(x) } -> std::convertible_to<T>;
+    { a.forward(x) } -> gives<T>;
 };
 
 template <class A, class T>
 concept has_backward = requires(A const& a, T x) {
-    { a.backward(x, x, x) } -> std::convertible_to<T>;
+    { a.backward(x, x, x) } -> gives<T>;
 };
 
 template <class A>
-concept element_activation =
-    on_activation_axis<A> && !row_form<A> && has_forward<A, float> && has_backward<A, float> && has_forward<A, double>;
+concept element_activation = on_activation_axis<A> && !row_form<A> && has_forward<A, float> && has_backward<A, float> &&
+                             has_forward<A, double> && has_backward<A, double> && has_forward<A, native_pack<float>> &&
+                             has_backward<A, native_pack<float>>;
 
-template <class A>
-concept row_activation = on_activation_axis<A> && row_form<A> &&
-    requires(serial_group g, row<serial_group, float, 3>& x) {
+template <class A, class T>
+concept has_row_functions = requires(serial_group g, row<serial_group, T, 3>& x) {
     A::forward(g, x);
     A::backward(g, x, x);
 };
+
+template <class A>
+concept row_activation =
+    on_activation_axis<A> && row_form<A> && has_row_functions<A, float> && has_row_functions<A, native_pack<float>>;
 
 } // namespace espalier::activation

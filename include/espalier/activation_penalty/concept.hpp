@@ -17,6 +17,7 @@
 
 #include <espalier/core/axis.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 
 #include <concepts>
@@ -29,7 +30,7 @@ concept has_scope = std::same_as<std::remove_cvref_t<decltype(Op::scope)>, penal
 
 template <class Op, class T>
 concept has_contribution = requires(Op const& op, T y) {
-    { op.contribution(y) } -> std::convertible_to<T>;
+    { op.contribution(y) } -> gives<T>;
 };
 
 template <class Op>
@@ -39,12 +40,12 @@ concept has_finish = requires(Op const& op, double sum) {
 
 template <class Op, class T>
 concept has_element_gradient = requires(Op const& op, T y) {
-    { op.gradient(y, y) } -> std::convertible_to<T>;
+    { op.gradient(y, y) } -> gives<T>;
 };
 
 template <class Op, class T>
 concept has_column_gradient = requires(Op const& op, T y) {
-    { op.gradient(y, y, y) } -> std::convertible_to<T>;
+    { op.gradient(y, y, y) } -> gives<T>;
 };
 
 namespace detail {
@@ -65,6 +66,7 @@ template <class P>
 concept output_penalty = policy_on<P, axis::activation_penalty> && std::is_trivially_copyable_v<op_of<P>> &&
                          has_scope<op_of<P>> && has_contribution < op_of<P>,
 float > &&has_contribution<op_of<P>, double>&& has_finish<op_of<P>>&& has_gradient_of_scope<op_of<P>, float>&&
-            has_gradient_of_scope<op_of<P>, double>;
+            has_gradient_of_scope<op_of<P>, double>&& has_contribution<op_of<P>, native_pack<float>>&&
+                has_gradient_of_scope<op_of<P>, native_pack<float>>;
 
 } // namespace espalier::activation_penalty

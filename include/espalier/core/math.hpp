@@ -6,6 +6,7 @@
 
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
+#include <espalier/core/std_functions.hpp>
 
 #include <cstdint>
 #include <cstring>

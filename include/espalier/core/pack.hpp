@@ -88,6 +88,9 @@ template <class T, int Lanes> struct chunk_of {
 #endif
 template <class T, int N> using chunk = typename chunk_of<T, chunk_lanes<T, N>>::type;
 
+/// False for every T: what an assertion in a function that nobody may call asks.
+template <class T> inline constexpr bool no_type = false;
+
 template <class To, class From> ESPALIER_FN To same_bits(From const& from) {
     static_assert(sizeof(To) == sizeof(From));
     return __builtin_bit_cast(To, from);
@@ -185,6 +188,18 @@ template <class Integer, int N> struct pack_mask {
     }
     friend ESPALIER_FN pack_mask operator!=(pack_mask const& a, pack_mask const& b) {
         return a ^ b;
+    }
+
+    /// There is none; it says so.
+    template <class B>
+    requires std::is_same_v<B, bool>
+    explicit ESPALIER_FN operator B() const {
+        static_assert(
+            pack_impl::no_type<B>,
+            "espalier: a comparison of packs has an answer for every element and decides no `if`, `while`, `?:`, `&&`, "
+            "`||`, std::min, std::max or std::clamp; lines around this one name the place; write select(condition, a, "
+            "b), min, max, & and | of namespace espalier, or any(condition) and all(condition) for one answer");
+        return false;
     }
 };
 
@@ -425,6 +440,16 @@ template <class T, int N> struct pack {
     ESPALIER_PACK_RELATION(!=)
 #undef ESPALIER_PACK_RELATION
 #undef ESPALIER_PACK_COMPARE
+
+    /// There is none; it says so.
+    template <class U>
+    requires std::is_arithmetic_v<U>
+    explicit ESPALIER_FN operator U() const {
+        static_assert(pack_impl::no_type<U>,
+                      "espalier: a pack of numbers was made one number; lines around this one name the place; write "
+                      "T(x) with the T of the function's template, which may be a pack, or x[i] for one element");
+        return U{};
+    }
 };
 
 } // namespace ESPALIER_PACK_ABI
@@ -453,12 +478,19 @@ template <class T> inline constexpr bool is_pack = detail::pack_traits<T>::is_pa
 template <class T> using scalar_of = typename detail::pack_traits<T>::scalar;
 /// What comparisons of T give: bool or a `pack_mask`.
 template <class T> using mask_of = typename detail::pack_traits<T>::mask;
+/// What holds random bits for T: a number, or a pack with as many lanes.
+template <class T> using drawn_bits = std::conditional_t<is_pack<T>, pack<std::uint32_t, pack_width<T>>, std::uint32_t>;
 /// The pack that loops over T use: 64 bytes, whatever the machine, so that results do not depend on it.
 template <class T> using native_pack = pack<T, 64 / int(sizeof(T))>;
 
 /// Concept for what element functions take: a floating-point number or a pack of them.
 template <class T>
 concept real = std::is_floating_point_v<scalar_of<T>>;
+
+/// What a function of a policy may return where a T is meant: for a pack nothing else, since a number that becomes one
+/// has lost the others; for a number whatever converts.
+template <class Result, class T>
+concept gives = std::convertible_to<Result, T> &&(!is_pack<T> || std::same_as<Result, T>);
 
 namespace detail {
 /// The common type of a pack and something that broadcasts to it.

@@ -15,6 +15,7 @@
 
 #include <espalier/core/axis.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 
 #include <concepts>
@@ -27,8 +28,8 @@ template <class Op>
 concept has_scope = std::same_as<std::remove_cvref_t<decltype(Op::scope)>, random_scope>;
 
 template <class Op, class T>
-concept has_factor = requires(Op const& op, std::uint32_t bits) {
-    { op.template factor<T>(bits) } -> std::convertible_to<T>;
+concept has_factor = requires(Op const& op, drawn_bits<T> bits) {
+    { op.template factor<T>(bits) } -> gives<T>;
 };
 
 namespace detail {
@@ -50,6 +51,7 @@ concept has_draws = requires {
 template <class P>
 concept random_field = policy_on<P, axis::dropout> && std::is_trivially_copyable_v<op_of<P>> && has_draws<P> &&
     has_scope<op_of<P>> &&
-    (detail::draws_nothing<op_of<P>>() || (has_factor<op_of<P>, float> && has_factor<op_of<P>, double>));
+    (detail::draws_nothing<op_of<P>>() ||
+     (has_factor<op_of<P>, float> && has_factor<op_of<P>, double> && has_factor<op_of<P>, native_pack<float>>));
 
 } // namespace espalier::dropout

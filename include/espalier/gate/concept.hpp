@@ -77,6 +77,7 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>
@@ -133,6 +134,15 @@ concept has_experts = requires {
 
 template <class G>
 concept gate_policy = policy_on<G, axis::gate> && has_experts<G>;
+
+/// A gate whose rows are looked up: without logits.
+template <class G>
+concept has_expert = requires(op_of<G> const& op, rows const& batch, index_t r, float const* x, double const* wide) {
+    { op.expert(batch, r, x, x) } -> std::same_as<std::int32_t>;
+    { op.expert(batch, r, wide, wide) } -> std::same_as<std::int32_t>;
+    { G::refusal(batch, r, x) } -> std::convertible_to<std::string_view>;
+    { G::refusal(batch, r, wide) } -> std::convertible_to<std::string_view>;
+};
 
 /// What loops and kernels over rows know of a gate beside its op: gates that differ in numbers only share them.
 template <int Experts, int Slots, int Logits, bool SlotIsExpert> struct gate_shape {
@@ -244,6 +254,60 @@ ESPALIER_FN void gate_backward(Op const& op, Group const& group, Row const& z, [
     else
         op.backward(group, z, chosen, gradient, term_scale, dz);
 }
+
+template <class Op, class T, class... Arguments>
+concept routes_with = requires(Op const& op, Arguments... arguments) {
+    { op.route(arguments...) } -> gives<T>;
+};
+template <class Op, class... Arguments>
+concept pulls_back_with = requires(Op const& op, Arguments... arguments) {
+    op.backward(arguments...);
+};
+
+/// Whether an op with statistics makes a term of their sums.
+template <class Op> consteval bool gate_finishes() {
+    if constexpr (gate_needs_of<Op>().statistics > 0)
+        return requires(Op const& op, double const* sums, index_t rows, double* slopes) {
+            { op.finish(sums, rows, slopes) } -> std::convertible_to<double>;
+        };
+    else
+        return true;
+}
+
+/// What a gate's functions are called with, by a group that holds numbers T.
+template <class Gate, class Group, class T> struct gate_call {
+    using op = op_of<Gate>;
+    using logits = row<Group, T, gate_row_columns<Gate, op>()>;
+    using more = gate_more<Group, T, Gate::experts, gate_needs_of<op>().statistics>;
+    using over_experts = row<Group, T, Gate::slots>;
+    using chosen = std::conditional_t<Gate::slot_is_expert, over_experts, gate_slots<T, Gate::slots>>;
+    using gradient = std::conditional_t<Gate::slot_is_expert, over_experts, T[Gate::slots]>;
+
+    /// Whether `route` and `backward` take that.
+    static consteval bool routes() {
+        if constexpr (gate_uses_more<op>() && gate_row_space<op>() > 0)
+            return routes_with<op, T, Group const&, logits const&, more&, chosen&, T*>;
+        else if constexpr (gate_uses_more<op>())
+            return routes_with<op, T, Group const&, logits const&, more&, chosen&>;
+        else if constexpr (gate_row_space<op>() > 0)
+            return routes_with<op, T, Group const&, logits const&, chosen&, T*>;
+        else
+            return routes_with<op, T, Group const&, logits const&, chosen&>;
+    }
+    static consteval bool pulls_back() {
+        using c = chosen const&;
+        using g = gradient const&;
+        if constexpr (gate_uses_more<op>() && gate_row_space<op>() > 0)
+            return pulls_back_with<op, Group const&, logits const&, more&, c, g, T const&, logits&, T*>;
+        else if constexpr (gate_uses_more<op>())
+            return pulls_back_with<op, Group const&, logits const&, more&, c, g, T const&, logits&>;
+        else if constexpr (gate_row_space<op>() > 0)
+            return pulls_back_with<op, Group const&, logits const&, c, g, T const&, logits&, T*>;
+        else
+            return pulls_back_with<op, Group const&, logits const&, c, g, T const&, logits&>;
+    }
+};
+
 } // namespace detail
 
 } // namespace espalier

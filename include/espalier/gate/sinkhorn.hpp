@@ -118,10 +118,10 @@ ESPALIER_FN void sinkhorn_row_step(sinkhorn_memory const& m, double const* colum
         double const* const l = m.logarithms + index_t(first + k) * m.stride;
         R top(-__builtin_inf()), sum(0.0);
         for (int j = 0; j < m.width; j += R::width)
-            top = max(top, load<R>(l + j) - load<R>(columns + j));
+            top = max(top, espalier::load<R>(l + j) - espalier::load<R>(columns + j));
         double const high = largest_part(top);
         for (int j = 0; j < m.width; j += R::width)
-            sum = sum + exp((load<R>(l + j) - load<R>(columns + j)) - R(high));
+            sum = sum + exp((espalier::load<R>(l + j) - espalier::load<R>(columns + j)) - R(high));
         if constexpr (is_pack<V>) {
             highest.set(k, high);
             total.set(k, sum_of_parts(sum));
@@ -139,9 +139,9 @@ ESPALIER_FN void sinkhorn_column_step(sinkhorn_memory const& m, double const* ro
     double const* const l = m.logarithms + j;
     V top(-__builtin_inf()), sum(0.0);
     for (int i = 0; i < m.n; ++i)
-        top = max(top, load<V>(l + index_t(i) * m.stride) - V(rows[i]));
+        top = max(top, espalier::load<V>(l + index_t(i) * m.stride) - V(rows[i]));
     for (int i = 0; i < m.n; ++i)
-        sum = sum + exp((load<V>(l + index_t(i) * m.stride) - V(rows[i])) - top);
+        sum = sum + exp((espalier::load<V>(l + index_t(i) * m.stride) - V(rows[i])) - top);
     V value = top + log(sum);
     if constexpr (is_pack<V>) {
         if (m.n - j < V::width) value = select(V::iota(0.0) < V(static_cast<double>(m.n - j)), value, V(0.0));
@@ -153,7 +153,8 @@ ESPALIER_FN void sinkhorn_column_step(sinkhorn_memory const& m, double const* ro
 /// exp(L_ij - rows_i - columns_j): zero past the last column.
 template <class V>
 ESPALIER_FN V sinkhorn_entry(sinkhorn_memory const& m, double const* rows, double const* columns, int i, int j) {
-    return exp((load<V>(m.logarithms + index_t(i) * m.stride + j) - V(rows[i])) - load<V>(columns + j));
+    return exp((espalier::load<V>(m.logarithms + index_t(i) * m.stride + j) - V(rows[i])) -
+               espalier::load<V>(columns + j));
 }
 
 /// -log(p + eps) - p / (p + eps), the derivative of -p log(p + eps).
@@ -263,10 +264,10 @@ ESPALIER_FN void sinkhorn_backward(Group const& group, int n, T const* scores, d
             double* const g = m.gradients + j;
             C sum(0.0);
             for (int i = 0; i < n; ++i)
-                sum = sum + load<C>(g + index_t(i) * m.stride);
+                sum = sum + espalier::load<C>(g + index_t(i) * m.stride);
             for (int i = 0; i < n; ++i) {
                 C const s = detail::sinkhorn_entry<C>(m, m.rows(k), m.columns(k), i, j);
-                store<C>(g + index_t(i) * m.stride, fma(-s, sum, load<C>(g + index_t(i) * m.stride)));
+                store<C>(g + index_t(i) * m.stride, fma(-s, sum, espalier::load<C>(g + index_t(i) * m.stride)));
             }
         });
         group.sync();
@@ -274,11 +275,11 @@ ESPALIER_FN void sinkhorn_backward(Group const& group, int n, T const* scores, d
             double* const g = m.gradients + index_t(i) * m.stride;
             R parts(0.0);
             for (int j = 0; j < m.width; j += R::width)
-                parts = parts + load<R>(g + j);
+                parts = parts + espalier::load<R>(g + j);
             R const sum(detail::sum_of_parts(parts));
             for (int j = 0; j < m.width; j += R::width) {
                 R const s = detail::sinkhorn_entry<R>(m, m.rows(k), m.columns(k - 1), i, j);
-                store<R>(g + j, fma(-s, sum, load<R>(g + j)));
+                store<R>(g + j, fma(-s, sum, espalier::load<R>(g + j)));
             }
         });
         group.sync();
@@ -286,7 +287,7 @@ ESPALIER_FN void sinkhorn_backward(Group const& group, int n, T const* scores, d
     detail::for_packs<C>(group, m.width, [&](int j) {
         for (int i = 0; i < n; ++i)
             detail::sinkhorn_store(dp + index_t(i) * n + j,
-                                   load<C>(m.gradients + index_t(i) * m.stride + j) * C(inverse), n - j);
+                                   espalier::load<C>(m.gradients + index_t(i) * m.stride + j) * C(inverse), n - j);
     });
     group.sync();
 }

@@ -6,9 +6,11 @@
 #include <espalier/activation/concept.hpp>
 #include <espalier/activation_penalty/concept.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/shape.hpp>
 #include <espalier/dropout/concept.hpp>
+#include <espalier/gate/concept.hpp>
 #include <espalier/initial/concept.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/product/concept.hpp>
@@ -87,6 +89,16 @@ template <class Where, class Layer, class P> struct member_checks {
     static_assert(diagnostic::holds<(condition), Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<P>>,      \
                   "espalier: " sentence "; the next lines name the layer's index and the policy")
 
+// The same for functions of T, whose concept takes the op and T: first whether they are there, then whether they are
+// templates. A function of float can be called with a double, and only a pack tells.
+#define ESPALIER_NEEDS_OF_T(result, concept_of_t, sentence)                                                            \
+    constexpr bool result##_there = concept_of_t<op, float> && concept_of_t<op, double>;                               \
+    constexpr bool result = result##_there && concept_of_t<op, native_pack<float>>;                                    \
+    ESPALIER_NEEDS(result##_there, sentence);                                                                          \
+    ESPALIER_NEEDS(                                                                                                    \
+        result || !result##_there,                                                                                     \
+        "a function takes or gives one type of number, and loops call it with packs of them too, as T in: " sentence)
+
     static constexpr bool run() {
         constexpr bool trivial = std::is_trivially_copyable_v<op>;
         ESPALIER_NEEDS(trivial, "the numbers of a policy must be trivially copyable, kernels receive them by value: "
@@ -108,6 +120,8 @@ template <class Where, class Layer, class P> struct member_checks {
             return map_members();
         else if constexpr (std::is_same_v<axis_type, axis::prune>)
             return prune_members();
+        else if constexpr (std::is_same_v<axis_type, axis::gate>)
+            return gate_members<gate_scorer<P>>();
         else if constexpr (std::is_same_v<axis_type, axis::initial>)
             return initial_members();
         else if constexpr (std::is_same_v<axis_type, axis::product>)
@@ -118,51 +132,48 @@ template <class Where, class Layer, class P> struct member_checks {
 
     static constexpr bool activation_members() {
         if constexpr (activation::row_form<op>) {
-            constexpr bool both = activation::row_activation<op>;
-            ESPALIER_NEEDS(both, "a row-wise activation needs `template <class Group, class T, int N> static void "
-                                 "forward(Group const&, row<Group, T, N>& x)` and `backward(Group const&, row<Group, "
-                                 "T, N> const& y, row<Group, T, N>& dy)`");
+            ESPALIER_NEEDS_OF_T(both, activation::has_row_functions,
+                                "a row-wise activation needs `template <class Group, class T, int N> static void "
+                                "forward(Group const&, row<Group, T, N>& x)` and `backward(Group const&, row<Group, "
+                                "T, N> const& y, row<Group, T, N>& dy)`");
             return both;
         } else {
-            constexpr bool forward = activation::has_forward<op, float> && activation::has_forward<op, double>;
-            constexpr bool backward = activation::has_backward<op, float> && activation::has_backward<op, double>;
-            ESPALIER_NEEDS(forward, "an activation needs `template <class T> ESPALIER_FN static T forward(T x)`");
-            ESPALIER_NEEDS(backward, "an activation needs `template <class T> ESPALIER_FN static T backward(T x, T y, "
-                                     "T dy)`, which gives dy times the derivative at x; y is forward(x)");
+            ESPALIER_NEEDS_OF_T(forward, activation::has_forward,
+                                "an activation needs `template <class T> ESPALIER_FN static T forward(T x)`");
+            ESPALIER_NEEDS_OF_T(backward, activation::has_backward,
+                                "an activation needs `template <class T> ESPALIER_FN static T backward(T x, T y, "
+                                "T dy)`, which gives dy times the derivative at x; y is forward(x)");
             return forward && backward;
         }
     }
     static constexpr bool dropout_members() {
         constexpr bool scope = dropout::has_scope<op>;
         ESPALIER_NEEDS(scope, "a dropout needs `static constexpr random_scope scope` in its op: element, row or none");
-        if constexpr (scope) {
-            constexpr bool factor = dropout::detail::draws_nothing<op>() ||
-                                    (dropout::has_factor<op, float> && dropout::has_factor<op, double>);
-            ESPALIER_NEEDS(factor, "a dropout needs `template <class T, class Bits> ESPALIER_FN T factor(Bits bits) "
-                                   "const` in its op; bits is a uniform 16-bit draw");
-            return factor;
+        if constexpr (!scope || dropout::detail::draws_nothing<op>()) {
+            return scope;
         } else {
-            return false;
+            ESPALIER_NEEDS_OF_T(factor, dropout::has_factor,
+                                "a dropout needs `template <class T, class Bits> ESPALIER_FN T factor(Bits bits) "
+                                "const` in its op; bits is a uniform 16-bit draw");
+            return factor;
         }
     }
     static constexpr bool activation_penalty_members() {
         constexpr bool scope = activation_penalty::has_scope<op>;
-        constexpr bool contribution =
-            activation_penalty::has_contribution<op, float> && activation_penalty::has_contribution<op, double>;
         constexpr bool finish = activation_penalty::has_finish<op>;
         ESPALIER_NEEDS(scope,
                        "an activation penalty needs `static constexpr penalty_scope scope` in its op: element or "
                        "column");
-        ESPALIER_NEEDS(contribution, "an activation penalty needs `template <class T> ESPALIER_FN T contribution(T y) "
-                                     "const` in its op, the share of one element in the sum");
+        ESPALIER_NEEDS_OF_T(contribution, activation_penalty::has_contribution,
+                            "an activation penalty needs `template <class T> ESPALIER_FN T contribution(T y) const` in "
+                            "its op, the share of one element in the sum");
         ESPALIER_NEEDS(finish, "an activation penalty needs `ESPALIER_FN double finish(double sum, double row_count) "
                                "const` in its op, the term that is added to the loss");
         if constexpr (scope) {
-            constexpr bool gradient = activation_penalty::has_gradient_of_scope<op, float> &&
-                                      activation_penalty::has_gradient_of_scope<op, double>;
-            ESPALIER_NEEDS(gradient, "an activation penalty needs `template <class T> ESPALIER_FN T gradient(T y, T "
-                                     "row_count) const` in its op, or `gradient(T y, T column_sum, T row_count)` when "
-                                     "its scope is column");
+            ESPALIER_NEEDS_OF_T(gradient, activation_penalty::has_gradient_of_scope,
+                                "an activation penalty needs `template <class T> ESPALIER_FN T gradient(T y, T "
+                                "row_count) const` in its op, or `gradient(T y, T column_sum, T row_count)` when its "
+                                "scope is column");
             return contribution && finish && gradient;
         } else {
             return false;
@@ -170,45 +181,49 @@ template <class Where, class Layer, class P> struct member_checks {
     }
     static constexpr bool penalty_members() {
         if constexpr (penalty_groups<op>() != group_scope::element) {
-            constexpr bool gradient = penalty::has_group_gradient<op, float> && penalty::has_group_gradient<op, double>;
-            constexpr bool value = penalty::has_group_value<op, float> && penalty::has_group_value<op, double>;
-            ESPALIER_NEEDS(gradient, "a penalty over groups needs `template <class T> ESPALIER_FN T gradient(T w, T "
-                                     "squared_norm) const` in its op");
-            ESPALIER_NEEDS(value, "a penalty over groups needs `template <class T> ESPALIER_FN T group_value(T "
-                                  "squared_norm) const` in its op, the share of one group in the term");
+            ESPALIER_NEEDS_OF_T(gradient, penalty::has_group_gradient,
+                                "a penalty over groups needs `template <class T> ESPALIER_FN T gradient(T w, T "
+                                "squared_norm) const` in its op");
+            ESPALIER_NEEDS_OF_T(value, penalty::has_group_value,
+                                "a penalty over groups needs `template <class T> ESPALIER_FN T group_value(T "
+                                "squared_norm) const` in its op, the share of one group in the term");
             return gradient && value;
         } else {
-            constexpr bool value = penalty::has_value<op, float> && penalty::has_value<op, double>;
-            ESPALIER_NEEDS(value, "a penalty needs `template <class T> ESPALIER_FN T value(T w) const` in its op, the "
-                                  "share of one weight in the term");
+            ESPALIER_NEEDS_OF_T(value, penalty::has_value,
+                                "a penalty needs `template <class T> ESPALIER_FN T value(T w) const` in its op, the "
+                                "share of one weight in the term");
             if constexpr (is_proximal<op>()) {
-                constexpr bool prox = penalty::has_prox<op, float> && penalty::has_prox<op, double>;
-                ESPALIER_NEEDS(prox, "a penalty that is `proximal` needs `template <class T> ESPALIER_FN T prox(T w, T "
-                                     "rate) const` in its op");
+                ESPALIER_NEEDS_OF_T(prox, penalty::has_prox,
+                                    "a penalty that is `proximal` needs `template <class T> ESPALIER_FN T prox(T w, T "
+                                    "rate) const` in its op");
                 return value && prox;
             } else {
-                constexpr bool gradient = penalty::has_gradient<op, float> && penalty::has_gradient<op, double>;
-                ESPALIER_NEEDS(gradient, "a penalty needs `template <class T> ESPALIER_FN T gradient(T w) const` in "
-                                         "its op, the derivative of its value");
+                ESPALIER_NEEDS_OF_T(gradient, penalty::has_gradient,
+                                    "a penalty needs `template <class T> ESPALIER_FN T gradient(T w) const` in its op, "
+                                    "the derivative of its value");
                 return value && gradient;
             }
         }
     }
     static constexpr bool transform_members() {
-        constexpr bool apply = transform::has_apply<op, float> && transform::has_apply<op, double>;
-        ESPALIER_NEEDS(apply, "a gradient transform needs `template <class T, class Bits> ESPALIER_FN T apply(T g, "
-                              "transform_element<T, Bits> const& about) const` in its op");
+        ESPALIER_NEEDS_OF_T(apply, transform::has_apply,
+                            "a gradient transform needs `template <class T, class Bits> ESPALIER_FN T apply(T g, "
+                            "transform_element<T, Bits> const& about) const` in its op");
         return apply;
     }
     static constexpr bool map_members() {
         constexpr bool flags = weight::has_uses_mask<op> && weight::has_needs_operand<op>;
-        constexpr bool functions = weight::has_pull<op, float> && weight::has_store<op, float> &&
-                                   weight::has_effective<op, float> && weight::has_pull<op, double> &&
-                                   weight::has_store<op, double> && weight::has_effective<op, double>;
         ESPALIER_NEEDS(flags, "a weight map needs `static constexpr bool uses_mask` and `needs_operand` in its op");
-        ESPALIER_NEEDS(functions, "a weight map needs the templates `T pull(T g, T raw, Keep keep)`, `T store(T next, "
-                                  "Keep keep)` and `T effective(T raw, Keep keep)` in its op");
-        return flags && functions;
+        ESPALIER_NEEDS_OF_T(pull, weight::has_pull,
+                            "a weight map needs `template <class T, class Keep> ESPALIER_FN T pull(T g, T raw, Keep "
+                            "keep) const` in its op, the gradient of the raw weight");
+        ESPALIER_NEEDS_OF_T(store, weight::has_store,
+                            "a weight map needs `template <class T, class Keep> ESPALIER_FN T store(T next, Keep keep) "
+                            "const` in its op, what is kept after the step");
+        ESPALIER_NEEDS_OF_T(effective, weight::has_effective,
+                            "a weight map needs `template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep "
+                            "keep) const` in its op, what products read");
+        return flags && pull && store && effective;
     }
     static constexpr bool prune_members() {
         constexpr bool selects = requires(clock const& now) {
@@ -219,6 +234,54 @@ template <class Where, class Layer, class P> struct member_checks {
         ESPALIER_NEEDS(selects, "a pruning policy needs `selection`, `due(clock)` and `sparsity(clock)`: write it as "
                                 "espalier::prune::policy<criterion, selection, schedule, rule>");
         return selects && map_members();
+    }
+    /// A gate that searches has the functions of its scorer.
+    template <class Gate> static constexpr bool gate_members() {
+        constexpr bool counts = has_experts<P> && has_experts<Gate>;
+        ESPALIER_NEEDS(counts, "a gate needs `static constexpr int experts`, `slots`, `logits` and `static constexpr "
+                               "bool slot_is_expert`");
+        if constexpr (!counts) {
+            return false;
+        } else if constexpr (Gate::logits == 0) {
+            constexpr bool looks_up = has_expert<Gate>;
+            ESPALIER_NEEDS(looks_up, "a gate without logits needs `template <class T, class W> ESPALIER_FN "
+                                     "std::int32_t expert(rows const& batch, index_t r, T const* x, W const* table) "
+                                     "const` in its op and `template <class T> static std::string refusal(rows const& "
+                                     "batch, index_t r, T const* x)`");
+            return looks_up;
+        } else {
+            using number = gate_call<Gate, serial_group, float>;
+            using wide = gate_call<Gate, serial_group, native_pack<float>>;
+            constexpr bool route = number::routes() && wide::routes();
+            constexpr bool backward = number::pulls_back() && wide::pulls_back();
+            constexpr bool finish = gate_finishes<op_of<Gate>>();
+            ESPALIER_NEEDS(route || !Gate::slot_is_expert,
+                           "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN T "
+                           "route(Group const&, row<Group, T, logits> const& z, row<Group, T, slots>& weights) const` "
+                           "in its op, for packs too; with `needs` a gate_more follows z, with `row_space` a T* ends "
+                           "the list (gate/concept.hpp)");
+            ESPALIER_NEEDS(route || Gate::slot_is_expert,
+                           "a gate needs `template <class Group, class T> ESPALIER_FN T route(Group const&, row<Group, "
+                           "T, logits> const& z, gate_slots<T, slots>& chosen) const` in its op, for packs too; with "
+                           "`needs` a gate_more follows z, with `row_space` a T* ends the list (gate/concept.hpp)");
+            ESPALIER_NEEDS(backward || !Gate::slot_is_expert,
+                           "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN void "
+                           "backward(Group const&, row<Group, T, logits> const& z, row<Group, T, slots> const& "
+                           "weights, row<Group, T, slots> const& dweights, T const& term_scale, row<Group, T, logits>& "
+                           "dz) const` in its op, for packs too; with `needs` a gate_more follows z, with `row_space` "
+                           "a T* ends the list (gate/concept.hpp)");
+            ESPALIER_NEEDS(backward || Gate::slot_is_expert,
+                           "a gate needs `template <class Group, class T> ESPALIER_FN void backward(Group const&, "
+                           "row<Group, T, logits> const& z, gate_slots<T, slots> const& chosen, T const "
+                           "(&dweight)[slots], T const& term_scale, row<Group, T, logits>& dz) const` in its op, for "
+                           "packs too; with `needs` a gate_more follows z, with `row_space` a T* ends the list "
+                           "(gate/concept.hpp)");
+            ESPALIER_NEEDS(finish,
+                           "a gate whose `needs` have statistics needs `ESPALIER_FN double finish(double const* "
+                           "sums, index_t rows, double* slopes) const` in its op, the part of the term that is "
+                           "a function of sums over the batch");
+            return route && backward && finish;
+        }
     }
     static constexpr bool initial_members() {
         constexpr bool fill = initial::has_fill<P, float> && initial::has_fill<P, double>;
@@ -233,6 +296,7 @@ template <class Where, class Layer, class P> struct member_checks {
         return complete;
     }
 
+#undef ESPALIER_NEEDS_OF_T
 #undef ESPALIER_NEEDS
 };
 

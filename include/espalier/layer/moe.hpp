@@ -68,11 +68,14 @@ struct bind_experts<In, Count, experts<Layers...>, Inherited> {
     }
 };
 
-template <class Where, class Gate> consteval bool check_gate() {
+template <class Where, class Layer, class Gate> consteval bool check_gate() {
     static_assert(diagnostic::holds<gate_policy<Gate>, Where, diagnostic::from_policy<Gate>>,
                   "espalier: the first argument of moe is not a gate: it needs `axis`, `experts`, `slots`, `logits` "
                   "and `slot_is_expert` (gate/concept.hpp); the next lines name the layer's index and the type");
-    return gate_policy<Gate>;
+    if constexpr (gate_policy<Gate>)
+        return check_members<Where, Layer, Gate>();
+    else
+        return false;
 }
 
 template <class Where, class Dispatch, shape In, shape Out> consteval bool check_passing() {
@@ -113,7 +116,7 @@ template <class Gate, class Expert, class... Ps> struct moe {
     static constexpr shape output(shape in) { return detail::output_of_experts<Expert>::at(in); }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {
-        if constexpr (!detail::check_gate<Where, Gate>() || !detail::check_has_input<Where, moe, In>())
+        if constexpr (!detail::check_gate<Where, moe, Gate>() || !detail::check_has_input<Where, moe, In>())
             return false;
         else
             return detail::policy_checks<Where, moe, axes, Ps...>::run() &&

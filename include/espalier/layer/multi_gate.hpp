@@ -37,7 +37,7 @@ template <class... Gates, class Expert, class... Ps> struct multi_gate<gates<Gat
     }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {
-        if constexpr (!(true && ... && detail::check_gate<Where, Gates>()) ||
+        if constexpr (!(true && ... && detail::check_gate<Where, multi_gate, Gates>()) ||
                       !detail::check_has_input<Where, multi_gate, In>())
             return false;
         else {

@@ -112,6 +112,11 @@ template <class L> constexpr char const* problem(L const& loss) {
         return nullptr;
 }
 
+template <class L>
+concept has_name = requires {
+    L::name;
+};
+
 template <class L, class Group, class T, int N>
 concept evaluates_rows = requires(L const& loss, Group const& group, row<Group, T, N> const& z,
                                   row_target<Group, T, N> const& target, row<Group, T, N>* other) {

@@ -24,8 +24,10 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/library.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/validate.hpp>
 
@@ -34,6 +36,7 @@
 #include <limits>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 namespace espalier::optimizer {
 
@@ -49,13 +52,13 @@ concept has_rate = requires(Op const& op) {
 
 template <class Op, class T>
 concept has_step = requires(Op const& op, T x, T* m) {
-    { op.step(x, x, m, x, x) } -> std::convertible_to<T>;
+    { op.step(x, x, m, x, x) } -> gives<T>;
 };
 
 /// The part of an optimizer that the update pass is specialised on.
 template <class Op>
-concept step_op =
-    std::is_trivially_copyable_v<Op> && has_moments<Op> && has_rate<Op> && has_step<Op, float> && has_step<Op, double>;
+concept step_op = std::is_trivially_copyable_v<Op> && has_moments<Op> && has_rate<Op> && has_step<Op, float> &&
+    has_step<Op, double> && has_step<Op, native_pack<float>>;
 
 template <class O>
 concept has_validate = requires(O const& o) {
@@ -71,6 +74,45 @@ template <class O>
 concept optimizer = has_validate<O> && gives_step_op<O>;
 
 namespace detail {
+
+template <class Op> consteval bool check_op() {
+    constexpr bool trivial = std::is_trivially_copyable_v<Op>;
+    static_assert(diagnostic::holds<trivial, diagnostic::given_type<Op>>,
+                  "espalier: the op of an optimizer must be trivially copyable, kernels receive it by value; the next "
+                  "lines name its type");
+    if constexpr (trivial) {
+        constexpr bool counts = has_moments<Op> && has_rate<Op>;
+        static_assert(diagnostic::holds<counts, diagnostic::given_type<Op>>,
+                      "espalier: the op of an optimizer needs `static constexpr int moments` and `ESPALIER_FN double "
+                      "rate() const`; the next lines name its type");
+        if constexpr (counts) {
+            constexpr bool steps = has_step<Op, float> && has_step<Op, double> && has_step<Op, native_pack<float>>;
+            static_assert(diagnostic::holds<steps, diagnostic::given_type<Op>>,
+                          "espalier: the op of an optimizer needs `template <class T> ESPALIER_FN T step(T w, T g, T* "
+                          "m, T learning_rate, T decay) const`, which gives the new weight; T is a number or a pack of "
+                          "them; the next lines name its type");
+            return steps;
+        }
+    }
+    return false;
+}
+
+/// What an optimizer is asked for. The first member that is missing has a sentence: GCC 12 may find another one missing
+/// after an error.
+template <class O> consteval bool check_members() {
+    constexpr bool validates = has_validate<O>;
+    static_assert(diagnostic::holds<validates, diagnostic::given_type<O>>,
+                  "espalier: an optimizer needs `void validate() const`, which throws data_error when its numbers make "
+                  "no sense; the next lines name the type");
+    if constexpr (validates) {
+        constexpr bool gives_op = requires(O const& o, clock const& now, std::uint64_t update) { o.at(now, update); };
+        static_assert(diagnostic::holds<gives_op, diagnostic::given_type<O>>,
+                      "espalier: an optimizer needs `my_op at(espalier::clock const& now, std::uint64_t update) const`, "
+                      "which gives the numbers of a step; the next lines name the type");
+        if constexpr (gives_op) return check_op<decltype(std::declval<O const&>().at(clock{}, std::uint64_t{1}))>();
+    }
+    return false;
+}
 
 /// Throws data_error unless low <= x < high.
 void require_within(double x, double low, double high, char const* optimizer_name, char const* number);

@@ -29,6 +29,7 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/update.hpp>
 
@@ -39,32 +40,32 @@ namespace espalier::penalty {
 
 template <class Op, class T>
 concept has_value = requires(Op const& op, T x) {
-    { op.value(x) } -> std::convertible_to<T>;
+    { op.value(x) } -> gives<T>;
 };
 
 template <class Op, class T>
 concept has_gradient = requires(Op const& op, T x) {
-    { op.gradient(x) } -> std::convertible_to<T>;
+    { op.gradient(x) } -> gives<T>;
 };
 
 template <class Op, class T>
 concept has_prox = requires(Op const& op, T x) {
-    { op.prox(x, x) } -> std::convertible_to<T>;
+    { op.prox(x, x) } -> gives<T>;
 };
 
 template <class Op, class T>
 concept has_group_gradient = requires(Op const& op, T x) {
-    { op.gradient(x, x) } -> std::convertible_to<T>;
+    { op.gradient(x, x) } -> gives<T>;
 };
 
 template <class Op, class T>
 concept has_group_value = requires(Op const& op, T x) {
-    { op.group_value(x) } -> std::convertible_to<T>;
+    { op.group_value(x) } -> gives<T>;
 };
 
 template <class Op, class T>
 concept has_group_prox = requires(Op const& op, T x) {
-    { op.prox(x, x, x) } -> std::convertible_to<T>;
+    { op.prox(x, x, x) } -> gives<T>;
 };
 
 template <class Op>
@@ -72,13 +73,15 @@ concept has_groups = std::same_as<std::remove_cvref_t<decltype(Op::groups)>, gro
 
 template <class P>
 concept element_penalty = policy_on<P, axis::penalty> && std::is_trivially_copyable_v<op_of<P>> && has_value < op_of<P>,
-float > &&has_value<op_of<P>, double>&& has_gradient<op_of<P>, float>&& has_gradient<op_of<P>, double>;
+float > &&has_value<op_of<P>, double>&& has_gradient<op_of<P>, float>&& has_gradient<op_of<P>, double>&&
+            has_value<op_of<P>, native_pack<float>>&& has_gradient<op_of<P>, native_pack<float>>;
 
 template <class P>
 concept group_penalty = policy_on<P, axis::penalty> && std::is_trivially_copyable_v<op_of<P>> && has_groups<op_of<P>> &&
                         has_group_value < op_of<P>,
 float >
-    &&has_group_value<op_of<P>, double>&& has_group_gradient<op_of<P>, float>&& has_group_gradient<op_of<P>, double>;
+    &&has_group_value<op_of<P>, double>&& has_group_gradient<op_of<P>, float>&& has_group_gradient<op_of<P>, double>&&
+        has_group_value<op_of<P>, native_pack<float>>&& has_group_gradient<op_of<P>, native_pack<float>>;
 
 namespace detail {} // namespace detail
 } // namespace espalier::penalty

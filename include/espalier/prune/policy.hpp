@@ -36,6 +36,18 @@ template <class Criterion, class Selection, class Rule> consteval auto policy_te
 template <class Criterion, class Selection, class Rule>
 inline constexpr auto policy_name = policy_text<Criterion, Selection, Rule>();
 
+template <class Selection, class Criterion, class T>
+concept selects = requires(matrix_view<T const> w, double share, std::uint32_t* mask) {
+    Selection::template select<Criterion>(w, share, mask);
+};
+
+template <class Selection, class Criterion> consteval bool selects_or_is_global() {
+    if constexpr (!weight_selection<Selection>)
+        return true; // that is said already
+    else
+        return Selection::global || (selects<Selection, Criterion, float> && selects<Selection, Criterion, double>);
+}
+
 } // namespace detail
 
 /// Criterion: what a weight is worth (`by_magnitude`). Selection: among which weights it is compared (`per_layer`,
@@ -49,6 +61,9 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
     static_assert(weight_selection<Selection>,
                   "espalier: the selection of prune::policy needs `name`, `static constexpr "
                   "bool global` and, unless that is true, `select`");
+    static_assert(detail::selects_or_is_global<Selection, Criterion>(),
+                  "espalier: the selection of prune::policy is not `global` and needs `template <class Criterion, class "
+                  "T> static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask)`");
     static_assert(mask_rule<Rule>, "espalier: the rule of prune::policy needs `name` and a weight map with "
                                    "`uses_mask = true`");
     static_assert(

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -39,9 +40,21 @@ concept schedule = std::is_class_v<S> && requires(S const& s, clock const& now) 
     { s.at(now) } -> std::convertible_to<double>;
 };
 
+namespace detail {
+/// A structure that stands where a number or a schedule does is meant to be a schedule: one that is none says what it
+/// lacks, instead of the list of constraints that failed.
+template <class X> consteval bool is_schedule() {
+    if constexpr (std::is_class_v<X>)
+        static_assert(diagnostic::holds<schedule<X>, diagnostic::given_type<X>>,
+                      "espalier: a schedule needs `constexpr double at(espalier::clock const& now) const`, and what "
+                      "stands in the place of a number or a schedule has none; the next lines name the type");
+    return schedule<X>;
+}
+} // namespace detail
+
 /// What a value parameter of a policy may be: a number, or a schedule that gives one.
 template <class X>
-concept number_or_schedule = std::is_arithmetic_v<X> || schedule<X>;
+concept number_or_schedule = std::is_arithmetic_v<X> || detail::is_schedule<X>();
 
 /// The value of `x` now: `x` itself when it is a number.
 template <number_or_schedule X> constexpr double value_at(X const& x, clock const& now) {

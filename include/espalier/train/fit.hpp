@@ -4,6 +4,7 @@
 
 #include <espalier/batch/concept.hpp>
 #include <espalier/batch/plain.hpp>
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/text.hpp>
@@ -16,6 +17,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -248,6 +250,15 @@ struct one_stream {
     void report(epoch_log&, index_t) {}
 };
 
+/// A batch policy whose `apply` has other arguments would be taken for one that leaves rows as they are.
+template <class Batch, class T> consteval bool check_batch_policy() {
+    constexpr bool applies = batch::applies_to_batch<Batch, T> || std::is_same_v<Batch, batch::plain>;
+    static_assert(diagnostic::holds<applies, diagnostic::given_type<Batch>>,
+                  "espalier: a batch policy needs `template <class T> void apply(batch_memory<T>& batch, index_t n, "
+                  "shape of_row, clock const& now, random_site const& site) const`; the next lines name the type");
+    return applies;
+}
+
 /// `make_stream(net)` gives what takes the steps; it is called once everything else was found to fit.
 template <class Network, class Loss, class Optimizer, class Batch, class MakeStream>
 history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data, fit_options options,
@@ -353,8 +364,11 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
 template <class Network, class Loss, class Optimizer, class Batch = batch::plain>
 history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data, fit_options options = {},
             Batch const& batch_policy = {}) {
-    return detail::fit_with(net, loss, optimizer, data, std::move(options), batch_policy,
-                            [](Network&) { return detail::one_stream{}; });
+    if constexpr (detail::check_batch_policy<Batch, typename Network::scalar>())
+        return detail::fit_with(net, loss, optimizer, data, std::move(options), batch_policy,
+                                [](Network&) { return detail::one_stream{}; });
+    else
+        return {};
 }
 
 /// The same with a second stream of gradients, whose mean loss is `reference_loss` in the history. Costs a second
@@ -363,9 +377,12 @@ template <class Network, class Loss, class Optimizer, class ReferenceLoss, class
 history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data,
             reference_stream<ReferenceLoss> const& reference, fit_options options = {},
             Batch const& batch_policy = {}) {
-    return detail::fit_with(net, loss, optimizer, data, std::move(options), batch_policy, [&](Network& made) {
-        return detail::second_stream<Network, ReferenceLoss>(made, reference, data.count());
-    });
+    if constexpr (detail::check_batch_policy<Batch, typename Network::scalar>())
+        return detail::fit_with(net, loss, optimizer, data, std::move(options), batch_policy, [&](Network& made) {
+            return detail::second_stream<Network, ReferenceLoss>(made, reference, data.count());
+        });
+    else
+        return {};
 }
 
 } // namespace espalier

@@ -13,9 +13,12 @@
 #include <espalier/core/row.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/dropout/concept.hpp>
+#include <espalier/initial/concept.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/penalty/concept.hpp>
-#include <espalier/train/check_gradients.hpp>
+#include <espalier/prune/concept.hpp>
+#include <espalier/train/gate_check.hpp>
+#include <espalier/train/policy_checker.hpp>
 #include <espalier/transform/concept.hpp>
 #include <espalier/weight/concept.hpp>
 #include <espalier/weight/operator.hpp>
@@ -34,23 +37,7 @@
 
 namespace espalier {
 
-/// What `check_policy` found: a line for every check, "ok" or "FAIL" first. A failure names the point, what the policy
-/// gave there and what was expected.
-struct policy_report {
-    std::string text;
-    int checks = 0;
-    int failures = 0;
-
-    bool ok() const { return checks > 0 && failures == 0; }
-};
-
 namespace detail {
-
-inline std::string number_text(double x) {
-    char text[40];
-    std::snprintf(text, sizeof text, "%.9g", x);
-    return text;
-}
 
 /// Whether a mangled name has a floating-point number among its template arguments: L, the letter of the type, its bits
 /// as hexadecimal digits, E. A structure of zeros only is written without its members and not seen.
@@ -69,97 +56,6 @@ constexpr bool has_floating_argument(std::string_view mangled) {
     }
     return false;
 }
-
-/// Collects the lines; `place` is where a check looks, `worst` its largest error so far.
-struct policy_checker {
-    policy_report report;
-
-    void line(bool good, std::string const& what) {
-        report.text += (good ? "  ok    " : "  FAIL  ") + what + "\n";
-        ++report.checks;
-        if (!good) ++report.failures;
-    }
-
-    /// One check over several points: the first that fails is named.
-    struct points {
-        policy_checker& to;
-        std::string what;
-        int seen = 0;
-        int skipped = 0;
-        std::string failure{};
-
-        void compare(std::string const& place, double given, double expected, double tolerance) {
-            ++seen;
-            if (std::fabs(given - expected) <= tolerance || (std::isnan(given) && std::isnan(expected))) return;
-            fail(place, "given " + number_text(given) + ", expected " + number_text(expected));
-        }
-        void require(bool good, std::string const& place, std::string const& facts) {
-            ++seen;
-            if (!good) fail(place, facts);
-        }
-        void fail(std::string const& place, std::string const& facts) {
-            if (failure.empty()) failure = " at " + place + ": " + facts;
-        }
-        ~points() {
-            std::string const count = failure.empty()
-                                          ? ": " + std::to_string(seen) + " points" +
-                                                (skipped ? ", " + std::to_string(skipped) + " near kinks left out" : "")
-                                          : failure;
-            to.line(failure.empty() && seen > 0, what + count);
-        }
-    };
-    points over(std::string what) { return {*this, std::move(what)}; }
-
-    /// derivative(x) against central differences of value(x), and at `kink` within the one-sided slopes.
-    template <class Value, class Derivative>
-    void derivative(std::string const& what, char const* variable, Value const& value, Derivative const& slope) {
-        std::vector<double> at;
-        for (int i = 0; i < 64; ++i)
-            at.push_back(-5.0 + 10.0 * (i + 0.371) / 64.0); // no round number, where kinks like to be
-        double scale = 0.0;
-        for (double const x : at)
-            scale = std::max(scale, std::fabs(slope(x)));
-        auto check = over(what);
-        for (double const x : at) {
-            double moved = x;
-            double const numeric = central_difference(&moved, 1e-4, [&] { return value(moved); });
-            if (std::isnan(numeric)) {
-                ++check.skipped;
-                continue;
-            }
-            check.compare(variable + (" = " + number_text(x)), slope(x), numeric,
-                          1e-6 * (scale + std::fabs(slope(x)) + std::fabs(numeric)) + 1e-12);
-        }
-        double const h = 1e-7, left = (value(0.0) - value(-h)) / h, right = (value(h) - value(0.0)) / h;
-        double const room = 1e-4 * (scale + std::fabs(left) + std::fabs(right)) + 1e-12, given = slope(0.0);
-        check.require(given >= std::min(left, right) - room && given <= std::max(left, right) + room,
-                      std::string(variable) + " = 0",
-                      "given " + number_text(given) + ", the slopes on both sides are " + number_text(left) + " and " +
-                          number_text(right));
-    }
-
-    /// f on a pack of floats against f on single floats; f takes (x, bits).
-    template <class F> void packs(std::string const& what, F const& f) {
-        using P = native_pack<float>;
-        using B = pack<std::uint32_t, pack_width<P>>;
-        constexpr int lanes = pack_width<P>;
-        auto check = over(what);
-        for (int round = 0; round < 4; ++round) {
-            float x[lanes];
-            std::uint32_t bits[lanes];
-            for (int i = 0; i < lanes; ++i) {
-                x[i] = static_cast<float>(-4.0 + 8.0 * (i + 0.13 + 0.21 * round) / lanes);
-                bits[i] = static_cast<std::uint32_t>((i * 9973 + round * 20011) % 65536);
-            }
-            P const wide = f(P::load(x), B::load(bits));
-            for (int i = 0; i < lanes; ++i) {
-                float const one = f(x[i], bits[i]);
-                check.compare("x = " + number_text(static_cast<double>(x[i])), static_cast<double>(wide[i]),
-                              static_cast<double>(one), 1e-5 * (1.0 + std::fabs(static_cast<double>(one))));
-            }
-        }
-    }
-};
 
 /// Whether loops and kernels are specialised on the policy's op: what a device fills, multiplies or hands out with is
 /// decided on the host.
@@ -183,47 +79,69 @@ template <class P> void check_op_type(policy_checker& to) {
 #endif
 }
 
+/// Outputs of some rows, and the gradient of sum of dy y.
+template <class Op> struct row_activation_trial {
+    static constexpr int columns = 11; // more than the lanes of a pack of doubles, and no multiple of them
+    static constexpr int row_count = 9;
+    number_table x{row_count, columns}, dy{row_count, columns}, y{row_count, columns}, dx{row_count, columns};
+
+    row_activation_trial() {
+        for (int r = 0; r < row_count; ++r)
+            for (int c = 0; c < columns; ++c) {
+                x.at(r, c) = std::sin(1.7 * c + r);
+                dy.at(r, c) = std::cos(2.3 * c - r);
+            }
+    }
+    template <class Form> void run() {
+        typename Form::group const group{};
+        for (int first = 0; first < row_count; first += Form::rows) {
+            auto values = load_form<Form, columns>(x, first);
+            Op::forward(group, values);
+            auto gradient = load_form<Form, columns>(dy, first);
+            Op::backward(group, values, gradient);
+            store_form<Form, columns>(values, y, first);
+            store_form<Form, columns>(gradient, dx, first);
+        }
+    }
+};
+
+template <class Op> void check_row_gradient(policy_checker& to, row_activation_trial<Op> const& trial) {
+    auto check = to.over("gradient of a row");
+    auto moved = trial;
+    for (int r = 0; r < trial.row_count; ++r)
+        for (int c = 0; c < trial.columns; ++c) {
+            double const numeric = central_difference(&moved.x.at(r, c), 1e-4, [&] {
+                moved.template run<one_row>();
+                double sum = 0.0;
+                for (int k = 0; k < trial.columns; ++k)
+                    sum += trial.dy.at(r, k) * moved.y.at(r, k);
+                return sum;
+            });
+            if (std::isnan(numeric)) {
+                ++check.skipped;
+                continue;
+            }
+            check.compare("column " + std::to_string(c) + " = " + number_text(trial.x.at(r, c)), trial.dx.at(r, c),
+                          numeric, 1e-6 * (1.0 + std::fabs(numeric)));
+        }
+}
+
+template <class Form, class Op> void check_row_form(policy_checker& to, row_activation_trial<Op> const& expected) {
+    auto given = expected;
+    given.template run<Form>();
+    compare_tables(to, std::string("outputs of ") + Form::name, given.y, expected.y);
+    compare_tables(to, std::string("gradient of ") + Form::name, given.dx, expected.dx);
+}
+
 template <class P> void check_activation(policy_checker& to, clock const& now) {
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
     if constexpr (activation::row_form<op_type>) {
-        constexpr int n = 5;
-        serial_group const group{};
-        auto check = to.over("gradient of a row");
-        for (int round = 0; round < 8; ++round) {
-            double x[n], dy[n];
-            for (int i = 0; i < n; ++i) {
-                x[i] = std::sin(1.7 * i + round);
-                dy[i] = std::cos(2.3 * i - round);
-            }
-            auto const forward = [&] {
-                row<serial_group, double, n> y;
-                for (int i = 0; i < n; ++i)
-                    y.v[i] = x[i];
-                op_type::forward(group, y);
-                return y;
-            };
-            row<serial_group, double, n> const y = forward();
-            row<serial_group, double, n> dx;
-            for (int i = 0; i < n; ++i)
-                dx.v[i] = dy[i];
-            op_type::backward(group, y, dx);
-            for (int i = 0; i < n; ++i) {
-                double const numeric = central_difference(x + i, 1e-4, [&] {
-                    auto const moved = forward();
-                    double sum = 0.0;
-                    for (int k = 0; k < n; ++k)
-                        sum += dy[k] * moved.v[k];
-                    return sum;
-                });
-                if (std::isnan(numeric)) {
-                    ++check.skipped;
-                    continue;
-                }
-                check.compare("column " + std::to_string(i) + " = " + number_text(x[i]), dx.v[i], numeric,
-                              1e-6 * (1.0 + std::fabs(numeric)));
-            }
-        }
+        row_activation_trial<op_type> trial;
+        trial.template run<one_row>();
+        check_row_gradient(to, trial);
+        check_row_form<rows_in_packs>(to, trial);
+        check_row_form<row_over_lanes>(to, trial);
     } else {
         double const nothing = std::numeric_limits<double>::quiet_NaN();
         auto const slope = [&](double x) { return op.backward(x, op.forward(x), 1.0); };
@@ -243,6 +161,8 @@ template <class P> void check_activation(policy_checker& to, clock const& now) {
                                           activation::reads_output<op_type> ? op.forward(x) : nothing, 1.0),
                               slope(x), 0.0);
         }
+        to.over("a NaN stays a NaN")
+            .require(std::isnan(op.forward(nothing)), "x = nan", "given " + number_text(op.forward(nothing)));
         to.packs("forward of a pack", [&](auto x, auto) { return op.forward(x); });
         to.packs("backward of a pack", [&](auto x, auto) { return op.backward(x, op.forward(x), decltype(x)(0.75f)); });
     }
@@ -277,7 +197,13 @@ template <class P> void check_penalty(policy_checker& to, clock const& now) {
         double const still = op.gradient(0.0, 0.0);
         to.over("a group of norm 0 has a finite gradient")
             .require(std::isfinite(still), "norm = 0", "given " + number_text(still));
+        to.packs("group_value of a pack", [&](auto w, auto) { return op.group_value(w * w); });
+        to.packs("gradient of a pack", [&](auto w, auto) { return op.gradient(w, w * w + decltype(w)(0.5f)); });
         if constexpr (penalty::has_group_prox<op_type, double>) {
+            to.packs("prox of a pack", [&](auto w, auto) {
+                using T = decltype(w);
+                return op.prox(w, T(0.3f), w * w + T(0.5f));
+            });
             auto check = to.over("prox minimises group_value(|u|^2) + |u - w|^2 / (2 rate)");
             for (double const rate : {0.05, 1.0})
                 for (double const a : {-3.2, -0.4, 0.0, 0.02, 0.7})
@@ -307,6 +233,7 @@ template <class P> void check_penalty(policy_checker& to, clock const& now) {
         }
         to.packs("value of a pack", [&](auto w, auto) { return op.value(w); });
         if constexpr (penalty::has_prox<op_type, double>) {
+            to.packs("prox of a pack", [&](auto w, auto) { return op.prox(w, decltype(w)(0.3f)); });
             auto check = to.over("prox minimises value(u) + (u - w)^2 / (2 rate)");
             for (double const rate : {0.05, 1.0})
                 for (double const w : {-3.2, -0.4, -0.01, 0.0, 0.02, 0.7, 2.9}) {
@@ -329,6 +256,14 @@ template <class P> void check_activation_penalty(policy_checker& to, clock const
     auto const op = op_at<P>(now);
     constexpr bool by_column = std::remove_cvref_t<decltype(op)>::scope == penalty_scope::column;
     constexpr int row_count = 4, columns = 3;
+    to.packs("contribution of a pack", [&](auto y, auto) { return op.contribution(y); });
+    to.packs("gradient of a pack", [&](auto y, auto) {
+        using T = decltype(y);
+        if constexpr (by_column)
+            return op.gradient(y, T(1.7f), T(4.0f));
+        else
+            return op.gradient(y, T(4.0f));
+    });
     auto check = to.over("gradient is the derivative of the term");
     for (int round = 0; round < 6; ++round) {
         double y[row_count][columns];
@@ -421,10 +356,30 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
     to.derivative(
         "pull is the derivative of effective", "w", [&](double w) { return op.effective(w, true); },
         [&](double w) { return op.pull(1.0, w, true); });
-    if constexpr (op_type::uses_mask)
+    // A rule of pruning may let the gradient of a hidden weight through, which is no derivative.
+    if constexpr (op_type::uses_mask && std::is_same_v<typename P::axis, axis::weight>)
         to.derivative(
             "pull is the derivative of effective where the mask drops", "w",
             [&](double w) { return op.effective(w, false); }, [&](double w) { return op.pull(1.0, w, false); });
+    else if constexpr (op_type::uses_mask)
+        to.leave_out("whether pull is the derivative of effective where the mask drops: a rule that passes the "
+                     "gradient on differs from it on purpose");
+    {
+        auto check = to.over("pull is proportional to the gradient");
+        for (double const w : {-2.3, -0.4, 0.7, 3.1})
+            for (bool const keep : {true, false}) {
+                if (!keep && !op_type::uses_mask) continue;
+                double const one = op.pull(1.0, w, keep);
+                check.compare("w = " + number_text(w) + (keep ? "" : ", dropped by the mask"), op.pull(-2.5, w, keep),
+                              -2.5 * one, 1e-12 * (1.0 + std::fabs(one)));
+            }
+    }
+    to.packs("pull, store and effective of a pack", [&](auto w, auto bits) {
+        using T = decltype(w);
+        mask_of<T> keep(true);
+        if constexpr (op_type::uses_mask) keep = (bits & decltype(bits)(1u)) == decltype(bits)(0u);
+        return op.pull(T(0.75f), w, keep) + op.effective(op.store(w, keep), keep);
+    });
     auto check = to.over(op_type::needs_operand ? "store keeps what it stored"
                                                 : "store keeps what it stored, and products may read it");
     for (double const w : {-2.0, -0.1, 0.0, 0.3, 4.0})
@@ -437,21 +392,107 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
         }
 }
 
+/// A matrix is filled by place and site, whatever lies between its rows.
+template <class P, index_t Columns = 5> void check_initial(policy_checker& to) {
+    constexpr index_t row_count = 6, columns = Columns, apart = Columns + 3;
+    auto const filled = [](auto zero, index_t stride, std::uint64_t stream) {
+        std::vector<decltype(zero)> w(static_cast<std::size_t>(row_count * stride), decltype(zero)(77));
+        P::fill(matrix_view<decltype(zero)>{w.data(), row_count, columns, stride}, row_count, columns,
+                make_site(11, stream));
+        return w;
+    };
+    auto const near = filled(0.0, columns, 1), far = filled(0.0, apart, 1), again = filled(0.0, columns, 1);
+    auto const narrow = filled(0.0f, columns, 1);
+    auto values = to.over("values are finite, and those of float are those of double rounded");
+    auto places = to.over("an element depends on its place and the site alone");
+    auto between = to.over("what lies between the rows is left alone");
+    for (index_t r = 0; r < row_count; ++r) {
+        for (index_t c = 0; c < columns; ++c) {
+            std::string const place = "row " + std::to_string(r) + ", column " + std::to_string(c);
+            auto const at = static_cast<std::size_t>(r * columns + c);
+            values.require(std::isfinite(near[at]), place, "given " + number_text(near[at]));
+            values.compare(place + " in float", static_cast<double>(narrow[at]), near[at],
+                           1e-5 * (1.0 + std::fabs(near[at])));
+            places.compare(place + " of rows that lie apart", far[static_cast<std::size_t>(r * apart + c)], near[at],
+                           0.0);
+            places.compare(place + " filled again", again[at], near[at], 0.0);
+        }
+        for (index_t c = columns; c < apart; ++c)
+            between.compare("row " + std::to_string(r), far[static_cast<std::size_t>(r * apart + c)], 77.0, 0.0);
+    }
+}
+
+/// A gate, and the first values of its kernel and bias where it has its own.
+template <class P> void check_gate_and_initial(policy_checker& to, clock const& now) {
+    using gate = gate_scorer<P>;
+    check_gate<P>(to, now);
+    if constexpr (requires { typename gate::initial; }) check_initial<typename gate::initial, gate::logits>(to);
+}
+
+/// Which masks a rule selects, and when. Its weight map is checked as one.
+template <class P> void check_prune(policy_checker& to, clock const& now) {
+    to.over("sparsity lies in [0, 1]")
+        .require(P::sparsity(now) >= 0.0 && P::sparsity(now) <= 1.0, "step " + std::to_string(now.step),
+                 "given " + number_text(P::sparsity(now)));
+    if constexpr (requires { typename P::criterion_type; }) {
+        using criterion = typename P::criterion_type;
+        constexpr std::size_t narrow = sizeof(criterion::key(0.5f)), wide = sizeof(criterion::key(0.5));
+        to.over("a key is as wide as the weight")
+            .require(narrow == sizeof(float) && wide == sizeof(double), "float and double",
+                     "given " + std::to_string(narrow) + " and " + std::to_string(wide) + " bytes");
+    }
+    if constexpr (!P::selection::global) {
+        constexpr index_t row_count = 480, columns = 2, n = row_count * columns;
+        std::vector<double> w;
+        for (index_t i = 0; i < n; ++i)
+            w.push_back(check_number(static_cast<std::uint64_t>(i), 5));
+        auto const kept = [&](double share) {
+            std::vector<std::uint32_t> mask(static_cast<std::size_t>(n / 32), 0xaaaaaaaau);
+            P::template select<double>(contiguous_view<double const>(w.data(), row_count, columns), share, mask.data());
+            index_t count = 0;
+            for (std::uint32_t const word : mask)
+                for (int bit = 0; bit < 32; ++bit)
+                    count += word >> bit & 1u;
+            return static_cast<double>(count) / static_cast<double>(n);
+        };
+        auto check = to.over("a selection leaves out the share that it was given");
+        check.compare("sparsity 0", kept(0.0), 1.0, 0.0);
+        if constexpr (requires { P::selection::sparsity; })
+            check.compare("its own sparsity", kept(P::selection::sparsity), 1.0 - P::selection::sparsity, 0.02);
+        else
+            for (double const share : {0.25, 0.5, 0.9})
+                check.compare("sparsity " + number_text(share), kept(share), 1.0 - share, 0.02);
+    } else {
+        to.leave_out("the selection, which is over all tensors: prune::select_largest");
+    }
+}
+
 } // namespace detail
 
 /// Checks a policy on its own, in double precision, with the numbers it has at the time `now`. While compiling: it is a
 /// policy and has every member its axis asks for (one sentence for each that is missing). At run time, against central
 /// differences at points in [-5, 5], with a point near a kink left out and the point 0 held between both slopes:
-///     activation          backward; what it declares to read; for a row form the gradient of rows of 5 columns
+///     activation          backward; what it declares to read; a NaN stays one. Of a row form the gradient of rows of
+///     11
+///                         columns, and one row in one lane against several rows in packs and one row over lanes
 ///     penalty             gradient of elements or groups; prox against its definition
 ///     activation_penalty  gradient of the whole term over a batch of 4 x 3
-///     weight              pull; what is stored (an operator is checked in its layer: `check_gradients_of`)
+///     weight              pull; what is stored
+///     prune               the same of its rule; what share its selection leaves out
 ///     dropout             the mean factor over all 65536 draws is 1
 ///     transform           finite results that depend on what is declared only
-/// and packs of floats against single floats. The other axes have no derivative; only their members are checked. On
-/// every axis whose ops reach kernels (these and prune, gate) the type of the op must be free of floating-point
-/// numbers: kernels that differ in one are compiled anew, and nvcc launches nothing where 15 digits do not hold it
-/// (docs/compilers.md). Without RTTI that is not looked at.
+///     gate                gradient of weights and term; rows in every form; experts that exist, finite weights that
+///     add
+///                         up to 1 where it does not say otherwise, for random, equal, very large and not-finite
+///                         logits; lookups and tables; first values
+///     initial             finite values that depend on place and site alone
+/// and packs of floats against single floats, NaN and infinities among them. On every axis whose ops reach kernels the
+/// type of the op must be free of floating-point numbers: kernels that differ in one are compiled anew, and nvcc
+/// launches nothing where 15 digits do not hold it (docs/compilers.md). Without RTTI that is not looked at.
+///
+/// What is left to other checks stands in the report as "not checked", with where it is done: an operator in place of a
+/// product, products, dispatches and merges have their members looked at only. What is no policy of a layer has
+/// functions of its own: `check_loss`, `check_optimizer`, `check_schedule`, `check_batch`.
 ///
 ///     auto const report = check_policy<my_activation>();
 ///     if (!report.ok()) std::puts(report.text.c_str());
@@ -474,8 +515,18 @@ template <class P> policy_report check_policy(clock const& now = {}) {
                 detail::check_activation_penalty<P>(to, now);
             else if constexpr (std::is_same_v<on, axis::transform>)
                 detail::check_transform<P>(to, now);
-            else if constexpr (std::is_same_v<on, axis::weight> && !weight::has_bind<P>)
+            else if constexpr (std::is_same_v<on, axis::gate>)
+                detail::check_gate_and_initial<P>(to, now);
+            else if constexpr (std::is_same_v<on, axis::initial>)
+                detail::check_initial<P>(to);
+            else if constexpr (std::is_same_v<on, axis::prune>) {
+                detail::check_prune<P>(to, now);
                 detail::check_weight_map<P>(to, now);
+            } else if constexpr (std::is_same_v<on, axis::weight> && !weight::has_bind<P>)
+                detail::check_weight_map<P>(to, now);
+            else
+                to.leave_out("anything but members and names: check_gradients_of<sequence<input<7>, dense<5, ...>>, "
+                             "device::cpu> with the policy in a layer that has its axis");
         }
     }
     return to.report;

@@ -2,6 +2,7 @@
 // host only. One step of training at a time, for programs that own their loop; `fit` is written with it.
 #pragma once
 
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/row.hpp>
@@ -9,6 +10,7 @@
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/loss/concept.hpp>
 #include <espalier/network/network.hpp>
+#include <espalier/optimizer/concept.hpp>
 #include <espalier/prune/select.hpp>
 #include <espalier/train/counted_rows.hpp>
 #include <espalier/train/rates.hpp>
@@ -148,6 +150,11 @@ template <class Function> before_update(Function) -> before_update<Function>;
 /// the loss. A step with losses at taps, where the program sees all rows, leaves them out of the loss only, and so does
 /// one on a GPU whose batch is in device memory; `fit` leaves them out before it copies a batch there.
 template <class Network, class Loss, class Optimizer> class training {
+    static_assert(espalier::optimizer::detail::check_members<Optimizer>() || true); // it says itself what is missing
+    static_assert(diagnostic::holds<loss::has_name<Loss>, diagnostic::given_type<Loss>>,
+                  "espalier: a loss needs `static constexpr std::string_view name`, which terms and the history print; "
+                  "the next lines name the type");
+
 public:
     using network_type = Network;
     using layer = typename Network::layer;

@@ -24,6 +24,7 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/update.hpp>
 
@@ -39,13 +40,13 @@ concept has_stage = requires {
 };
 
 template <class Op, class T>
-concept has_apply = requires(Op const& op, T g, transform_element<T, std::uint32_t> const& about) {
-    { op.apply(g, about) } -> std::convertible_to<T>;
+concept has_apply = requires(Op const& op, T g, transform_element<T, drawn_bits<T>> const& about) {
+    { op.apply(g, about) } -> gives<T>;
 };
 
 template <class P>
 concept gradient_transform =
     policy_on<P, axis::transform> && has_stage<P> && std::is_trivially_copyable_v<op_of<P>> && has_apply < op_of<P>,
-float > &&has_apply<op_of<P>, double>;
+float > &&has_apply<op_of<P>, double>&& has_apply<op_of<P>, native_pack<float>>;
 
 } // namespace espalier::transform

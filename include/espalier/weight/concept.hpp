@@ -40,23 +40,24 @@ concept has_needs_operand = requires {
 
 template <class M, class T>
 concept has_pull = requires(M const& map, T x, mask_of<T> keep) {
-    { map.pull(x, x, keep) } -> std::convertible_to<T>;
+    { map.pull(x, x, keep) } -> gives<T>;
 };
 
 template <class M, class T>
 concept has_store = requires(M const& map, T x, mask_of<T> keep) {
-    { map.store(x, keep) } -> std::convertible_to<T>;
+    { map.store(x, keep) } -> gives<T>;
 };
 
 template <class M, class T>
 concept has_effective = requires(M const& map, T x, mask_of<T> keep) {
-    { map.effective(x, keep) } -> std::convertible_to<T>;
+    { map.effective(x, keep) } -> gives<T>;
 };
 
 /// The op of a weight policy or of a mask rule: what core/update.hpp calls `Map`.
 template <class M>
 concept element_map = std::is_trivially_copyable_v<M> && has_uses_mask<M> && has_needs_operand<M> &&
     has_pull<M, float> && has_pull<M, double> && has_store<M, float> && has_store<M, double> &&
-    has_effective<M, float> && has_effective<M, double>;
+    has_effective<M, float> && has_effective<M, double> && has_pull<M, native_pack<float>> &&
+    has_store<M, native_pack<float>> && has_effective<M, native_pack<float>>;
 
 } // namespace espalier::weight

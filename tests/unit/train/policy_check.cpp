@@ -7,23 +7,25 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
 #include <espalier/dropout/none.hpp>
-#include <espalier/gate/balance.hpp>
-#include <espalier/gate/by_range.hpp>
-#include <espalier/gate/comet.hpp>
 #include <espalier/gate/dispatch.hpp>
-#include <espalier/gate/expert_choice.hpp>
-#include <espalier/gate/temperature.hpp>
-#include <espalier/gate/top_k.hpp>
+#include <espalier/initial/constant.hpp>
 #include <espalier/initial/he_normal.hpp>
+#include <espalier/initial/he_uniform.hpp>
 #include <espalier/initial/uniform.hpp>
+#include <espalier/initial/xavier_normal.hpp>
+#include <espalier/initial/xavier_uniform.hpp>
+#include <espalier/initial/zeros.hpp>
 #include <espalier/penalty/elastic_net.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/prune/decayed.hpp>
+#include <espalier/prune/global.hpp>
 #include <espalier/prune/magnitude.hpp>
+#include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/prune/per_layer.hpp>
+#include <espalier/prune/straight_through.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/train/policy_check.hpp>
 #include <espalier/transform/agreement.hpp>
@@ -171,6 +173,157 @@ struct no_operand {
     template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw + raw; }
 };
 
+/// A mistake in packs alone.
+template <class T> ESPALIER_FN T off_in_packs(T x) {
+    return is_pack<T> ? x + x : x;
+}
+
+struct swallows_nan {
+    using axis = espalier::axis::activation;
+    template <class T> ESPALIER_FN static T forward(T x) {
+        using espalier::max;
+        return max(x, T(scalar_of<T>(0)));
+    }
+    template <class T> ESPALIER_FN static T backward(T x, T, T dy) {
+        using espalier::select;
+        return select(x > T(scalar_of<T>(0)), dy, T(scalar_of<T>(0)));
+    }
+};
+template <bool Forward> struct activation_of_packs {
+    using axis = espalier::axis::activation;
+    template <class T> ESPALIER_FN static T forward(T x) { return Forward ? off_in_packs(x) : x; }
+    template <class T> ESPALIER_FN static T backward(T, T, T dy) { return Forward ? dy : off_in_packs(dy); }
+};
+/// y = x minus the mean of the row: of one lane's share of it; of what stands past the last column, too; of packs.
+enum class row_fault { none, lane, beyond, packs, backward };
+template <row_fault Fault> struct centred {
+    using axis = espalier::axis::activation;
+    static constexpr bool row_form = true;
+    template <class Group, class T, int N> static void forward(Group const& group, row<Group, T, N>& x) {
+        T sum(0);
+        for (int i = 0; i < x.local; ++i)
+            sum += Fault == row_fault::beyond ? x.v[i] : x.inside(group, i, x.v[i], T(0));
+        if (Fault != row_fault::lane) sum = group.reduce_add(sum);
+        if (Fault == row_fault::packs) sum = off_in_packs(sum);
+        for (int i = 0; i < x.local; ++i)
+            x.v[i] = x.v[i] - sum * T(1.0 / N);
+    }
+    template <class Group, class T, int N>
+    static void backward(Group const& group, row<Group, T, N> const&, row<Group, T, N>& dy) {
+        T const mean = row_sum(group, dy) * T(1.0 / N);
+        for (int i = 0; i < dy.local; ++i)
+            dy.v[i] = Fault == row_fault::backward ? off_in_packs(dy.v[i] - mean) : dy.v[i] - mean;
+    }
+};
+enum class member { value, gradient, prox };
+template <member Wrong> struct penalty_of_packs {
+    using axis = espalier::axis::penalty;
+    template <class T> ESPALIER_FN T value(T w) const { return Wrong == member::value ? off_in_packs(w * w) : w * w; }
+    template <class T> ESPALIER_FN T gradient(T w) const {
+        return Wrong == member::gradient ? off_in_packs(w + w) : w + w;
+    }
+    template <class T> ESPALIER_FN T prox(T w, T rate) const {
+        T const u = w / (T(scalar_of<T>(1)) + rate + rate);
+        return Wrong == member::prox ? off_in_packs(u) : u;
+    }
+};
+template <member Wrong> struct group_of_packs {
+    using axis = espalier::axis::penalty;
+    static constexpr group_scope groups = group_scope::rows;
+    template <class T> ESPALIER_FN T gradient(T w, T) const {
+        return Wrong == member::gradient ? off_in_packs(w + w) : w + w;
+    }
+    template <class T> ESPALIER_FN T group_value(T squared_norm) const {
+        return Wrong == member::value ? off_in_packs(squared_norm) : squared_norm;
+    }
+    template <class T> ESPALIER_FN T prox(T w, T rate, T) const {
+        T const u = w / (T(scalar_of<T>(1)) + rate + rate);
+        return Wrong == member::prox ? off_in_packs(u) : u;
+    }
+};
+template <member Wrong> struct output_penalty_of_packs {
+    using axis = espalier::axis::activation_penalty;
+    static constexpr penalty_scope scope = penalty_scope::element;
+    template <class T> ESPALIER_FN T contribution(T y) const {
+        return Wrong == member::value ? off_in_packs(y * y) : y * y;
+    }
+    ESPALIER_FN double finish(double sum, double row_count) const { return sum / row_count; }
+    template <class T> ESPALIER_FN T gradient(T y, T row_count) const {
+        return (Wrong == member::gradient ? off_in_packs(y + y) : y + y) / row_count;
+    }
+};
+struct map_of_packs : weight::identity {
+    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return off_in_packs(raw); }
+};
+struct flattened { // the sign of the gradient only
+    using axis = espalier::axis::weight;
+    static constexpr bool uses_mask = false;
+    static constexpr bool needs_operand = false;
+    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) {
+        using espalier::select;
+        return select(g > T(scalar_of<T>(0)), T(scalar_of<T>(1)), T(scalar_of<T>(-1)));
+    }
+    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
+    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw; }
+};
+struct draws_too_much {
+    using axis = espalier::axis::dropout;
+    static constexpr random_scope scope = random_scope::element;
+    template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
+        using espalier::select;
+        return off_in_packs(select(bits >= Bits(32768), T(scalar_of<T>(2)), T(scalar_of<T>(0))));
+    }
+};
+struct divides_by_nothing : draws_too_much {
+    template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
+        return T(scalar_of<T>(1)) / static_cast<T>(bits);
+    }
+};
+struct transform_of_packs {
+    using axis = espalier::axis::transform;
+    [[maybe_unused]] static constexpr int stage = 0;
+    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const&) const {
+        return off_in_packs(g);
+    }
+};
+struct divides_by_gradient {
+    using axis = espalier::axis::transform;
+    [[maybe_unused]] static constexpr int stage = 0;
+    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const&) const { return g / g; }
+};
+enum class filling { infinite, of_float, by_stride, between, by_call };
+template <filling Way> struct fills_wrongly {
+    using axis = espalier::axis::initial;
+    template <class T> static void fill(matrix_view<T> w, index_t, index_t, random_site const&) {
+        static int calls = 0;
+        ++calls;
+        for (index_t r = 0; r < w.rows; ++r)
+            for (index_t c = 0; c < w.columns; ++c) {
+                w(r, c) = static_cast<T>(0.1) * static_cast<T>(c);
+                if (Way == filling::infinite) w(r, c) = T(1) / static_cast<T>(c);
+                if (Way == filling::of_float && sizeof(T) == 4) w(r, c) = T(2);
+                if (Way == filling::by_stride) w(r, c) = static_cast<T>(r * w.stride + c);
+                if (Way == filling::by_call) w(r, c) = static_cast<T>(calls);
+            }
+        if (Way == filling::between && w.stride > w.columns) w.data[w.columns] = T(0);
+    }
+};
+struct keeps_everything {
+    static constexpr std::string_view name = "everything";
+    static constexpr bool global = false;
+    template <class Criterion, class T> static void select(matrix_view<T const> w, double, std::uint32_t* mask) {
+        for (index_t i = 0; i < w.rows * w.columns; i += 32)
+            mask[i / 32] = ~0u;
+    }
+};
+struct half_a_key {
+    static constexpr std::string_view name = "half";
+    template <class T> static std::uint32_t key(T w) { return to_bits(static_cast<float>(w)) & 0x7fffffffu; }
+};
+struct sparse_beyond : prune::magnitude<0.3> {
+    static double sparsity(espalier::clock const&) { return 1.5; }
+};
+
 template <double Slope> struct number_in_its_type {
     using axis = espalier::axis::activation;
     template <class T> ESPALIER_FN static T forward(T x) { return x * T(scalar_of<T>(Slope)); }
@@ -225,7 +378,13 @@ TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]")
 TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest pass", "[train][policy_check]") {
     all_pass<dropout::none, dropout::bernoulli<0.3>, dropout::drop_path<0.1>, transform::agreement<0.5>,
              transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
-             weight::identity, weight::fixed_mask, weight::low_rank<3>, initial::he_normal>();
+             weight::identity, weight::fixed_mask, weight::low_rank<3>>();
+    all_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
+             initial::uniform<-0.3, 0.3>, initial::constant<0.5>, initial::zeros>();
+    all_pass<prune::magnitude<0.3>, prune::magnitude<0.3, prune::global, prune::straight_through>,
+             prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>,
+             prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3, prune::derivative::exact>>,
+             prune::n_m_magnitude<2, 4>>();
     // the numbers of another time
     espalier::clock late;
     late.step = 50;
@@ -251,10 +410,6 @@ TEST_CASE("check_policy: a number in the type of an op is a mistake, a number in
     STATIC_REQUIRE(!has_floating_argument("1bILi33554432EL1e1ELb1ELin1EE"));
     STATIC_REQUIRE(!has_floating_argument("22has_Ld400000000000000_x"));
     STATIC_REQUIRE(!has_floating_argument("1bILd4000000000000000"));
-    // A rule, and gates: their ops are looked at, and nothing else of them.
-    all_pass<prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>, gate::expert_choice<4, 1.0 / 3.0>,
-             gate::by_range<gate::ranges_between<0.0, 1.0 / 3.0, 1.0>>, gate::comet<4, 2, 0.3, 0.7>,
-             gate::top_k<4, 2, gate::temperature<0.3>, gate::balance<0.3>>>();
     // Where only the host reads a number it may stand anywhere.
     all_pass<initial::uniform<-0.3, 0.3>, dispatch::capacity<1.25>,
              weight::low_rank<3, schedule::linear{.from = 1.5, .to = 3.0, .steps = 10}>>();
@@ -284,4 +439,55 @@ TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][pol
     fails<hidden_reference>("reads what it declares, no more at g = -3: the result depends on about.reference");
     fails<wrong_pull>("pull is the derivative of effective at w = -4.94203125: given 1, expected 2");
     fails<no_operand>("store keeps what it stored, and products may read it at w = -2");
+    fails<swallows_nan>("a NaN stays a NaN at x = nan: given 0");
+    fails<centred<row_fault::lane>>("outputs of one row over several lanes at row 0, column 0");
+    fails<centred<row_fault::beyond>>("outputs of one row over several lanes at row 0, column 0: given nan");
+    fails<centred<row_fault::packs>>("outputs of several rows in packs at row 0, column 0");
+    fails<centred<row_fault::backward>>("gradient of several rows in packs at row 0, column 0");
+    fails<flattened>("pull is proportional to the gradient at w = -2.3: given -1, expected -2.5");
+    fails<divides_by_nothing>("factors are finite at bits = 0: given inf");
+    fails<divides_by_gradient>("finite gradients stay finite at g = 0");
+    all_pass<centred<row_fault::none>>();
+}
+
+TEST_CASE("check_policy: what is wrong in packs alone is found", "[train][policy_check]") {
+    fails<activation_of_packs<true>>("forward of a pack at x = ");
+    fails<activation_of_packs<false>>("backward of a pack at x = ");
+    fails<penalty_of_packs<member::value>>("value of a pack at x = ");
+    fails<penalty_of_packs<member::gradient>>("gradient of a pack at x = ");
+    fails<penalty_of_packs<member::prox>>("prox of a pack at x = ");
+    fails<group_of_packs<member::value>>("group_value of a pack at x = ");
+    fails<group_of_packs<member::gradient>>("gradient of a pack at x = ");
+    fails<group_of_packs<member::prox>>("prox of a pack at x = ");
+    fails<output_penalty_of_packs<member::value>>("contribution of a pack at x = ");
+    fails<output_penalty_of_packs<member::gradient>>("gradient of a pack at x = ");
+    fails<map_of_packs>("pull, store and effective of a pack at x = ");
+    fails<draws_too_much>("factor of a pack at x = ");
+    fails<transform_of_packs>("apply of a pack at x = ");
+}
+
+TEST_CASE("check_policy: initialisers and rules of pruning that are wrong fail where they are wrong",
+          "[train][policy_check]") {
+    fails<fills_wrongly<filling::infinite>>(
+        "values are finite, and those of float are those of double rounded at row 0, column 0: given inf");
+    fails<fills_wrongly<filling::of_float>>(
+        "values are finite, and those of float are those of double rounded at row 0, column 0 in float: given 2");
+    fails<fills_wrongly<filling::by_stride>>(
+        "an element depends on its place and the site alone at row 1, column 0 of rows that lie apart");
+    fails<fills_wrongly<filling::by_call>>("an element depends on its place and the site alone at row 0, column 0");
+    fails<fills_wrongly<filling::between>>("what lies between the rows is left alone at row 0: given 0");
+    fails<prune::policy<prune::by_magnitude, keeps_everything, 0.5, prune::hard>>(
+        "a selection leaves out the share that it was given at sparsity 0.25: given 1, expected 0.75");
+    fails<prune::policy<half_a_key, prune::per_layer, 0.5, prune::hard>>(
+        "a key is as wide as the weight at float and double: given 4 and 4 bytes");
+    fails<sparse_beyond>("sparsity lies in [0, 1] at step 0: given 1.5");
+}
+
+TEST_CASE("check_policy: what has its members checked only says so", "[train][policy_check]") {
+    for (auto const& report : {check_policy<weight::low_rank<3>>(), check_policy<dispatch::capacity<1.25>>()}) {
+        INFO(report.text);
+        CHECK(report.not_checked == 1);
+        CHECK(report.text.find("  not checked: anything but members and names: check_gradients_of") !=
+              std::string::npos);
+    }
 }

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: a function takes or gives one type of number, and loops call it with packs of them too
+// expect: a dropout needs .*T factor\(Bits bits\) const
+// expect: at_layer<1>
+// A dropout that takes the bits of one element.
+#include <cstdint>
+#include <espalier/core/epilogue.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+using namespace espalier;
+struct my_dropout {
+    using axis = espalier::axis::dropout;
+    static constexpr bool draws = true;
+    static constexpr random_scope scope = random_scope::element;
+#ifdef ESPALIER_POSITIVE_TWIN
+    template <class T, class Bits> ESPALIER_FN T factor(Bits) const {
+        return T(1);
+    }
+#else
+    template <class T> ESPALIER_FN T factor(std::uint32_t) const {
+        return T(1);
+    }
+#endif
+};
+using stack = sequence<input<16>, dense<8, my_dropout>>;
+inline constexpr index_t width = stack::bind<shape{}, type_list<>>::output.size();
