@@ -352,6 +352,23 @@ TEST_CASE("target and feature columns are chosen by name or number") {
     CHECK_THROWS_AS(parse("1,2,3\n", {.separator = '\n'}), espalier::data_error);
 }
 
+TEST_CASE("classes stand in the order of their bytes, however long what they share is") {
+    names const kinds{"xaaaaaaaaab", "xaaaaaaaaaa", "xb", "xaaaaaaaaa", "x\xc3\xa9", "xaaaaaaaa", "x", "xaaaaaaab"};
+    std::string text;
+    for (std::size_t i = 0; i < 2 * kinds.size(); ++i) {
+        text += "1," + kinds[i % kinds.size()] + "\n";
+    }
+    auto const data = parse(text);
+    names sorted = kinds;
+    std::sort(sorted.begin(), sorted.end());
+    CHECK(data.class_names == sorted);
+    for (std::size_t i = 0; i < 2 * kinds.size(); ++i) {
+        CHECK(sorted[static_cast<std::size_t>(data.labels[i])] == kinds[i % kinds.size()]);
+    }
+    // Of equal known names the first counts, and numbers stay those of the list.
+    CHECK(parse("1,xb\n1,x\n", {.class_names = {"y", "x", "x", "xb"}}).labels == ids{3, 1});
+}
+
 TEST_CASE("as many classes as rows take no more than reading and sorting them") {
     std::string text;
     constexpr int rows = 60'000;
