@@ -129,7 +129,8 @@ standardisation find_standardisation(data_view const& data);
 template <number_type T, number_type... Others>
 standardisation standardise(data_set_of<T>& train, data_set_of<Others>&... others) {
     standardisation const found = find_standardisation(train.view());
-    for (index_t const width : {train.width, others.width...}) {
+    index_t const widths[] = {train.width, others.width...};
+    for (index_t const width : widths) {
         if (width != train.width) { // before anything is changed
             detail::throw_data_error("standardise: the first data set has ", train.width, " features, another one ",
                                      width);
