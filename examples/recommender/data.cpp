@@ -40,7 +40,7 @@ std::vector<rating> read_pairs(std::filesystem::path const& file) {
     std::vector<rating> all;
     while (rows.next(fields)) {
         if (fields.size() < 3) rows.fail(rows.line(), "fewer than three columns");
-        auto const stars = esp::detail::parse_number(fields[2]);
+        auto const stars = esp::detail::parse_number<float>(fields[2]);
         if (stars.reason) rows.fail(rows.line(), "the rating " + std::string(stars.reason));
         auto const user = user_of.try_emplace(fields[0], static_cast<std::uint32_t>(user_of.size())).first->second;
         auto const film = film_of.try_emplace(fields[1], static_cast<std::uint32_t>(film_of.size())).first->second;

@@ -39,16 +39,16 @@ struct number_view {
     constexpr number_view(column_view<T> c) : number_view(static_cast<T const*>(c.data), c.size, 1, c.stride) {}
 
     /// Calls `use(data)` with the pointer as what it is.
-    template <class Use> constexpr decltype(auto) visit(Use&& use) const {
+    template <class Use> decltype(auto) visit(Use&& use) const {
         return holds_double ? use(static_cast<double const*>(data)) : use(static_cast<float const*>(data));
     }
 
-    constexpr double operator()(index_t r, index_t c) const {
+    double operator()(index_t r, index_t c) const {
         return visit([&](auto const* p) { return static_cast<double>(p[r * stride + c * column_stride]); });
     }
 
     /// Rows [first, first + count).
-    constexpr number_view middle_rows(index_t first, index_t count) const {
+    number_view middle_rows(index_t first, index_t count) const {
         number_view part = *this;
         part.rows = count;
         visit([&](auto const* p) { part.data = p + first * stride; });
@@ -56,7 +56,7 @@ struct number_view {
     }
 
     /// Row r as `columns` numbers of T.
-    template <class T> constexpr void copy_row(index_t r, T* to) const {
+    template <class T> void copy_row(index_t r, T* to) const {
         visit([&](auto const* p) {
             p += r * stride;
             if (column_stride == 1)

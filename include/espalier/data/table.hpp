@@ -33,7 +33,7 @@ struct data_view {
     constexpr bool has_targets() const { return targets.rows != 0; }
 
     /// Rows [first, first + number).
-    constexpr data_view middle_rows(index_t first, index_t number) const {
+    data_view middle_rows(index_t first, index_t number) const {
         data_view part{features.middle_rows(first, number)};
         if (has_labels()) {
             part.labels = labels.middle(first, number);
