@@ -109,13 +109,18 @@ def table(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", required=True)
-    parser.add_argument("--peers", help="the Python of an environment with PyTorch and JAX")
+    parser.add_argument("--peers", help="the Python of an environment with PyTorch, JAX and pandas")
     parser.add_argument("--json")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--depth", type=int, action="append", help="family compile: only stacks of this depth")
     parser.add_argument("families", nargs="+")
     given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="espalier-bench-") as files:
+        os.environ["ESPALIER_BENCH_FILES"] = files  # what the family read writes, and the peers read too
+        measure(given)
 
+
+def measure(given):
     programs = collections.OrderedDict()
     for family in given.families:
         path = os.path.join(given.build, "benchmarks", "bench_" + program_of.get(family, family))
@@ -128,7 +133,9 @@ def main():
 
     peers = []
     if given.peers:
-        scripts = ["jax_peer.py", "torch_peer.py"]
+        scripts = ["jax_peer.py", "torch_peer.py"] if set(given.families) - {"read", "compile"} else []
+        if "read" in given.families:
+            scripts += ["numpy_read.py", "pandas_read.py"]
         if "comet" in given.families:
             scripts.append("published_peer.py")
         for script in scripts:

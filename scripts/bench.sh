@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the benchmarks and runs them: our code, the same work written by hand, the floor that this machine's roofs
-# allow, and on request the same work by PyTorch and JAX, all in turns in one run.
+# allow, and on request the same work by others, all in turns in one run.
 #
 #   scripts/bench.sh [--peers] [--json FILE] [--rounds N] [--depth N]... [FAMILY...]
 #
-#   --peers      also runs PyTorch and JAX, from a virtual environment that is made in build/peers (a download of about
-#                300 MB; 700 MB where only PyPI can be reached, see benchmarks/peers/cpu_torch.py). An environment that
-#                exists already is taken from ESPALIER_PEERS=FOLDER instead.
+#   --peers      also runs PyTorch and JAX, and NumPy and pandas in the family read, from a virtual environment that is
+#                made in build/peers (a download of about 300 MB; 700 MB where only PyPI can be reached, see
+#                benchmarks/peers/cpu_torch.py). An environment that exists already is taken from ESPALIER_PEERS=FOLDER
+#                instead.
 #   --json FILE  writes the rows, the roofs and the machine to FILE
 #   --rounds N   how often everything takes its turn (default 3)
 #   --depth N    the family compile takes stacks of this depth only (all of them take a quarter of an hour)
-#   FAMILY       epilogue dropout update prune product step gate comet moe dispatch compile; without any, all that there are
+#   FAMILY       epilogue dropout update prune product step gate comet moe dispatch read compile; without any, all that
+#                there are. Files of the family read take 1 GB of the folder for temporary files.
 #
 # One thread, CPU time of the process. A machine that does other things at the same time disturbs what depends on memory
 # bandwidth; read ratios, not times. scripts/bench_chart.py draws FILE.
@@ -43,16 +45,16 @@ while [[ $# -gt 0 ]]; do
       shift
       ;;
     -h | --help)
-      sed -n '3,18s/^# \{0,1\}//p' "$0"
+      sed -n '3,20s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
-    epilogue | dropout | update | prune | product | step | gate | comet | moe | dispatch | compile) families+=("$1") ;;
+    epilogue | dropout | update | prune | product | step | gate | comet | moe | dispatch | read | compile) families+=("$1") ;;
     *) stop "unknown argument '$1' (see --help)" ;;
   esac
   shift
 done
 if [[ ${#families[@]} -eq 0 ]]; then
-  families=(epilogue dropout update prune product step gate comet moe dispatch compile)
+  families=(epilogue dropout update prune product step gate comet moe dispatch read compile)
 fi
 
 install_missing "${packages[@]}" "${test_packages[@]}"
@@ -80,10 +82,10 @@ if [[ $peers == yes ]]; then
     # torch.compile compiles a C++ extension of this Python.
     python3 -c 'import os, sysconfig as s; assert os.path.exists(s.get_path("include") + "/Python.h")' 2>/dev/null ||
       install_missing python3-dev
-    say "Making a virtual environment with PyTorch and JAX in build/peers"
+    say "Making a virtual environment with PyTorch, JAX and pandas in build/peers"
     python3 -m venv --clear "$venv.new" || stop "python3 could not make a virtual environment"
-    "$venv.new/bin/pip" install --quiet --disable-pip-version-check jax numpy ||
-      stop "JAX could not be installed into build/peers"
+    "$venv.new/bin/pip" install --quiet --disable-pip-version-check jax numpy pandas ||
+      stop "JAX and pandas could not be installed into build/peers"
     "$venv.new/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 20 torch \
       --index-url https://download.pytorch.org/whl/cpu >"$root/build/peers.log" 2>&1 || {
       say "PyTorch's own package index cannot be reached; taking the package from PyPI without CUDA's libraries"
@@ -92,10 +94,10 @@ if [[ $peers == yes ]]; then
     # A virtual environment cannot be moved, but ours is only started by its path.
     mv "$venv.new" "$venv"
   fi
-  say "Peers: PyTorch and JAX from $venv"
+  say "Peers: PyTorch, JAX, NumPy and pandas from $venv"
   arguments+=(--peers "$venv/bin/python")
 else
-  say "Without peers (PyTorch, JAX): --peers adds them"
+  say "Without peers (PyTorch, JAX, NumPy, pandas): --peers adds them"
 fi
 
 say "Measuring: ${families[*]} ($rounds rounds)"

@@ -40,7 +40,7 @@ std::vector<rating> read_pairs(std::filesystem::path const& file) {
     std::vector<rating> all;
     while (rows.next(fields)) {
         if (fields.size() < 3) rows.fail(rows.line(), "fewer than three columns");
-        auto const stars = esp::detail::parse_number(fields[2]);
+        auto const stars = esp::detail::parse_number<float>(fields[2]);
         if (stars.reason) rows.fail(rows.line(), "the rating " + std::string(stars.reason));
         auto const user = user_of.try_emplace(fields[0], static_cast<std::uint32_t>(user_of.size())).first->second;
         auto const film = film_of.try_emplace(fields[1], static_cast<std::uint32_t>(film_of.size())).first->second;
@@ -69,12 +69,12 @@ part classified(esp::data_view const& rows, double scale, std::array<int, 2> key
     p.width = rows.width();
     for (esp::index_t r = 0; r < p.count; ++r) {
         auto const level = [&](int c) {
-            return static_cast<std::uint64_t>(std::clamp(rows.features(r, c), 0.0f, 16.0f));
+            return static_cast<std::uint64_t>(std::clamp(rows.features(r, c), 0.0, 16.0));
         };
         p.keys.push_back(level(key[0]) * 17 + level(key[1]));
         p.labels.push_back(rows.labels[r]);
         for (esp::index_t c = 0; c < p.width; ++c)
-            p.features.push_back(static_cast<float>(static_cast<double>(rows.features(r, c)) * scale));
+            p.features.push_back(static_cast<float>(rows.features(r, c) * scale));
     }
     return p;
 }

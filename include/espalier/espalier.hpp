@@ -47,6 +47,9 @@
 #include <espalier/core/view.hpp>
 #include <espalier/data/csv.hpp>
 #include <espalier/data/idx.hpp>
+#include <espalier/data/member_view.hpp>
+#include <espalier/data/npy.hpp>
+#include <espalier/data/number_view.hpp>
 #include <espalier/data/table.hpp>
 #include <espalier/device/cpu/batch_norm.hpp>
 #include <espalier/device/cpu/bits.hpp>

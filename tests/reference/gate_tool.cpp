@@ -32,10 +32,10 @@ template <class Gate, class Dispatch> int run() {
     index_t n = 0;
     std::cin >> n;
     std::vector<double> x(static_cast<std::size_t>(n * in)), y(static_cast<std::size_t>(n * out));
-    std::vector<float> targets(static_cast<std::size_t>(n * out));
+    std::vector<double> targets(static_cast<std::size_t>(n * out));
     for (double& v : x)
         std::cin >> v;
-    for (float& v : targets)
+    for (double& v : targets)
         std::cin >> v;
     network<stack, device::cpu, double> net(seed{1}, n);
     for (tensor_info const& t : net.tensors())
@@ -47,7 +47,7 @@ template <class Gate, class Dispatch> int run() {
     rows tags;
     tags.count = n;
     batch_view<double> const batch{contiguous_view<double const>(x.data(), n, in), tags,
-                                   contiguous_view<float const>(targets.data(), n, out)};
+                                   contiguous_view<double const>(targets.data(), n, out)};
     run.gradients_of(batch);
     auto const names = run.term_names();
     for (std::size_t i = 0; i < names.size(); ++i)

@@ -62,11 +62,11 @@ int train(char** files, Loss const& loss, Optimizer const& optimizer) {
     auto const count = file.at("count").values<std::int64_t>();
     auto const inputs = file.at("inputs").values<double>();
     std::vector<std::int32_t> labels;
-    std::vector<float> targets;
+    std::vector<double> targets;
     if constexpr (loss::needs_labels<Loss>)
         labels = file.at("labels").values<std::int32_t>();
     else
-        targets = file.at("targets").values<float>();
+        targets = file.at("targets").converted<double>();
 
     network<Stack, device::cpu, double> net(seed{5}, *std::max_element(count.begin(), count.end()));
     save(net, files[1]);

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/shape.hpp>
 #include <espalier/core/view.hpp>
@@ -31,8 +32,8 @@ namespace espalier::batch {
 template <class T> struct batch_memory {
     matrix_view<T> source{};
     matrix_view<T> inputs{};
-    matrix_view<float> targets{};  ///< without data when the data set has none
-    std::int32_t* label = nullptr; ///< null when the data set has none
+    matrix_view<master_of<T>> targets{}; ///< without data when the data set has none
+    std::int32_t* label = nullptr;       ///< null when the data set has none
     std::int32_t* partner_label = nullptr;
     float* mixing = nullptr;
     float* weight = nullptr;

@@ -119,11 +119,11 @@ template <class T, class Share> void mix_tags(batch_memory<T> const& batch, inde
                 row = partner_of(batch, row);
             if (row < first) continue;
             for (index_t c = 0; c < batch.targets.columns; ++c) {
-                float const kept = batch.targets(first, c);
+                auto const kept = batch.targets(first, c);
                 for (row = first;;) {
                     index_t const next = partner_of(batch, row);
-                    float const s = share(row), other = next == first ? kept : batch.targets(next, c);
-                    batch.targets(row, c) = s * batch.targets(row, c) + (1.0f - s) * other;
+                    master_of<T> const s = share(row), other = next == first ? kept : batch.targets(next, c);
+                    batch.targets(row, c) = s * batch.targets(row, c) + (1 - s) * other;
                     if (next == first) break;
                     row = next;
                 }

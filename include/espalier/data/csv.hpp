@@ -56,7 +56,7 @@ struct csv_options {
     std::vector<std::string> class_names = {};
     /// What an empty field of a feature means; without it, an empty field is an error. With it, every blank line of a
     /// table that has one column is a row.
-    std::optional<float> empty = std::nullopt;
+    std::optional<double> empty = std::nullopt;
     char separator = ',';
     /// 0: quotes mean nothing.
     char quote = '"';
@@ -122,12 +122,12 @@ private:
 
 namespace detail {
 
-/// The number that `text` (blanks around it aside) is, or an empty text and the reason.
-struct parsed_number {
-    float value = 0.0f;
+/// The number that `text` (blanks around it aside) is, or 0 and the reason.
+template <class T> struct parsed_number {
+    T value = 0;
     char const* reason = nullptr; ///< nullptr when it is a number
 };
-parsed_number parse_number(std::string_view text);
+template <class T> parsed_number<T> parse_number(std::string_view text);
 
 /// Whether `text` can only be a name; see `csv_header`.
 bool is_column_name(std::string_view text);
@@ -141,16 +141,16 @@ bool is_column_name(std::string_view text);
 ///     read_csv("homes.csv", {.targets = {"price", "rent"}})        // two numbers to predict, no label
 ///     read_csv("homes.csv", {.targets = {7}, .features = {"rooms", "area"}})
 ///
-/// Numbers are rounded to the nearest float; one too small for any is 0. A name in the options says that there is a
-/// header.
+/// `read_csv<double>` gives a table of double. Numbers are rounded to the nearest T; one too small for any is 0. A name
+/// in the options says that there is a header.
 ///
 /// Throws `data_error` for a name in the options with `csv_header::no`, for `csv_labels::targets` together with
 /// `targets` and a label column, and as `csv_reader` does. Throws `file_error` "FILE:LINE: column C: 'abc' is not a
-/// number" and the like, lines and columns from 1: fields that are not finite numbers or too large for a float, empty
+/// number" and the like, lines and columns from 1: fields that are not finite numbers or too large for T, empty
 /// fields, rows of different lengths, labels that are negative or unknown or that `csv_labels::detect` cannot tell from
 /// targets, columns of the options that are not there (with the names that are), that two columns are named or that are
 /// used twice, quotes that do not match, a file without rows, damaged compression.
-data_set read_csv(file_path const& path, csv_options const& options = {});
+template <number_type T = float> data_set_of<T> read_csv(file_path const& path, csv_options const& options = {});
 
 } // namespace espalier
 

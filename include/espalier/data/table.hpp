@@ -7,6 +7,7 @@
 #include <espalier/core/library.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/data/number_view.hpp>
 
 #include <cstdint>
 #include <string>
@@ -17,13 +18,14 @@
 namespace espalier {
 
 /// Rows of features with, optionally, a class per row (`labels`) and numbers to predict per row (`targets`). Owns
-/// nothing: the program's own arrays can be trained on without a copy. A part that is absent has no rows.
+/// nothing: the program's own arrays, of float or double, can be trained on where they lie. A part that is absent has
+/// no rows.
 struct data_view {
-    matrix_view<float const> features{};     ///< count x width
-    array_view<std::int32_t const> labels{}; ///< count, or 0
-    matrix_view<float const> targets{};      ///< count x number of targets, or 0 rows
-    array_view<std::uint64_t const> keys{};  ///< count, or 0: what hash gates look up, `rows::key`
-    array_view<std::int32_t const> groups{}; ///< count, or 0: rows that belong together, `rows::group`
+    number_view features{};                   ///< count x width
+    column_view<std::int32_t const> labels{}; ///< count, or 0
+    number_view targets{};                    ///< count x number of targets, or 0 rows
+    column_view<std::uint64_t const> keys{};  ///< count, or 0: what hash gates look up, `rows::key`
+    column_view<std::int32_t const> groups{}; ///< count, or 0: rows that belong together, `rows::group`
 
     constexpr index_t count() const { return features.rows; }
     constexpr index_t width() const { return features.columns; }
@@ -31,16 +33,16 @@ struct data_view {
     constexpr bool has_targets() const { return targets.rows != 0; }
 
     /// Rows [first, first + number).
-    constexpr data_view middle_rows(index_t first, index_t number) const {
+    data_view middle_rows(index_t first, index_t number) const {
         data_view part{features.middle_rows(first, number)};
         if (has_labels()) {
-            part.labels = {labels.data + first, number};
+            part.labels = labels.middle(first, number);
         }
         if (keys.size != 0) {
-            part.keys = {keys.data + first, number};
+            part.keys = keys.middle(first, number);
         }
         if (groups.size != 0) {
-            part.groups = {groups.data + first, number};
+            part.groups = groups.middle(first, number);
         }
         if (has_targets()) {
             part.targets = targets.middle_rows(first, number);
@@ -49,14 +51,14 @@ struct data_view {
     }
 };
 
-/// A table in memory. All parts are plain vectors, row-major, to fill and change at will; `check` tells whether they
-/// fit together.
-struct data_set {
-    std::vector<float> features;      ///< count x width
+/// A table in memory, of float or double. All parts are plain vectors, row-major, to fill and change at will; `check`
+/// tells whether they fit together.
+template <number_type T> struct data_set_of {
+    std::vector<T> features;          ///< count x width
     index_t count = 0;                ///< rows
     index_t width = 0;                ///< features of a row
     std::vector<std::int32_t> labels; ///< count, or empty
-    std::vector<float> targets;       ///< count x target_width, or empty
+    std::vector<T> targets;           ///< count x target_width, or empty
     index_t target_width = 0;
     std::vector<std::uint64_t> keys;        ///< count, or empty
     std::vector<std::int32_t> groups;       ///< count, or empty
@@ -81,11 +83,12 @@ struct data_set {
     data_view view() const&& = delete;
     operator data_view() const&& = delete;
 };
+using data_set = data_set_of<float>;
 
 /// Number of classes: the largest label + 1, or the number of `class_names` when there are more of those. 0 without
 /// labels. Throws `data_error` for a negative label.
 index_t class_count(data_view const& data);
-index_t class_count(data_set const& data);
+template <number_type T> index_t class_count(data_set_of<T> const& data);
 
 /// Throws `data_error` unless the table can be trained on: not empty, as many labels and targets as rows, labels not
 /// negative (and below `classes` when that is given), every number finite. The text starts with `what` and names the
@@ -94,17 +97,19 @@ void check(data_view const& data, std::string_view what = "data set", index_t cl
            bool targets_may_miss = false);
 
 /// The same for an owning table, whose arrays must also have the sizes that `count` and `width` say.
-void check(data_set const& data, std::string_view what = "data set", index_t classes = 0);
+template <number_type T>
+void check(data_set_of<T> const& data, std::string_view what = "data set", index_t classes = 0);
 
 /// The first `first_count` rows and the rest, without a copy. Throws `data_error` when there are not that many.
 std::pair<data_view, data_view> split(data_view const& data, index_t first_count);
 
 /// The first `first_count` rows and the rest as two tables that own their rows; names are kept in both.
 /// Throws `data_error` when there are not that many.
-std::pair<data_set, data_set> split(data_set const& data, index_t first_count);
+template <number_type T>
+std::pair<data_set_of<T>, data_set_of<T>> split(data_set_of<T> const& data, index_t first_count);
 
 /// Multiplies every feature by `factor` (1.0 / 16 for the 8x8 digits).
-void scale(data_set& data, double factor);
+template <number_type T> void scale(data_set_of<T>& data, double factor);
 
 /// What `standardise` found: x -> (x - mean) * factor per feature.
 struct standardisation {
@@ -112,7 +117,7 @@ struct standardisation {
     std::vector<double> factor;
 
     /// Applies it to another table. Throws `data_error` when the widths differ; nothing is changed then.
-    void apply(data_set& data) const;
+    template <number_type T> void apply(data_set_of<T>& data) const;
 };
 
 /// Mean 0 and variance 1 (over the count, not count - 1) of every feature of `data`; a constant feature becomes 0.
@@ -121,12 +126,14 @@ standardisation find_standardisation(data_view const& data);
 
 /// Standardises `train` and, with the numbers found there, the other tables:
 /// `standardise(train, validation, test)`. Returns what was applied, for later data.
-template <class... Others> standardisation standardise(data_set& train, Others&... others) {
+template <number_type T, number_type... Others>
+standardisation standardise(data_set_of<T>& train, data_set_of<Others>&... others) {
     standardisation const found = find_standardisation(train.view());
-    for (data_set const* other : {static_cast<data_set const*>(&train), static_cast<data_set const*>(&others)...}) {
-        if (other->width != train.width) { // before anything is changed
+    index_t const widths[] = {train.width, others.width...};
+    for (index_t const width : widths) {
+        if (width != train.width) { // before anything is changed
             detail::throw_data_error("standardise: the first data set has ", train.width, " features, another one ",
-                                     other->width);
+                                     width);
         }
     }
     found.apply(train);

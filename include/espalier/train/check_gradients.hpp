@@ -92,7 +92,7 @@ void check_array(gradient_report& report, std::string const& name, double* value
 template <class Training>
 requires std::is_same_v<typename Training::scalar, double>
     gradient_report check_gradients(Training& training, matrix_view<double> inputs, rows const& tags,
-                                    matrix_view<float const> targets = {}, gradient_check_options options = {}) {
+                                    matrix_view<double const> targets = {}, gradient_check_options options = {}) {
     batch_view<double> const batch{inputs, tags, targets};
     gradient_report report;
     auto const value = [&] {
@@ -130,7 +130,7 @@ gradient_report check_gradients_of(Loss const& loss, seed s = {7}, index_t row_c
     index_t const width = net.input_width;
     std::vector<double> inputs(static_cast<std::size_t>(row_count * width));
     std::vector<std::int32_t> labels(static_cast<std::size_t>(row_count));
-    std::vector<float> targets(static_cast<std::size_t>(row_count * net.output_width));
+    std::vector<double> targets(static_cast<std::size_t>(row_count * net.output_width));
     auto uniform = [&, i = std::uint32_t{0}]() mutable {
         return 2.0 * uniform01(draw(make_site(s.value, detail::check_stream), i++, 0).word[0]) - 1.0;
     };
@@ -138,8 +138,8 @@ gradient_report check_gradients_of(Loss const& loss, seed s = {7}, index_t row_c
         v = 2.0 * uniform();
     for (std::size_t i = 0; i < labels.size(); ++i)
         labels[i] = static_cast<std::int32_t>(i % static_cast<std::size_t>(net.output_width));
-    for (float& v : targets)
-        v = static_cast<float>(0.5 + 0.5 * uniform());
+    for (double& v : targets)
+        v = 0.5 + 0.5 * uniform();
     // Offsets away from zero, so that no activation sits on a kink by construction.
     for (tensor_info const& t : net.tensors())
         if (t.trained && t.tensor_role == role::bias)
@@ -149,7 +149,7 @@ gradient_report check_gradients_of(Loss const& loss, seed s = {7}, index_t row_c
     tags.count = row_count;
     tags.label = labels.data();
     return check_gradients(check, contiguous_view(inputs.data(), row_count, width), tags,
-                           contiguous_view<float const>(targets.data(), row_count, net.output_width), options);
+                           contiguous_view<double const>(targets.data(), row_count, net.output_width), options);
 }
 
 } // namespace espalier

@@ -2,6 +2,7 @@
 // host only. The rows of a batch that count, one behind the other: rows that do not count then count nowhere.
 #pragma once
 
+#include <espalier/core/layout.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 
@@ -94,7 +95,7 @@ private:
     bool left_out_ = false;
     std::vector<index_t> place_;
     std::vector<T> inputs_;
-    std::vector<float> targets_;
+    std::vector<master_of<T>> targets_;
     std::vector<std::uint32_t> origin_;
     std::vector<std::int64_t> sample_;
     std::vector<std::int32_t> label_, partner_;

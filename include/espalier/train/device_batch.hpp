@@ -21,7 +21,7 @@ public:
                  bool keys, bool groups) {
         if constexpr (!Device::host_memory) {
             inputs_ = buffer<T>(capacity * width);
-            targets_ = buffer<float>(capacity * target_width);
+            targets_ = buffer<master_of<T>>(capacity * target_width);
             label_ = buffer<std::int32_t>(labels ? capacity : 0);
             partner_ = buffer<std::int32_t>(labels && mixes ? capacity : 0);
             mixing_ = buffer<float>(mixes ? capacity : 0);
@@ -82,7 +82,7 @@ private:
     }
 
     buffer<T> inputs_;
-    buffer<float> targets_;
+    buffer<master_of<T>> targets_;
     buffer<std::int32_t> label_, partner_;
     buffer<float> mixing_, weight_, sign_;
     buffer<std::uint32_t> origin_;

@@ -53,13 +53,9 @@ public:
         std::vector<T>& into = source_.empty() ? inputs_ : source_;
         for (index_t i = 0; i < n; ++i) {
             index_t const from = order ? order[i] : i;
-            float const* const row = data.features.row(from);
-            T* const to = into.data() + i * width_;
-            for (index_t c = 0; c < width_; ++c)
-                to[c] = static_cast<T>(row[c]);
+            data.features.copy_row(from, into.data() + i * width_);
             if (!label_.empty()) label_[static_cast<std::size_t>(i)] = data.labels[from];
-            for (index_t c = 0; c < target_width_ && !targets_.empty(); ++c)
-                targets_[static_cast<std::size_t>(i * target_width_ + c)] = data.targets(from, c);
+            if (!targets_.empty()) data.targets.copy_row(from, targets_.data() + i * target_width_);
             sample_[static_cast<std::size_t>(i)] = from;
             if (!key_.empty()) key_[static_cast<std::size_t>(i)] = data.keys[from];
             if (!group_.empty()) group_[static_cast<std::size_t>(i)] = data.groups[from];
@@ -103,7 +99,7 @@ public:
 private:
     std::vector<T> inputs_;
     std::vector<T> source_;
-    std::vector<float> targets_;
+    std::vector<master_of<T>> targets_;
     std::vector<std::int32_t> label_;
     std::vector<std::int32_t> partner_;
     std::vector<float> mixing_;
@@ -132,6 +128,7 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
                        device_batch<typename Training::device_type, typename Training::scalar>& transfer,
                        data_view const& data) {
     using T = typename Training::scalar;
+    using wide = master_of<T>;
     constexpr index_t width = Training::network_type::output_width;
     evaluation result;
     index_t right = 0;
@@ -153,7 +150,7 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
             T const* const row = outputs.row(i);
             index_t best = 0;
             for (index_t c = 1; c < width; ++c)
-                if (static_cast<float>(row[c]) > static_cast<float>(row[best])) best = c;
+                if (static_cast<wide>(row[c]) > static_cast<wide>(row[best])) best = c;
             right += best == data.labels[r + i];
         }
     }
@@ -177,9 +174,10 @@ template <class Network, class Loss> evaluation evaluate(Network& net, Loss cons
     return detail::evaluate_in(run, storage, transfer, data);
 }
 
-/// What a network gives for every row of a data set, as it is used: count x output_width numbers, row-major. Throws
-/// data_error for an empty or malformed data set, shape_error for another width.
-template <class Network> std::vector<float> predict(Network& net, data_view const& data) {
+/// What a network gives for every row of a data set, as it is used: count x output_width numbers, row-major; double of
+/// a network in double, else float. Throws data_error for an empty or malformed data set, shape_error for another
+/// width.
+template <class Network> std::vector<typename Network::wide> predict(Network& net, data_view const& data) {
     using T = typename Network::scalar;
     constexpr index_t width = Network::output_width;
     check(data, "predict", 0, true);
@@ -189,7 +187,7 @@ template <class Network> std::vector<float> predict(Network& net, data_view cons
     detail::batch_storage<T> storage(net.capacity(), Network::input_width, data, false);
     auto transfer = detail::make_transfer(net, data, false);
     typename Network::device_type::template buffer<T> outputs(net.capacity() * width);
-    std::vector<float> result;
+    std::vector<typename Network::wide> result;
     result.reserve(static_cast<std::size_t>(data.count() * width));
     for (index_t r = 0; r < data.count(); r += net.capacity()) {
         index_t const n = std::min(net.capacity(), data.count() - r);
@@ -199,7 +197,7 @@ template <class Network> std::vector<float> predict(Network& net, data_view cons
         net.predict(batch.inputs, batch.tags, y);
         auto const values = transfer.download(net.runner().device(), matrix_view<T const>(y));
         for (index_t i = 0; i < n * width; ++i)
-            result.push_back(static_cast<float>(values.data[i]));
+            result.push_back(static_cast<typename Network::wide>(values.data[i]));
     }
     return result;
 }

@@ -10,7 +10,7 @@
 namespace espalier::detail {
 
 /// Tags and target rows repeated `copies` times, in the device's memory, allocated once for `capacity` rows.
-template <class Device> class tiled_rows {
+template <class Device, class Target> class tiled_rows {
 public:
     tiled_rows(index_t capacity, int copies, index_t target_width)
         : copies_(copies), sample_(size(capacity)), label_(size(capacity)), partner_(size(capacity)),
@@ -34,9 +34,9 @@ public:
         return tiled;
     }
 
-    matrix_view<float const> targets(Device& device, matrix_view<float const> from) {
+    matrix_view<Target const> targets(Device& device, matrix_view<Target const> from) {
         if (copies_ == 1 || !from.data || targets_.size() == 0) return from;
-        matrix_view<float> const to{targets_.data(), from.rows * copies_, from.columns, from.columns};
+        matrix_view<Target> const to{targets_.data(), from.rows * copies_, from.columns, from.columns};
         for (int copy = 0; copy < copies_; ++copy)
             device.copy(from, to.middle_rows(copy * from.rows, from.rows));
         return to;
@@ -56,7 +56,7 @@ private:
     buffer<std::int64_t> sample_;
     buffer<std::int32_t> label_, partner_, group_;
     buffer<float> mixing_, weight_, sign_;
-    buffer<float> targets_;
+    buffer<Target> targets_;
 };
 
 } // namespace espalier::detail

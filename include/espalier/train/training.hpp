@@ -28,11 +28,11 @@
 
 namespace espalier {
 
-/// A batch: inputs, what it says about its rows, and target rows for losses that read them.
+/// A batch of a network<..., T>: inputs, what it says about its rows, and target rows for losses that read them.
 template <class T> struct batch_view {
     matrix_view<T const> inputs{};
     rows tags{};
-    matrix_view<float const> targets{};
+    matrix_view<master_of<T> const> targets{}; ///< double of a network in double, else float
 };
 
 /// What one step gives back. `total` is the loss plus all terms.
@@ -71,7 +71,7 @@ public:
     /// The term and the gradient of a loss of the rows at a tap, in the place of what was there: `targets` for losses
     /// with target rows, labels and weights from `tags`, which are those of the batch when they are left out.
     template <short_name Name, class Loss>
-    void loss(Loss const& loss, matrix_view<float const> targets = {}, rows const* tags = nullptr) {
+    void loss(Loss const& loss, matrix_view<master_of<scalar> const> targets = {}, rows const* tags = nullptr) {
         constexpr auto width = static_cast<int>(detail::tap_width_in<typename Network::layer, Name>());
         static_assert(width > 0, "espalier: the stack has no tap of that name: `espalier::tap<\"name\"_name>` puts one "
                                  "into a sequence");
@@ -945,7 +945,7 @@ private:
     buffer<scalar> output_gradients_; ///< empty when the gradient may overwrite the outputs
     buffer<wide> loss_state_;
     index_t samples_ = 0;
-    detail::tiled_rows<device_type> tiles_;
+    detail::tiled_rows<device_type, wide> tiles_;
     index_t capacity_ = 0;
     index_t counted_count_ = 0;
     counted_type counted_;

@@ -81,15 +81,15 @@ TEMPLATE_TEST_CASE_SIG("mixup: inputs, labels and targets are mixed by the same 
     batch::mixup<Per> const policy{.alpha = 0.4};
     bool several = false, changed = false;
     for (std::uint64_t step = 0; step < 20; ++step) {
-        std::vector<double> source(n * width), inputs(n * width, -1.0);
-        std::vector<float> targets(n * 2), mixing(n, 1.0f), weight(n, 1.0f);
+        std::vector<double> source(n * width), inputs(n * width, -1.0), targets(n * 2);
+        std::vector<float> mixing(n, 1.0f), weight(n, 1.0f);
         std::vector<std::int32_t> label(n);
         std::vector<std::int64_t> sample(n);
         fill_normal(make_site(8, step), 0.0, 1.0, array_view<double>{source.data(), n * width});
         for (index_t i = 0; i < n; ++i) {
             label[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i);
-            targets[static_cast<std::size_t>(2 * i)] = static_cast<float>(i);
-            targets[static_cast<std::size_t>(2 * i + 1)] = static_cast<float>(-3 * i);
+            targets[static_cast<std::size_t>(2 * i)] = static_cast<double>(i);
+            targets[static_cast<std::size_t>(2 * i + 1)] = static_cast<double>(-3 * i);
         }
         auto partner = label;
         auto const before = source;

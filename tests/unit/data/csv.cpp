@@ -93,27 +93,39 @@ TEST_CASE("a first row that cannot be a header is not lost") {
     CHECK(csv_options{}.header == csv_header::guess);
 }
 
+TEST_CASE("a table of double keeps what a float does not hold") {
+    temporary_folder folder;
+    auto const path = folder.put("t.csv", "x,y,z\n0.1,,1e200\n16777217,2,-1e-200\n");
+    auto const data = read_csv<double>(path, {.targets = {"z"}, .empty = 0.1});
+    static_assert(std::is_same_v<decltype(data), espalier::data_set_of<double> const>);
+    CHECK(data.features == std::vector<double>{0.1, 0.1, 16777217.0, 2.0});
+    CHECK(data.targets == std::vector<double>{1e200, -1e-200});
+    CHECK(data.view().features(1, 0) == 16777217.0);
+    auto const one = read_csv<double>(folder.put("l.csv", "1,0.1\n2,0.25\n"));
+    CHECK(one.targets == std::vector<double>{0.1, 0.25});
+}
+
 TEST_CASE("numbers too small for a float are zero, too large ones an error") {
     using espalier::detail::parse_number;
     for (char const* text : {"1e-60", "1e-310", "1e-400", "-1e-400", "+1e-400", "0.0001e-399", "123456789e-500",
                              ".5e-999", "1e-99999999999999999999", "0e999", "-0e-999"}) {
         INFO(text);
-        auto const number = parse_number(text);
+        auto const number = parse_number<float>(text);
         CHECK(number.reason == nullptr);
         CHECK(number.value == 0.0f);
     }
-    CHECK(parse_number("0." + std::string(500, '0') + "1").value == 0.0f);
-    CHECK(parse_number("0." + std::string(500, '0') + "1").reason == nullptr);
-    CHECK(parse_number("0." + std::string(500, '0') + "25e501").value == 2.5f);
-    CHECK(parse_number("1e-40").value == 1e-40f);
-    CHECK(parse_number("1" + std::string(50, '0') + "e-100").value == 0.0f);
+    CHECK(parse_number<float>("0." + std::string(500, '0') + "1").value == 0.0f);
+    CHECK(parse_number<float>("0." + std::string(500, '0') + "1").reason == nullptr);
+    CHECK(parse_number<float>("0." + std::string(500, '0') + "25e501").value == 2.5f);
+    CHECK(parse_number<float>("1e-40").value == 1e-40f);
+    CHECK(parse_number<float>("1" + std::string(50, '0') + "e-100").value == 0.0f);
     for (std::string const text : {"1e39", "-1e39", "1e400", "1e99999999999999999999", ".0001e500", "3.5e38"}) {
         INFO(text);
-        CHECK(parse_number(text).reason == std::string("is outside the range of a float"));
+        CHECK(parse_number<float>(text).reason == std::string("is outside the range of a float"));
         CHECK(refusal("1,2,0\n4," + text + ",0\n") == "2: column 2: '" + text + "' is outside the range of a float");
     }
-    CHECK(parse_number("1" + std::string(400, '0')).reason != nullptr);
-    CHECK(parse_number("3.4028234e38").value == 3.4028234e38f);
+    CHECK(parse_number<float>("1" + std::string(400, '0')).reason != nullptr);
+    CHECK(parse_number<float>("3.4028234e38").value == 3.4028234e38f);
     CHECK(parse("1e-400,2,0\n").features == floats{0, 2});
     CHECK(parse("1,1e-400\n", {.labels = csv_labels::targets}).targets == floats{0});
 }
@@ -340,6 +352,23 @@ TEST_CASE("target and feature columns are chosen by name or number") {
     CHECK_THROWS_AS(parse("1,2,3\n", {.separator = '\n'}), espalier::data_error);
 }
 
+TEST_CASE("classes stand in the order of their bytes, however long what they share is") {
+    names const kinds{"xaaaaaaaaab", "xaaaaaaaaaa", "xb", "xaaaaaaaaa", "x\xc3\xa9", "xaaaaaaaa", "x", "xaaaaaaab"};
+    std::string text;
+    for (std::size_t i = 0; i < 2 * kinds.size(); ++i) {
+        text += "1," + kinds[i % kinds.size()] + "\n";
+    }
+    auto const data = parse(text);
+    names sorted = kinds;
+    std::sort(sorted.begin(), sorted.end());
+    CHECK(data.class_names == sorted);
+    for (std::size_t i = 0; i < 2 * kinds.size(); ++i) {
+        CHECK(sorted[static_cast<std::size_t>(data.labels[i])] == kinds[i % kinds.size()]);
+    }
+    // Of equal known names the first counts, and numbers stay those of the list.
+    CHECK(parse("1,xb\n1,x\n", {.class_names = {"y", "x", "x", "xb"}}).labels == ids{3, 1});
+}
+
 TEST_CASE("as many classes as rows take no more than reading and sorting them") {
     std::string text;
     constexpr int rows = 60'000;
@@ -358,22 +387,24 @@ TEST_CASE("as many classes as rows take no more than reading and sorting them") 
     CHECK(parse(text, {.class_names = data.class_names}).labels == data.labels);
 }
 
-TEST_CASE("numbers in every notation are rounded to the nearest float") {
+TEST_CASE("numbers in every notation are rounded to the nearest float or double") {
     std::uint64_t state = 7;
     auto const random = [&](std::uint64_t below) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         return (state >> 33) % below;
     };
     int wrong = 0;
-    auto const compare = [&](std::string const& text) {
-        float expected = 0.0f;
+    auto const compare_as = [&](std::string const& text, auto expected) {
         std::from_chars(text.data(), text.data() + text.size(), expected);
-        auto const got = espalier::detail::parse_number(text);
-        if (got.reason != nullptr ||
-            std::bit_cast<std::uint32_t>(got.value) != std::bit_cast<std::uint32_t>(expected)) {
+        auto const got = espalier::detail::parse_number<decltype(expected)>(text);
+        if (got.reason != nullptr || got.value != expected || std::signbit(got.value) != std::signbit(expected)) {
             UNSCOPED_INFO(text);
             ++wrong;
         }
+    };
+    auto const compare = [&](std::string const& text) {
+        compare_as(text, 0.0f);
+        compare_as(text, 0.0);
     };
     for (int i = 0; i < 200'000; ++i) {
         std::string text = random(2) == 0 ? "-" : "";
@@ -405,14 +436,18 @@ TEST_CASE("numbers in every notation are rounded to the nearest float") {
             compare(std::to_string(digits).insert(std::to_string(digits).size() - 11, "."));
         }
     }
-    for (char const* text : {"0", "-0", "-0.0", "5.", ".5", "1e22", "1e-22", "1e18", "16777217", "16777219",
-                             "9999999999999999999", "0.0000000000000000001", "3.4028234e38", "1.17549435e-38"}) {
+    for (char const* text :
+         {"0", "-0", "-0.0", "5.", ".5", "1e22", "1e-22", "1e18", "16777217", "16777219", "9999999999999999999",
+          "9007199254740993", "90071992547409.93", "0.0000000000000000001", "3.4028234e38", "1.17549435e-38"}) {
         compare(text);
     }
     CHECK(wrong == 0);
+    CHECK(espalier::detail::parse_number<double>("1e-310").value == 1e-310);
+    CHECK(espalier::detail::parse_number<double>("1e-400").value == 0.0);
+    CHECK(espalier::detail::parse_number<double>("1e309").reason == std::string("is outside the range of a double"));
     for (char const* text : {".", "-", "-.", "1e", "1e+", "1.e-", "--1", "1-", "1..2", "1e5.0", "e5", "1e5e5", "- 1"}) {
         INFO(text);
-        CHECK(espalier::detail::parse_number(text).reason == std::string("is not a number"));
+        CHECK(espalier::detail::parse_number<float>(text).reason == std::string("is not a number"));
     }
 }
 

@@ -45,11 +45,11 @@ constexpr index_t count = 9, width = 5;
 struct data {
     std::vector<double> x = std::vector<double>(count * width);
     std::vector<std::int32_t> labels = std::vector<std::int32_t>(count);
-    std::vector<float> targets = std::vector<float>(count * 6);
+    std::vector<double> targets = std::vector<double>(count * 6);
     batch_view<double> batch;
     data() {
         fill_normal(make_site(2, 2), 0.0, 1.0, array_view<double>{x.data(), count * width});
-        fill_normal(make_site(2, 3), 0.0, 1.0, array_view<float>{targets.data(), count * 6});
+        fill_normal(make_site(2, 3), 0.0, 1.0, array_view<double>{targets.data(), count * 6});
         for (index_t i = 0; i < count; ++i)
             labels[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i % 3);
         batch.inputs = contiguous_view<double const>(x.data(), count, width);
@@ -57,7 +57,7 @@ struct data {
         batch.tags.label = labels.data();
     }
     data(data const&) = delete;
-    matrix_view<float const> features() const { return contiguous_view<float const>(targets.data(), count, 6); }
+    matrix_view<double const> features() const { return contiguous_view<double const>(targets.data(), count, 6); }
 };
 
 using head = dense<3>;

@@ -29,7 +29,8 @@ static_assert(!loss::needs_labels<loss::mean_squared_error>);
 template <class T, int N> struct problem {
     int count;
     std::vector<T> z, dz, state, values;
-    std::vector<float> dense, mixing, weight, sign;
+    std::vector<T> dense;
+    std::vector<float> mixing, weight, sign;
     std::vector<std::int32_t> label, partner;
     std::vector<std::int64_t> sample;
     bool mixed = false, backward = true, remember = false;
@@ -46,9 +47,9 @@ template <class T, int N> struct problem {
         for (int r = 0; r < rows; ++r) {
             double sum = 0.0;
             for (int c = 0; c < N; ++c)
-                sum += dense[r * N + c] = static_cast<float>(uniform(bits));
+                sum += dense[r * N + c] = static_cast<T>(uniform(bits));
             for (int c = 0; c < N; ++c) {
-                dense[r * N + c] = static_cast<float>(dense[r * N + c] / sum);
+                dense[r * N + c] = static_cast<T>(dense[r * N + c] / sum);
                 state[r * N + c] = static_cast<T>(0.8 * dense[r * N + (c + 1) % N]);
             }
             label[r] = static_cast<int>(bits() % N);
@@ -78,7 +79,7 @@ template <class T, int N> struct problem {
 
     template <class Loss> cpu::loss_result run(Loss const& l, int first, int n) {
         cpu::loss_buffers<T> buffers;
-        buffers.dense_targets = contiguous_view<float const>(dense.data(), count, N).middle_rows(first, n);
+        buffers.dense_targets = contiguous_view<T const>(dense.data(), count, N).middle_rows(first, n);
         if (backward) buffers.gradient = contiguous_view(dz.data(), count, N).middle_rows(first, n);
         if (remember) buffers.state = contiguous_view(state.data(), static_cast<int>(state.size()) / N, N);
         buffers.row_values = {values.data() + first, n};
@@ -243,7 +244,7 @@ TEST_CASE("loss: gradients are derivatives", "[loss]") {
         check_gradient(loss::soft_cross_entropy{.smoothing = 0.1}, p);
         check_gradient(loss::binary_cross_entropy{}, p);
         check_gradient(loss::mean_squared_error{}, p);
-        for (float& t : p.dense)
+        for (auto& t : p.dense)
             t *= 1.5f; // targets that do not sum to 1
         check_gradient(loss::soft_cross_entropy{.smoothing = 0.1}, p);
     }

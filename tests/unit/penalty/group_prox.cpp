@@ -43,13 +43,13 @@ using shrink = penalty::proximal<penalty::group_lasso<C, Over, Name>>;
 
 template <class T> struct data {
     std::vector<T> x = std::vector<T>(8 * 5);
-    std::vector<float> t = std::vector<float>(8 * 3);
+    std::vector<T> t = std::vector<T>(8 * 3);
     batch_view<T> batch;
     explicit data(double turn = 0.0) {
         for (std::size_t i = 0; i < x.size(); ++i)
             x[i] = static_cast<T>(std::sin(1.0 + 0.7 * static_cast<double>(i) + turn));
         for (std::size_t i = 0; i < t.size(); ++i)
-            t[i] = static_cast<float>(0.3 * std::cos(static_cast<double>(i) + turn));
+            t[i] = static_cast<T>(0.3 * std::cos(static_cast<double>(i) + turn));
         batch.inputs = {x.data(), 8, 5, 5};
         batch.targets = {t.data(), 8, 3, 3};
         batch.tags.count = 8;

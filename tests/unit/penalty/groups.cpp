@@ -35,11 +35,11 @@ template <class Stack, class Plain> struct both {
 
     both() {
         std::vector<double> x(8 * 5);
-        std::vector<float> t(8 * 3);
+        std::vector<double> t(8 * 3);
         for (std::size_t i = 0; i < x.size(); ++i)
             x[i] = std::sin(1.0 + 0.7 * static_cast<double>(i));
         for (std::size_t i = 0; i < t.size(); ++i)
-            t[i] = std::cos(static_cast<float>(i));
+            t[i] = std::cos(static_cast<double>(i));
         before.assign(with.values().weights().data(), with.values().weights().data() + with.values().weights().size());
         batch_view<double> batch;
         batch.inputs = {x.data(), 8, 5, 5};
@@ -114,11 +114,11 @@ TEST_CASE("a group of zeros has gradient 0, and one whose unit is dead stays 0")
         network<stack, device::cpu, double> with{seed{3}, 8};
         network<without, device::cpu, double> plain{seed{3}, 8};
         std::vector<double> x(8 * 5);
-        std::vector<float> t(8 * 3);
+        std::vector<double> t(8 * 3);
         for (std::size_t i = 0; i < x.size(); ++i)
             x[i] = std::sin(1.0 + 0.7 * static_cast<double>(i));
         for (std::size_t i = 0; i < t.size(); ++i)
-            t[i] = std::cos(static_cast<float>(i));
+            t[i] = std::cos(static_cast<double>(i));
         batch_view<double> batch;
         batch.inputs = {x.data(), 8, 5, 5};
         batch.targets = {t.data(), 8, 3, 3};

@@ -52,7 +52,8 @@ constexpr index_t width = 5, classes = 3, most = 40;
 struct tagged_rows {
     naive::matrix x{most, width};
     std::vector<std::int32_t> label, partner, group;
-    std::vector<float> mixing, weight, sign, targets;
+    std::vector<float> mixing, weight, sign;
+    std::vector<double> targets;
     std::vector<std::int64_t> sample;
     std::vector<std::uint64_t> key;
     std::vector<std::uint32_t> origin;
@@ -77,7 +78,7 @@ struct tagged_rows {
     batch_view<double> view() const {
         batch_view<double> b;
         b.inputs = x.view().middle_rows(0, count);
-        b.targets = contiguous_view<float const>(targets.data(), count, classes);
+        b.targets = contiguous_view<double const>(targets.data(), count, classes);
         b.tags.count = count;
         b.tags.label = label.data();
         b.tags.partner_label = partner.data();
@@ -109,7 +110,7 @@ void make(tagged_rows& whole, tagged_rows& alone, std::uint64_t number) {
         all.key.push_back(static_cast<std::uint64_t>(i));
         all.origin.push_back(static_cast<std::uint32_t>(i));
         for (index_t c = 0; c < classes; ++c)
-            all.targets.push_back(c == i % classes ? 0.8f : 0.1f);
+            all.targets.push_back(c == i % classes ? 0.8 : 0.1);
         if (i == 5) all.x(i, 2) = std::numeric_limits<double>::infinity();
         if (i == 9) all.x(i, 0) = std::nan("");
     }

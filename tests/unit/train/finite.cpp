@@ -32,7 +32,7 @@ template <class Stack, class Loss = loss::cross_entropy, class Optimizer = optim
     run_type run;
     naive::matrix x = naive::random(capacity, width, 1);
     std::vector<std::int32_t> labels = naive::cyclic_labels(capacity, static_cast<int>(outputs));
-    std::vector<float> targets = std::vector<float>(static_cast<std::size_t>(capacity * outputs), 0.25f);
+    std::vector<double> targets = std::vector<double>(static_cast<std::size_t>(capacity * outputs), 0.25);
     std::vector<std::int64_t> ids;
     std::vector<std::uint64_t> keys;
 
@@ -186,8 +186,8 @@ TEST_CASE("finite: what a function at the taps leaves", "[train]") {
         p.refuses("the gradient at tap two is not finite", [&] { p.run.step(p.batch(), spoil); });
         auto const term = [&](auto& taps) { *taps.term("one") = bad; };
         p.refuses("the term 2.one is ", [&] { p.run.step(p.batch(), term); });
-        std::vector<float> targets(capacity * 8, 0.0f);
-        targets[9] = static_cast<float>(bad);
+        std::vector<double> targets(capacity * 8, 0.0);
+        targets[9] = bad;
         auto const loss = [&](auto& taps) {
             taps.template loss<"one"_name>(loss::mean_squared_error{}, {targets.data(), capacity, 8, 8});
         };

@@ -33,7 +33,7 @@ constexpr index_t count = 8, width = 5, classes = 3;
 struct two_batches {
     std::vector<double> x = std::vector<double>(count * width), other = std::vector<double>(count * width);
     std::vector<std::int32_t> labels = std::vector<std::int32_t>(count);
-    std::vector<float> targets = std::vector<float>(count * classes);
+    std::vector<double> targets = std::vector<double>(count * classes);
 
     two_batches() {
         fill_normal(make_site(9, 0), 0.0, 1.0, array_view<double>{x.data(), count * width});
@@ -41,7 +41,7 @@ struct two_batches {
         for (index_t i = 0; i < count; ++i) {
             labels[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i % classes);
             for (index_t c = 0; c < classes; ++c)
-                targets[static_cast<std::size_t>(i * classes + c)] = c == (i + 1) % classes ? 0.8f : 0.1f;
+                targets[static_cast<std::size_t>(i * classes + c)] = c == (i + 1) % classes ? 0.8 : 0.1;
         }
     }
     batch_view<double> task() const {
@@ -125,9 +125,9 @@ TEST_CASE("streams: a reference equal to the task changes nothing, an opposite o
     using line = sequence<input<4>, dense<2, no_bias, initial::zeros, transform::agreement<1.0>>>;
     std::vector<double> x(16);
     fill_normal(make_site(3, 3), 0.0, 1.0, array_view<double>{x.data(), 16});
-    std::vector<float> t{1, -2, 0.5, 1, 3, 1, -1, 0.25}, minus;
-    for (float const v : t)
-        minus.push_back(-1000.0f * v);
+    std::vector<double> t{1, -2, 0.5, 1, 3, 1, -1, 0.25}, minus;
+    for (double const v : t)
+        minus.push_back(-1000.0 * v);
     batch_view<double> batch;
     batch.inputs = contiguous_view(x.data(), 4, 4);
     batch.tags.count = 4;

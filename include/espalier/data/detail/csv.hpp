@@ -20,7 +20,7 @@
 #include <limits>
 #include <string_view>
 #include <system_error>
-#include <unordered_map>
+#include <type_traits>
 #include <utility>
 
 namespace espalier {
@@ -76,14 +76,27 @@ ESPALIER_LIBRARY bool csv_reader::next_row() {
         // Most fields have no quotes, stand in the buffer to their end, and a separator follows.
         char const* const text = buffer_.data();
         std::size_t first = position_;
-        for (std::size_t at = first; quote_ == 0 || text[at] != quote_; first = ++at) {
-            while (!stops_[static_cast<unsigned char>(text[at])]) {
+        while (true) {
+            std::size_t at = first;
+            bool const quoted = quote_ != 0 && text[at] == quote_;
+            if (quoted) { // of those that have, most have neither line ends nor quotes in between
+                for (++at; text[at] != quote_ && text[at] != '\n' && text[at] != '\0';) {
+                    ++at;
+                }
+                if (text[at] != quote_) {
+                    break;
+                }
                 ++at;
+            } else {
+                while (!stops_[static_cast<unsigned char>(text[at])]) {
+                    ++at;
+                }
             }
             if (text[at] != separator_) {
                 break;
             }
-            places_.emplace_back(first - row_, at - first);
+            places_.emplace_back(first - row_ + (quoted ? 1 : 0), at - first - (quoted ? 2 : 0));
+            first = at + 1;
         }
         position_ = first;
         read_field();
@@ -281,8 +294,9 @@ inline std::uint64_t eight_digits(std::uint64_t text) {
 }
 
 /// Reads up to 19 digits, with or without a point and an exponent, several times as fast as std::from_chars; false: the
-/// text is something else, or so near to the middle between two floats that only from_chars can tell which is nearer.
-inline bool parse_short_number(std::string_view text, float& value) {
+/// text is something else, or so near to the middle between two floats (or of so many digits, for a double) that only
+/// from_chars can tell which is nearer.
+template <class T> bool parse_short_number(std::string_view text, T& value) {
 #if defined(__FAST_MATH__)
     static_cast<void>(text); // the division below must be rounded as IEEE 754 says
     static_cast<void>(value);
@@ -346,21 +360,28 @@ inline bool parse_short_number(std::string_view text, float& value) {
     if (at != end || exponent < -22 || exponent > 18) { // at most 10^37: no overflow, and nothing is subnormal
         return false;
     }
-    // Two roundings at most: the double is within two of its last places of the number. A float keeps all but its last
-    // 29 bits, so that the number is rounded to the same float unless these bits are about one half.
     auto const whole = static_cast<double>(digits);
     double const wide = exponent < 0 ? whole / tens[-exponent] : whole * tens[exponent];
-    auto const rest = static_cast<std::int64_t>(std::bit_cast<std::uint64_t>(wide) & 0x1fffffffu);
-    if (std::abs(rest - 0x10000000) <= 4) {
-        return false;
+    if constexpr (std::is_same_v<T, double>) {
+        // One rounding, that of the operation, as long as the digits are a double as they stand.
+        if (digits >> 53 != 0) {
+            return false;
+        }
+    } else {
+        // Two roundings at most: the double is within two of its last places of the number. A float keeps all but its
+        // last 29 bits, so that the number is rounded to the same float unless these bits are about one half.
+        auto const rest = static_cast<std::int64_t>(std::bit_cast<std::uint64_t>(wide) & 0x1fffffffu);
+        if (std::abs(rest - 0x10000000) <= 4) {
+            return false;
+        }
     }
-    value = static_cast<float>(negative ? -wide : wide);
+    value = static_cast<T>(negative ? -wide : wide);
     return true;
 #endif
 }
 
-ESPALIER_LIBRARY parsed_number parse_number(std::string_view text) {
-    parsed_number result;
+template <class T> parsed_number<T> parse_number(std::string_view text) {
+    parsed_number<T> result;
     if (parse_short_number(text, result.value)) {
         return result;
     }
@@ -369,23 +390,24 @@ ESPALIER_LIBRARY parsed_number parse_number(std::string_view text) {
         text.remove_prefix(1); // from_chars does not take a plus
     }
     if (text.empty()) {
-        return {0.0f, "is empty"};
+        return {0, "is empty"};
     }
     auto const [end, code] = std::from_chars(text.data(), text.data() + text.size(), result.value);
     if (code == std::errc::invalid_argument || end != text.data() + text.size()) {
-        return {0.0f, "is not a number"};
+        return {0, "is not a number"};
     }
     if (code == std::errc::result_out_of_range) {
         // Too large, or so small that it is zero or subnormal, which is no error.
         if (is_one_or_more(text)) {
-            return {0.0f, "is outside the range of a float"};
+            return {0,
+                    std::is_same_v<T, double> ? "is outside the range of a double" : "is outside the range of a float"};
         }
         double wide = 0.0;
         bool const held = std::from_chars(text.data(), text.data() + text.size(), wide).ec == std::errc();
-        result.value = held ? static_cast<float>(wide) : text.front() == '-' ? -0.0f : 0.0f;
+        result.value = static_cast<T>(held ? wide : text.front() == '-' ? -0.0 : 0.0);
     }
     if (!std::isfinite(result.value)) {
-        return {0.0f, "is not a finite number"};
+        return {0, "is not a finite number"};
     }
     return result;
 }
@@ -412,13 +434,14 @@ struct label_field {
     std::int32_t value = -1;                              ///< of a label
 };
 
-inline label_field parse_label(std::string_view text) {
+/// What is no number of a table of T is text.
+template <class T> label_field parse_label(std::string_view text) {
     std::int32_t label = -1;
     auto const [end, code] = std::from_chars(text.data(), text.data() + text.size(), label);
     if (code == std::errc() && end == text.data() + text.size()) {
         return {label < 0 ? label_field::whole : label_field::label, label};
     }
-    if (parse_number(text).reason != nullptr) {
+    if (parse_number<T>(text).reason != nullptr) {
         return {label_field::text};
     }
     text.remove_prefix(text.front() == '+' ? 1 : 0);
@@ -433,9 +456,107 @@ inline label_field parse_label(std::string_view text) {
     return {label_field::label, static_cast<std::int32_t>(value)};
 }
 
+/// Different texts, numbered in the order in which they appear. They stand one behind the other, and a table of places
+/// finds them: a million classes take a few steps each, without memory of their own for every one.
+class numbered_texts {
+public:
+    std::size_t size() const { return ends_.size(); }
+    std::string_view operator[](std::size_t i) const {
+        std::size_t const first = i == 0 ? 0 : ends_[i - 1];
+        return std::string_view(all_).substr(first, ends_[i] - first);
+    }
+
+    /// The number of a text, -1 of one that is not there.
+    std::int32_t find(std::string_view text) const {
+        return places_.empty() ? -1 : places_[place_of(text, std::hash<std::string_view>()(text))].number;
+    }
+
+    /// The number of a text, which is added when it is new.
+    std::int32_t add(std::string_view text) {
+        if (2 * (size() + 1) > places_.size()) {
+            grow();
+        }
+        std::size_t const hash = std::hash<std::string_view>()(text);
+        place& found = places_[place_of(text, hash)];
+        if (found.number < 0) {
+            found = {hash, static_cast<std::int32_t>(size())};
+            all_ += text;
+            ends_.push_back(all_.size());
+        }
+        return found.number;
+    }
+
+    /// The numbers in the sorted order of the texts (bytes).
+    std::vector<std::int32_t> sorted() const {
+        // What all have in common decides nothing; the bytes behind it, as a number, nearly everything.
+        std::size_t common = size() == 0 ? 0 : (*this)[0].size();
+        for (std::size_t i = 1; i < size(); ++i) {
+            std::string_view const a = (*this)[0].substr(0, common);
+            std::string_view const b = (*this)[i];
+            common = static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+        }
+        struct key {
+            std::uint64_t bytes;
+            std::int32_t number;
+        };
+        std::vector<key> keys(size());
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+            std::uint64_t bytes = 0;
+            std::string_view const text = (*this)[i].substr(common, 8);
+            for (std::size_t b = 0; b < 8; ++b) {
+                bytes = bytes << 8 | (b < text.size() ? static_cast<unsigned char>(text[b]) : 0u);
+            }
+            keys[i] = {bytes, static_cast<std::int32_t>(i)};
+        }
+        std::sort(keys.begin(), keys.end(), [&](key const& a, key const& b) {
+            return a.bytes != b.bytes
+                       ? a.bytes < b.bytes
+                       : (*this)[static_cast<std::size_t>(a.number)] < (*this)[static_cast<std::size_t>(b.number)];
+        });
+        std::vector<std::int32_t> numbers(keys.size());
+        std::transform(keys.begin(), keys.end(), numbers.begin(), [](key const& k) { return k.number; });
+        return numbers;
+    }
+
+private:
+    struct place {
+        std::size_t hash = 0;
+        std::int32_t number = -1; ///< of no text
+    };
+
+    /// Where a text is, or would be.
+    std::size_t place_of(std::string_view text, std::size_t hash) const {
+        std::size_t const mask = places_.size() - 1;
+        std::size_t at = hash & mask;
+        while (places_[at].number >= 0 &&
+               (places_[at].hash != hash || (*this)[static_cast<std::size_t>(places_[at].number)] != text)) {
+            at = (at + 1) & mask;
+        }
+        return at;
+    }
+
+    void grow() {
+        std::vector<place> const before =
+            std::exchange(places_, std::vector<place>(std::max<std::size_t>(64, 2 * places_.size())));
+        for (place const& p : before) {
+            if (p.number >= 0) {
+                std::size_t at = p.hash & (places_.size() - 1);
+                while (places_[at].number >= 0) {
+                    at = (at + 1) & (places_.size() - 1);
+                }
+                places_[at] = p;
+            }
+        }
+    }
+
+    std::string all_;
+    std::vector<std::size_t> ends_;
+    std::vector<place> places_; ///< a power of two, at most half of them taken
+};
+
 /// Makes labels or targets of the fields of the label column, one after the other. Under `csv_labels::detect` it is
 /// open what the column holds while all fields are whole numbers; their texts are kept until then.
-class csv_label_column {
+template <class T> class csv_label_column {
 public:
     /// `targets_taken`: what is to be predicted stands in other columns, so that this one must hold labels.
     csv_label_column(csv_options const& options, bool targets_taken)
@@ -446,7 +567,11 @@ public:
         }
         if (kind_ == csv_labels::categories) {
             for (std::string const& name : options.class_names) {
-                ids_.emplace(name, static_cast<std::int32_t>(classes_++)); // of equal names the first counts
+                // Of equal names the first counts.
+                if (auto const number = static_cast<std::size_t>(texts_.add(name)); number == class_of_.size()) {
+                    class_of_.push_back(static_cast<std::int32_t>(classes_));
+                }
+                ++classes_;
             }
         }
     }
@@ -454,7 +579,7 @@ public:
     bool holds_targets() const { return kind_ == csv_labels::targets; }
 
     /// Takes the field of the next row; why it cannot be taken, or an empty text.
-    std::string take(std::string_view field, index_t line, data_set& to) {
+    std::string take(std::string_view field, index_t line, data_set_of<T>& to) {
         if (kind_ == csv_labels::targets) {
             return take_target(field, to);
         }
@@ -465,7 +590,7 @@ public:
         if (kind_ == csv_labels::categories) {
             return take_category(text, to);
         }
-        label_field const found = parse_label(text);
+        label_field const found = parse_label<T>(text);
         if (kind_ == csv_labels::numbers) {
             to.labels.push_back(found.value);
             return found.kind == label_field::label ? "" : "is not a label: whole numbers from 0 are needed";
@@ -496,7 +621,7 @@ public:
     }
 
     /// Numbers the classes after the last row.
-    void finish(csv_options const& options, data_set& to) {
+    void finish(csv_options const& options, data_set_of<T>& to) {
         if (kind_ == csv_labels::detect) {
             if (all_labels_) {
                 return;
@@ -513,15 +638,11 @@ public:
             return;
         }
         // From the order of appearance to that of the texts.
-        std::vector<std::size_t> order(texts_.size());
-        for (std::size_t i = 0; i < order.size(); ++i) {
-            order[i] = i;
-        }
-        std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return *texts_[a] < *texts_[b]; });
+        std::vector<std::int32_t> const order = texts_.sorted();
         std::vector<std::int32_t> meaning(order.size());
         for (std::size_t i = 0; i < order.size(); ++i) {
-            meaning[order[i]] = static_cast<std::int32_t>(i);
-            to.class_names.push_back(*texts_[order[i]]);
+            meaning[static_cast<std::size_t>(order[i])] = static_cast<std::int32_t>(i);
+            to.class_names.emplace_back(texts_[static_cast<std::size_t>(order[i])]);
         }
         for (std::int32_t& id : to.labels) {
             id = meaning[static_cast<std::size_t>(id)];
@@ -529,22 +650,8 @@ public:
     }
 
 private:
-    struct text_hash {
-        using is_transparent = void;
-        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-    };
-
-    /// The number of a class, given in the order of appearance.
-    std::int32_t number_of(std::string_view text) {
-        auto const [found, fresh] = ids_.emplace(text, static_cast<std::int32_t>(texts_.size()));
-        if (fresh) {
-            texts_.push_back(&found->first);
-        }
-        return found->second;
-    }
-
-    std::string take_target(std::string_view field, data_set& to) {
-        parsed_number const number = parse_number(field);
+    std::string take_target(std::string_view field, data_set_of<T>& to) {
+        parsed_number<T> const number = parse_number<T>(field);
         to.targets.push_back(number.value);
         if (number.reason == nullptr) {
             return "";
@@ -555,21 +662,20 @@ private:
                                           : std::string());
     }
 
-    std::string take_category(std::string_view text, data_set& to) {
-        auto const found = ids_.find(text);
-        if (found != ids_.end()) {
-            to.labels.push_back(found->second);
+    std::string take_category(std::string_view text, data_set_of<T>& to) {
+        if (std::int32_t const found = texts_.find(text); found >= 0) {
+            to.labels.push_back(known_ ? class_of_[static_cast<std::size_t>(found)] : found);
             return "";
         }
         if (known_) {
             return "is not one of the " + std::to_string(classes_) + " known classes";
         }
-        if (detected_ && parse_label(text).kind == label_field::fraction) {
+        if (detected_ && parse_label<T>(text).kind == label_field::fraction) {
             return "is a number with a fraction, and line " + std::to_string(line_) + " has " + shown_ + ", which " +
-                   parse_number(trimmed(decisive_)).reason +
+                   parse_number<T>(trimmed(decisive_)).reason +
                    "; for classes say csv_labels::categories, for numbers to predict csv_labels::targets";
         }
-        to.labels.push_back(number_of(text));
+        to.labels.push_back(texts_.add(text));
         return "";
     }
 
@@ -600,8 +706,8 @@ private:
     std::string decisive_; ///< the field that decided, and where it stands
     std::string shown_;
     index_t line_ = 0;
-    std::unordered_map<std::string, std::int32_t, text_hash, std::equal_to<>> ids_;
-    std::vector<std::string const*> texts_; ///< of the map, by number
+    numbered_texts texts_;               ///< in the order of appearance, or of the known classes
+    std::vector<std::int32_t> class_of_; ///< of a text, where the classes are known
 };
 
 /// What is done with the columns of a file.
@@ -731,7 +837,7 @@ inline void check_options(csv_options const& options) {
 
 } // namespace detail
 
-ESPALIER_LIBRARY data_set read_csv(file_path const& path, csv_options const& options) {
+template <number_type T> data_set_of<T> read_csv(file_path const& path, csv_options const& options) {
     using detail::csv_plan;
     detail::check_options(options);
     csv_reader rows(path, options.separator, options.quote);
@@ -754,15 +860,15 @@ ESPALIER_LIBRARY data_set read_csv(file_path const& path, csv_options const& opt
         bool number = false;
         for (std::size_t c = 0; c < columns; ++c) {
             unsure = unsure || (c != plan.label_column && detail::is_column_name(first[c]));
-            number = number || detail::parse_number(first[c]).reason == nullptr;
+            number = number || detail::parse_number<T>(first[c]).reason == nullptr;
         }
         unsure = unsure && !number;
     }
     if (columns == 1 && options.empty) {
         rows.take_blank_lines();
     }
-    detail::csv_label_column labels(options, !options.targets.empty());
-    data_set result;
+    detail::csv_label_column<T> labels(options, !options.targets.empty());
+    data_set_of<T> result;
     result.width = static_cast<index_t>(plan.width);
     std::vector<std::string_view> fields(first.begin(), first.end());
     bool more = true;
@@ -779,8 +885,8 @@ ESPALIER_LIBRARY data_set read_csv(file_path const& path, csv_options const& opt
         more = rows.next(fields);
     }
 
-    std::vector<float> features(plan.width); // of one row
-    std::vector<float> targets(plan.target_width);
+    std::vector<T> features(plan.width); // of one row
+    std::vector<T> targets(plan.target_width);
     for (; more; more = rows.next(fields)) {
         if (fields.size() != columns) {
             rows.fail(rows.line(), std::to_string(fields.size()) + (fields.size() == 1 ? " column" : " columns") +
@@ -803,12 +909,12 @@ ESPALIER_LIBRARY data_set read_csv(file_path const& path, csv_options const& opt
                 }
                 continue;
             }
-            detail::parsed_number number = detail::parse_number(fields[c]);
+            detail::parsed_number<T> number = detail::parse_number<T>(fields[c]);
             if (number.reason != nullptr) {
                 if (role == csv_plan::target || !options.empty || !detail::trimmed(fields[c]).empty()) {
                     refuse(number.reason);
                 }
-                number.value = *options.empty;
+                number.value = static_cast<T>(*options.empty);
             }
             (role == csv_plan::feature ? features : targets)[slot] = number.value;
         }
@@ -831,5 +937,10 @@ ESPALIER_LIBRARY data_set read_csv(file_path const& path, csv_options const& opt
     }
     return result;
 }
+
+#if !defined(ESPALIER_HEADER_ONLY)
+template data_set_of<float> read_csv<float>(file_path const&, csv_options const&);
+template data_set_of<double> read_csv<double>(file_path const&, csv_options const&);
+#endif
 
 } // namespace espalier

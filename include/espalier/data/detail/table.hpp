@@ -10,6 +10,8 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
+#include <limits>
+#include <type_traits>
 
 namespace espalier {
 
@@ -25,31 +27,43 @@ ESPALIER_LIBRARY index_t class_count(data_view const& data) {
     return classes;
 }
 
-ESPALIER_LIBRARY index_t class_count(data_set const& data) {
+template <number_type T> index_t class_count(data_set_of<T> const& data) {
     return std::max(class_count(data.view()), static_cast<index_t>(data.class_names.size()));
 }
 
 namespace detail {
 
-/// Throws unless every number of the matrix is finite. Looks at the bits: the loop vectorises, and -ffast-math cannot
-/// optimise the question away.
-ESPALIER_LIBRARY void check_finite(matrix_view<float const> const& values, std::string_view what, std::string_view part,
+/// Whether every number of a row is finite. Looks at the bits: the loop vectorises, and -ffast-math cannot optimise the
+/// question away.
+template <class T> bool all_finite(T const* row, index_t count, index_t stride) {
+    using bits = std::conditional_t<std::is_same_v<T, double>, std::uint64_t, std::uint32_t>;
+    constexpr bits exponent = std::bit_cast<bits>(std::numeric_limits<T>::infinity());
+    bits bad = 0;
+    for (index_t c = 0; c < count; ++c) {
+        bad |= static_cast<bits>((std::bit_cast<bits>(row[c * stride]) & exponent) == exponent);
+    }
+    return bad == 0;
+}
+
+/// Throws unless every number of the matrix is finite.
+ESPALIER_LIBRARY void check_finite(number_view const& values, std::string_view what, std::string_view part,
                                    std::vector<std::string> const* names) {
-    constexpr std::uint32_t exponent = 0x7f800000u;
+    auto const finite = [&](index_t r, index_t c, index_t count) {
+        return values.visit([&](auto const* p) {
+            p += r * values.stride + c * values.column_stride;
+            return values.column_stride == 1 ? all_finite(p, count, 1) : all_finite(p, count, values.column_stride);
+        });
+    };
     for (index_t r = 0; r < values.rows; ++r) {
-        float const* const row = values.row(r);
-        std::uint32_t bad = 0;
-        for (index_t c = 0; c < values.columns; ++c) {
-            bad |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(row[c]) & exponent) == exponent);
-        }
-        if (bad == 0) {
+        if (finite(r, 0, values.columns)) {
             continue;
         }
         index_t c = 0;
-        while ((std::bit_cast<std::uint32_t>(row[c]) & exponent) != exponent) {
+        while (finite(r, c, 1)) {
             ++c;
         }
-        bool const infinite = (std::bit_cast<std::uint32_t>(row[c]) & ~exponent & 0x7fffffffu) == 0;
+        constexpr std::uint64_t fraction = (std::uint64_t{1} << 52) - 1;
+        bool const infinite = (std::bit_cast<std::uint64_t>(values(r, c)) & fraction) == 0;
         std::string column = "column " + std::to_string(c);
         if (names != nullptr && c < static_cast<index_t>(names->size())) {
             column += " ('" + (*names)[static_cast<std::size_t>(c)] + "')";
@@ -64,10 +78,18 @@ ESPALIER_LIBRARY void check_data(data_view const& data, std::string_view what, i
                                  bool targets_may_miss) {
     auto const fail = [&](std::string const& reason) { throw data_error(std::string(what) + ": " + reason); };
     auto const number = [](index_t n) { return std::to_string(n); };
-    auto const check_matrix = [&](matrix_view<float const> const& m, char const* part) {
-        if (m.rows < 0 || m.columns < 0 || (m.rows > 1 && m.stride < m.columns)) {
+    auto const check_matrix = [&](number_view const& m, char const* part) {
+        bool const one_row = m.rows <= 1;
+        bool const one_column = m.columns <= 1;
+        bool const by_rows = (one_column || m.column_stride >= 1) &&
+                             (one_row || m.stride > std::max<index_t>(m.columns - 1, 0) * m.column_stride);
+        bool const by_columns =
+            (one_row || m.stride >= 1) && (one_column || m.column_stride > std::max<index_t>(m.rows - 1, 0) * m.stride);
+        if (m.rows < 0 || m.columns < 0 || (!by_rows && !by_columns)) {
             fail(std::string(part) + " have " + number(m.rows) + " rows of " + number(m.columns) + ", " +
-                 number(m.stride) + " apart; extents must not be negative and rows must not overlap");
+                 number(m.stride) + " apart" +
+                 (m.column_stride == 1 ? std::string() : ", columns " + number(m.column_stride) + " apart") +
+                 "; extents must not be negative and rows must not overlap");
         }
         if (m.data == nullptr && m.rows > 0 && m.columns > 0) {
             fail(std::string(part) + " have extents but no memory (a null pointer)");
@@ -112,7 +134,7 @@ ESPALIER_LIBRARY void check(data_view const& data, std::string_view what, index_
     detail::check_data(data, what, classes, nullptr, nullptr, targets_may_miss);
 }
 
-ESPALIER_LIBRARY void check(data_set const& data, std::string_view what, index_t classes) {
+template <number_type T> void check(data_set_of<T> const& data, std::string_view what, index_t classes) {
     auto const fits = [](std::size_t size, index_t rows, index_t columns) {
         return rows >= 0 && columns >= 0 &&
                (columns == 0 ? size == 0
@@ -155,10 +177,11 @@ ESPALIER_LIBRARY std::pair<data_view, data_view> split(data_view const& data, in
     return {data.middle_rows(0, first_count), data.middle_rows(first_count, data.count() - first_count)};
 }
 
-ESPALIER_LIBRARY std::pair<data_set, data_set> split(data_set const& data, index_t first_count) {
+template <number_type T>
+std::pair<data_set_of<T>, data_set_of<T>> split(data_set_of<T> const& data, index_t first_count) {
     detail::check_split(first_count, data.count);
     auto const part = [&](index_t first, index_t number) {
-        data_set result;
+        data_set_of<T> result;
         result.count = number;
         result.width = data.width;
         result.target_width = data.target_width;
@@ -180,20 +203,20 @@ ESPALIER_LIBRARY std::pair<data_set, data_set> split(data_set const& data, index
     return {part(0, first_count), part(first_count, data.count - first_count)};
 }
 
-ESPALIER_LIBRARY void scale(data_set& data, double factor) {
-    for (float& value : data.features) {
-        value = static_cast<float>(value * factor);
+template <number_type T> void scale(data_set_of<T>& data, double factor) {
+    for (T& value : data.features) {
+        value = static_cast<T>(value * factor);
     }
 }
 
-ESPALIER_LIBRARY void standardisation::apply(data_set& data) const {
+template <number_type T> void standardisation::apply(data_set_of<T>& data) const {
     if (static_cast<index_t>(mean.size()) != data.width) {
         throw data_error("standardise: found on " + std::to_string(mean.size()) + " features, applied to " +
                          std::to_string(data.width));
     }
     for (std::size_t i = 0; i < data.features.size(); ++i) {
         std::size_t const c = i % mean.size();
-        data.features[i] = static_cast<float>((data.features[i] - mean[c]) * factor[c]);
+        data.features[i] = static_cast<T>((data.features[i] - mean[c]) * factor[c]);
     }
 }
 
@@ -225,5 +248,17 @@ ESPALIER_LIBRARY standardisation find_standardisation(data_view const& data) {
     }
     return found;
 }
+
+#if !defined(ESPALIER_HEADER_ONLY)
+#define ESPALIER_TABLES_OF(T)                                                                                          \
+    template index_t class_count<T>(data_set_of<T> const&);                                                            \
+    template void check<T>(data_set_of<T> const&, std::string_view, index_t);                                          \
+    template std::pair<data_set_of<T>, data_set_of<T>> split<T>(data_set_of<T> const&, index_t);                       \
+    template void scale<T>(data_set_of<T>&, double);                                                                   \
+    template void standardisation::apply<T>(data_set_of<T>&) const
+ESPALIER_TABLES_OF(float);
+ESPALIER_TABLES_OF(double);
+#undef ESPALIER_TABLES_OF
+#endif
 
 } // namespace espalier

@@ -201,7 +201,7 @@ public:
 
     /// The mean loss of the rows of z to `value`; its gradient and the samples' new state where those have memory.
     template <int N, class Loss, class T>
-    void loss(Loss const& given, matrix_view<T const> z, rows const& batch, matrix_view<float const> targets,
+    void loss(Loss const& given, matrix_view<T const> z, rows const& batch, matrix_view<T const> targets,
               matrix_view<T> gradient, matrix_view<T> state, double* value) {
         espalier::cpu::loss_buffers<T> buffers;
         buffers.dense_targets = targets;

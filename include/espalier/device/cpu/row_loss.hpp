@@ -20,11 +20,11 @@ namespace espalier::cpu {
 
 /// What a row loss reads and writes besides the logits; a view without data is absent.
 template <class T> struct loss_buffers {
-    matrix_view<float const> dense_targets{}; ///< [rows][N], for a loss that needs it
-    matrix_view<T> gradient{};                ///< [rows][N], may be the logits themselves; absent: value only
-    matrix_view<T> state{};                   ///< [samples][N], absent in evaluation
-    array_view<T> row_values{};               ///< [rows], receives the un-reduced losses, 0 for ignored rows
-    double denominator = 0.0;                 ///< what the sum is divided by; 0: the number of rows that count
+    matrix_view<T const> dense_targets{}; ///< [rows][N], for a loss that needs it
+    matrix_view<T> gradient{};            ///< [rows][N], may be the logits themselves; absent: value only
+    matrix_view<T> state{};               ///< [samples][N], absent in evaluation
+    array_view<T> row_values{};           ///< [rows], receives the un-reduced losses, 0 for ignored rows
+    double denominator = 0.0;             ///< what the sum is divided by; 0: the number of rows that count
 };
 
 /// value = sum / denominator with sum = sum_i weight_i sign_i l_i over the rows that count; 0 when none does.
@@ -125,7 +125,7 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
         for (int i = 0; i < x.local; ++i)
             logits.see(select(counted, x.v[i], none)); // what stands in a row that does not count is nobody's
         if constexpr (dense)
-            load_rows(rows_at<float const>{buffers.dense_targets.row(first), buffers.dense_targets.stride}, count,
+            load_rows(rows_at<T const>{buffers.dense_targets.row(first), buffers.dense_targets.stride}, count,
                       target_row);
 
         typename plan::group const group{};

@@ -408,7 +408,7 @@ public:
     /// The mean loss of the rows of z to `value` (device memory); its gradient and the samples' new state where those
     /// have memory.
     template <int N, class Loss, class T>
-    void loss(Loss const& given, matrix_view<T const> z, rows const& batch, matrix_view<float const> targets,
+    void loss(Loss const& given, matrix_view<T const> z, rows const& batch, matrix_view<master_of<T> const> targets,
               matrix_view<T> gradient, matrix_view<master_of<T>> state, double* value) {
         espalier::kernels::row_loss_arguments<T> arguments;
         arguments.z = z;

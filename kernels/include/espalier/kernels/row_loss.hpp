@@ -21,7 +21,7 @@ namespace espalier::kernels {
 template <class T> struct row_loss_arguments {
     matrix_view<T const> z{};
     rows batch{};
-    matrix_view<float const> dense_targets{};
+    matrix_view<master_of<T> const> dense_targets{};
     matrix_view<T> gradient{};             ///< may be the logits themselves; absent: value only
     matrix_view<master_of<T>> state{};     ///< [samples][N]; absent in evaluation
     array_view<master_of<T>> row_values{}; ///< un-reduced losses, 0 for ignored rows

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a table of float or double lies in memory, whatever its order: rows, columns (Fortran, Eigen's default), or
+// records between whose members others stand.
+// Included by host code (host only).
+#pragma once
+
+#include <espalier/core/text.hpp>
+#include <espalier/core/view.hpp>
+
+#include <type_traits>
+
+namespace espalier {
+
+template <class T>
+concept number_type = std::is_same_v<T, float> || std::is_same_v<T, double>;
+
+/// `rows` x `columns` numbers: element (r, c) stands r * stride + c * column_stride numbers behind `data`. Owns
+/// nothing, and made of any view of float or double. What trains or evaluates copies rows into its batches and converts
+/// them there to the type of the network: float to double exactly, double to the nearest float.
+struct number_view {
+    void const* data = nullptr;
+    index_t rows = 0;
+    index_t columns = 0;
+    index_t stride = 0;
+    index_t column_stride = 1;
+    bool holds_double = false; ///< otherwise float
+
+    constexpr number_view() = default;
+    template <number_type T>
+    constexpr number_view(T const* data_, index_t rows_, index_t columns_, index_t stride_, index_t column_stride_ = 1)
+        : data(data_), rows(rows_), columns(columns_), stride(stride_), column_stride(column_stride_),
+          holds_double(std::is_same_v<T, double>) {}
+    template <class T>
+    requires number_type<std::remove_const_t<T>>
+    constexpr number_view(matrix_view<T> m) : number_view(static_cast<T const*>(m.data), m.rows, m.columns, m.stride) {}
+    /// One column.
+    template <class T>
+    requires number_type<std::remove_const_t<T>>
+    constexpr number_view(column_view<T> c) : number_view(static_cast<T const*>(c.data), c.size, 1, c.stride) {}
+
+    /// Calls `use(data)` with the pointer as what it is.
+    template <class Use> decltype(auto) visit(Use&& use) const {
+        return holds_double ? use(static_cast<double const*>(data)) : use(static_cast<float const*>(data));
+    }
+
+    double operator()(index_t r, index_t c) const {
+        return visit([&](auto const* p) { return static_cast<double>(p[r * stride + c * column_stride]); });
+    }
+
+    /// Rows [first, first + count).
+    number_view middle_rows(index_t first, index_t count) const {
+        number_view part = *this;
+        part.rows = count;
+        visit([&](auto const* p) { part.data = p + first * stride; });
+        return part;
+    }
+
+    /// Row r as `columns` numbers of T.
+    template <class T> void copy_row(index_t r, T* to) const {
+        visit([&](auto const* p) {
+            p += r * stride;
+            if (column_stride == 1)
+                for (index_t c = 0; c < columns; ++c)
+                    to[c] = static_cast<T>(p[c]);
+            else
+                for (index_t c = 0; c < columns; ++c)
+                    to[c] = static_cast<T>(p[c * column_stride]);
+        });
+    }
+
+    /// The same memory for those that take rows of T as they lie, such as `network::predict`. Throws data_error when
+    /// the numbers are of the other type, or the columns of a row lie apart.
+    template <number_type T> operator matrix_view<T const>() const {
+        if (rows > 0 && (holds_double != std::is_same_v<T, double> || (column_stride != 1 && columns > 1)))
+            detail::throw_data_error("numbers of ", holds_double ? "double" : "float", " that lie ", column_stride,
+                                     " apart in a row were given where rows of adjacent numbers of ",
+                                     std::is_same_v<T, double> ? "double" : "float",
+                                     " are read as they lie; copy them into such an array");
+        return {static_cast<T const*>(data), rows, columns, stride};
+    }
+};
+
+} // namespace espalier
