@@ -56,6 +56,26 @@ if(kind STREQUAL "no_library")
   return()
 endif()
 
+if(kind STREQUAL "warnings")
+  # Found by a plain -I, our headers are the program's own to the compiler, and none of its warnings may come from them:
+  # of the front end in every form and for the widest packs, and of the optimiser in the headers alone, with all our code.
+  set(command -std=c++20 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Werror -I${prefix}/include
+              ${here}/strict.cpp)
+  find_program(clang NAMES clang++-19 clang++)
+  foreach(compiler IN ITEMS ${cxx} ${clang})
+    if(compiler)
+      run(${compiler} ${command} -fsyntax-only)
+      run(${compiler} ${command} -fsyntax-only -DESPALIER_HEADER_ONLY)
+      if(wide_flags)
+        run(${compiler} ${command} -fsyntax-only -DESPALIER_HEADER_ONLY ${wide_flags})
+      endif()
+    endif()
+  endforeach()
+  run(${cxx} ${command} -O3 -DESPALIER_HEADER_ONLY -o ${folder}/strict -pthread -lz)
+  execute_process(COMMAND ${folder}/strict WORKING_DIRECTORY ${folder} COMMAND_ERROR_IS_FATAL ANY)
+  return()
+endif()
+
 set(arguments -G ${generator} -DCMAKE_CXX_COMPILER=${cxx} -DCMAKE_BUILD_TYPE=Release)
 if(kind STREQUAL "add_subdirectory")
   list(APPEND arguments -DESPALIER_SOURCE=${source})

@@ -116,7 +116,7 @@ template <class Integer, int N> struct pack_mask {
     static constexpr int lanes = pack_impl::chunk_lanes<Integer, N>;
     static constexpr int chunks = N / lanes;
 
-    chunk v[chunks];
+    chunk v[std::size_t{chunks}];
 
     pack_mask() = default;
     /// All lanes `b`.
@@ -191,7 +191,7 @@ template <class Integer, int N> struct pack_mask {
 /// True when at least one lane is.
 template <class Integer, int N> ESPALIER_FN bool any(pack_mask<Integer, N> const& m) {
     constexpr int words = N * int(sizeof(Integer)) / 4;
-    std::uint32_t w[words];
+    std::uint32_t w[std::size_t{words}];
     std::memcpy(w, m.v, sizeof w);
     std::uint32_t r = 0;
     ESPALIER_PACK_UNROLL
@@ -225,7 +225,7 @@ template <class T, int N> struct pack {
     static constexpr int chunks = N / lanes;
     using chunk_in_memory = typename pack_impl::chunk_of<T, lanes>::in_memory;
 
-    chunk v[chunks];
+    chunk v[std::size_t{chunks}];
 
     pack() = default;
 #if ESPALIER_PACK_BYTES != 0
@@ -266,9 +266,10 @@ template <class T, int N> struct pack {
             ESPALIER_PACK_UNROLL
             for (int i = 0; i < N / step; ++i) {
                 part_from from;
-                std::memcpy(&from, reinterpret_cast<char const*>(other.v) + i * sizeof(from), sizeof(from));
+                std::memcpy(&from, reinterpret_cast<char const*>(other.v) + static_cast<std::size_t>(i) * sizeof(from),
+                            sizeof(from));
                 part_to const to = __builtin_convertvector(from, part_to);
-                std::memcpy(reinterpret_cast<char*>(v) + i * sizeof(to), &to, sizeof(to));
+                std::memcpy(reinterpret_cast<char*>(v) + static_cast<std::size_t>(i) * sizeof(to), &to, sizeof(to));
             }
         }
 #endif
@@ -285,7 +286,7 @@ template <class T, int N> struct pack {
     /// p[0 .. count), the other lanes `fill`; memory at and after p + count is not touched.
     ESPALIER_FN static pack load(T const* p, int count, T fill = T(0)) {
         if (count >= N) return load(p);
-        T lane[N];
+        T lane[std::size_t{N}];
         for (int i = 0; i < N; ++i)
             lane[i] = i < count ? p[i] : fill;
         return load(lane);
@@ -293,7 +294,7 @@ template <class T, int N> struct pack {
     /// base[i * stride] in lane i.
     template <class Index>
     requires std::is_integral_v<Index> ESPALIER_FN static pack gather(T const* base, Index stride) {
-        T lane[N];
+        T lane[std::size_t{N}];
         for (int i = 0; i < N; ++i)
             lane[i] = base[i * stride];
         return load(lane);
@@ -301,14 +302,14 @@ template <class T, int N> struct pack {
     /// base[index[i]] in lane i.
     template <class Index>
     requires std::is_integral_v<Index> ESPALIER_FN static pack gather(T const* base, pack<Index, N> const& index) {
-        T lane[N];
+        T lane[std::size_t{N}];
         for (int i = 0; i < N; ++i)
             lane[i] = base[index[i]];
         return load(lane);
     }
     /// first, first + 1, ...
     ESPALIER_FN static pack iota(T first = T(0)) {
-        T lane[N];
+        T lane[std::size_t{N}];
         for (int i = 0; i < N; ++i)
             lane[i] = first + static_cast<T>(i);
         return load(lane);
@@ -322,7 +323,7 @@ template <class T, int N> struct pack {
     /// The first `count` lanes; memory at and after p + count is not touched.
     ESPALIER_FN void store(T* p, int count) const {
         if (count >= N) return store(p);
-        T lane[N];
+        T lane[std::size_t{N}];
         store(lane);
         for (int i = 0; i < count; ++i)
             p[i] = lane[i];
@@ -330,7 +331,7 @@ template <class T, int N> struct pack {
     /// Lane i to base[i * stride].
     template <class Index>
     requires std::is_integral_v<Index> ESPALIER_FN void scatter(T* base, Index stride) const {
-        T lane[N];
+        T lane[std::size_t{N}];
         store(lane);
         for (int i = 0; i < N; ++i)
             base[i * stride] = lane[i];

@@ -33,7 +33,7 @@ template <class... Gates, class Expert, class... Ps> struct multi_gate<gates<Gat
 
     static constexpr shape output(shape in) {
         shape const one = moe<type_at<0, Gates...>, Expert>::output(in);
-        return sizeof...(Gates) == 1 ? one : shape{static_cast<int>(sizeof...(Gates) * one.size())};
+        return sizeof...(Gates) == 1 ? one : shape{static_cast<int>(sizeof...(Gates)) * static_cast<int>(one.size())};
     }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {

@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -391,7 +392,8 @@ private:
     /// The numbers of one step. It stays where it is: a device may keep a mirror of it.
     struct step_block {
         typename layer::numbers layers;
-        optimizer_op optimizers[1 + (counts_updates ? size.tensors : 0)]; ///< the first for those that missed nothing
+        optimizer_op optimizers[std::size_t{
+            1 + (counts_updates ? size.tensors : 0)}]; ///< the first for those that missed nothing
         [[no_unique_address]] std::conditional_t<shrinks_groups, no_step, nothing> after{};
     };
 
@@ -531,7 +533,7 @@ private:
         update();
         ++progress_.updates;
         for (std::size_t i = 0; i < missed_.size(); ++i) {
-            missed_[i] += rates_[i].frozen ? 1 : 0;
+            missed_[i] += rates_[i].frozen ? 1u : 0u;
             if constexpr (layer::prunes) records_[i].settle(rates_[i].frozen);
         }
         net_->values().time().advance();
