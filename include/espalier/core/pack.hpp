@@ -203,9 +203,11 @@ template <class Integer, int N> ESPALIER_FN bool any(pack_mask<Integer, N> const
 template <class Integer, int N> ESPALIER_FN bool all(pack_mask<Integer, N> const& m) {
     return !any(!m);
 }
+/// The same for a plain comparison.
 ESPALIER_FN bool any(bool m) {
     return m;
 }
+/// The same for a plain comparison.
 ESPALIER_FN bool all(bool m) {
     return m;
 }
@@ -449,6 +451,7 @@ template <class T, int N> struct pack_traits<pack<T, N>> {
 
 /// Lanes of a pack, 1 for a plain number.
 template <class T> inline constexpr int pack_width = detail::pack_traits<T>::width;
+/// Whether T is a pack.
 template <class T> inline constexpr bool is_pack = detail::pack_traits<T>::is_pack;
 /// The number type of a pack, or T itself.
 template <class T> using scalar_of = typename detail::pack_traits<T>::scalar;
@@ -481,6 +484,7 @@ template <class T>
 requires std::is_arithmetic_v<T> ESPALIER_FN constexpr T select(bool m, T a, T b) {
     return m ? a : b;
 }
+/// The same lane by lane; a plain number stands for all lanes.
 template <class A, class B>
 requires(is_pack<A> || is_pack<B>) ESPALIER_FN detail::joined_t<A, B> select(mask_of<detail::joined_t<A, B>> const& m,
                                                                              A const& x, B const& y) {
@@ -545,15 +549,19 @@ template <class A, class B> ESPALIER_FN detail::joined_t<A, B> max(A const& x, B
 ESPALIER_FN std::uint32_t to_bits(float x) {
     return pack_impl::same_bits<std::uint32_t>(x);
 }
+/// The same for a double.
 ESPALIER_FN std::uint64_t to_bits(double x) {
     return pack_impl::same_bits<std::uint64_t>(x);
 }
+/// Back from bits.
 ESPALIER_FN float from_bits(std::uint32_t x) {
     return pack_impl::same_bits<float>(x);
 }
+/// Back from bits.
 ESPALIER_FN double from_bits(std::uint64_t x) {
     return pack_impl::same_bits<double>(x);
 }
+/// The same for every lane.
 template <class T, int N>
 requires std::is_floating_point_v<T> ESPALIER_FN auto to_bits(pack<T, N> const& x) {
     using U = std::make_unsigned_t<pack_impl::lane_integer<T>>;
@@ -564,6 +572,7 @@ requires std::is_floating_point_v<T> ESPALIER_FN auto to_bits(pack<T, N> const& 
         r.v[i] = pack_impl::same_bits<typename decltype(r)::chunk>(x.v[i]);
     return r;
 }
+/// The same for every lane.
 template <class U, int N>
 requires std::is_unsigned_v<U> ESPALIER_FN auto from_bits(pack<U, N> const& x) {
     pack<std::conditional_t<sizeof(U) == 4, float, double>, N> r;
@@ -577,9 +586,11 @@ requires std::is_unsigned_v<U> ESPALIER_FN auto from_bits(pack<U, N> const& x) {
 ESPALIER_FN float abs(float x) {
     return __builtin_fabsf(x);
 }
+/// The same for a double.
 ESPALIER_FN double abs(double x) {
     return __builtin_fabs(x);
 }
+/// The same for every lane.
 template <class T, int N> ESPALIER_FN pack<T, N> abs(pack<T, N> const& x) {
     if constexpr (std::is_same_v<T, float>)
         return from_bits(to_bits(x) & std::uint32_t(0x7fffffff));
@@ -612,6 +623,7 @@ ESPALIER_FN float fma(float a, float b, float c) {
     return a * b + c;
 #endif
 }
+/// The same for doubles.
 ESPALIER_FN double fma(double a, double b, double c) {
 #if defined(__FMA__) || ESPALIER_ON_DEVICE || defined(__aarch64__)
     return __builtin_fma(a, b, c);
@@ -657,6 +669,7 @@ template <class T> ESPALIER_FN T keep_product(T x) {
 }
 } // namespace detail
 
+/// The same lane by lane; a plain number stands for all lanes.
 template <class A, class B, class C>
 requires(is_pack<A> || is_pack<B> || is_pack<C>) ESPALIER_FN auto fma(A const& x, B const& y, C const& z) {
     using P = std::conditional_t<is_pack<A>, A, std::conditional_t<is_pack<B>, B, C>>;
@@ -679,6 +692,7 @@ template <class T> ESPALIER_FN T load(scalar_of<T> const* p) {
     else
         return *p;
 }
+/// The first `count` numbers, and `fill` for the rest.
 template <class T> ESPALIER_FN T load(scalar_of<T> const* p, int count, scalar_of<T> fill = scalar_of<T>(0)) {
     if constexpr (is_pack<T>)
         return T::load(p, count, fill);
@@ -692,6 +706,7 @@ template <class T> ESPALIER_FN void store(scalar_of<T>* p, T const& x) {
     else
         *p = x;
 }
+/// The first `count` numbers only.
 template <class T> ESPALIER_FN void store(scalar_of<T>* p, T const& x, int count) {
     if constexpr (is_pack<T>)
         x.store(p, count);
@@ -727,6 +742,7 @@ template <class T> ESPALIER_FN scalar_of<T> horizontal_max(T const& x) {
     } else
         return x;
 }
+/// The least of all lanes; x itself where it is a plain number.
 template <class T> ESPALIER_FN scalar_of<T> horizontal_min(T const& x) {
     if constexpr (is_pack<T>) {
         scalar_of<T> lane[T::width];

@@ -143,6 +143,7 @@ template <int Experts, int Slots, int Logits, bool SlotIsExpert> struct gate_sha
     static constexpr int logits = Logits;
     static constexpr bool slot_is_expert = SlotIsExpert;
 };
+/// The sizes of a gate without its numbers: what its kernels are specialised on.
 template <has_experts G> using gate_shape_of = gate_shape<G::experts, G::slots, G::logits, G::slot_is_expert>;
 
 namespace detail {

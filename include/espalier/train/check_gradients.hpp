@@ -31,6 +31,7 @@ struct gradient_report {
     }
 };
 
+/// What is compared with central differences, and how finely.
 struct gradient_check_options {
     double step = 1e-5;
     index_t elements = 40; ///< at most this many of a tensor, spread over it
