@@ -4,8 +4,8 @@
 // Archetype of its op:
 //
 //     struct my_op {
-//         static constexpr random_scope scope = random_scope::element; // a decision for each element; row: for each
-//         row template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const; // not for random_scope::none
+//         static constexpr random_scope scope = random_scope::element; // or row, or none
+//         template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const; // not for random_scope::none
 //     };
 //
 // `bits` is a uniform 16-bit draw, widened to an unsigned integer or a pack of them with the lanes of T. The policy has

@@ -454,7 +454,7 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
 /// (docs/compilers.md). Without RTTI that is not looked at.
 ///
 ///     auto const report = check_policy<my_activation>();
-///     if (!report.ok()) std::puts(report.text.c_str());
+///     if (!report.ok()) std::fputs(report.text.c_str(), stdout);
 template <class P> policy_report check_policy(clock const& now = {}) {
     struct check_policy_alone;
     detail::policy_checker to;

@@ -252,14 +252,16 @@ public:
             no_taps{});
     }
 
-    /// Gradients of `objective` with respect to all parameters, left in `gradients()`; no update, and on the CPU a loss
-    /// that remembers samples forgets this visit. Returns the loss.
+    /// Gradients of `objective` with respect to all parameters, left in `gradients()`: of the loss, the terms of gates
+    /// and activation penalties, and what `at_taps` adds. Those of penalties on weights, and the optimizer's decay, are
+    /// no part of them: they belong to the update, which adds them as it reads the weights. No update, and on the CPU a
+    /// loss that remembers samples forgets this visit. Returns the loss.
     double gradients_of(batch_view<scalar> const& batch) { return gradients_of(batch, no_taps{}); }
     template <class AtTaps> double gradients_of(batch_view<scalar> const& batch, AtTaps const& at_taps) {
         return look_back<differentiate{true, false}>(batch, {}, at_taps);
     }
 
-    /// Gradients of `objective` with respect to the inputs of a batch: rows x input_width. Returns the loss.
+    /// Gradients of the same sum with respect to the inputs of a batch: rows x input_width. Returns the loss.
     double input_gradients_of(batch_view<scalar> const& batch, matrix_view<scalar> dx) {
         return input_gradients_of(batch, dx, no_taps{});
     }
