@@ -87,11 +87,11 @@ def fields_of(include, struct):
     """{field: default} of a struct of plain fields, in the one header that defines it."""
     for path in sorted(include.rglob("*.hpp")):
         text = code_of(path)
-        start = re.search(rf"^struct {struct} {{", text, flags=re.M)
+        start = re.search(rf"^(?:template <[^>]*> )?struct {struct} {{", text, flags=re.M)
         if start:
             body = block_at(text, start.end() - 1)
             return {name: (braces or value or "").strip() for name, braces, value in
-                    re.findall(r"^ {4}(?:[\w:]+(?:<.*>)?) (\w+)(?:(\{[^;]*\})| = ([^;]*))?;", body, flags=re.M)}
+                    re.findall(r"^ {4}(?:[\w:]+(?:<.*>)?)\*? (\w+)(?:(\{[^;]*\})| = ([^;]*))?;", body, flags=re.M)}
     raise Mistake(f"no header defines struct {struct}")
 
 
@@ -110,7 +110,7 @@ def check_fields(include, struct, rows):
     for name, value in said.items():
         if name not in fields:
             wrong.append(f"{struct}: there is no field `{name}`")
-        elif value != ("none" if fields[name] in ("", "{}", "std::nullopt") else fields[name]):
+        elif value != ("none" if fields[name] in ("", "{}", "nullptr", "std::nullopt") else fields[name]):
             wrong.append(f"{struct}: the page says '{value}' of `{name}`, the header '{fields[name]}'")
     return wrong
 
