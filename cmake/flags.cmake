@@ -22,6 +22,8 @@ if(ESPALIER_WARNINGS_AS_ERRORS)
   set(espalier_error_flag -Werror)
 endif()
 set(espalier_warnings -Wall -Wextra -Wshadow -Wno-psabi ${espalier_error_flag})
+# Whoever uses the headers alone compiles the library's code with flags of their own.
+set(espalier_library_warnings ${espalier_warnings} -Wpedantic -Wconversion -Wsign-conversion)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 reports impossible overlaps and overruns inside std::string's operator+ (GCC bug 105651); 13 does not.
   list(APPEND espalier_warnings -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread)
@@ -37,6 +39,7 @@ if(ESPALIER_SANITIZE)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC's flow analysis sees the sanitizers' own branches.
     list(APPEND espalier_warnings -Wno-maybe-uninitialized)
+    list(APPEND espalier_library_warnings -Wno-maybe-uninitialized)
     # Checks of addresses are calls: a fifth less to compile than with each of them written out.
     list(APPEND espalier_sanitizers --param=asan-instrumentation-with-call-threshold=0)
   endif()
@@ -44,8 +47,8 @@ endif()
 
 # The library's own: no architecture is chosen for whoever links it.
 add_library(espalier_library_flags INTERFACE)
-target_compile_options(espalier_library_flags INTERFACE ${espalier_warnings} ${espalier_float} ${espalier_sanitizers}
-                                                        -Wpedantic)
+target_compile_options(espalier_library_flags INTERFACE ${espalier_library_warnings} ${espalier_float}
+                                                        ${espalier_sanitizers})
 
 add_library(espalier_flags INTERFACE)
 set(espalier_host ${espalier_warnings} ${espalier_float} ${espalier_arch} ${espalier_sanitizers})

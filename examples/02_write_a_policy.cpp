@@ -90,7 +90,6 @@ struct uniform_noise_op { // factor uniform in (1 - width, 1 + width)
 template <auto Width> struct uniform_noise {
     using axis = esp::axis::dropout;
     static constexpr std::string_view name = "uniform_noise";
-    static constexpr bool draws = true;
     using op = uniform_noise_op;
     static op at(esp::clock const& now) { return op{esp::schedule::value_at(Width, now)}; }
 };

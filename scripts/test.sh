@@ -152,7 +152,7 @@ test_every_isa() {
 }
 
 if [[ $clang == yes ]]; then packages+=(clang-19); fi
-install_missing "${packages[@]}" "${test_packages[@]}"
+install_missing "${packages[@]}" "${test_packages[@]}" doxygen
 check_compiler
 check_room "$disk_megabytes" "$memory_megabytes"
 settings=(-DESPALIER_WARNINGS_AS_ERRORS="$([[ $strict == yes ]] && echo ON || echo OFF)")

@@ -12,7 +12,6 @@
 using namespace espalier;
 struct my_dropout {
     using axis = espalier::axis::dropout;
-    static constexpr bool draws = true;
     static constexpr random_scope scope = random_scope::element;
 #ifdef ESPALIER_POSITIVE_TWIN
     template <class T, class Bits> ESPALIER_FN T factor(Bits) const {

@@ -42,6 +42,10 @@ int main(int, char** argv) {
     esp::network<net, esp::device::cpu, float> copy{esp::seed{4}, 64};
     esp::load(copy, file);
 
+    if (esp::history::from_json(record.to_json(), "record").to_csv() != record.to_csv()) {
+        std::puts("a history that was written and read is another one");
+        return 1;
+    }
     std::vector<float> const outputs = esp::predict(copy, data);
     if (outputs != esp::predict(model, data)) {
         std::puts("a network that was saved and loaded predicts something else");

@@ -58,8 +58,9 @@ template <class A> consteval bool reads_output() {
 
 } // namespace detail
 
-/// What backward of an element activation looks at.
+/// Whether backward of an element activation looks at what came in.
 template <class A> inline constexpr bool reads_input = detail::reads_input<A>();
+/// Whether it looks at what went out.
 template <class A> inline constexpr bool reads_output = detail::reads_output<A>();
 /// Whether the activation mixes the columns of a row.
 template <class A> inline constexpr bool row_form = detail::is_row_form<A>();

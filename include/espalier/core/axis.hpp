@@ -20,6 +20,7 @@ enum class role {
     statistic, ///< not trained: running means, counts
 };
 
+/// The role's name, as `describe` and rules print it.
 constexpr std::string_view role_name(role r) {
     switch (r) {
     case role::kernel:
@@ -56,20 +57,34 @@ namespace axis {
         static constexpr bool stacks = may_stack;                                                                      \
     }
 
-ESPALIER_AXIS(activation, false);        // after the product, per element or per row
-ESPALIER_AXIS(dropout, false);           // a random factor after the activation
-ESPALIER_AXIS(activation_penalty, true); // a term over the layer's output
-ESPALIER_AXIS(weight, false);            // what the product reads instead of the raw weights
-ESPALIER_AXIS(product, false);           // which library multiplies
-ESPALIER_AXIS(penalty, true);            // a term over parameters
-ESPALIER_AXIS(transform, true);          // between gradient and update
-ESPALIER_AXIS(prune, false);             // which weights stay
-ESPALIER_AXIS(initial, false);           // first values of the kernel
-ESPALIER_AXIS(bias, false);              // with or without
-ESPALIER_AXIS(dispatch, false);          // how rows reach experts
-ESPALIER_AXIS(gate, false);              // which experts a row goes to
-ESPALIER_AXIS(merge, false);             // how branches become one output
-ESPALIER_AXIS(group, false);             // which parameter group tensors belong to
+/// After the product, per element or per row.
+ESPALIER_AXIS(activation, false);
+/// A random factor after the activation.
+ESPALIER_AXIS(dropout, false);
+/// A term over the layer's output.
+ESPALIER_AXIS(activation_penalty, true);
+/// What the product reads instead of the raw weights.
+ESPALIER_AXIS(weight, false);
+/// Which library multiplies.
+ESPALIER_AXIS(product, false);
+/// A term over parameters.
+ESPALIER_AXIS(penalty, true);
+/// Between gradient and update.
+ESPALIER_AXIS(transform, true);
+/// Which weights stay.
+ESPALIER_AXIS(prune, false);
+/// First values of the kernel.
+ESPALIER_AXIS(initial, false);
+/// With or without.
+ESPALIER_AXIS(bias, false);
+/// How rows reach experts.
+ESPALIER_AXIS(dispatch, false);
+/// Which experts a row goes to.
+ESPALIER_AXIS(gate, false);
+/// How branches become one output.
+ESPALIER_AXIS(merge, false);
+/// Which parameter group tensors belong to.
+ESPALIER_AXIS(group, false);
 
 #undef ESPALIER_AXIS
 

@@ -9,7 +9,7 @@
 
 namespace espalier {
 
-/// Text, or a std::filesystem::path, taken without including <filesystem>, which would cost every program a quarter of
+/// Text, or a std::filesystem::path, taken without including its header, which would cost every program a quarter of
 /// a second to compile.
 class file_path {
 public:

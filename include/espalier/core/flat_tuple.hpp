@@ -41,9 +41,11 @@ template <class... Ts> struct flat_tuple : detail::flat_tuple_base<std::index_se
     static constexpr std::size_t size = sizeof...(Ts);
 };
 
+/// The element at a place.
 template <std::size_t At, class T> ESPALIER_FN constexpr T& get(detail::tuple_leaf<At, T>& leaf) {
     return leaf.value;
 }
+/// The element at a place.
 template <std::size_t At, class T> ESPALIER_FN constexpr T const& get(detail::tuple_leaf<At, T> const& leaf) {
     return leaf.value;
 }

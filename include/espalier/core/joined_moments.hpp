@@ -9,6 +9,7 @@
 
 namespace espalier {
 
+/// Mean and variance of one column over several blocks of rows.
 struct moments_of_copies {
     double mean = 0.0;
     double variance = 0.0; ///< divided by the number of rows

@@ -17,9 +17,11 @@ inline constexpr index_t row_granule = 32;
 /// Tensors start at multiples of this many elements: 64 bytes even in bf16.
 inline constexpr index_t tensor_granule = 32;
 
+/// The least multiple of `granule` that is not below n.
 constexpr index_t round_up(index_t n, index_t granule) {
     return (n + granule - 1) / granule * granule;
 }
+/// Elements that a tensor takes in an arena.
 constexpr index_t padded(index_t elements) {
     return round_up(elements, tensor_granule);
 }
@@ -117,6 +119,7 @@ template <class T> constexpr extent fixed_block(index_t n) {
 /// The type that parameters, gradients and optimizer state have when activations are stored as T: the same, unless T is
 /// too narrow to accumulate updates (specialised where such types are known).
 template <class T> struct master { using type = T; };
+/// What `master` says of T.
 template <class T> using master_of = typename master<T>::type;
 
 /// What a tap holds since the last pass: views of the device's memory.

@@ -10,6 +10,7 @@
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace espalier {
@@ -24,7 +25,7 @@ template <class T> ESPALIER_FN T cosine_of_turns(T const& t) {
     constexpr double tau = 6.283185307179586476925;
     constexpr int last = sizeof(S) == 4 ? 5 : 10;
     double factor = tau;
-    double coefficient[last + 1];
+    double coefficient[std::size_t{last + 1}];
     for (int k = 0; k <= last; ++k) {
         coefficient[k] = factor;
         factor *= -tau * tau / ((2 * k + 2) * (2 * k + 3));
@@ -59,12 +60,12 @@ template <class S, class Value = native_pack<S>>
 void fill_normals(random_site const& site, rows const& batch, index_t first, index_t count, index_t columns, S* out,
                   index_t stride) {
     constexpr int width = pack_width<Value>;
-    alignas(64) S turns[width];
+    alignas(64) S turns[std::size_t{width}];
     for (int i = 0; i < width; ++i)
         turns[i] = i & 1 ? S(0.25) : S(0);
     for (index_t r = 0; r < count; ++r)
         for (index_t c = 0; c < columns; c += width) {
-            alignas(64) S u[width], v[width];
+            alignas(64) S u[std::size_t{width}], v[std::size_t{width}];
             for (int i = 0; i < width; i += 4) {
                 bits8 const bits = draw(site, batch.origin_of(first + r), static_cast<std::uint32_t>((c + i) / 4));
                 u[i] = u[i + 1] = static_cast<S>(bits.word[0]);

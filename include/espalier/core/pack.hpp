@@ -119,7 +119,7 @@ template <class Integer, int N> struct pack_mask {
     static constexpr int lanes = pack_impl::chunk_lanes<Integer, N>;
     static constexpr int chunks = N / lanes;
 
-    chunk v[chunks];
+    chunk v[std::size_t{chunks}];
 
     pack_mask() = default;
     /// All lanes `b`.
@@ -206,7 +206,7 @@ template <class Integer, int N> struct pack_mask {
 /// True when at least one lane is.
 template <class Integer, int N> ESPALIER_FN bool any(pack_mask<Integer, N> const& m) {
     constexpr int words = N * int(sizeof(Integer)) / 4;
-    std::uint32_t w[words];
+    std::uint32_t w[std::size_t{words}];
     std::memcpy(w, m.v, sizeof w);
     std::uint32_t r = 0;
     ESPALIER_PACK_UNROLL
@@ -218,9 +218,11 @@ template <class Integer, int N> ESPALIER_FN bool any(pack_mask<Integer, N> const
 template <class Integer, int N> ESPALIER_FN bool all(pack_mask<Integer, N> const& m) {
     return !any(!m);
 }
+/// The same for a plain comparison.
 ESPALIER_FN bool any(bool m) {
     return m;
 }
+/// The same for a plain comparison.
 ESPALIER_FN bool all(bool m) {
     return m;
 }
@@ -240,7 +242,7 @@ template <class T, int N> struct pack {
     static constexpr int chunks = N / lanes;
     using chunk_in_memory = typename pack_impl::chunk_of<T, lanes>::in_memory;
 
-    chunk v[chunks];
+    chunk v[std::size_t{chunks}];
 
     pack() = default;
 #if ESPALIER_PACK_BYTES != 0
@@ -281,9 +283,10 @@ template <class T, int N> struct pack {
             ESPALIER_PACK_UNROLL
             for (int i = 0; i < N / step; ++i) {
                 part_from from;
-                std::memcpy(&from, reinterpret_cast<char const*>(other.v) + i * sizeof(from), sizeof(from));
+                std::memcpy(&from, reinterpret_cast<char const*>(other.v) + static_cast<std::size_t>(i) * sizeof(from),
+                            sizeof(from));
                 part_to const to = __builtin_convertvector(from, part_to);
-                std::memcpy(reinterpret_cast<char*>(v) + i * sizeof(to), &to, sizeof(to));
+                std::memcpy(reinterpret_cast<char*>(v) + static_cast<std::size_t>(i) * sizeof(to), &to, sizeof(to));
             }
         }
 #endif
@@ -300,7 +303,7 @@ template <class T, int N> struct pack {
     /// p[0 .. count), the other lanes `fill`; memory at and after p + count is not touched.
     ESPALIER_FN static pack load(T const* p, int count, T fill = T(0)) {
         if (count >= N) return load(p);
-        T lane[N];
+        T lane[std::size_t{N}];
         for (int i = 0; i < N; ++i)
             lane[i] = i < count ? p[i] : fill;
         return load(lane);
@@ -308,7 +311,7 @@ template <class T, int N> struct pack {
     /// base[i * stride] in lane i.
     template <class Index>
     requires std::is_integral_v<Index> ESPALIER_FN static pack gather(T const* base, Index stride) {
-        T lane[N];
+        T lane[std::size_t{N}];
         for (int i = 0; i < N; ++i)
             lane[i] = base[i * stride];
         return load(lane);
@@ -316,14 +319,14 @@ template <class T, int N> struct pack {
     /// base[index[i]] in lane i.
     template <class Index>
     requires std::is_integral_v<Index> ESPALIER_FN static pack gather(T const* base, pack<Index, N> const& index) {
-        T lane[N];
+        T lane[std::size_t{N}];
         for (int i = 0; i < N; ++i)
             lane[i] = base[index[i]];
         return load(lane);
     }
     /// first, first + 1, ...
     ESPALIER_FN static pack iota(T first = T(0)) {
-        T lane[N];
+        T lane[std::size_t{N}];
         for (int i = 0; i < N; ++i)
             lane[i] = first + static_cast<T>(i);
         return load(lane);
@@ -337,7 +340,7 @@ template <class T, int N> struct pack {
     /// The first `count` lanes; memory at and after p + count is not touched.
     ESPALIER_FN void store(T* p, int count) const {
         if (count >= N) return store(p);
-        T lane[N];
+        T lane[std::size_t{N}];
         store(lane);
         for (int i = 0; i < count; ++i)
             p[i] = lane[i];
@@ -345,7 +348,7 @@ template <class T, int N> struct pack {
     /// Lane i to base[i * stride].
     template <class Index>
     requires std::is_integral_v<Index> ESPALIER_FN void scatter(T* base, Index stride) const {
-        T lane[N];
+        T lane[std::size_t{N}];
         store(lane);
         for (int i = 0; i < N; ++i)
             base[i * stride] = lane[i];
@@ -473,6 +476,7 @@ template <class T, int N> struct pack_traits<pack<T, N>> {
 
 /// Lanes of a pack, 1 for a plain number.
 template <class T> inline constexpr int pack_width = detail::pack_traits<T>::width;
+/// Whether T is a pack.
 template <class T> inline constexpr bool is_pack = detail::pack_traits<T>::is_pack;
 /// The number type of a pack, or T itself.
 template <class T> using scalar_of = typename detail::pack_traits<T>::scalar;
@@ -512,6 +516,7 @@ template <class T>
 requires std::is_arithmetic_v<T> ESPALIER_FN constexpr T select(bool m, T a, T b) {
     return m ? a : b;
 }
+/// The same lane by lane; a plain number stands for all lanes.
 template <class A, class B>
 requires(is_pack<A> || is_pack<B>) ESPALIER_FN detail::joined_t<A, B> select(mask_of<detail::joined_t<A, B>> const& m,
                                                                              A const& x, B const& y) {
@@ -576,15 +581,19 @@ template <class A, class B> ESPALIER_FN detail::joined_t<A, B> max(A const& x, B
 ESPALIER_FN std::uint32_t to_bits(float x) {
     return pack_impl::same_bits<std::uint32_t>(x);
 }
+/// The same for a double.
 ESPALIER_FN std::uint64_t to_bits(double x) {
     return pack_impl::same_bits<std::uint64_t>(x);
 }
+/// Back from bits.
 ESPALIER_FN float from_bits(std::uint32_t x) {
     return pack_impl::same_bits<float>(x);
 }
+/// Back from bits.
 ESPALIER_FN double from_bits(std::uint64_t x) {
     return pack_impl::same_bits<double>(x);
 }
+/// The same for every lane.
 template <class T, int N>
 requires std::is_floating_point_v<T> ESPALIER_FN auto to_bits(pack<T, N> const& x) {
     using U = std::make_unsigned_t<pack_impl::lane_integer<T>>;
@@ -595,6 +604,7 @@ requires std::is_floating_point_v<T> ESPALIER_FN auto to_bits(pack<T, N> const& 
         r.v[i] = pack_impl::same_bits<typename decltype(r)::chunk>(x.v[i]);
     return r;
 }
+/// The same for every lane.
 template <class U, int N>
 requires std::is_unsigned_v<U> ESPALIER_FN auto from_bits(pack<U, N> const& x) {
     pack<std::conditional_t<sizeof(U) == 4, float, double>, N> r;
@@ -608,9 +618,11 @@ requires std::is_unsigned_v<U> ESPALIER_FN auto from_bits(pack<U, N> const& x) {
 ESPALIER_FN float abs(float x) {
     return __builtin_fabsf(x);
 }
+/// The same for a double.
 ESPALIER_FN double abs(double x) {
     return __builtin_fabs(x);
 }
+/// The same for every lane.
 template <class T, int N> ESPALIER_FN pack<T, N> abs(pack<T, N> const& x) {
     if constexpr (std::is_same_v<T, float>)
         return from_bits(to_bits(x) & std::uint32_t(0x7fffffff));
@@ -643,6 +655,7 @@ ESPALIER_FN float fma(float a, float b, float c) {
     return a * b + c;
 #endif
 }
+/// The same for doubles.
 ESPALIER_FN double fma(double a, double b, double c) {
 #if defined(__FMA__) || ESPALIER_ON_DEVICE || defined(__aarch64__)
     return __builtin_fma(a, b, c);
@@ -688,6 +701,7 @@ template <class T> ESPALIER_FN T keep_product(T x) {
 }
 } // namespace detail
 
+/// The same lane by lane; a plain number stands for all lanes.
 template <class A, class B, class C>
 requires(is_pack<A> || is_pack<B> || is_pack<C>) ESPALIER_FN auto fma(A const& x, B const& y, C const& z) {
     using P = std::conditional_t<is_pack<A>, A, std::conditional_t<is_pack<B>, B, C>>;
@@ -710,6 +724,7 @@ template <class T> ESPALIER_FN T load(scalar_of<T> const* p) {
     else
         return *p;
 }
+/// The first `count` numbers, and `fill` for the rest.
 template <class T> ESPALIER_FN T load(scalar_of<T> const* p, int count, scalar_of<T> fill = scalar_of<T>(0)) {
     if constexpr (is_pack<T>)
         return T::load(p, count, fill);
@@ -723,6 +738,7 @@ template <class T> ESPALIER_FN void store(scalar_of<T>* p, T const& x) {
     else
         *p = x;
 }
+/// The first `count` numbers only.
 template <class T> ESPALIER_FN void store(scalar_of<T>* p, T const& x, int count) {
     if constexpr (is_pack<T>)
         x.store(p, count);
@@ -758,6 +774,7 @@ template <class T> ESPALIER_FN scalar_of<T> horizontal_max(T const& x) {
     } else
         return x;
 }
+/// The least of all lanes; x itself where it is a plain number.
 template <class T> ESPALIER_FN scalar_of<T> horizontal_min(T const& x) {
     if constexpr (is_pack<T>) {
         scalar_of<T> lane[T::width];

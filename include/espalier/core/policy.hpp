@@ -206,6 +206,7 @@ using all_for = typename detail::all_for_role<Axis, Role, ByDefault, Ps...>::typ
 
 /// The flat tuple of the ops of a list of policies, and its value at a time.
 template <class List> using ops_of = typename detail::ops_of_list<List>::type;
+/// The ops' numbers at a time.
 template <class List> constexpr ops_of<List> ops_at(clock const& now) {
     return detail::ops_of_list<List>::at(now);
 }

@@ -6,6 +6,8 @@
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>
 
+#include <cstddef>
+
 // Loops over a row have compile-time bounds. On a GPU they must be unrolled, because an array that is indexed at run
 // time leaves the registers; on the CPU the row is an array in the first-level cache, and a loop keeps the code small.
 #if ESPALIER_ON_DEVICE
@@ -35,7 +37,7 @@ template <class Group, class T, int N> struct row {
     static constexpr int lanes = static_cast<int>(Group::lanes);
     static constexpr int local = (N + lanes - 1) / lanes; ///< elements of one lane
 
-    T v[local];
+    T v[std::size_t{local}];
 
     /// Column of this lane's element i.
     static ESPALIER_FN T column(Group const& group, int i) {

@@ -66,6 +66,7 @@ struct row_labels {
     float mixing = 1.0f;
 };
 
+/// What the tags say of the labels of row i: 0 where there are none.
 ESPALIER_FN constexpr row_labels labels_of(rows const& batch, index_t i) {
     row_labels r;
     if (!batch.label) return r;

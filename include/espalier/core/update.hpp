@@ -131,6 +131,7 @@ template <class Op> consteval bool op_needs_global_norm() {
 ///   Transforms  flat_tuple of gradient transform ops
 template <class Map, class Penalties, class Transforms> struct tensor_rule;
 
+/// What a tensor's list of policies becomes.
 template <class Map, class... Penalties, class... Transforms>
 struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     [[no_unique_address]] Map map;

@@ -22,9 +22,9 @@
 namespace espalier {
 
 /// Is the first row names of columns? `guess`: yes, when every one of its fields can only be a name, the label's too:
-/// none is empty, a number (nan, inf and 1e39 are some) or stands for a missing value (?, NA, N/A, n/a, NULL, null,
-/// None, <NA>, #N/A, -, ., *). A row that is no header is data, and what is wrong in it an error. `detect` is another
-/// name for `guess`.
+/// none is empty, a number (nan, inf and 1e39 are some) or stands for a missing value, as these do: NA, N/A, n/a, NULL,
+/// null, None, "<NA>", \#N/A, a question mark, a dash, a point, a star. A row that is no header is data, and what is
+/// wrong in it an error. `detect` is another name for `guess`.
 enum class csv_header { guess, yes, no, detect = guess };
 
 /// Which column is the label, beside a number (from 0) or a name of the header. `automatic`: the last one, or none when
@@ -43,6 +43,7 @@ enum class csv_labels { detect, numbers, categories, targets };
 /// Columns by number (from 0) or by a name of the header, in any mixture: {"y1", "y2"}, {0, "height"}.
 using csv_columns = std::vector<std::variant<index_t, std::string>>;
 
+/// How to read a table; every field has a default.
 struct csv_options {
     csv_header header = csv_header::guess;
     std::variant<csv_column, index_t, std::string> label_column = csv_column::automatic;

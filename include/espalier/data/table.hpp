@@ -88,6 +88,7 @@ using data_set = data_set_of<float>;
 /// Number of classes: the largest label + 1, or the number of `class_names` when there are more of those. 0 without
 /// labels. Throws `data_error` for a negative label.
 index_t class_count(data_view const& data);
+/// The same for an owning table.
 template <number_type T> index_t class_count(data_set_of<T> const& data);
 
 /// Throws `data_error` unless the table can be trained on: not empty, as many labels and targets as rows, labels not

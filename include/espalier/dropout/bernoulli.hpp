@@ -42,7 +42,6 @@ template <schedule::number_or_schedule auto Rate> struct bernoulli {
                   "espalier: the rate of dropout::bernoulli must lie in [0, 1)");
     using axis = espalier::axis::dropout;
     static constexpr std::string_view name = "bernoulli";
-    static constexpr bool draws = true;
     using op = bernoulli_op;
     static op at(clock const& now) {
         keep_threshold const keep =

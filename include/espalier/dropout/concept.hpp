@@ -4,13 +4,13 @@
 // Archetype of its op:
 //
 //     struct my_op {
-//         static constexpr random_scope scope = random_scope::element; // one decision for each element, or for each
-//         row template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const; // not for random_scope::none
+//         static constexpr random_scope scope = random_scope::element; // or row, or none
+//         template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const; // not for random_scope::none
 //     };
 //
 // `bits` is a uniform 16-bit draw, widened to an unsigned integer or a pack of them with the lanes of T. The policy has
-// `axis`, `name`, `op`, `at(clock)` as in core/policy.hpp and `static constexpr bool draws`. At inference the factor
-// is 1: E[factor] = 1 is the policy's to keep.
+// `axis`, `name`, `op`, `at(clock)` as in core/policy.hpp. At inference the factor is 1: E[factor] = 1 is the policy's
+// to keep.
 #pragma once
 
 #include <espalier/core/axis.hpp>
@@ -44,13 +44,7 @@ template <class Op> consteval bool draws_nothing() {
 } // namespace detail
 
 template <class P>
-concept has_draws = requires {
-    { P::draws } -> std::convertible_to<bool>;
-};
-
-template <class P>
-concept random_field = policy_on<P, axis::dropout> && std::is_trivially_copyable_v<op_of<P>> && has_draws<P> &&
-    has_scope<op_of<P>> &&
+concept random_field = policy_on<P, axis::dropout> && std::is_trivially_copyable_v<op_of<P>> && has_scope<op_of<P>> &&
     (detail::draws_nothing<op_of<P>>() ||
      (has_factor<op_of<P>, float> && has_factor<op_of<P>, double> && has_factor<op_of<P>, native_pack<float>>));
 

@@ -41,7 +41,6 @@ template <schedule::number_or_schedule auto Rate> struct drop_path {
                   "espalier: the rate of dropout::drop_path must lie in [0, 1)");
     using axis = espalier::axis::dropout;
     static constexpr std::string_view name = "drop_path";
-    static constexpr bool draws = true;
     using op = drop_path_op;
     static op at(clock const& now) {
         keep_threshold const keep =

@@ -15,7 +15,6 @@ namespace espalier::dropout {
 struct none {
     using axis = espalier::axis::dropout;
     static constexpr std::string_view name = "none";
-    static constexpr bool draws = false;
     static constexpr random_scope scope = random_scope::none;
 
     template <class T, class Bits> ESPALIER_FN static T factor(Bits) { return T(scalar_of<T>(1)); }

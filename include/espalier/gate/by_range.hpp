@@ -11,6 +11,7 @@
 #include <espalier/core/view.hpp>
 #include <espalier/gate/source.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -22,7 +23,9 @@ namespace detail {
 
 /// The range that v lies in: bound[k] <= v < bound[k + 1], the last one with its upper end. The bounds are rounded to T
 /// first, as v was when it became a T: a float 0.7 begins where 0.7 does, though it is less as a double.
-template <class T, int N> ESPALIER_FN constexpr int range_between(double v, double const (&bound)[N]) {
+template <class T, std::size_t Bounds>
+ESPALIER_FN constexpr int range_between(double v, double const (&bound)[Bounds]) {
+    constexpr int N = int{Bounds};
     auto const at = [&](int k) {
         if constexpr (sizeof(T) == sizeof(double))
             return bound[k];
@@ -50,7 +53,7 @@ template <class Source, class T> consteval auto number_of() {
 
 /// Numbers and function of `equal_ranges` and `ranges_between`: N ranges between their bounds.
 template <int N> struct ranges_op {
-    double bound[N + 1];
+    double bound[std::size_t{N + 1}];
     /// v was a T, or is a whole number.
     template <class T = double> ESPALIER_FN constexpr int range_of(double v) const {
         return detail::range_between<T>(v, bound);
@@ -85,7 +88,7 @@ template <int N, double Low, double High> struct equal_ranges {
 template <double... Bounds> struct ranges_between {
     static constexpr int count = static_cast<int>(sizeof...(Bounds)) - 1;
     // Clang takes the length of `bound[]` for unknown where `rising` is computed.
-    static constexpr double bound[count + 1] = {Bounds...};
+    static constexpr double bound[std::size_t{count + 1}] = {Bounds...};
     static constexpr bool rising = [] {
         for (int k = 0; k < count; ++k)
             if (!(bound[k] < bound[k + 1])) return false;

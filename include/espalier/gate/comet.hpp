@@ -15,6 +15,7 @@
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 
+#include <cstddef>
 #include <string_view>
 
 namespace espalier::gate {
@@ -133,8 +134,8 @@ private:
     /// What a lane keeps of its leaves, l = i * lanes + thread_rank: in every tree.
     template <class Group, class T> struct leaves : row_part<Group, Experts> {
         using row_part<Group, Experts>::exists, row_part<Group, Experts>::number, row_part<Group, Experts>::local;
-        T p[Trees][local];
-        T score[Trees][local];
+        T p[std::size_t{Trees}][std::size_t{local}];
+        T score[std::size_t{Trees}][std::size_t{local}];
         T top; ///< largest score of a leaf that is not closed: what exponentials are taken relative to
 
         static ESPALIER_FN T inside(Group const& group, int i, T const& x) {

@@ -85,6 +85,7 @@
 #include <espalier/core/view.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <string_view>
 #include <type_traits>
 
@@ -93,8 +94,8 @@ namespace espalier {
 /// Experts and weights of a row, known to every lane. Experts are column numbers of type T; equal weights of 0 mark
 /// empty slots.
 template <class T, int Slots> struct gate_slots {
-    T expert[Slots];
-    T weight[Slots];
+    T expert[std::size_t{Slots}];
+    T weight[std::size_t{Slots}];
 };
 
 /// What an op reads of a row and of the batch beside the logits.
@@ -108,11 +109,12 @@ struct gate_needs {
 
 /// The same for one row. What was not asked for holds anything.
 template <class Group, class T, int Experts, int Statistics> struct gate_more {
-    row<Group, T, Experts> noise;                                      ///< 0 in evaluation
-    row<Group, T, Experts> noise_logits;                               ///< second half of the logits
-    row<Group, T, Experts> dnoise_logits;                              ///< their gradient, written by `backward`
-    row<Group, T, Experts> statistic[Statistics > 0 ? Statistics : 1]; ///< this row's, written by `route`
-    row<Group, T, Experts> slope[Statistics > 0 ? Statistics : 1];     ///< read by `backward`, the same for all rows
+    row<Group, T, Experts> noise;         ///< 0 in evaluation
+    row<Group, T, Experts> noise_logits;  ///< second half of the logits
+    row<Group, T, Experts> dnoise_logits; ///< their gradient, written by `backward`
+    row<Group, T, Experts> statistic[std::size_t{Statistics > 0 ? Statistics : 1}]; ///< this row's, written by `route`
+    row<Group, T, Experts>
+        slope[std::size_t{Statistics > 0 ? Statistics : 1}]; ///< read by `backward`, the same for all rows
 };
 
 /// What routing a batch needs beside the logits and the op.
@@ -151,6 +153,7 @@ template <int Experts, int Slots, int Logits, bool SlotIsExpert> struct gate_sha
     static constexpr int logits = Logits;
     static constexpr bool slot_is_expert = SlotIsExpert;
 };
+/// The sizes of a gate without its numbers: what its kernels are specialised on.
 template <has_experts G> using gate_shape_of = gate_shape<G::experts, G::slots, G::logits, G::slot_is_expert>;
 
 namespace detail {

@@ -99,6 +99,7 @@ template <double Low = 0.45, double High = 0.6> struct automatic {
     }
 };
 
+/// Whether a dispatch bounds the rows of an expert.
 template <class D> inline constexpr bool limits = requires {
     D::on_overflow;
 };
@@ -109,20 +110,24 @@ template <class D> consteval bool limits_in(mode behaviour) {
     else
         return false;
 }
+/// Whether it decides batch by batch between dense and gathered rows.
 template <class D> inline constexpr bool chooses = requires {
     D::dense_for(index_t{1}, index_t{1}, false);
 };
 
+/// Whether experts run in parts that share memory.
 template <class D> inline constexpr bool runs_in_chunks = requires {
     D::kept_rows;
 };
 
+/// The value of `passes_rows`.
 template <class D> consteval bool find_passing() {
     if constexpr (limits<D>)
         return D::on_overflow == overflow::pass;
     else
         return false;
 }
+/// Whether a row that finds no room goes on unchanged.
 template <class D> inline constexpr bool passes_rows = find_passing<D>();
 
 /// Rows of all experts for one row of a batch, at most, rounded up.

@@ -14,6 +14,7 @@
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 
+#include <cstddef>
 #include <string_view>
 
 namespace espalier::gate {
@@ -55,7 +56,7 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
         using S = scalar_of<T>;
         using experts = row_part<Group, Experts>;
         T *const bit = space, *const prefix = bit + logits;
-        T alpha[K], sum_entropy(S(0)), sum_reach(S(0));
+        T alpha[std::size_t{K}], sum_entropy(S(0)), sum_reach(S(0));
         open(group, z, bit, alpha);
         if constexpr (!Apart) {
             ESPALIER_ROW_UNROLL
@@ -93,7 +94,7 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
         T *const bit = space, *const prefix = bit + logits, *const below = prefix + 2 * codes;
         T const of_entropy = T(static_cast<S>(entropy)) * term_scale;
         T const of_reach = T(static_cast<S>(reachable)) * term_scale;
-        T alpha[K], value[K], mean(S(0));
+        T alpha[std::size_t{K}], value[std::size_t{K}], mean(S(0));
         open(group, z, bit, alpha);
         for (int c = Experts + rank; c < codes; c += lanes)
             below[codes + c] = T(S(0)); // codes that are no expert
@@ -162,7 +163,8 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
 private:
     /// Leaves in `bit` the bits, smoothed, and what the selectors are mixed by, and in `alpha` its softmax.
     template <class Group, class T>
-    ESPALIER_FN void open(Group const& group, row<Group, T, logits> const& z, T* bit, T (&alpha)[K]) const {
+    ESPALIER_FN void open(Group const& group, row<Group, T, logits> const& z, T* bit,
+                          T (&alpha)[std::size_t{K}]) const {
         smooth_step<T> const step(width);
         write_columns(group, z, 0, logits, bit, [&](int c, T const& x) { return c < K * bits ? step.value(x) : x; });
         group.sync();

@@ -59,7 +59,7 @@ template <int Experts, int K, class... PartOps> struct scored_op {
                         chosen_of<Group, T>& chosen) const {
         state_of<Group, T> s;
         rank(group, z, more, s);
-        T value[ranked], column[ranked];
+        T value[std::size_t{ranked}], column[std::size_t{ranked}];
         if constexpr (!takes_all || terms_read_threshold) row_winners(group, s.noisy, value, column);
         if constexpr (terms_read_threshold)
             set_threshold(s, value, column);
@@ -90,7 +90,7 @@ template <int Experts, int K, class... PartOps> struct scored_op {
         state_of<Group, T> s;
         if constexpr (over_all || has_term) rank(group, z, more, s); // nobody else asks for H
         if constexpr (terms_read_threshold) {
-            T value[ranked], column[ranked];
+            T value[std::size_t{ranked}], column[std::size_t{ranked}];
             row_winners(group, s.noisy, value, column);
             set_threshold(s, value, column);
         }
@@ -266,7 +266,8 @@ private:
         }
     }
     template <class State, class T>
-    static ESPALIER_FN void set_threshold(State& s, T const (&value)[ranked], T const (&column)[ranked]) {
+    static ESPALIER_FN void set_threshold(State& s, T const (&value)[std::size_t{ranked}],
+                                          T const (&column)[std::size_t{ranked}]) {
         s.last = {value[winners - 1], column[winners - 1]};
         s.next = {value[ranked - 1], column[ranked - 1]};
     }
@@ -282,10 +283,10 @@ private:
             s.p.v[i] *= share;
     }
     template <class State, class T>
-    static ESPALIER_FN void weigh(State const& s, T const (&value)[ranked], T const (&column)[ranked],
-                                  gate_slots<T, winners>& chosen) {
+    static ESPALIER_FN void weigh(State const& s, T const (&value)[std::size_t{ranked}],
+                                  T const (&column)[std::size_t{ranked}], gate_slots<T, winners>& chosen) {
         using S = scalar_of<T>;
-        T first[winners];
+        T first[std::size_t{winners}];
         ESPALIER_ROW_UNROLL
         for (int k = 0; k < winners; ++k) {
             first[k] = value[k];
@@ -300,8 +301,8 @@ private:
     }
     /// Numbers of the filled slots as a row over the experts, 0 elsewhere.
     template <class Group, class T>
-    static ESPALIER_FN void spread(Group const& group, gate_slots<T, winners> const& chosen, T const (&number)[winners],
-                                   row<Group, T, Experts>& x) {
+    static ESPALIER_FN void spread(Group const& group, gate_slots<T, winners> const& chosen,
+                                   T const (&number)[std::size_t{winners}], row<Group, T, Experts>& x) {
         T const zero(scalar_of<T>(0));
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < x.local; ++i) {

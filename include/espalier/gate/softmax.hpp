@@ -33,6 +33,7 @@ struct softmax : detail::softmax_members<Experts>,
                  detail::scored_members<detail::part_checks<Experts, 0, Parts...>::run(), Experts, 0, Parts...>,
                  detail::first_values<Parts...> {};
 
+/// The plain one, which needs no parts.
 template <int Experts> struct softmax<Experts> : detail::softmax_members<Experts> {
     static constexpr int logits = Experts;
 

@@ -10,6 +10,7 @@
 #include <espalier/gate/scored.hpp>
 #include <espalier/gate/winners.hpp>
 
+#include <cstddef>
 #include <string_view>
 
 namespace espalier::gate {
@@ -37,7 +38,7 @@ template <int Experts, int K, bool OverAll> struct plain_top_k : top_k_members<E
     template <class Group, class T>
     ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, gate_slots<T, K>& chosen) const {
         using S = scalar_of<T>;
-        T value[K];
+        T value[std::size_t{K}];
         row_winners(group, z, value, chosen.expert);
         T total = winner_exponentials(value, chosen.weight);
         if constexpr (OverAll) total = exponentials(group, z).total;
@@ -50,7 +51,7 @@ template <int Experts, int K, bool OverAll> struct plain_top_k : top_k_members<E
 
     template <class Group, class T>
     ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, gate_slots<T, K> const& chosen,
-                              T const (&dweight)[K], T const&, row<Group, T, Experts>& dz) const {
+                              T const (&dweight)[std::size_t{K}], T const&, row<Group, T, Experts>& dz) const {
         using S = scalar_of<T>;
         T mean(S(0));
         ESPALIER_ROW_UNROLL

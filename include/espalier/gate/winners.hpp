@@ -5,14 +5,18 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 
+#include <cstddef>
+
 namespace espalier::gate {
 
 namespace detail {
 
 /// A lane that holds the whole row: one pass, in which every column is put in its place among the K largest before
 /// it. Values move by min and max, which wait for nothing but themselves; only columns need the comparisons.
-template <class Group, class T, int N, int K>
-ESPALIER_FN void insert_winners(Group const& group, row<Group, T, N> const& z, T (&value)[K], T (&column)[K]) {
+template <class Group, class T, int N, std::size_t Winners>
+ESPALIER_FN void insert_winners(Group const& group, row<Group, T, N> const& z, T (&value)[Winners],
+                                T (&column)[Winners]) {
+    constexpr int K = int{Winners};
     using S = scalar_of<T>;
     T const none(static_cast<S>(-__builtin_inf()));
     T at = z.column(group, 0);
@@ -58,11 +62,12 @@ ESPALIER_FN void insert_winners(Group const& group, row<Group, T, N> const& z, T
 
 } // namespace detail
 
-/// The K largest columns of a row by falling value, the lower one first of equal ones. A NaN or minus infinity never
-/// wins; a place that found no column has value minus infinity, and its column is any. One pass where a lane holds the
-/// whole row, K passes in registers otherwise.
-template <class Group, class T, int N, int K>
-ESPALIER_FN void row_winners(Group const& group, row<Group, T, N> const& z, T (&value)[K], T (&column)[K]) {
+/// The largest columns of a row, as many as there are places, K, by falling value, the lower one first of equal ones. A
+/// NaN or minus infinity never wins; a place that found no column has value minus infinity, and its column is any. One
+/// pass where a lane holds the whole row, K passes in registers otherwise.
+template <class Group, class T, int N, std::size_t Winners>
+ESPALIER_FN void row_winners(Group const& group, row<Group, T, N> const& z, T (&value)[Winners], T (&column)[Winners]) {
+    constexpr int K = int{Winners};
     static_assert(K >= 1 && K <= N, "espalier: a row of N columns has 1 to N winners");
     if constexpr (row<Group, T, N>::lanes == 1)
         detail::insert_winners(group, z, value, column);
@@ -90,7 +95,9 @@ ESPALIER_FN void row_winners(Group const& group, row<Group, T, N> const& z, T (&
 }
 
 /// exp(v_k - v_0) of winners, 0 of places that found no column. Returns their sum.
-template <class T, int K> ESPALIER_FN T winner_exponentials(T const (&value)[K], T (&weight)[K]) {
+template <class T, std::size_t Winners>
+ESPALIER_FN T winner_exponentials(T const (&value)[Winners], T (&weight)[Winners]) {
+    constexpr int K = int{Winners};
     using S = scalar_of<T>;
     T const none(static_cast<S>(-__builtin_inf()));
     T const top = value[0];

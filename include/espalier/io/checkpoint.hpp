@@ -210,7 +210,8 @@ template <class Network> void load(Network& net, file_path const& path) {
 }
 
 /// Writes everything that a training needs to go on as if it had not stopped: `save` plus the optimizer's state, the
-/// memory of the loss, how far it has come, and what its followers have to remember. `extra` is kept beside them.
+/// memory of the loss, how far it has come, the seed of its network (in the metadata, "seed"), and what its followers
+/// have to remember. `extra` is kept beside them. Throws file_error.
 template <class Training>
 void save_training(Training& training, file_path const& path, std::map<std::string, std::string> const& extra = {},
                    std::vector<follower> const& followers = {}) {
@@ -218,8 +219,9 @@ void save_training(Training& training, file_path const& path, std::map<std::stri
     detail::write_training(host.saved(training), path, extra, followers);
 }
 
-/// Goes back to the state that `save_training` wrote; what follows is bitwise equal to an unbroken run. Returns the
-/// metadata. Throws file_error as `load` does, with nothing changed.
+/// Goes back to the state that `save_training` wrote; what follows is bitwise equal to an unbroken run. The network must
+/// have been made with the seed of the one that was saved. Returns the metadata. Throws file_error as `load` does, and
+/// for another seed or a file of `save`, with nothing changed.
 template <class Training>
 std::map<std::string, std::string> load_training(Training& training, file_path const& path,
                                                  std::vector<follower> const& followers = {}) {

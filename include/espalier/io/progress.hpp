@@ -13,6 +13,7 @@
 
 namespace espalier {
 
+/// How a `progress_bar` looks.
 struct progress_options {
     std::string label = {};               ///< before the bar
     std::string unit = "rows";            ///< what the rate counts

@@ -68,6 +68,7 @@ std::string to_svg(bar_chart const& chart);
 /// Writes a chart, atomically. Throws `data_error` as `to_svg` does, `file_error` when the file cannot be written.
 void write_svg(file_path const& path, line_chart const& chart);
 
+/// The same for bars.
 void write_svg(file_path const& path, bar_chart const& chart);
 
 } // namespace espalier

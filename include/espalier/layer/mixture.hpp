@@ -180,14 +180,15 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
 
     // ---- memory: the routers' blocks, then the experts'
 
-    template <class T> static constexpr std::array<footprint, tasks_count + 1> router_table() {
+    template <class T> static constexpr std::array<footprint, std::size_t{tasks_count + 1}> router_table() {
         footprint const sizes[] = {Routers::template size<T>()...};
-        std::array<footprint, tasks_count + 1> at{};
+        std::array<footprint, std::size_t{tasks_count + 1}> at{};
         for (std::size_t i = 0; i < tasks_count; ++i)
             at[i + 1] = at[i] + sizes[i];
         return at;
     }
-    template <class T> static constexpr std::array<footprint, tasks_count + 1> router_at = router_table<T>();
+    template <class T>
+    static constexpr std::array<footprint, std::size_t{tasks_count + 1}> router_at = router_table<T>();
 
     // Tape: weights (never narrow), experts, and per expert or per pair what the experts keep.
     template <class T> struct places {

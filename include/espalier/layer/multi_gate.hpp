@@ -27,13 +27,14 @@ template <class Where, class First, class Gate> consteval bool check_equal_gates
 /// own layers. An expert runs once on a row that several gates send to it. `Ps` as for moe; tensors: "gate.T.kernel",
 /// "gate.T.bias", and the experts' below "expert.E.".
 template <class Gates, class Expert, class... Ps> struct multi_gate;
+/// The layer that its list of gates makes.
 template <class... Gates, class Expert, class... Ps> struct multi_gate<gates<Gates...>, Expert, Ps...> {
     static constexpr std::string_view name = "multi_gate";
     using axes = type_list<axis::dispatch, axis::penalty, axis::transform, axis::initial, axis::group>;
 
     static constexpr shape output(shape in) {
         shape const one = moe<type_at<0, Gates...>, Expert>::output(in);
-        return sizeof...(Gates) == 1 ? one : shape{static_cast<int>(sizeof...(Gates) * one.size())};
+        return sizeof...(Gates) == 1 ? one : shape{static_cast<int>(sizeof...(Gates)) * static_cast<int>(one.size())};
     }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {

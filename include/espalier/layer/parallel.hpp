@@ -38,11 +38,11 @@ template <shape In, class Merge, class Indices, class... Branches> struct bound_
 
 template <shape In, class Merge, std::size_t... At, class... Branches>
 struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
-    static constexpr int count = sizeof...(Branches);
+    static constexpr std::size_t count = sizeof...(Branches);
     static constexpr bool adds = std::is_same_v<Merge, merge::add>;
     static constexpr std::array<int, count> widths{static_cast<int>(Branches::output.size())...};
     static constexpr shape input = In;
-    static constexpr shape output{merged_width<Merge>(widths.data(), count)};
+    static constexpr shape output{merged_width<Merge>(widths.data(), int{count})};
     static constexpr bool passes_through = false;
     static constexpr int growth = 1;
     static constexpr bool needs_global_norm = any_of({Branches::needs_global_norm...});
@@ -56,9 +56,8 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     static constexpr index_t out = output.size();
     static constexpr std::array<int, count + 1> first_column = [] {
         std::array<int, count + 1> at{};
-        for (int i = 0; i < count; ++i)
-            at[static_cast<std::size_t>(i) + 1] =
-                at[static_cast<std::size_t>(i)] + (adds ? 0 : widths[static_cast<std::size_t>(i)]);
+        for (std::size_t i = 0; i < count; ++i)
+            at[i + 1] = at[i] + (adds ? 0 : widths[i]);
         return at;
     }();
 
@@ -68,7 +67,7 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     template <class T> static constexpr std::array<footprint, count + 1> layout() {
         std::array<footprint, count> const sizes{Branches::template size<T>()...};
         std::array<footprint, count + 1> at{};
-        if (keeps_outputs) at[0].tape = count * row_block<T>(out);
+        if (keeps_outputs) at[0].tape = index_t{count} * row_block<T>(out);
         for (std::size_t i = 0; i < count; ++i)
             at[i + 1] = at[i] + sizes[i];
         return at;

@@ -9,6 +9,7 @@
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/detail.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -288,7 +289,8 @@ template <shape In, class Gate, class... Ps> struct bound_router {
         for (int j = 0; searches && parts > 1 && j < parts; ++j)
             report.add_term(path, ".permutation_entropy.", j);
         footprint rest = size<float>();
-        rest.parameters = rest.tensors = rest.streams = rest.mask_words = rest.group_sets = 0;
+        rest.parameters = rest.mask_words = rest.group_sets = 0;
+        rest.tensors = rest.streams = 0;
         rest.terms = terms;
         report.at = report.at + rest;
     }

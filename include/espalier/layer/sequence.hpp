@@ -17,7 +17,7 @@ namespace espalier {
 namespace detail {
 
 // Offsets of the children of a sequence, computed once for each scalar type by ordinary loops.
-template <int Count> struct sequence_layout {
+template <std::size_t Count> struct sequence_layout {
     std::array<footprint, Count + 1> child{}; // where child i begins; the last entry is the total
     std::array<extent, Count + 1> value{};    // where value i lies in the tape, if it does
     std::array<extent, 2> gradient{};         // two work buffers that hold the gradients of values in turn
@@ -141,7 +141,7 @@ template <class Body> void describe_child(layer_report& report, std::string cons
 template <class Indices, class... Layers> struct bound_sequence;
 
 template <std::size_t... At, class... Layers> struct bound_sequence<std::index_sequence<At...>, Layers...> {
-    static constexpr int count = sizeof...(Layers);
+    static constexpr std::size_t count = sizeof...(Layers);
     static constexpr std::array<shape, count> inputs{Layers::input...};
     static constexpr std::array<shape, count> outputs{Layers::output...};
     static constexpr std::array<bool, count> passing{Layers::passes_through...};
@@ -152,8 +152,8 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     /// The last layer that computes something: what it writes is the output of the sequence. -1: none does.
     static constexpr int last = [] {
         int found = -1;
-        for (int i = 0; i < count; ++i)
-            if (!passing[i]) found = i;
+        for (std::size_t i = 0; i < count; ++i)
+            if (!passing[i]) found = static_cast<int>(i);
         return found;
     }();
     static constexpr bool passes_through = last < 0;
@@ -161,7 +161,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     /// Rows of value i for one row of the input while training. Value i is the input of layer i.
     static constexpr std::array<int, count + 1> growth_before = [] {
         std::array<int, count + 1> g{1};
-        for (int i = 0; i < count; ++i)
+        for (std::size_t i = 0; i < count; ++i)
             g[i + 1] = g[i] * growths[i];
         return g;
     }();
@@ -169,14 +169,14 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     /// Values that layers pass through share one place: the first of them.
     static constexpr std::array<int, count + 1> holder = [] {
         std::array<int, count + 1> h{};
-        for (int i = 0; i < count; ++i)
-            h[i + 1] = passing[i] ? h[i] : i + 1;
+        for (std::size_t i = 0; i < count; ++i)
+            h[i + 1] = passing[i] ? h[i] : static_cast<int>(i + 1);
         return h;
     }();
     /// Gradients of successive values alternate between two buffers.
     static constexpr std::array<int, count + 1> parity = [] {
         std::array<int, count + 1> p{};
-        for (int i = 0; i < count; ++i)
+        for (std::size_t i = 0; i < count; ++i)
             p[i + 1] = passing[i] ? p[i] : 1 - p[i];
         return p;
     }();
@@ -192,7 +192,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     static_assert(
         [] {
             bool const reads[] = {layer_reads_tags<Layers>()...};
-            for (int i = 0; i < count; ++i)
+            for (std::size_t i = 0; i < count; ++i)
                 if (reads[i] && growth_before[i] > 1) return false;
             return true;
         }(),
@@ -211,15 +211,15 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         std::array<extent, count> const works{body_of<Layers>.template work<T>()...};
         footprint at{};
         extent widest{};
-        for (int i = 0; i < last; ++i) {
-            if (passing[i]) continue;
+        for (std::size_t i = 0; i < count; ++i) {
+            if (passing[i] || static_cast<int>(i) >= last) continue;
             l.value[i + 1] = at.tape;
             extent const block = growth_before[i + 1] * row_block<T>(outputs[i].size());
             at.tape = at.tape + block;
             widest = larger(widest, block);
         }
         extent most{};
-        for (int i = 0; i < count; ++i) {
+        for (std::size_t i = 0; i < count; ++i) {
             l.child[i] = at;
             footprint size = sizes[i];
             size.tape.per_row *= growth_before[i];
@@ -335,7 +335,7 @@ template <class Where, shape In, class Inherited, class Indices, class... Layers
 
 template <class Where, shape In, class Inherited, std::size_t... At, class... Layers>
 struct sequence_binding<Where, In, Inherited, std::index_sequence<At...>, Layers...> {
-    static constexpr int count = sizeof...(Layers);
+    static constexpr std::size_t count = sizeof...(Layers);
     static constexpr std::array<shape, count + 1> shapes = [] {
         std::array<shape, count + 1> s{In};
         int const in_order[] = {(s[At + 1] = output_of<Layers>(s[At]), 0)...};

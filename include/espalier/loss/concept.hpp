@@ -99,9 +99,13 @@ template <class L> consteval bool per_sample_state() {
 
 } // namespace detail
 
+/// Whether the loss reads classes.
 template <class L> inline constexpr bool needs_labels = detail::needs_labels<L>();
+/// Whether it reads a row of numbers for each row of outputs.
 template <class L> inline constexpr bool needs_dense_target = detail::needs_dense_target<L>();
+/// Whether a target that is NaN stands for none.
 template <class L> inline constexpr bool skips_missing_targets = detail::skips_missing_targets<L>();
+/// Whether it keeps numbers for each sample from epoch to epoch.
 template <class L> inline constexpr bool per_sample_state = detail::per_sample_state<L>();
 
 /// Why the numbers of a loss make no sense, or null.

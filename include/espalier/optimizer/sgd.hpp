@@ -17,6 +17,7 @@ struct no_momentum {};
 
 /// Momentum that looks ahead: `sgd{.momentum = nesterov{0.9}}`.
 template <schedule::number_or_schedule Value = double> struct nesterov { Value value = 0.9; };
+/// `nesterov{0.9}` and `nesterov{a_schedule}`.
 template <class Value> nesterov(Value) -> nesterov<Value>;
 
 /// Which state and which step an `sgd` has.

@@ -12,6 +12,7 @@ struct global_selection {
     static constexpr std::string_view name = "global";
     static constexpr bool global = true;
 };
+/// Its name in a list of policies.
 using global = global_selection;
 
 } // namespace espalier::prune

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -356,7 +357,7 @@ template <class Criterion, int N, int M, class T> void select_n_m(matrix_view<T 
     constexpr index_t tile = 64;
     // Whole tiles are counted, what is behind the columns too: -O2 vectorises loops of constant length only. Set to
     // zeros once: setting them for each tile took a third of the time.
-    key_type key[M][tile] = {}, before[tile];
+    key_type key[std::size_t{M}][std::size_t{tile}] = {}, before[std::size_t{tile}];
     for (index_t r = 0; r < w.rows; r += M) {
         int const group = static_cast<int>(w.rows - r < M ? w.rows - r : M);
         for (index_t c = 0; c < w.columns; c += tile) {

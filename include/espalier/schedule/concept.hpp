@@ -89,6 +89,7 @@ template <number_or_schedule X> constexpr bounds range_of(X const& x) {
         return {};
 }
 
+/// Neither infinite nor NaN.
 constexpr bool finite(double x) {
     return x >= -std::numeric_limits<double>::max() && x <= std::numeric_limits<double>::max();
 }

@@ -16,7 +16,9 @@ namespace espalier::schedule {
 
 /// Ranges that most numbers of policies have: coefficients, shares, and rates that must leave something.
 inline constexpr bounds not_negative{0.0, std::numeric_limits<double>::max()};
+/// Shares, both ends among them.
 inline constexpr bounds from_0_to_1{0.0, 1.0};
+/// Rates that must leave something.
 inline constexpr bounds from_0_to_below_1{0.0, 1.0 - std::numeric_limits<double>::epsilon() / 2};
 
 /// Whether `x` takes its values in `allowed`, as far as that is known while compiling: a schedule that does not bound

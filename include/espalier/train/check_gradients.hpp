@@ -24,13 +24,15 @@ struct gradient_report {
     index_t skipped = 0; ///< near a kink: two step sizes disagree there
 
     bool ok(double tolerance = 1e-6) const { return checked > 0 && worst <= tolerance; }
+    /// One line, with its end.
     std::string text() const {
         return "worst error " + std::to_string(worst) + " at " + where + ": analytic " + std::to_string(analytic) +
                ", numeric " + std::to_string(numeric) + "; " + std::to_string(checked) + " checked, " +
-               std::to_string(skipped) + " skipped near kinks";
+               std::to_string(skipped) + " skipped near kinks\n";
     }
 };
 
+/// What is compared with central differences, and how finely.
 struct gradient_check_options {
     double step = 1e-5;
     index_t elements = 40; ///< at most this many of a tensor, spread over it

@@ -30,6 +30,7 @@ template <class Loss> struct reference_stream {
     Loss loss;
     data_view data;
 };
+/// The data may be a `data_set` or a view.
 template <class Loss, class Data> reference_stream(Loss, Data const&) -> reference_stream<Loss>;
 
 namespace detail {

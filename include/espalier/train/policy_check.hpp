@@ -495,7 +495,7 @@ template <class P> void check_prune(policy_checker& to, clock const& now) {
 /// functions of its own: `check_loss`, `check_optimizer`, `check_schedule`, `check_batch`.
 ///
 ///     auto const report = check_policy<my_activation>();
-///     if (!report.ok()) std::puts(report.text.c_str());
+///     if (!report.ok()) std::fputs(report.text.c_str(), stdout);
 template <class P> policy_report check_policy(clock const& now = {}) {
     struct check_policy_alone;
     detail::policy_checker to;

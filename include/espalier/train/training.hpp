@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -315,9 +316,11 @@ public:
             no_taps{}, [] {});
     }
 
-    /// Gradients of `objective` with respect to all parameters, left in `gradients()`; no update, and on the CPU a loss
-    /// that remembers samples forgets this visit. Returns the loss. What belongs to an update is not in them: penalties
-    /// on parameters, transforms, clipping. Throws as `step` does; what is in `gradients()` then is not said.
+    /// Gradients of `objective` with respect to all parameters, left in `gradients()`: of the loss, the terms of gates
+    /// and activation penalties, and what `at_taps` adds. Those of penalties on weights, and the optimizer's decay, are
+    /// no part of them: they belong to the update, which adds them as it reads the weights. No update, and on the CPU a
+    /// loss that remembers samples forgets this visit. Returns the loss. Throws as `step` does; what is in
+    /// `gradients()` then is not said.
     double gradients_of(batch_view<scalar> const& batch) { return gradients_of(batch, no_taps{}); }
     template <class AtTaps> double gradients_of(batch_view<scalar> const& batch, AtTaps const& at_taps) {
         return look_back<differentiate{true, false}>(batch, {}, at_taps);
@@ -346,7 +349,7 @@ public:
     /// trained.
     matrix_view<wide> gradient(std::string_view name) { return gradient_access<Network>::of(gradients_.data(), name); }
 
-    /// Gradients of `objective` with respect to the inputs of a batch: rows x input_width. Returns the loss.
+    /// Gradients of the same sum with respect to the inputs of a batch: rows x input_width. Returns the loss.
     double input_gradients_of(batch_view<scalar> const& batch, matrix_view<scalar> dx) {
         return input_gradients_of(batch, dx, no_taps{});
     }
@@ -479,7 +482,8 @@ private:
     /// The numbers of one step. It stays where it is: a device may keep a mirror of it.
     struct step_block {
         typename layer::numbers layers;
-        optimizer_op optimizers[1 + (counts_updates ? size.tensors : 0)]; ///< the first for those that missed nothing
+        optimizer_op optimizers[std::size_t{
+            1 + (counts_updates ? size.tensors : 0)}]; ///< the first for those that missed nothing
         [[no_unique_address]] std::conditional_t<shrinks_groups, no_step, nothing> after{};
     };
 
@@ -639,7 +643,7 @@ private:
         update_all();
         ++progress_.updates;
         for (std::size_t i = 0; i < missed_.size(); ++i) {
-            missed_[i] += rates_[i].frozen ? 1 : 0;
+            missed_[i] += rates_[i].frozen ? 1u : 0u;
             if constexpr (layer::prunes) records_[i].settle(rates_[i].frozen);
         }
         net_->values().time().advance();

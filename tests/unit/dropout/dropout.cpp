@@ -25,7 +25,6 @@ using namespace espalier::literals;
 
 static_assert(drop::random_field<drop::none> && drop::random_field<drop::bernoulli<0.5>>);
 static_assert(drop::random_field<drop::drop_path<linear{.from = 0.0, .to = 0.3, .steps = 10}>>);
-static_assert(!drop::none::draws && drop::bernoulli<0.1>::draws && drop::drop_path<0.1>::draws);
 static_assert(std::is_empty_v<drop::none> && drop::none::scope == random_scope::none);
 static_assert(std::is_same_v<espalier::op_of<drop::bernoulli<0.1>>, espalier::op_of<drop::bernoulli<0.2>>>);
 

@@ -113,7 +113,6 @@ struct wrong_row {
 };
 struct without_scale {
     using axis = espalier::axis::dropout;
-    [[maybe_unused]] static constexpr bool draws = true;
     static constexpr random_scope scope = random_scope::element;
     template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
         using espalier::select;

@@ -23,7 +23,7 @@ ESPALIER_FN draw_lanes multiply_lower_halves(draw_lanes const& a, draw_lanes con
     // GCC would make a full 64-bit product of (a & low) * (b & low)
 #if ESPALIER_PACK_BYTES == 64
     typedef long long wide __attribute__((vector_size(64)));
-    return (draw_lanes)__builtin_ia32_pmuludq512_mask((halves)a, (halves)b, (wide)a, -1);
+    return (draw_lanes)__builtin_ia32_pmuludq512_mask((halves)a, (halves)b, (wide)a, 0xff);
 #elif ESPALIER_PACK_BYTES == 32 && defined(__AVX2__)
     return (draw_lanes)__builtin_ia32_pmuludq256((halves)a, (halves)b);
 #elif ESPALIER_PACK_BYTES == 16
@@ -55,7 +55,7 @@ inline constexpr int draw_groups = 4;
 
 /// The 16-byte results of the draws (row[g][i], block[g][i]) in order.
 template <int Rounds>
-ESPALIER_FN void draw_many(random_site const& site, draw_lanes const (&key)[2 * Rounds],
+ESPALIER_FN void draw_many(random_site const& site, draw_lanes const (&key)[std::size_t{2 * Rounds}],
                            draw_lanes const (&row)[draw_groups], draw_lanes const (&block)[draw_groups],
                            draw_lanes (&out)[2 * draw_groups]) {
     draw_lanes const zero{};
@@ -127,7 +127,7 @@ void fill_draws(random_site const& site, std::uint32_t const* origin, std::uint3
         std::memcpy(row, r, sizeof r);
         std::memcpy(block, b, sizeof b);
     }
-    draw_lanes key[2 * Rounds];
+    draw_lanes key[std::size_t{2 * Rounds}];
     for (int i = 0; i < Rounds; ++i) {
         key[2 * i] = zero + (site.key0 + static_cast<std::uint32_t>(i) * 0x9E3779B9u);
         key[2 * i + 1] = zero + (site.key1 + static_cast<std::uint32_t>(i) * 0xBB67AE85u);

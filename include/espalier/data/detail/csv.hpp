@@ -225,7 +225,7 @@ namespace detail {
 
 /// A field as it stands in an error message.
 inline std::string shown_field(std::string_view text) {
-    return "'" + printable(text, 40) + "'";
+    return '\'' + printable(text, 40) + '\'';
 }
 
 inline std::string_view trimmed(std::string_view text) {
@@ -748,7 +748,8 @@ csv_plan plan_columns(std::vector<std::string> const& fields, csv_options const&
             constexpr std::size_t most = 30;
             std::string names;
             for (std::size_t c = 0; c < std::min(columns, most); ++c) {
-                names += (c == 0 ? "" : ", ") + shown_field(trimmed(fields[c]));
+                if (c != 0) names += ", ";
+                names += shown_field(trimmed(fields[c]));
             }
             fail("no column is named '" + printable(name, 40) + "'; there are " + names +
                  (columns > most ? " and " + std::to_string(columns - most) + " more" : ""));

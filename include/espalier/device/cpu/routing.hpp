@@ -20,6 +20,7 @@
 
 namespace espalier::cpu {
 
+/// The expert of every row by a gate that looks it up, with weight 1. Throws `data_error` for a row that names none.
 template <class Gate, class T, class Op>
 void look_up(Op const& op, rows const& batch, matrix_view<T const> x, T const* table, matrix_view<T> weights,
              matrix_view<std::int32_t> experts) {
@@ -53,6 +54,7 @@ template <class T> void choose_rows(index_t count, T* order, matrix_view<T> weig
     }
 }
 
+/// Weights by slot as weights by expert, 0 elsewhere.
 template <class T>
 void spread_slots(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, matrix_view<T> spread) {
     for (index_t r = 0; r < spread.rows; ++r) {
@@ -64,6 +66,7 @@ void spread_slots(matrix_view<T const> weights, matrix_view<std::int32_t const> 
     }
 }
 
+/// Back: the gradient of every filled slot from that by expert.
 template <class T>
 void gather_slots(matrix_view<T const> dspread, matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
                   matrix_view<T> dweights) {
@@ -72,6 +75,7 @@ void gather_slots(matrix_view<T const> dspread, matrix_view<T const> weights, ma
             dweights(r, s) = weights(r, s) != T(0) ? dspread(r, experts(r, s)) : T(0);
 }
 
+/// Every row by its sum, which is kept in `sums`.
 template <class T> void divide_by_sums(matrix_view<T> weights, T* sums) {
     for (index_t r = 0; r < weights.rows; ++r) {
         T* const w = weights.row(r);
@@ -117,6 +121,7 @@ void soft_permutation(Op const& op, int n, T const* scores, random_site const& s
     if (term) *term = op.entropy * gate::permutation_entropy(serial_group{}, n, static_cast<double const*>(soft));
 }
 
+/// Gradient of the scores through the soft permutation and its entropy.
 template <class Op, class T>
 void soft_permutation_backward(Op const& op, int n, double const* noisy, double* potentials, double const* soft,
                                T const* dpermutation, double* dsoft, T* dscores) {

@@ -14,6 +14,7 @@
 #include <espalier/device/cpu/row_lanes.hpp>
 #include <espalier/gate/concept.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -39,13 +40,13 @@ template <class T, class Gate, class Op, bool Backward, class Value = native_pac
 };
 
 /// The first `count` rows of a matrix from numbers by slot: to(r, s) = from[s][r].
-template <int Slots, int W, class From, class To>
+template <std::size_t Slots, std::size_t W, class From, class To>
 void store_slots(From const (&from)[Slots][W], int count, To* to, index_t stride) {
     alignas(64) To by_row[W][Slots];
-    for (int r = 0; r < W; ++r)
-        for (int s = 0; s < Slots; ++s)
+    for (std::size_t r = 0; r < W; ++r)
+        for (std::size_t s = 0; s < Slots; ++s)
             by_row[r][s] = static_cast<To>(from[s][r]);
-    if (stride == Slots && count == W)
+    if (stride == index_t{Slots} && count == int{W})
         std::memcpy(to, by_row, sizeof by_row);
     else
         for (int r = 0; r < count; ++r)
@@ -64,7 +65,7 @@ template <class T, class Gate, class Op, class Plan> struct gate_extras {
     using more_type = gate_more<typename Plan::group, value, experts, statistics>;
 
     more_type more;
-    row_type sums[statistics > 0 ? statistics : 1];
+    row_type sums[std::size_t{statistics > 0 ? statistics : 1}];
     int rows_summed = 0;
 
     /// The parts that are the same for all rows.
@@ -179,8 +180,8 @@ bool route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
             share = espalier::detail::gate_route(op, group{}, z, extra.more, chosen, &space[0]);
             // By slot in memory first: an element of a register is not to be had cheaply.
             constexpr int W = pack_width<P>;
-            alignas(64) T weight[Gate::slots][W];
-            alignas(64) T expert[Gate::slots][W];
+            alignas(64) T weight[std::size_t{Gate::slots}][std::size_t{W}];
+            alignas(64) T expert[std::size_t{Gate::slots}][std::size_t{W}];
             for (int s = 0; s < Gate::slots; ++s) {
                 watch.see(chosen.weight[s]);
                 chosen.weight[s].store(weight[s]);

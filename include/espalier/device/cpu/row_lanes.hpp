@@ -89,7 +89,8 @@ template <int L, class T> ESPALIER_FN auto join_pieces(T const* const* from, int
         std::memcpy(&v, from[0] + c, sizeof v);
         return v;
     } else
-        return join(join_pieces<L / 2>(from, c), join_pieces<L / 2>(from + L / 2, c), std::make_index_sequence<L>{});
+        return join(join_pieces<L / 2>(from, c), join_pieces<L / 2>(from + L / 2, c),
+                    std::make_index_sequence<std::size_t{L}>{});
 }
 
 /// a0 b0 a1 b1 ... of the lower or the upper half of every piece of D.
@@ -100,11 +101,12 @@ ESPALIER_FN Vector interleave(Vector a, Vector b, std::index_sequence<At...>) {
 }
 
 /// The D x D squares in v[0] ... v[D - 1], each transposed: afterwards v[c] has column c of every square.
-template <int L, class Vector, int D> ESPALIER_FN void transpose_squares(Vector (&v)[D]) {
-    constexpr auto all = std::make_index_sequence<L>{};
+template <int L, class Vector, std::size_t Side> ESPALIER_FN void transpose_squares(Vector (&v)[Side]) {
+    constexpr int D = int{Side};
+    constexpr auto all = std::make_index_sequence<std::size_t{L}>{};
     ESPALIER_PACK_UNROLL
     for (int done = 1; done < D; done *= 2) {
-        Vector from[D];
+        Vector from[Side];
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < D; ++i)
             from[i] = v[i];
@@ -124,16 +126,18 @@ template <class T> constexpr int transpose_reads(int columns) {
     return (columns + piece<T> - 1) / piece<T> * piece<T>;
 }
 
-/// to[c][r] = from[r][c] for W rows and the columns that `to` has. In registers: element by element it costs as much as
-/// the loss itself. Rows are put together from pieces as they are loaded, which leaves exchanges inside pieces only.
-template <class T, int W, int Columns> ESPALIER_FN void transpose(T const* const (&from)[W], T (&to)[Columns][W]) {
+/// to[c][r] = from[r][c] for all rows and the columns that `to` has. In registers: element by element it costs as much
+/// as the loss itself. Rows are put together from pieces as they are loaded, which leaves exchanges inside pieces only.
+template <class T, std::size_t Rows, std::size_t To>
+ESPALIER_FN void transpose(T const* const (&from)[Rows], T (&to)[To][Rows]) {
+    constexpr int W = int{Rows}, Columns = int{To};
 #if ESPALIER_PACK_BYTES > 0
     constexpr int L = pack<T, W>::lanes, D = piece<T>;
     ESPALIER_PACK_UNROLL
     for (int c = 0; c < Columns; c += D) {
         ESPALIER_PACK_UNROLL
         for (int r = 0; r < W; r += L) {
-            typename vector_of<T, L>::type v[D];
+            typename vector_of<T, L>::type v[std::size_t{D}];
             ESPALIER_PACK_UNROLL
             for (int i = 0; i < D; ++i)
                 v[i] = join_pieces<L>(&from[r + i], c);
@@ -170,8 +174,8 @@ template <class Source, class P, int N>
     static_assert(sizeof(P) == W * sizeof(T)); // packs are their elements and nothing else
     detail::for_column_blocks<N, W>([&](int block, auto columns) __attribute__((always_inline)) {
         constexpr bool same = std::is_same_v<std::remove_cvref_t<decltype(*source(0))>, T>;
-        alignas(64) T copies[W][W];
-        T const* from[W];
+        alignas(64) T copies[std::size_t{W}][std::size_t{W}];
+        T const* from[std::size_t{W}];
         // The common case has no choice a row.
         bool const whole = same && columns == W && !Source::gaps && count == W;
         if constexpr (same)
@@ -192,7 +196,7 @@ template <class Source, class P, int N>
                 for (int c = 0; c < columns; ++c)
                     copies[r][c] = static_cast<T>(p[block * W + c]);
         }
-        detail::transpose(from, reinterpret_cast<T(&)[columns][W]>(x.v[block * W]));
+        detail::transpose(from, reinterpret_cast<T(&)[std::size_t{columns}][std::size_t{W}]>(x.v[block * W]));
     });
 }
 
@@ -204,7 +208,7 @@ template <class Source, class P, int N, int W> void load_rows(Source source, int
         if (Source::gaps && !p)
             x.v[block] = P(T(0));
         else if constexpr (!std::is_same_v<std::remove_cvref_t<decltype(*p)>, T>) {
-            T lane[W] = {};
+            T lane[std::size_t{W}] = {};
             for (int l = 0; l < columns; ++l)
                 lane[l] = static_cast<T>(p[block * W + l]);
             x.v[block] = P::load(lane);
@@ -219,9 +223,9 @@ template <class Target, class P, int N>
     using T = scalar_of<P>;
     constexpr int W = pack_width<P>;
     detail::for_column_blocks<N, W>([&](int block, auto columns) __attribute__((always_inline)) {
-        [[maybe_unused]] alignas(64) T const nothing[W] = {};
-        alignas(64) T by_row[W][W];
-        T const* from[W];
+        [[maybe_unused]] alignas(64) T const nothing[std::size_t{W}] = {};
+        alignas(64) T by_row[std::size_t{W}][std::size_t{W}];
+        T const* from[std::size_t{W}];
         for (int c = 0; c < W; ++c)
             from[c] = c < columns ? reinterpret_cast<T const*>(&x.v[block * W + c]) : nothing;
         detail::transpose(from, by_row);

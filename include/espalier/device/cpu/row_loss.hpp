@@ -12,6 +12,7 @@
 #include <espalier/device/cpu/row_lanes.hpp>
 #include <espalier/loss/concept.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
@@ -138,7 +139,7 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
 
         row_type* const dz = buffers.gradient.data ? &gradient : nullptr;
         row_type* memory = nullptr;
-        T* sample[step_rows] = {};
+        T* sample[std::size_t{step_rows}] = {};
         if constexpr (remembers && !Judges) {
             if (buffers.state.data) {
                 for (int r = 0; r < count; ++r)
@@ -184,7 +185,7 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
     double step_copies(index_t first, int count) const {
         index_t const rows_once = z.rows / batch.copies;
         typename plan::group const group{};
-        T* sample[step_rows] = {};
+        T* sample[std::size_t{step_rows}] = {};
         for (int r = 0; r < count; ++r)
             sample[r] = batch.counts(first + r) ? buffers.state.row(batch.sample[first + r]) : nullptr;
         row_type x, sum, state;
@@ -233,7 +234,7 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
             int const count = z.rows - first < step_rows ? static_cast<int>(z.rows - first) : step_rows;
             if constexpr (remembers && step_rows > 1) {
                 if (buffers.state.data && repeats(first, count)) {
-                    double part[step_rows] = {};
+                    double part[std::size_t{step_rows}] = {};
                     for (int r = 0; r < count; ++r)
                         part[r] = step(first + r, 1);
                     sum += horizontal_sum(pack<double, step_rows>::load(part));

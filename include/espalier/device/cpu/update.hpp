@@ -11,6 +11,8 @@
 #include <espalier/device/cpu/bits.hpp>
 
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 
@@ -24,7 +26,7 @@ template <class P> ESPALIER_FN mask_of<P> load_mask(std::uint32_t const* words, 
     using U = std::conditional_t<sizeof(scalar_of<P>) == 4, std::uint32_t, std::uint64_t>;
     std::uint32_t word = words[i / 32] >> (i % 32);
     if (i % 32 + lanes > 32) word |= words[i / 32 + 1] << (32 - i % 32);
-    U bit[lanes];
+    U bit[std::size_t{lanes}];
     for (int k = 0; k < lanes; ++k)
         bit[k] = U(1) << k;
     return (pack<U, lanes>(static_cast<U>(word)) & pack<U, lanes>::load(bit)) != pack<U, lanes>(U(0));
@@ -79,7 +81,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                 v.store(p);
         };
         P const w = get(s.weights + i);
-        P moment[moments + 1];
+        P moment[std::size_t{moments + 1}];
         for (int m = 0; m < moments; ++m)
             moment[m] = get(s.moments + m * s.moment_stride + i);
         mask_of<P> keep(true);
@@ -118,7 +120,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
         }
         std::uint16_t const* const bits = draws[0].value + first % 8;
         constants const k = make_constants();
-        P sums[value_count];
+        P sums[std::size_t{value_count}];
         for (auto& sum : sums)
             sum = P(T(0));
         finite_watch<P> seen;

@@ -8,8 +8,10 @@
 
 namespace espalier {
 
+/// What a GPU stores in two bytes.
 using bfloat16 = __nv_bfloat16;
 
+/// Parameters of a network in bf16 are float.
 template <> struct master<__nv_bfloat16> { using type = float; };
 
 } // namespace espalier

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <cstring>
 #include <span>
 #include <system_error>
@@ -186,7 +187,8 @@ inline void add_progress(std::map<std::string, std::string>& metadata, saved_tra
         std::string& text = metadata[std::string(progress_prefix) + t.name];
         for (int k = 0; k < 3; ++k) {
             char number[32];
-            text += (k == 0 ? "" : " ") + std::string(number, std::to_chars(number, number + 32, numbers[k]).ptr);
+            if (k != 0) text += ' ';
+            text.append(number, std::to_chars(number, number + 32, numbers[k]).ptr);
         }
     }
 }

@@ -12,6 +12,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -78,7 +79,8 @@ ESPALIER_LIBRARY std::string history::to_csv() const {
     text += '\n';
     for (std::size_t r = 0; r < static_cast<std::size_t>(rows_); ++r) {
         for (std::size_t c = 0; c < names_.size(); ++c) {
-            text += (c == 0 ? "" : ",") + number(values_[c][r]);
+            if (c != 0) text += ',';
+            text += number(values_[c][r]);
         }
         text += '\n';
     }
@@ -92,7 +94,8 @@ ESPALIER_LIBRARY std::string history::to_json() const {
         text += (c == 0 ? "\n  " : ",\n  ") + nlohmann::json(names_[c]).dump(-1, ' ', false, replace) + ": [";
         for (std::size_t r = 0; r < static_cast<std::size_t>(rows_); ++r) {
             double const value = values_[c][r];
-            text += (r == 0 ? "" : ", ") + (std::isfinite(value) ? number(value) : std::string("null"));
+            if (r != 0) text += ", ";
+            text += std::isfinite(value) ? number(value) : "null";
         }
         text += "]";
     }

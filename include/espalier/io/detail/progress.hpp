@@ -83,7 +83,7 @@ ESPALIER_LIBRARY void progress_bar::draw(std::uint64_t done, std::string_view te
     if (std::size_t const used = line.size() + tail.size() + 2; used + 6 <= columns) {
         std::size_t const length = std::min<std::size_t>(columns - used, 30);
         auto const filled = static_cast<std::size_t>(floor_of_product(share, static_cast<index_t>(length)));
-        line += "[" + std::string(filled, '=') + std::string(length - filled, ' ') + "]";
+        line += '[' + std::string(filled, '=') + std::string(length - filled, ' ') + ']';
     }
     line = (line + tail).substr(0, columns);
     *out_ << '\r' << line << "\x1b[K" << std::flush; // to the end of the line: cleared

@@ -17,6 +17,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <set>
@@ -31,7 +33,8 @@ namespace detail {
 ESPALIER_LIBRARY std::string shape_text(std::vector<index_t> const& shape) {
     std::string text = "[";
     for (std::size_t i = 0; i < shape.size(); ++i) {
-        text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+        if (i != 0) text += ", ";
+        text += std::to_string(shape[i]);
     }
     return text + "]";
 }
@@ -170,16 +173,18 @@ ESPALIER_LIBRARY void write_safetensors(file_path const& path, std::span<tensor_
     if (!metadata.empty()) {
         header += "\"__metadata__\":{";
         for (auto const& [key, value] : metadata) {
-            header += (header.back() == '{' ? "" : ",") + quoted(key) + ":" + quoted(value);
+            if (header.back() != '{') header += ',';
+            header += quoted(key) + ':' + quoted(value);
         }
         header += "}";
     }
     std::size_t offset = 0;
     for (tensor_record const* record : order) {
-        header += (header.size() == 1 ? "" : ",") + quoted(record->name) + ":{\"dtype\":\"" +
-                  std::string(name_of(record->type)) + "\",\"shape\":[";
+        if (header.size() != 1) header += ',';
+        header += quoted(record->name) + ":{\"dtype\":\"" + std::string(name_of(record->type)) + "\",\"shape\":[";
         for (std::size_t i = 0; i < record->shape.size(); ++i) {
-            header += (i == 0 ? "" : ",") + std::to_string(record->shape[i]);
+            if (i != 0) header += ',';
+            header += std::to_string(record->shape[i]);
         }
         header +=
             "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + record->data.size()) + "]}";

@@ -18,7 +18,7 @@ namespace detail {
 inline std::string grouped_digits(index_t n) {
     std::string digits = std::to_string(n);
     for (int at = static_cast<int>(digits.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3)
-        digits.insert(static_cast<std::size_t>(at), ",");
+        digits.insert(static_cast<std::size_t>(at), 1, ',');
     return digits;
 }
 
@@ -81,8 +81,10 @@ ESPALIER_LIBRARY std::string describe_report(layer_report const& report, network
     std::string out;
     for (std::size_t i = 0; i < table.size(); ++i) {
         std::string line;
-        for (std::size_t c = 0; c < width.size(); ++c)
-            line += (c ? "  " : "") + pad(table[i][c], width[c], c >= 2 && c <= 4);
+        for (std::size_t c = 0; c < width.size(); ++c) {
+            if (c != 0) line += "  ";
+            line += pad(table[i][c], width[c], c >= 2 && c <= 4);
+        }
         line.erase(line.find_last_not_of(' ') + 1);
         out += line + '\n';
         if (i == 0) {
@@ -116,7 +118,7 @@ ESPALIER_LIBRARY std::string report_to_dot(layer_report const& report, std::stri
             for (std::string const& p : l.policies)
                 label += escape_dot(p) + "\\l";
         }
-        if (l.parameters > 0) label += "|" + grouped_digits(l.parameters) + " parameters";
+        if (l.parameters > 0) label += '|' + grouped_digits(l.parameters) + " parameters";
         out += "  n" + std::to_string(i) + " [label=\"{" + label + "}\"" +
                (l.kind == "input" ? ", fillcolor=\"#ffffff\"" : "") + "];\n";
     }

@@ -6,6 +6,8 @@
 
 #include <espalier/core/text.hpp>
 
+#include <cstddef>
+#include <cstdint>
 #include <utility>
 
 namespace espalier::product {
@@ -18,9 +20,11 @@ template <class T> ESPALIER_FN vector<T> load_some(T const* p, int count) {
 #if ESPALIER_PACK_BYTES == 64 && !defined(__clang__)
     vector<T> r;
     if constexpr (sizeof(T) == 4)
-        r.v[0] = __builtin_ia32_loadups512_mask(p, typename vector<T>::chunk{}, (1u << count) - 1u);
+        r.v[0] = __builtin_ia32_loadups512_mask(p, typename vector<T>::chunk{},
+                                                static_cast<std::uint16_t>((1u << count) - 1u));
     else
-        r.v[0] = __builtin_ia32_loadupd512_mask(p, typename vector<T>::chunk{}, (1u << count) - 1u);
+        r.v[0] = __builtin_ia32_loadupd512_mask(p, typename vector<T>::chunk{},
+                                                static_cast<std::uint8_t>((1u << count) - 1u));
     return r;
 #else
     return vector<T>::load(p, count);
@@ -29,9 +33,9 @@ template <class T> ESPALIER_FN vector<T> load_some(T const* p, int count) {
 template <class T> ESPALIER_FN void store_some(T* p, vector<T> const& x, int count) {
 #if ESPALIER_PACK_BYTES == 64 && !defined(__clang__)
     if constexpr (sizeof(T) == 4)
-        __builtin_ia32_storeups512_mask(p, x.v[0], (1u << count) - 1u);
+        __builtin_ia32_storeups512_mask(p, x.v[0], static_cast<std::uint16_t>((1u << count) - 1u));
     else
-        __builtin_ia32_storeupd512_mask(p, x.v[0], (1u << count) - 1u);
+        __builtin_ia32_storeupd512_mask(p, x.v[0], static_cast<std::uint8_t>((1u << count) - 1u));
 #else
     x.store(p, count);
 #endif
@@ -46,7 +50,7 @@ template <int Rows, int Vectors, class T, bool RowsAreAdjacent>
     using V = vector<T>;
     constexpr int lanes = V::width;
     bool const whole = last == lanes;
-    V sum[Rows][Vectors];
+    V sum[std::size_t{Rows}][std::size_t{Vectors}];
     if (!first) {
         ESPALIER_PACK_UNROLL
         for (int i = 0; i < Rows; ++i) {
@@ -56,7 +60,7 @@ template <int Rows, int Vectors, class T, bool RowsAreAdjacent>
                                                      : load_some(c + i * stride + v * lanes, last);
         }
     } else {
-        V row[Vectors];
+        V row[std::size_t{Vectors}];
         ESPALIER_PACK_UNROLL
         for (int v = 0; v < Vectors; ++v)
             row[v] = !start                     ? V(T(0))
@@ -70,7 +74,7 @@ template <int Rows, int Vectors, class T, bool RowsAreAdjacent>
         }
     }
     for (index_t p = 0; p < depth; ++p) {
-        V right[Vectors];
+        V right[std::size_t{Vectors}];
         ESPALIER_PACK_UNROLL
         for (int v = 0; v < Vectors; ++v)
             right[v] = V::load(b + (p * Vectors + v) * lanes);
@@ -140,8 +144,8 @@ template <int From, class V, std::size_t... At> ESPALIER_FN V interleave(V a, V 
 template <class T> void transpose(T const* from, index_t from_stride, T* to, index_t to_stride) {
     using V = vector<T>;
     constexpr int lanes = V::width;
-    constexpr auto places = std::make_index_sequence<lanes>{};
-    typename V::chunk a[lanes], b[lanes];
+    constexpr auto places = std::make_index_sequence<std::size_t{lanes}>{};
+    typename V::chunk a[std::size_t{lanes}], b[std::size_t{lanes}];
     ESPALIER_PACK_UNROLL
     for (int i = 0; i < lanes; ++i)
         a[i] = V::load(from + i * from_stride).v[0];

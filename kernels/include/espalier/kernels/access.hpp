@@ -12,6 +12,7 @@
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -97,7 +98,7 @@ namespace detail {
 
 template <class T> struct alignas(16) access_unit {
     static constexpr int size = 16 / static_cast<int>(sizeof(T));
-    T v[size];
+    T v[std::size_t{size}];
 };
 
 template <class T> ESPALIER_FN access_unit<T> load16(T const* p) {
@@ -131,7 +132,7 @@ template <class T> ESPALIER_FN void load8(T const* p, int count, bool vector, ma
     using W = master_of<T>;
     constexpr int size = detail::access_unit<T>::size;
     if (vector && count == octet) {
-        detail::access_unit<T> unit[octet / size];
+        detail::access_unit<T> unit[std::size_t{octet / size}];
         ESPALIER_KERNEL_UNROLL
         for (int k = 0; k < octet / size; ++k)
             unit[k] = detail::load16(p + k * size);

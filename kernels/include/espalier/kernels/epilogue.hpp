@@ -12,6 +12,7 @@
 #include <espalier/kernels/access.hpp>
 #include <espalier/kernels/sums.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -40,9 +41,9 @@ ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<
     bool const vector = aligned16(z) && aligned16(y);
     pair_walk at(grid_lane(group), grid_lanes(group), octets_of(z.columns));
     while (at.line < z.rows) {
-        W x[ahead][octet];
-        index_t line[ahead], place[ahead];
-        int count[ahead];
+        W x[std::size_t{ahead}][std::size_t{octet}];
+        index_t line[std::size_t{ahead}], place[std::size_t{ahead}];
+        int count[std::size_t{ahead}];
         ESPALIER_KERNEL_UNROLL
         for (int k = 0; k < ahead; ++k) {
             line[k] = at.line;
@@ -182,7 +183,7 @@ ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view
             load8(statistics.column_sums + i * statistics.column_stride + c, count,
                   aligned16(statistics.column_sums + i * statistics.column_stride), column_sum[i]);
         for (std::int32_t r0 = first; r0 < last; r0 += ahead) {
-            W x[ahead][octet], g[ahead][octet];
+            W x[std::size_t{ahead}][std::size_t{octet}], g[std::size_t{ahead}][std::size_t{octet}];
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < ahead; ++k) {
                 if (r0 + k >= last) continue;

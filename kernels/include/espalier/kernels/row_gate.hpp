@@ -15,6 +15,7 @@
 #include <espalier/kernels/row_map.hpp>
 #include <espalier/kernels/sums.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -48,7 +49,7 @@ template <class Gate, class Op, class W, class Block> ESPALIER_FN auto gate_grou
 
 namespace detail {
 
-template <class W, int Count, std::uint32_t Groups> struct row_spaces { W value[Groups][Count]; };
+template <class W, int Count, std::uint32_t Groups> struct row_spaces { W value[Groups][std::size_t{Count}]; };
 
 /// Hands out what the lanes of a row share: a part of the block's storage, or, to a lane alone, its own.
 template <int Count, class W, class Group> struct row_space {
@@ -228,7 +229,7 @@ ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view
             espalier::detail::gate_backward(op, group, z, more, chosen, gradient, term_scale, dz, space);
         } else {
             gate_slots<W, slots> chosen;
-            W gradient[slots];
+            W gradient[std::size_t{slots}];
             ESPALIER_ROW_UNROLL
             for (int s = 0; s < slots; ++s) {
                 chosen.expert[s] = static_cast<W>(experts(r, s));

@@ -12,6 +12,7 @@
 #include <espalier/core/view.hpp>
 #include <espalier/kernels/access.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -41,10 +42,10 @@ requires(sizeof(T) == 2) struct tile_shapes<T> {
 
 namespace detail {
 
-template <int Bytes> struct alignas(Bytes) access_words { std::uint32_t word[Bytes / 4]; };
+template <int Bytes> struct alignas(Bytes) access_words { std::uint32_t word[std::size_t{Bytes / 4}]; };
 
 /// Shared storage of a block. Shapes of one kernel use the same.
-template <class Word, int Count> struct alignas(16) tile_storage { Word word[Count]; };
+template <class Word, int Count> struct alignas(16) tile_storage { Word word[std::size_t{Count}]; };
 
 ESPALIER_FN constexpr int larger(int a, int b) {
     return a < b ? b : a;
@@ -72,7 +73,7 @@ template <class Factor, int O, int K> struct tile_reader {
     static constexpr int units = O * K / size / lanes;
     static_assert(lanes % in_line == 0 && units * size * lanes == O * K);
 
-    access_unit<T> unit[units];
+    access_unit<T> unit[std::size_t{units}];
     T const* at;
     index_t stride;
     int lines, length; ///< left from `at` on
@@ -145,12 +146,14 @@ template <class T, class Bias> struct tile_result {
         if (accumulate && r < rows && c < to.columns) value += static_cast<W>(to.data[r * to.stride + c]);
         return value;
     }
-    /// `Count` neighbours from column c on, c a multiple of Count.
-    template <int Count, class W> ESPALIER_FN void put(index_t r, index_t c, bool vector, W const (&v)[Count]) const {
+    /// Neighbours from column c on, c a multiple of their number.
+    template <std::size_t Neighbours, class W>
+    ESPALIER_FN void put(index_t r, index_t c, bool vector, W const (&v)[Neighbours]) const {
+        constexpr int Count = int{Neighbours};
         if (r >= rows) return;
         T* const p = to.data + r * to.stride + c;
         struct {
-            T v[Count];
+            T v[Neighbours];
         } out;
         ESPALIER_KERNEL_UNROLL
         for (int j = 0; j < Count; ++j)
@@ -189,7 +192,7 @@ template <class T, class Shape> struct plain_tile {
     static constexpr int a_words = Shape::k * a_line, words = 2 * Shape::k * (a_line + b_line);
     using word = W;
 
-    W sum[tall][wide] = {};
+    W sum[std::size_t{tall}][std::size_t{wide}] = {};
     int row, column; ///< of the lane among 16 x 16; a warp has 4 x 8, so that it reads few different numbers
 
     template <class Block> ESPALIER_FN explicit plain_tile(Block const& block) {
@@ -213,7 +216,7 @@ template <class T, class Shape> struct plain_tile {
         ESPALIER_KERNEL_UNROLL
         for (int step = 0; step < Shape::k / 2; ++step) {
             int const k = half * (Shape::k / 2) + step;
-            access_unit<W> left[tall / group], right[wide / group];
+            access_unit<W> left[std::size_t{tall / group}], right[std::size_t{wide / group}];
             ESPALIER_KERNEL_UNROLL
             for (int i = 0; i < tall / group; ++i)
                 copy_unit(&left[i], a + k * a_line + i * 16 * group);
@@ -244,7 +247,7 @@ template <class T, class Shape> struct plain_tile {
         for (int i = 0; i < tall; ++i) {
             ESPALIER_KERNEL_UNROLL
             for (int j = 0; j < wide; j += group) {
-                W v[group];
+                W v[std::size_t{group}];
                 ESPALIER_KERNEL_UNROLL
                 for (int e = 0; e < group; ++e)
                     v[e] = sum[i][j + e];
@@ -292,7 +295,7 @@ template <class T, class Shape> struct matrix_tile_sums {
     static constexpr int words = 2 * (a_words + b_words);
     using word = std::uint16_t;
 
-    float sum[tall][wide][4] = {};
+    float sum[std::size_t{tall}][std::size_t{wide}][4] = {};
     int row, column, lane; ///< where the warp's part of the tile begins
 
     template <class Block> ESPALIER_FN explicit matrix_tile_sums(Block const& block) {
@@ -318,7 +321,7 @@ template <class T, class Shape> struct matrix_tile_sums {
         ESPALIER_KERNEL_UNROLL
         for (int part = 0; part < Shape::k / 32; ++part) {
             int const k = half * (Shape::k / 2) + part * 16;
-            std::uint32_t a[tall][4], b[wide / 2][4];
+            std::uint32_t a[std::size_t{tall}][4], b[std::size_t{wide / 2}][4];
             ESPALIER_KERNEL_UNROLL
             for (int i = 0; i < tall; ++i) {
                 // Matrices 0 and 1 lie below each other, 2 and 3 to their right.

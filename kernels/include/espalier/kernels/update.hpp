@@ -14,6 +14,7 @@
 #include <espalier/kernels/access.hpp>
 #include <espalier/kernels/sums.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -42,7 +43,8 @@ template <class Map, class... Penalties, class... Transforms>
 struct rule_groups<tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>>> {
     ESPALIER_FN static constexpr group_scope scope(int g) {
         constexpr int n = sizeof...(Penalties);
-        group_scope const all[n + 1] = {espalier::detail::penalty_groups<Penalties>()..., group_scope::element};
+        group_scope const all[std::size_t{n + 1}] = {espalier::detail::penalty_groups<Penalties>()...,
+                                                     group_scope::element};
         for (int i = 0; i < n; ++i)
             if (all[i] != group_scope::element && g-- == 0) return all[i];
         return group_scope::element;
@@ -91,7 +93,7 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
     /// Leaves the new weights in `w`.
     template <class Norm, class Value>
     ESPALIER_FN void run(index_t first, int count, Norm const& norm, Value const& value, Wide (&w)[octet]) const {
-        Wide g[octet], m[moments + 1][octet], reference[octet] = {};
+        Wide g[std::size_t{octet}], m[std::size_t{moments + 1}][std::size_t{octet}], reference[std::size_t{octet}] = {};
         load8(s.weights + first, count, vector, w);
         load8(s.gradients + first, count, vector, g);
         ESPALIER_KERNEL_UNROLL
@@ -108,7 +110,7 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
         [[maybe_unused]] Wide operand[octet];
         ESPALIER_KERNEL_UNROLL
         for (int j = 0; j < octet; ++j) {
-            Wide moment[moments + 1];
+            Wide moment[std::size_t{moments + 1}];
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < moments; ++k)
                 moment[k] = m[k][j];
@@ -227,7 +229,7 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
         index_t const c = at.place * octet, first = at.line * cut.height;
         index_t const last = first + cut.height < segment.rows ? first + cut.height : segment.rows;
         int const count = count8(c, columns);
-        Wide column_norm[sets + 1][octet];
+        Wide column_norm[std::size_t{sets + 1}][std::size_t{octet}];
         ESPALIER_KERNEL_UNROLL
         for (int g = 0; g < sets; ++g)
             if (groups::scope(g) == group_scope::columns)
@@ -236,7 +238,7 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
         double sum[Rule::penalty_count + 1] = {};
         ESPALIER_KERNEL_LOOP
         for (index_t r = first; r < last; ++r) {
-            Wide row_norm[sets + 1];
+            Wide row_norm[std::size_t{sets + 1}];
             ESPALIER_KERNEL_UNROLL
             for (int g = 0; g < sets; ++g)
                 row_norm[g] = groups::scope(g) == group_scope::rows ? segment.norms[g][r] : Wide(0);
