@@ -219,9 +219,9 @@ void save_training(Training& training, file_path const& path, std::map<std::stri
     detail::write_training(host.saved(training), path, extra, followers);
 }
 
-/// Goes back to the state that `save_training` wrote; what follows is bitwise equal to an unbroken run. The network must
-/// have been made with the seed of the one that was saved. Returns the metadata. Throws file_error as `load` does, and
-/// for another seed or a file of `save`, with nothing changed.
+/// Goes back to the state that `save_training` wrote; what follows is bitwise equal to an unbroken run. The network
+/// must have been made with the seed of the one that was saved. Returns the metadata. Throws file_error as `load` does,
+/// and for another seed or a file of `save`, with nothing changed.
 template <class Training>
 std::map<std::string, std::string> load_training(Training& training, file_path const& path,
                                                  std::vector<follower> const& followers = {}) {
