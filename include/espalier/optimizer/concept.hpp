@@ -105,10 +105,13 @@ template <class O> consteval bool check_members() {
                   "espalier: an optimizer needs `void validate() const`, which throws data_error when its numbers make "
                   "no sense; the next lines name the type");
     if constexpr (validates) {
-        constexpr bool gives_op = requires(O const& o, clock const& now, std::uint64_t update) { o.at(now, update); };
-        static_assert(diagnostic::holds<gives_op, diagnostic::given_type<O>>,
-                      "espalier: an optimizer needs `my_op at(espalier::clock const& now, std::uint64_t update) const`, "
-                      "which gives the numbers of a step; the next lines name the type");
+        constexpr bool gives_op = requires(O const& o, clock const& now, std::uint64_t update) {
+            o.at(now, update);
+        };
+        static_assert(
+            diagnostic::holds<gives_op, diagnostic::given_type<O>>,
+            "espalier: an optimizer needs `my_op at(espalier::clock const& now, std::uint64_t update) const`, "
+            "which gives the numbers of a step; the next lines name the type");
         if constexpr (gives_op) return check_op<decltype(std::declval<O const&>().at(clock{}, std::uint64_t{1}))>();
     }
     return false;

@@ -61,9 +61,10 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
     static_assert(weight_selection<Selection>,
                   "espalier: the selection of prune::policy needs `name`, `static constexpr "
                   "bool global` and, unless that is true, `select`");
-    static_assert(detail::selects_or_is_global<Selection, Criterion>(),
-                  "espalier: the selection of prune::policy is not `global` and needs `template <class Criterion, class "
-                  "T> static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask)`");
+    static_assert(
+        detail::selects_or_is_global<Selection, Criterion>(),
+        "espalier: the selection of prune::policy is not `global` and needs `template <class Criterion, class "
+        "T> static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask)`");
     static_assert(mask_rule<Rule>, "espalier: the rule of prune::policy needs `name` and a weight map with "
                                    "`uses_mask = true`");
     static_assert(

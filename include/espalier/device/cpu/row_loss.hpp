@@ -264,9 +264,10 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
 template <class T, int N, class Loss, class Value = native_pack<T>>
 loss_result row_loss(Loss const& loss, matrix_view<T const> z, rows const& batch, loss_buffers<T> const& buffers = {}) {
     using pass = detail::row_loss_pass<T, N, Loss, Value>;
-    static_assert(loss::evaluates_rows<Loss, typename pass::plan::group, typename pass::P, N>,
-                  "espalier: a loss needs `T evaluate(group, z, target, dz, state) const` as a template of the group, T and "
-                  "N that returns T, a number or a pack of them; see loss/concept.hpp");
+    static_assert(
+        loss::evaluates_rows<Loss, typename pass::plan::group, typename pass::P, N>,
+        "espalier: a loss needs `T evaluate(group, z, target, dz, state) const` as a template of the group, T and "
+        "N that returns T, a number or a pack of them; see loss/concept.hpp");
     constexpr std::string_view name = Loss::name;
     if (char const* const text = loss::problem(loss)) espalier::detail::throw_data_error(text);
     detail::expect_matrix(name, "the logits", z.rows, z.columns, batch.count, N);
