@@ -74,6 +74,7 @@ template <mixed_per Per = mixed_per::batch, schedule::number_or_schedule Probabi
     Probability probability = 0.5;
 
     static constexpr std::string_view name = "cutmix";
+    static constexpr bool mixes_rows = true;
     static constexpr bool mixes = true;
 
     void validate() const {

@@ -27,6 +27,7 @@ template <mixed_per Per = mixed_per::batch, schedule::number_or_schedule Probabi
     Probability probability = 1.0;
 
     static constexpr std::string_view name = "mixup";
+    static constexpr bool mixes_rows = true;
     static constexpr bool mixes = true;
 
     void validate() const {

@@ -26,11 +26,13 @@ struct data_view {
     number_view targets{};                    ///< count x number of targets, or 0 rows
     column_view<std::uint64_t const> keys{};  ///< count, or 0: what hash gates look up, `rows::key`
     column_view<std::int32_t const> groups{}; ///< count, or 0: rows that belong together, `rows::group`
+    column_view<float const> weights{};       ///< count, or 0: factors of the rows' losses, `rows::weight`
 
     constexpr index_t count() const { return features.rows; }
     constexpr index_t width() const { return features.columns; }
     constexpr bool has_labels() const { return labels.size != 0; }
     constexpr bool has_targets() const { return targets.rows != 0; }
+    constexpr bool has_weights() const { return weights.size != 0; }
 
     /// Rows [first, first + number).
     data_view middle_rows(index_t first, index_t number) const {
@@ -43,6 +45,9 @@ struct data_view {
         }
         if (groups.size != 0) {
             part.groups = groups.middle(first, number);
+        }
+        if (has_weights()) {
+            part.weights = weights.middle(first, number);
         }
         if (has_targets()) {
             part.targets = targets.middle_rows(first, number);
@@ -62,6 +67,7 @@ template <number_type T> struct data_set_of {
     index_t target_width = 0;
     std::vector<std::uint64_t> keys;        ///< count, or empty
     std::vector<std::int32_t> groups;       ///< count, or empty
+    std::vector<float> weights;             ///< count, or empty
     std::vector<std::string> feature_names; ///< width, or empty
     std::vector<std::string> class_names;   ///< by label, or empty
     std::vector<std::string> target_names;  ///< target_width, or empty
@@ -71,6 +77,7 @@ template <number_type T> struct data_set_of {
         result.labels = {labels.data(), static_cast<index_t>(labels.size())};
         result.keys = {keys.data(), static_cast<index_t>(keys.size())};
         result.groups = {groups.data(), static_cast<index_t>(groups.size())};
+        result.weights = {weights.data(), static_cast<index_t>(weights.size())};
         if (!targets.empty()) {
             result.targets = contiguous_view(
                 targets.data(), target_width > 0 ? static_cast<index_t>(targets.size()) / target_width : count,
@@ -92,8 +99,9 @@ index_t class_count(data_view const& data);
 template <number_type T> index_t class_count(data_set_of<T> const& data);
 
 /// Throws `data_error` unless the table can be trained on: not empty, as many labels and targets as rows, labels not
-/// negative (and below `classes` when that is given), every number finite. The text starts with `what` and names the
-/// row and the column. With `targets_may_miss` targets may be NaN, which some losses take for "there is none".
+/// negative (and below `classes` when that is given), every number finite, no weight negative. The text starts with
+/// `what` and names the row and the column. With `targets_may_miss` targets may be NaN, which some losses take for
+/// "there is none".
 void check(data_view const& data, std::string_view what = "data set", index_t classes = 0,
            bool targets_may_miss = false);
 
@@ -108,6 +116,14 @@ std::pair<data_view, data_view> split(data_view const& data, index_t first_count
 /// Throws `data_error` when there are not that many.
 template <number_type T>
 std::pair<data_set_of<T>, data_set_of<T>> split(data_set_of<T> const& data, index_t first_count);
+
+/// Weights by which every class counts as much as if all had equally many rows: rows / (classes x rows of the class); 0
+/// for a class without rows. Throws `data_error` without labels.
+std::vector<double> balanced_class_weights(data_view const& data);
+
+/// Multiplies the weight of every row (1 where there is none) by that of its class. Throws `data_error`, with nothing
+/// changed, without labels, for a class that has no weight, and for a weight that is negative or not finite.
+template <number_type T> void weigh_classes(data_set_of<T>& data, std::vector<double> const& by_class);
 
 /// Multiplies every feature by `factor` (1.0 / 16 for the 8x8 digits).
 template <number_type T> void scale(data_set_of<T>& data, double factor);

@@ -18,14 +18,14 @@ template <class Device, class T> class device_batch {
 
 public:
     device_batch(index_t capacity, index_t width, index_t output_width, index_t target_width, bool labels, bool mixes,
-                 bool keys, bool groups) {
+                 bool weights, bool keys, bool groups) {
         if constexpr (!Device::host_memory) {
             inputs_ = buffer<T>(capacity * width);
             targets_ = buffer<master_of<T>>(capacity * target_width);
             label_ = buffer<std::int32_t>(labels ? capacity : 0);
             partner_ = buffer<std::int32_t>(labels && mixes ? capacity : 0);
             mixing_ = buffer<float>(mixes ? capacity : 0);
-            weight_ = buffer<float>(mixes ? capacity : 0);
+            weight_ = buffer<float>(weights ? capacity : 0);
             sample_ = buffer<std::int64_t>(capacity);
             sign_ = buffer<float>(mixes ? capacity : 0);
             origin_ = buffer<std::uint32_t>(capacity);

@@ -60,7 +60,8 @@ struct fit_options {
     std::vector<follower> followers{}; ///< go along and are part of last.safetensors: an averaging teacher
 };
 
-/// Mean loss and, where there are labels, the share of rows whose largest output is the label's.
+/// Mean loss and, where there are labels, the share of rows whose largest output is the label's. Rows of the data set's
+/// weight w count w times in both; the loss is divided by the number of rows whose weight is not 0, as in training.
 struct evaluation {
     double loss = 0.0;
     double accuracy = 0.0;

@@ -11,6 +11,7 @@
 #include <espalier/data/table.hpp>
 #include <espalier/io/checkpoint.hpp>
 #include <espalier/io/history.hpp>
+#include <espalier/train/batch_storage.hpp>
 #include <espalier/train/device_batch.hpp>
 #include <espalier/train/epoch_log.hpp>
 #include <espalier/train/training.hpp>
@@ -35,83 +36,6 @@ template <class Loss, class Data> reference_stream(Loss, Data const&) -> referen
 
 namespace detail {
 
-/// Buffers that hold one batch, allocated once.
-template <class T> class batch_storage {
-public:
-    batch_storage(index_t capacity, index_t width, data_view const& data, bool mixes)
-        : inputs_(static_cast<std::size_t>(capacity * width)),
-          source_(mixes ? static_cast<std::size_t>(capacity * width) : 0),
-          targets_(data.has_targets() ? static_cast<std::size_t>(capacity * data.targets.columns) : 0),
-          label_(data.has_labels() ? static_cast<std::size_t>(capacity) : 0), partner_(mixes ? label_.size() : 0),
-          mixing_(mixes ? static_cast<std::size_t>(capacity) : 0),
-          weight_(mixes ? static_cast<std::size_t>(capacity) : 0), sample_(static_cast<std::size_t>(capacity)),
-          key_(data.keys.size != 0 ? static_cast<std::size_t>(capacity) : 0),
-          group_(data.groups.size != 0 ? static_cast<std::size_t>(capacity) : 0), width_(width),
-          target_width_(data.targets.columns) {}
-
-    /// Copies the rows `order[first ...]` of the data into the buffers.
-    void gather(data_view const& data, std::int64_t const* order, index_t n) {
-        std::vector<T>& into = source_.empty() ? inputs_ : source_;
-        for (index_t i = 0; i < n; ++i) {
-            index_t const from = order ? order[i] : i;
-            data.features.copy_row(from, into.data() + i * width_);
-            if (!label_.empty()) label_[static_cast<std::size_t>(i)] = data.labels[from];
-            if (!targets_.empty()) data.targets.copy_row(from, targets_.data() + i * target_width_);
-            sample_[static_cast<std::size_t>(i)] = from;
-            if (!key_.empty()) key_[static_cast<std::size_t>(i)] = data.keys[from];
-            if (!group_.empty()) group_[static_cast<std::size_t>(i)] = data.groups[from];
-        }
-        for (std::size_t i = 0; i < mixing_.size(); ++i) {
-            mixing_[i] = 1.0f;
-            weight_[i] = 1.0f;
-        }
-        for (std::size_t i = 0; i < partner_.size(); ++i)
-            partner_[i] = label_[i];
-    }
-
-    batch::batch_memory<T> memory(index_t n) {
-        batch::batch_memory<T> m;
-        if (!source_.empty()) m.source = {source_.data(), n, width_, width_};
-        m.inputs = {inputs_.data(), n, width_, width_};
-        if (!targets_.empty()) m.targets = {targets_.data(), n, target_width_, target_width_};
-        m.label = label_.empty() ? nullptr : label_.data();
-        m.partner_label = partner_.empty() ? nullptr : partner_.data();
-        m.mixing = mixing_.empty() ? nullptr : mixing_.data();
-        m.weight = weight_.empty() ? nullptr : weight_.data();
-        m.sample = sample_.data();
-        return m;
-    }
-
-    batch_view<T> view(batch::batch_memory<T> const& m, index_t n) const {
-        batch_view<T> b;
-        b.inputs = m.inputs;
-        b.targets = m.targets;
-        b.tags.count = n;
-        b.tags.label = m.label;
-        b.tags.partner_label = m.partner_label;
-        b.tags.mixing = m.mixing;
-        b.tags.weight = m.weight;
-        b.tags.sample = m.sample;
-        b.tags.key = key_.empty() ? nullptr : key_.data();
-        b.tags.group = group_.empty() ? nullptr : group_.data();
-        return b;
-    }
-
-private:
-    std::vector<T> inputs_;
-    std::vector<T> source_;
-    std::vector<master_of<T>> targets_;
-    std::vector<std::int32_t> label_;
-    std::vector<std::int32_t> partner_;
-    std::vector<float> mixing_;
-    std::vector<float> weight_;
-    std::vector<std::int64_t> sample_;
-    std::vector<std::uint64_t> key_;
-    std::vector<std::int32_t> group_;
-    index_t width_;
-    index_t target_width_;
-};
-
 template <class Network, class Loss> constexpr data_needs needs_of() {
     return {Network::input_width, Network::output_width, loss::needs_labels<Loss>, loss::needs_dense_target<Loss>,
             loss::skips_missing_targets<Loss>};
@@ -120,8 +44,8 @@ template <class Network, class Loss> constexpr data_needs needs_of() {
 template <class Network>
 device_batch<typename Network::device_type, typename Network::scalar> make_transfer(Network& net, data_view const& data,
                                                                                     bool mixes) {
-    return {net.capacity(), Network::input_width, Network::output_width, data.targets.columns, data.has_labels(),
-            mixes,          data.keys.size != 0,  data.groups.size != 0};
+    return {net.capacity(), Network::input_width,        Network::output_width, data.targets.columns, data.has_labels(),
+            mixes,          mixes || data.has_weights(), data.keys.size != 0,   data.groups.size != 0};
 }
 
 template <class Training>
@@ -132,7 +56,7 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
     using wide = master_of<T>;
     constexpr index_t width = Training::network_type::output_width;
     evaluation result;
-    index_t right = 0;
+    double right = 0.0, weight = 0.0, rows_that_count = 0.0;
     index_t const step = training.net().capacity();
     for (index_t r = 0; r < data.count(); r += step) {
         index_t const n = std::min(step, data.count() - r);
@@ -142,9 +66,15 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
         auto batch = storage.view(memory, n);
         batch.tags.partner_label = nullptr;
         batch.tags.mixing = nullptr;
-        batch.tags.weight = nullptr;
+        if (!data.has_weights()) batch.tags.weight = nullptr;
         batch.tags.first = static_cast<std::uint32_t>(r);
-        result.loss += training.evaluate(transfer.upload(batch)) * static_cast<double>(n);
+        index_t counted = 0;
+        for (index_t i = 0; i < n; ++i)
+            counted += batch.tags.counts(i);
+        result.loss += training.evaluate(transfer.upload(batch)) * static_cast<double>(counted);
+        rows_that_count += static_cast<double>(counted);
+        for (index_t i = 0; i < n; ++i)
+            weight += static_cast<double>(batch.tags.weight_of(i));
         if (!data.has_labels()) continue;
         auto const outputs = transfer.download(training.net().runner().device(), training.outputs(n));
         for (index_t i = 0; i < n; ++i) {
@@ -152,11 +82,11 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
             index_t best = 0;
             for (index_t c = 1; c < width; ++c)
                 if (static_cast<wide>(row[c]) > static_cast<wide>(row[best])) best = c;
-            right += best == data.labels[r + i];
+            if (best == data.labels[r + i]) right += static_cast<double>(batch.tags.weight_of(i));
         }
     }
-    result.loss /= static_cast<double>(data.count());
-    result.accuracy = static_cast<double>(right) / static_cast<double>(data.count());
+    if (rows_that_count > 0.0) result.loss /= rows_that_count;
+    if (weight > 0.0) result.accuracy = right / weight;
     return result;
 }
 
@@ -268,6 +198,10 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
     check_fit_data(data, "fit: training data", needs);
     check_fit_options(data, options, needs);
     if constexpr (requires { batch_policy.validate(); }) batch_policy.validate();
+    if constexpr (requires { Batch::mixes_rows; })
+        if (Batch::mixes_rows && data.has_weights())
+            throw_data_error("fit: the training data have weights of rows, and ", Batch::name,
+                             " makes one row of two, which would need a weight for each of both losses");
     net.reserve(options.batch);
     auto stream = make_stream(net);
 

@@ -111,6 +111,13 @@ ESPALIER_LIBRARY void check_data(data_view const& data, std::string_view what, i
     check_array(data.labels, "labels");
     check_array(data.keys, "keys");
     check_array(data.groups, "groups");
+    check_array(data.weights, "weights");
+    for (index_t i = 0; i < data.weights.size; ++i) {
+        if (!(data.weights[i] >= 0.0f && data.weights[i] <= std::numeric_limits<float>::max())) {
+            fail("row " + number(i) + " has weight " + std::to_string(data.weights[i]) +
+                 "; weights are finite and not negative");
+        }
+    }
     if (data.targets.rows != 0 && data.targets.rows != data.count()) {
         fail(number(data.targets.rows) + " rows of targets for " + number(data.count()) + " rows");
     }
@@ -163,6 +170,26 @@ template <number_type T> void check(data_set_of<T> const& data, std::string_view
 
 namespace detail {
 
+ESPALIER_LIBRARY void check_class_weights(data_view const& data, std::vector<double> const& by_class) {
+    if (!data.has_labels()) {
+        throw data_error("class weights: the data set has no labels");
+    }
+    if (data.has_weights() && data.weights.size != data.labels.size) {
+        throw data_error("class weights: the data set has " + std::to_string(data.weights.size) + " weights for " +
+                         std::to_string(data.labels.size) + " labels");
+    }
+    for (double const w : by_class) {
+        if (!(w >= 0.0 && w <= static_cast<double>(std::numeric_limits<float>::max()))) {
+            throw data_error("class weights: " + std::to_string(w) + " is negative or not finite");
+        }
+    }
+    index_t const classes = class_count(data);
+    if (classes > static_cast<index_t>(by_class.size())) {
+        throw data_error("class weights: there are " + std::to_string(by_class.size()) + " for " +
+                         std::to_string(classes) + " classes");
+    }
+}
+
 ESPALIER_LIBRARY void check_split(index_t first_count, index_t count) {
     if (first_count < 0 || first_count > count) {
         throw data_error("split: the first part has " + std::to_string(first_count) + " rows, the data set " +
@@ -171,6 +198,30 @@ ESPALIER_LIBRARY void check_split(index_t first_count, index_t count) {
 }
 
 } // namespace detail
+
+ESPALIER_LIBRARY std::vector<double> balanced_class_weights(data_view const& data) {
+    if (!data.has_labels()) {
+        throw data_error("class weights: the data set has no labels");
+    }
+    std::vector<double> weights(static_cast<std::size_t>(class_count(data)));
+    for (index_t i = 0; i < data.labels.size; ++i) {
+        weights[static_cast<std::size_t>(data.labels[i])] += 1.0;
+    }
+    for (double& w : weights) {
+        w = w > 0.0 ? static_cast<double>(data.labels.size) / (static_cast<double>(weights.size()) * w) : 0.0;
+    }
+    return weights;
+}
+
+template <number_type T> void weigh_classes(data_set_of<T>& data, std::vector<double> const& by_class) {
+    detail::check_class_weights(data.view(), by_class);
+    if (data.weights.empty()) {
+        data.weights.assign(data.labels.size(), 1.0f);
+    }
+    for (std::size_t i = 0; i < data.labels.size(); ++i) {
+        data.weights[i] *= static_cast<float>(by_class[static_cast<std::size_t>(data.labels[i])]);
+    }
+}
 
 ESPALIER_LIBRARY std::pair<data_view, data_view> split(data_view const& data, index_t first_count) {
     detail::check_split(first_count, data.count());
@@ -197,6 +248,7 @@ std::pair<data_set_of<T>, data_set_of<T>> split(data_set_of<T> const& data, inde
         cut(data.labels, result.labels, 1);
         cut(data.keys, result.keys, 1);
         cut(data.groups, result.groups, 1);
+        cut(data.weights, result.weights, 1);
         cut(data.targets, result.targets, data.target_width);
         return result;
     };
@@ -253,6 +305,7 @@ ESPALIER_LIBRARY standardisation find_standardisation(data_view const& data) {
 #define ESPALIER_TABLES_OF(T)                                                                                          \
     template index_t class_count<T>(data_set_of<T> const&);                                                            \
     template void check<T>(data_set_of<T> const&, std::string_view, index_t);                                          \
+    template void weigh_classes<T>(data_set_of<T>&, std::vector<double> const&);                                       \
     template std::pair<data_set_of<T>, data_set_of<T>> split<T>(data_set_of<T> const&, index_t);                       \
     template void scale<T>(data_set_of<T>&, double);                                                                   \
     template void standardisation::apply<T>(data_set_of<T>&) const
