@@ -742,12 +742,19 @@ private:
                                       ": the update overflowed, and the weights are not those before this step");
     }
 
-    /// Where numbers that are not finite came from, as far as that can be seen: the inputs, or the first tensor.
+    /// Where numbers that are not finite came from, as far as that can be seen: the inputs, the targets, or the first
+    /// tensor.
     std::string culprit(batch_view<scalar> const& batch) {
         for (index_t r = 0; r < batch.inputs.rows; ++r)
             for (index_t c = 0; c < batch.inputs.columns && batch.tags.counts(r); ++c)
                 if (!std::isfinite(static_cast<double>(batch.inputs(r, c))))
                     return detail::text_of(" (the inputs are not finite: row ", r, ", column ", c, ")");
+        for (index_t r = 0; r < batch.targets.rows && loss::needs_dense_target<Loss>; ++r)
+            for (index_t c = 0; c < batch.targets.columns && batch.tags.counts(r); ++c) {
+                auto const target = batch.targets(r, c);
+                if (std::isinf(target) || (std::isnan(target) && !loss::skips_missing_targets<Loss>))
+                    return detail::text_of(" (the targets are not finite: row ", r, ", column ", c, ")");
+            }
         if (std::string const name = spoiled_tensor(); !name.empty())
             return detail::text_of(" (tensor ", name, " is not finite)");
         return detail::text_of(" (inputs and weights are finite: numbers grew too large", in_layer(device().spoiled()),

@@ -9,7 +9,9 @@
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/sequence.hpp>
+#include <espalier/loss/by_column.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/train/batches.hpp>
 #include <espalier/train/fit.hpp>
@@ -153,4 +155,27 @@ TEST_CASE("weights: what makes no sense is refused before anything changes", "[t
     CHECK(rows[2].tags.count == 8);
     CHECK_THROWS_AS(rows[3], data_error);
     CHECK_THROWS_AS(rows[-1], data_error);
+}
+
+TEST_CASE("a target that is not finite is named", "[train]") {
+    network<sequence<input<6>, dense<3>>, device::cpu, double> net({1}, 4);
+    auto const x = naive::random(4, 6, 1);
+    auto targets = naive::random(4, 3, 2);
+    rows tags;
+    tags.count = 4;
+    auto const says = [&](auto const& loss, char const* words) {
+        training train{net, loss, adam};
+        try {
+            train.step({x.view(), tags, targets.view()});
+            FAIL("the step was made");
+        } catch (numerical_error const& e) {
+            INFO(e.what());
+            CHECK(std::string(e.what()).find(words) != std::string::npos);
+        }
+    };
+    targets(2, 1) = std::numeric_limits<double>::quiet_NaN();
+    says(loss::mean_squared_error{}, "(the targets are not finite: row 2, column 1)");
+    targets(3, 0) = std::numeric_limits<double>::infinity();
+    says(loss::columns(loss::column::squared{}, loss::column::squared{}, loss::column::squared{}),
+         "(the targets are not finite: row 3, column 0)"); // a NaN is a task that the row does not have
 }
