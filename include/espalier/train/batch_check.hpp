@@ -6,6 +6,7 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/error.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/shape.hpp>
 #include <espalier/core/view.hpp>
@@ -26,7 +27,8 @@ template <class T> struct batch_trial {
     static constexpr index_t rows = 7, capacity = 9, classes = 4;
     shape of_row;
     std::vector<T> source, inputs;
-    std::vector<float> targets, mixing, weight;
+    std::vector<master_of<T>> targets;
+    std::vector<float> mixing, weight;
     std::vector<std::int32_t> label, partner_label;
     std::vector<std::int64_t> sample;
 
@@ -39,7 +41,7 @@ template <class T> struct batch_trial {
             label.push_back(static_cast<std::int32_t>(i % static_cast<std::size_t>(classes)));
             sample.push_back(static_cast<std::int64_t>(10 + i));
             for (int c = 0; c < 2; ++c)
-                targets.push_back(static_cast<float>(check_number(2 * i + static_cast<std::size_t>(c), 10)));
+                targets.push_back(static_cast<master_of<T>>(check_number(2 * i + static_cast<std::size_t>(c), 10)));
         }
         partner_label = label;
         mixing.assign(static_cast<std::size_t>(capacity), 1.0f);

@@ -28,7 +28,9 @@ using namespace espalier;
 namespace {
 
 template <class Stack> void check(char const* what) {
-    auto const report = check_gradients_of<Stack, device::cpu>(loss::cross_entropy{});
+    // These stacks are smooth. A longer step than usual, for some of their gradients are of 1e-6, and the rounding of a
+    // loss of 1 is seen in differences over 1e-5.
+    auto const report = check_gradients_of<Stack, device::cpu>(loss::cross_entropy{}, {7}, 9, {.step = 1e-4});
     INFO(what << ": " << report.text());
     CHECK(report.ok(1e-6));
     CHECK(report.checked >= 4 * report.skipped);
