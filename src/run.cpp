@@ -5,5 +5,6 @@
 #include <espalier/device/cpu/detail/row_map.hpp>
 #include <espalier/device/cpu/detail/thread_team.hpp>
 #include <espalier/io/detail/progress.hpp>
+#include <espalier/train/detail/best_so_far.hpp>
 #include <espalier/train/detail/epoch_log.hpp>
 #include <espalier/train/detail/rates.hpp>

@@ -192,6 +192,7 @@
 #include <espalier/train/accumulation.hpp>
 #include <espalier/train/batch_check.hpp>
 #include <espalier/train/batches.hpp>
+#include <espalier/train/best_so_far.hpp>
 #include <espalier/train/check_gradients.hpp>
 #include <espalier/train/device_batch.hpp>
 #include <espalier/train/fit.hpp>

@@ -14,7 +14,8 @@
 
 namespace espalier::detail {
 
-/// A piece of a text: words, or a number as std::to_string writes it. Refers to words, so it lives no longer than they.
+/// A piece of a text: words, or a number, real ones with six digits: 0.5, 1e-09. Refers to words, so it lives no longer
+/// than they.
 class text_part {
 public:
     text_part(char const* words) : words_(words) {}

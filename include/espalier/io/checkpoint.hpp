@@ -186,7 +186,8 @@ template <class Training> struct host_training {
 /// Writes the parameters and running statistics of a network, one tensor each ("1.kernel": in x out, "1.bias": out) in
 /// the type they are trained in, the bit masks of pruned tensors, and in the metadata the time that the network has
 /// reached ("step", "epoch", "epoch_begin", "steps_per_epoch", "phase", "value.NAME" for a run-time value). `extra` is
-/// kept beside them. Atomic: the old file stays until the new one is complete. Throws file_error.
+/// kept beside them, but for entries of these names. Atomic: the old file stays until the new one is complete. Throws
+/// file_error.
 template <class Network>
 void save(Network const& net, file_path const& path, std::map<std::string, std::string> const& extra = {}) {
     // Only read: the arenas' host side serves loading too.
@@ -221,7 +222,7 @@ void save_training(Training& training, file_path const& path, std::map<std::stri
 
 /// Goes back to the state that `save_training` wrote; what follows is bitwise equal to an unbroken run. The network
 /// must have been made with the seed of the one that was saved. Returns the metadata. Throws file_error as `load` does,
-/// and for another seed or a file of `save`, with nothing changed.
+/// and for another seed, an optimizer that keeps another number of moments or a file of `save`, with nothing changed.
 template <class Training>
 std::map<std::string, std::string> load_training(Training& training, file_path const& path,
                                                  std::vector<follower> const& followers = {}) {

@@ -215,7 +215,7 @@ public:
                       "a second stream; call training::step(batch, reference_batch, reference_loss)");
         espalier::cpu::flush_denormals const scope;
         return step_with(
-            batch, [] { return 0.0; }, no_taps{}, [] {});
+            batch, [] { return 0.0; }, no_taps{}, no_function{});
     }
 
     /// One step with a function between its gradients and its update, which may change them (`gradient_access`): a sum
@@ -243,7 +243,7 @@ public:
                       "a second stream, and a step with losses at taps has none");
         espalier::cpu::flush_denormals const scope;
         return step_with(
-            batch, [] { return 0.0; }, at_taps, [] {});
+            batch, [] { return 0.0; }, at_taps, no_function{});
     }
     /// Both.
     template <std::invocable<tap_access<Network>&> AtTaps, std::invocable<gradient_access<Network>&> Function>
@@ -266,7 +266,7 @@ public:
                       "espalier: enqueue has no second stream; call step(batch, reference, loss)");
         espalier::cpu::flush_denormals const scope;
         enqueue_with(
-            batch, [] { return 0.0; }, no_taps{}, [] {});
+            batch, [] { return 0.0; }, no_taps{}, no_function{});
     }
 
     /// Loss and terms of the last step that was enqueued. Waits for the device.
@@ -303,17 +303,18 @@ public:
                 double const value = read_terms()[0];
                 if (!std::isfinite(value)) {
                     std::string why;
-                    if constexpr (device_type::host_memory) why = culprit(reference);
+                    if constexpr (device_type::host_memory) why = culprit<ReferenceLoss>(reference);
                     detail::throw_numerical_error("training: the loss of the second stream is ", value, " at step ",
                                                   time().step, why, "; the weights are those before this step");
                 }
                 if constexpr (device_type::host_memory) {
                     check_places(reference, " of the second stream");
-                    check_gradients(reference_, " of the second stream", [&] { return culprit(reference); });
+                    check_gradients(reference_, " of the second stream",
+                                    [&] { return culprit<ReferenceLoss>(reference); });
                 }
                 return value;
             },
-            no_taps{}, [] {});
+            no_taps{}, no_function{});
     }
 
     /// Gradients of `objective` with respect to all parameters, left in `gradients()`: of the loss, the terms of gates
@@ -566,6 +567,9 @@ private:
     };
 
     struct no_taps {};
+    struct no_function {
+        void operator()() const {}
+    };
     template <class AtTaps>
     void visit_taps([[maybe_unused]] rows const& tags, [[maybe_unused]] bool differentiates,
                     [[maybe_unused]] AtTaps const& at_taps) {
@@ -605,7 +609,11 @@ private:
                 check_terms(batch);
                 check_places(batch, "");
                 between();
-                check_gradients(gradients_, "", [&] { return culprit(batch); });
+                check_gradients(gradients_, "", [&] {
+                    return culprit(batch) + (std::is_same_v<Between, no_function>
+                                                 ? ""
+                                                 : ", unless the function before the update left it so");
+                });
             } else {
                 if constexpr (layer::needs_reference) device().watch_gradients(reference_.data(), reference_.size());
                 between();
@@ -742,19 +750,22 @@ private:
                                       ": the update overflowed, and the weights are not those before this step");
     }
 
-    /// Where numbers that are not finite came from, as far as that can be seen: the inputs, the targets, or the first
-    /// tensor.
-    std::string culprit(batch_view<scalar> const& batch) {
+    /// Where numbers that are not finite came from, as far as that can be seen: the inputs, what the loss reads beside
+    /// them, or the first tensor.
+    template <class Of = Loss> std::string culprit(batch_view<scalar> const& batch) {
         for (index_t r = 0; r < batch.inputs.rows; ++r)
             for (index_t c = 0; c < batch.inputs.columns && batch.tags.counts(r); ++c)
                 if (!std::isfinite(static_cast<double>(batch.inputs(r, c))))
                     return detail::text_of(" (the inputs are not finite: row ", r, ", column ", c, ")");
-        for (index_t r = 0; r < batch.targets.rows && loss::needs_dense_target<Loss>; ++r)
-            for (index_t c = 0; c < batch.targets.columns && batch.tags.counts(r); ++c) {
-                auto const target = batch.targets(r, c);
-                if (std::isinf(target) || (std::isnan(target) && !loss::skips_missing_targets<Loss>))
-                    return detail::text_of(" (the targets are not finite: row ", r, ", column ", c, ")");
-            }
+        if constexpr (espalier::loss::needs_dense_target<Of>)
+            for (index_t r = 0; r < batch.targets.rows; ++r)
+                for (index_t c = 0; c < batch.targets.columns && batch.tags.counts(r); ++c)
+                    if (wide const t = batch.targets(r, c); !std::isfinite(static_cast<double>(t)) &&
+                                                            !(espalier::loss::skips_missing_targets<Of> && t != t))
+                        return detail::text_of(" (the targets are not finite: row ", r, ", column ", c, ")");
+        for (index_t r = 0; r < batch.tags.count; ++r)
+            if (!std::isfinite(batch.tags.weight_of(r)))
+                return detail::text_of(" (the weights of the rows are not finite: row ", r, ")");
         if (std::string const name = spoiled_tensor(); !name.empty())
             return detail::text_of(" (tensor ", name, " is not finite)");
         return detail::text_of(" (inputs and weights are finite: numbers grew too large", in_layer(device().spoiled()),

@@ -40,6 +40,15 @@ template <class Data> std::string refusal(Data const& data, index_t classes = 0)
     return "accepted";
 }
 
+std::string refusal(data_view const& data, index_t classes, bool targets_may_miss) {
+    try {
+        espalier::check(data, "train", classes, targets_may_miss);
+    } catch (data_error const& error) {
+        return error.what();
+    }
+    return "accepted";
+}
+
 } // namespace
 
 // A view of a temporary would look at freed memory.
@@ -169,6 +178,13 @@ TEST_CASE("check says what is wrong and where") {
     bad = good;
     bad.targets[5] = std::numeric_limits<float>::infinity();
     CHECK(refusal(bad) == "train: the target at row 5, column 0 is infinite; all must be finite");
+    CHECK(refusal(bad.view(), 0, true) ==
+          "train: the target at row 5, column 0 is infinite; all must be finite, or NaN where there is none");
+    bad.targets[5] = bad.targets[1] = std::numeric_limits<float>::quiet_NaN();
+    CHECK(refusal(bad.view(), 0, true) == "accepted");
+    bad.features[9] = bad.targets[1];
+    CHECK(refusal(bad.view(), 0, true) ==
+          "train: the feature at row 4, column 1 is not a number (NaN); all must be finite");
     bad = good;
     bad.labels[3] = -7;
     CHECK(refusal(bad) == "train: row 3 has label -7; labels start at 0");
@@ -191,8 +207,8 @@ TEST_CASE("check says what is wrong and where") {
     CHECK(refusal(bad) == "accepted");
     bad.targets[4] = std::numeric_limits<float>::infinity();
     CHECK(refusal(bad) == "train: the target at row 4, column 0 ('x') is infinite; all must be finite");
-    CHECK(refusal(data_set{}) == "train: is empty: 0 rows of 0 features");
-    CHECK(refusal(data_view{}) == "train: is empty: 0 rows of 0 features");
+    CHECK(refusal(data_set{}) == "train: there are no data: 0 rows of 0 features");
+    CHECK(refusal(data_view{}) == "train: there are no data: 0 rows of 0 features");
 
     data_view odd = good;
     odd.features.stride = 1;

@@ -80,8 +80,8 @@ template <class Stack, class Loss = loss::cross_entropy, class Optimizer = optim
 
 enum plants { inputs = 1, weights = 2, overflows = 4, everything = 7 };
 
-/// Plants each of the three in an input of each column and in a weight at both ends of each tensor, and numbers that
-/// overflow on their way.
+/// Plants each of the three in an input of each column, in a target and in a weight at both ends of each tensor, and
+/// numbers that overflow on their way.
 template <class Stack, class Loss = loss::cross_entropy> void check(std::string const& name, int what = everything) {
     INFO(name);
     using type = problem<Stack, Loss>;
@@ -97,6 +97,8 @@ template <class Stack, class Loss = loss::cross_entropy> void check(std::string 
         INFO("planted: " << bad);
         for (index_t c = 0; (what & inputs) && c < type::width; ++c)
             spoil(p.x(5, c), bad, " (the inputs are not finite: row 5, column " + std::to_string(c) + ")");
+        if constexpr (loss::needs_dense_target<Loss>)
+            spoil(p.targets[5 * type::outputs + 2], bad, " (the targets are not finite: row 5, column 2)");
         for (tensor_info const& t : type::net_type::tensors()) {
             if (!t.trained || !(what & weights)) continue;
             INFO("tensor " << t.name);
@@ -175,6 +177,15 @@ TEST_CASE("finite: losses", "[train]") {
     check<two<activation::relu>, loss::binary_cross_entropy>("binary_cross_entropy");
     check<two<activation::relu>, loss::soft_cross_entropy>("soft_cross_entropy");
     check<two<activation::relu>, loss::early_learning>("early_learning");
+
+    problem<two<activation::relu>> p;
+    std::vector<float> row_weights(capacity, 1.0f);
+    row_weights[7] = std::numeric_limits<float>::infinity();
+    p.refuses(" (the weights of the rows are not finite: row 7)", [&] {
+        auto batch = p.batch();
+        batch.tags.weight = row_weights.data();
+        p.run.step(batch);
+    });
 }
 
 TEST_CASE("finite: what a function at the taps leaves", "[train]") {

@@ -5,6 +5,8 @@
 #include <espalier/core/error.hpp>
 #include <espalier/core/text.hpp>
 
+#include <charconv>
+
 namespace espalier::detail {
 
 ESPALIER_LIBRARY void text_part::append_to(std::string& text) const {
@@ -18,9 +20,11 @@ ESPALIER_LIBRARY void text_part::append_to(std::string& text) const {
     case kind::natural:
         text += std::to_string(static_cast<std::uint64_t>(whole_));
         break;
-    case kind::real:
-        text += std::to_string(real_);
+    case kind::real: { // to_string makes 0.000000 of a learning rate of 1e-9
+        char digits[32];
+        text.append(digits, std::to_chars(digits, digits + sizeof digits, real_, std::chars_format::general, 6).ptr);
         break;
+    }
     }
 }
 

@@ -45,9 +45,9 @@ template <class T> bool all_finite(T const* row, index_t count, index_t stride) 
     return bad == 0;
 }
 
-/// Throws unless every number of the matrix is finite.
+/// Throws unless every number of the matrix is finite or, where some may miss, NaN.
 ESPALIER_LIBRARY void check_finite(number_view const& values, std::string_view what, std::string_view part,
-                                   std::vector<std::string> const* names) {
+                                   std::vector<std::string> const* names, bool may_miss) {
     auto const finite = [&](index_t r, index_t c, index_t count) {
         return values.visit([&](auto const* p) {
             p += r * values.stride + c * values.column_stride;
@@ -58,18 +58,22 @@ ESPALIER_LIBRARY void check_finite(number_view const& values, std::string_view w
         if (finite(r, 0, values.columns)) {
             continue;
         }
+        constexpr std::uint64_t fraction = (std::uint64_t{1} << 52) - 1;
+        auto const infinite = [&](index_t c) { return (std::bit_cast<std::uint64_t>(values(r, c)) & fraction) == 0; };
         index_t c = 0;
-        while (finite(r, c, 1)) {
+        while (c < values.columns && (finite(r, c, 1) || (may_miss && !infinite(c)))) {
             ++c;
         }
-        constexpr std::uint64_t fraction = (std::uint64_t{1} << 52) - 1;
-        bool const infinite = (std::bit_cast<std::uint64_t>(values(r, c)) & fraction) == 0;
+        if (c == values.columns) {
+            continue;
+        }
         std::string column = "column " + std::to_string(c);
         if (names != nullptr && c < static_cast<index_t>(names->size())) {
             column += " ('" + (*names)[static_cast<std::size_t>(c)] + "')";
         }
         throw data_error(std::string(what) + ": " + std::string(part) + " at row " + std::to_string(r) + ", " + column +
-                         " is " + (infinite ? "infinite" : "not a number (NaN)") + "; all must be finite");
+                         " is " + (infinite(c) ? "infinite" : "not a number (NaN)") + "; all must be finite" +
+                         (may_miss ? ", or NaN where there is none" : ""));
     }
 }
 
@@ -98,7 +102,8 @@ ESPALIER_LIBRARY void check_data(data_view const& data, std::string_view what, i
     check_matrix(data.features, "features");
     check_matrix(data.targets, "targets");
     if (data.features.rows == 0 || data.features.columns == 0) {
-        fail("is empty: " + number(data.features.rows) + " rows of " + number(data.features.columns) + " features");
+        fail("there are no data: " + number(data.features.rows) + " rows of " + number(data.features.columns) +
+             " features");
     }
     auto const check_array = [&](auto const& array, std::string const& part) {
         if (array.size != 0 && array.size != data.count()) {
@@ -129,10 +134,8 @@ ESPALIER_LIBRARY void check_data(data_view const& data, std::string_view what, i
                               : std::string("; labels start at 0")));
         }
     }
-    check_finite(data.features, what, "the feature", names);
-    if (!targets_may_miss) {
-        check_finite(data.targets, what, "the target", target_names);
-    }
+    check_finite(data.features, what, "the feature", names, false);
+    check_finite(data.targets, what, "the target", target_names, targets_may_miss);
 }
 
 } // namespace detail

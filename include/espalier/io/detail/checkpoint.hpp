@@ -241,20 +241,33 @@ ESPALIER_LIBRARY void write_training(saved_training const& training, file_path c
     write_safetensors(path, records, metadata);
 }
 
+/// How many numbers the optimizer of the training in a file kept for each weight of a trained tensor.
+inline int moments_in(safetensors_file const& file, tensor_info const& t) {
+    int count = 0;
+    while (file.find(moment_name(count, t)))
+        ++count;
+    return count;
+}
+
 ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training& training, file_path const& path,
                                                                   std::vector<follower> const& followers) {
     saved_network& net = training.network;
     auto const file = read_safetensors(path);
+    if (!file.metadata().contains("seed"))
+        throw file_error(file.path() + ": no 'seed' in the metadata; this is not a training checkpoint");
     load_plan plan;
     plan.add(file, net);
+    for (tensor_info const& t : *net.tensors)
+        if (int const kept = moments_in(file, t); t.trained && kept != training.moment_count)
+            throw file_error(file.path() + ": the optimizer of the training kept " + std::to_string(kept) +
+                             " numbers for each weight of '" + t.name + "', this one keeps " +
+                             std::to_string(training.moment_count) + "; it would not go on as it was");
     for (int m = 0; m < training.moment_count; ++m)
         for (tensor_info const& t : *net.tensors)
             if (t.trained)
                 plan.add(file, moment_name(m, t), saved_shape(t),
                          place_of(net, training.moments, m * training.moment_stride + t.offset), net.type);
     if (training.memory_size > 0) plan.add(file, "loss.state", {training.memory_size}, training.memory, net.type);
-    if (!file.metadata().contains("seed"))
-        throw file_error(file.path() + ": no 'seed' in the metadata; this is not a training checkpoint");
     kept_time time = time_in(file);
     training_progress progress;
     progress.updates = metadata_count(file, "updates", time.now().step);
