@@ -14,7 +14,6 @@ esp = espalier;`. Errors name the page and its line.
     extract.py PAGE.md -- g++ -std=c++20 -fsyntax-only -I include     compile the blocks of a page
     extract.py --print PAGE.md                                        show what would be compiled
     extract.py --links PAGE.md...                                     check that relative links lead somewhere
-    extract.py --fields HEADER STRUCT PAGE.md                         check that a table of the page has every field
     extract.py --self-test -- g++ ...                                 check that this script finds mistakes
 """
 import pathlib
@@ -107,36 +106,8 @@ def check_links(path):
         raise Mistake("\n".join(wrong))
 
 
-def fields_of(header, struct):
-    """The names of the members of a struct without functions."""
-    body = re.search(rf"^struct {struct} \{{\n(.*?)^\}};", header, re.MULTILINE | re.DOTALL)
-    if not body:
-        raise Mistake(f"there is no struct {struct}")
-    code = re.sub(r"//.*", "", body[1])
-    return [re.search(r"(\w+)\s*(?:=.*|\{\})?$", member.strip(), re.DOTALL)[1] for member in code.split(";")
-            if member.strip()]
-
-
-def check_fields(header, struct, page):
-    """Every field stands in the first column of a table of the page."""
-    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("|") and line.count("|") > 1]
-    shown = set(re.findall(r"`(\w+)`", " ".join(rows)))
-    missing = [field for field in fields_of(header, struct) if field not in shown]
-    if missing:
-        raise Mistake(f"no table of the page has these fields of {struct}: {', '.join(missing)}")
-
-
 def self_test(command):
     """A right page passes, five wrong ones do not."""
-    header = "struct o {\n    int a = 1; // not b;\n    std::vector<int> c = {};\n    f d;\n};\n"
-    assert fields_of(header, "o") == ["a", "c", "d"], fields_of(header, "o")
-    check_fields(header, "o", "| `a`, `c` | x |\n| `d` | y |\n")
-    try:
-        check_fields(header, "o", "| `a` | `c` |\n| `d` | y |\n")
-    except Mistake as problem:
-        assert str(problem).endswith("of o: c"), problem
-    else:
-        raise Mistake("a page without a field was accepted")
     right = ("text\n```cpp declarations\nstruct a { int x; };\n```\n```cpp statements\n#include <vector>\na y{1};\n"
              "std::vector<int> z(1);\nstatic_cast<void>(y.x + z[0]);\n"
              "```\n```sh\nno C++ at all\n```\n```cpp program\nint main() { return 0; }\n```\n")
@@ -179,9 +150,6 @@ def main(arguments):
     elif arguments and arguments[0] == "--links" and len(arguments) > 1:
         for page in arguments[1:]:
             check_links(page)
-    elif len(arguments) == 4 and arguments[0] == "--fields":
-        check_fields(pathlib.Path(arguments[1]).read_text(encoding="utf-8"), arguments[2],
-                     pathlib.Path(arguments[3]).read_text(encoding="utf-8"))
     elif len(arguments) == 2 and arguments[0] == "--print":
         text = pathlib.Path(arguments[1]).read_text(encoding="utf-8")
         print("\n// ----\n".join(units_of(blocks_of(text, arguments[1]), arguments[1])))

@@ -51,6 +51,7 @@ constexpr matrix_view<detail::element_in<Record, Element>> member_view(Record* r
     return {count > 0 ? &(records->*member)[0] : nullptr, count, static_cast<index_t>(N),
             detail::record_stride<Record, Element>()};
 }
+/// The same of a std::array.
 template <class Record, class Class, class Element, std::size_t N>
 requires detail::record_of<Record, Class>
 constexpr matrix_view<detail::element_in<Record, Element>> member_view(Record* records, index_t count,

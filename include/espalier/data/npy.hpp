@@ -19,6 +19,7 @@
 
 namespace espalier {
 
+/// What a file does not say itself.
 struct npy_options {
     /// Takes arrays of any number of dimensions: the first counts the rows, and a row is everything behind it in C
     /// order (the pixels of an image); without dimensions, one row of one number. Otherwise 1 or 2 are needed.

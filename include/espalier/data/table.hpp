@@ -90,6 +90,7 @@ template <number_type T> struct data_set_of {
     data_view view() const&& = delete;
     operator data_view() const&& = delete;
 };
+/// A table of float.
 using data_set = data_set_of<float>;
 
 /// Number of classes: the largest label + 1, or the number of `class_names` when there are more of those. 0 without

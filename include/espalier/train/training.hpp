@@ -136,6 +136,7 @@ private:
 /// Marks a function as the one that a step calls with a `gradient_access` before its update:
 /// `training.step(batch, before_update{[&](auto& gradients) { ... }})`.
 template <class Function> struct before_update { Function call; };
+/// Of any function.
 template <class Function> before_update(Function) -> before_update<Function>;
 
 /// Training of a network: gradients and optimizer state. Holds a reference to the network. A step allocates nothing.
