@@ -10,7 +10,11 @@ struct half_a_penalty {
     static constexpr std::string_view name = "half";
     template <class T> T value(T w) const { return w * w; }
 #ifdef ESPALIER_POSITIVE_TWIN
-    template <class T> T gradient(T w) const { return w + w; }
+    template <class T> T gradient(T w) const {
+        return w + w;
+    }
 #endif
 };
-bool good() { return espalier::check_policy<half_a_penalty>().ok(); }
+bool good() {
+    return espalier::check_policy<half_a_penalty>().ok();
+}

@@ -25,6 +25,6 @@
 
 #else
 
-namespace espalier {} // for the test of the extraction itself
+namespace espalier {} // namespace espalier
 
 #endif
