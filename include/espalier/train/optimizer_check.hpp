@@ -20,7 +20,7 @@ namespace detail {
 template <class Op, class T> struct stepped {
     static constexpr int moments = Op::moments;
     T weight;
-    T memory[moments + 1];
+    T memory[std::size_t{moments + 1}];
 
     stepped(Op const& op, T first, T gradient, T learning_rate, T decay, int steps) : weight(first) {
         for (int i = 0; i < moments; ++i)

@@ -122,8 +122,8 @@ struct policy_checker {
         constexpr int lanes = pack_width<P>;
         auto check = over(what);
         for (int round = 0; round < 4; ++round) {
-            float x[lanes];
-            std::uint32_t bits[lanes];
+            float x[std::size_t{lanes}];
+            std::uint32_t bits[std::size_t{lanes}];
             for (int i = 0; i < lanes; ++i) {
                 x[i] = static_cast<float>(-4.0 + 8.0 * (i + 0.13 + 0.21 * round) / lanes);
                 bits[i] = static_cast<std::uint32_t>((i * 9973 + round * 20011) % 65536);
