@@ -20,6 +20,7 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -68,7 +69,8 @@ static int run(bool quick, std::string const& file) {
                 result.accuracy);
 
     // The file is safetensors, tensors named by layer path: Python's `safetensors` package opens it.
-    auto const path = std::filesystem::temp_directory_path() / "espalier_quick_start.safetensors";
+    auto const path = std::filesystem::temp_directory_path() /
+                      ("espalier_quick_start_" + std::to_string(std::random_device{}()) + ".safetensors");
     esp::save(model, path);
     model_type loaded{esp::seed{7}};
     esp::load(loaded, path);

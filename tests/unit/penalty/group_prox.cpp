@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The prox of group lasso inside training: against a step without it followed by the formula, for groups of one tensor
 // and of two, and everything that must see the shrunk weights.
+#include "../io/temporary_folder.hpp"
+
 #include <support/catch.hpp>
 
 #include <espalier/activation/tanh.hpp>
@@ -27,7 +29,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -246,7 +247,8 @@ TEMPLATE_TEST_CASE("a training with shrunk groups goes on bit for bit from its c
         dense<3, shrink<0.9, over::rows, "unit"_name>>>;
     auto const optimizer = optimizer::adamw{.learning_rate = 0.02};
     using net_type = network<stack, device::cpu, TestType>;
-    auto const file = std::filesystem::temp_directory_path() / "espalier_group_prox.safetensors";
+    espalier_test::temporary_folder const folder;
+    auto const file = folder / "stopped.safetensors";
     data<TestType> const d, e(1.3);
     net_type unbroken{seed{3}, 8};
     training run{unbroken, loss::mean_squared_error{}, optimizer};
@@ -262,7 +264,6 @@ TEMPLATE_TEST_CASE("a training with shrunk groups goes on bit for bit from its c
         CHECK(run.terms() == again.terms());
         CHECK(same_weights(unbroken, resumed));
     }
-    std::filesystem::remove(file);
 }
 
 TEST_CASE("a step that is refused leaves groups and norms alone", "[penalty]") {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The averaging teacher: closed forms of its weights, predictions of its own, and no memory taken in a step.
+#include "../io/temporary_folder.hpp"
+
 #include <espalier/activation/relu.hpp>
 #include <espalier/data/csv.hpp>
 #include <espalier/device/cpu/cpu.hpp>
@@ -26,7 +28,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <filesystem>
 #include <vector>
 
 using namespace espalier;
@@ -231,11 +232,10 @@ TEST_CASE("teacher: a resumed fit has the teacher of an unbroken one, bit for bi
     auto all = read_csv(ESPALIER_EXAMPLE_DATA "/digits.csv.gz");
     scale(all, 1.0 / 16);
     auto const [train, rest] = split(all, 300);
-    auto const folder = std::filesystem::temp_directory_path() / "espalier_teacher_resume";
-    std::filesystem::remove_all(folder);
+    espalier_test::temporary_folder const folder;
     auto const optimizer = optimizer::adamw{.learning_rate = 2e-3};
     auto const options_for = [&](index_t epochs, follower const& f) {
-        fit_options o{.epochs = epochs, .batch = 32, .checkpoints = folder, .resume = true, .progress = false};
+        fit_options o{.epochs = epochs, .batch = 32, .checkpoints = folder.path(), .resume = true, .progress = false};
         o.followers = {f};
         return o;
     };
@@ -276,5 +276,4 @@ TEST_CASE("teacher: a resumed fit has the teacher of an unbroken one, bit for bi
     CHECK(same(third.values().weights(), before.weights()));
     CHECK(other.updates() == 0);
     CHECK(run.time().step == 0);
-    std::filesystem::remove_all(folder);
 }
