@@ -118,7 +118,7 @@ template <class T, class Batch> void check_batch_rows(policy_checker& to, Batch 
 /// sense, the same site gives the same batch.
 ///
 ///     auto const report = check_batch(my_batch{.alpha = 0.2});
-///     if (!report.ok()) std::puts(report.text.c_str());
+///     if (!report.ok()) std::fputs(report.text.c_str(), stdout);
 template <class Batch> policy_report check_batch(Batch const& given, shape of_row = {5}) {
     detail::policy_checker to;
     constexpr bool applies = batch::applies_to_batch<Batch, float> && batch::applies_to_batch<Batch, double>;

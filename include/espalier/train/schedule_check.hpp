@@ -16,7 +16,7 @@ namespace espalier {
 /// finite and inside `range`, if it says one; the same time has the same value, also when it is asked for out of order.
 ///
 ///     auto const report = check_schedule(my_schedule{.from = 0.1}, 1000);
-///     if (!report.ok()) std::puts(report.text.c_str());
+///     if (!report.ok()) std::fputs(report.text.c_str(), stdout);
 template <class Schedule> policy_report check_schedule(Schedule const& given, std::uint64_t steps = 1000) {
     detail::policy_checker to;
     if constexpr (schedule::number_or_schedule<Schedule>) {
