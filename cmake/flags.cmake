@@ -40,8 +40,6 @@ if(ESPALIER_SANITIZE)
     # GCC's flow analysis sees the sanitizers' own branches.
     list(APPEND espalier_warnings -Wno-maybe-uninitialized)
     list(APPEND espalier_library_warnings -Wno-maybe-uninitialized)
-    # Checks of addresses are calls: a fifth less to compile than with each of them written out.
-    list(APPEND espalier_sanitizers --param=asan-instrumentation-with-call-threshold=0)
   endif()
 endif()
 
