@@ -52,7 +52,8 @@ public:
     scratch_view scratch; ///< for every thread an equal part
 
     basic_cpu() = default;
-    explicit basic_cpu(int threads) : team_(threads), worth_cutting_(multiplications_in(2.0 * team_.wake_time())) {}
+    explicit basic_cpu(int threads)
+        : team_(threads), worth_cutting_(multiplications_worth_cutting(threads, team_.wake_time())) {}
     /// Cuts products of so many multiplications and more, and measures nothing.
     basic_cpu(int threads, index_t worth_cutting) : team_(threads), worth_cutting_(worth_cutting) {}
 
@@ -426,8 +427,11 @@ private:
         if (!finite && spoiled_.place == step_place::nowhere) spoiled_ = {place, stream_};
     }
 
-    /// What one thread multiplies at best in so many seconds: two registers of floats in each of 5e9 cycles.
-    static index_t multiplications_in(double seconds) {
+    /// What one thread multiplies at best, two packs of floats in each of 5e9 cycles a second, in twice the time
+    /// that waking takes, and in no less than 60 us: parts of a smaller product gain nothing however fast threads wake,
+    /// for each of them arranges the right operand for itself and reads what another core has written.
+    static index_t multiplications_worth_cutting(int threads, double wake_time) {
+        double const seconds = threads == 1 ? 0.0 : std::max(60e-6, 2.0 * wake_time);
         return static_cast<index_t>(seconds * 5e9 * 2.0 * pack_width<native_pack<float>>);
     }
 

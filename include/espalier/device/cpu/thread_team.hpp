@@ -22,7 +22,7 @@ public:
 
     int size() const { return size_; }
     /// Seconds from the call of `run` for a task that does nothing to its return, when the threads have fallen asleep
-    /// before: the median of several. 0 for a team of one.
+    /// before: the last but one of nine, for what a sleeping core takes varies tenfold. 0 for a team of one.
     double wake_time() const { return wake_time_; }
 
     /// Calls task(part) for part = 0 ... size - 1, each on its own thread, and returns when all have. The first

@@ -88,8 +88,8 @@ ESPALIER_LIBRARY thread_team::thread_team(int size) : size_(size) {
         run([](int) {});
         one = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     }
-    std::nth_element(seconds, seconds + 4, seconds + 9);
-    wake_time_ = seconds[4];
+    std::nth_element(seconds, seconds + 7, seconds + 9);
+    wake_time_ = seconds[7];
 }
 
 ESPALIER_LIBRARY thread_team::~thread_team() = default;
