@@ -69,12 +69,12 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
         if (!data.has_weights()) batch.tags.weight = nullptr;
         batch.tags.first = static_cast<std::uint32_t>(r);
         index_t counted = 0;
-        for (index_t i = 0; i < n; ++i)
+        for (index_t i = 0; i < n; ++i) {
             counted += batch.tags.counts(i);
+            weight += static_cast<double>(batch.tags.weight_of(i));
+        }
         result.loss += training.evaluate(transfer.upload(batch)) * static_cast<double>(counted);
         rows_that_count += static_cast<double>(counted);
-        for (index_t i = 0; i < n; ++i)
-            weight += static_cast<double>(batch.tags.weight_of(i));
         if (!data.has_labels()) continue;
         auto const outputs = transfer.download(training.net().runner().device(), training.outputs(n));
         for (index_t i = 0; i < n; ++i) {

@@ -472,19 +472,18 @@ template <class P> void check_prune(policy_checker& to, clock const& now) {
 /// Checks a policy on its own, in double precision, with the numbers it has at the time `now`. While compiling: it is a
 /// policy and has every member its axis asks for (one sentence for each that is missing). At run time, against central
 /// differences at points in [-5, 5], with a point near a kink left out and the point 0 held between both slopes:
-///     activation          backward; what it declares to read; a NaN stays one. Of a row form the gradient of rows of
-///     11
-///                         columns, and one row in one lane against several rows in packs and one row over lanes
+///     activation          backward; what it declares to read; a NaN stays one. Of a row form the gradient of
+///                         rows of 11 columns, and one row in one lane against several rows in packs and one row
+///                         over lanes
 ///     penalty             gradient of elements or groups; prox against its definition
 ///     activation_penalty  gradient of the whole term over a batch of 4 x 3
 ///     weight              pull; what is stored
 ///     prune               the same of its rule; what share its selection leaves out
 ///     dropout             the mean factor over all 65536 draws is 1
 ///     transform           finite results that depend on what is declared only
-///     gate                gradient of weights and term; rows in every form; experts that exist, finite weights that
-///     add
-///                         up to 1 where it does not say otherwise, for random, equal, very large and not-finite
-///                         logits; lookups and tables; first values
+///     gate                gradient of weights and term; rows in every form; experts that exist, finite
+///                         weights that add up to 1 where it does not say otherwise, for random, equal, very large
+///                         and not-finite logits; lookups and tables; first values
 ///     initial             finite values that depend on place and site alone
 /// and packs of floats against single floats, NaN and infinities among them. On every axis whose ops reach kernels the
 /// type of the op must be free of floating-point numbers: kernels that differ in one are compiled anew, and nvcc

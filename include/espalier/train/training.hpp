@@ -237,11 +237,7 @@ public:
     /// of the step: what it throws leaves the network as it was.
     template <std::invocable<tap_access<Network>&> AtTaps>
     step_result step(batch_view<scalar> const& batch, AtTaps const& at_taps) {
-        static_assert(size.taps > 0, "espalier: the stack has no tap: `espalier::tap<\"name\"_name>` puts one into a "
-                                     "sequence");
-        static_assert(!layer::needs_reference,
-                      "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
-                      "a second stream, and a step with losses at taps has none");
+        check_taps();
         espalier::cpu::flush_denormals const scope;
         return step_with(
             batch, [] { return 0.0; }, at_taps, no_function{});
@@ -249,11 +245,7 @@ public:
     /// Both.
     template <std::invocable<tap_access<Network>&> AtTaps, std::invocable<gradient_access<Network>&> Function>
     step_result step(batch_view<scalar> const& batch, AtTaps const& at_taps, before_update<Function> const& between) {
-        static_assert(size.taps > 0, "espalier: the stack has no tap: `espalier::tap<\"name\"_name>` puts one into a "
-                                     "sequence");
-        static_assert(!layer::needs_reference,
-                      "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
-                      "a second stream, and a step with losses at taps has none");
+        check_taps();
         espalier::cpu::flush_denormals const scope;
         return step_with(
             batch, [] { return 0.0; }, at_taps, [&] { visit_gradients(between); });
@@ -566,6 +558,15 @@ private:
         }
         device_type* device_;
     };
+
+    /// Stops compilation where a step with losses at taps cannot be.
+    static consteval void check_taps() {
+        static_assert(size.taps > 0, "espalier: the stack has no tap: `espalier::tap<\"name\"_name>` puts one into a "
+                                     "sequence");
+        static_assert(!layer::needs_reference,
+                      "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
+                      "a second stream, and a step with losses at taps has none");
+    }
 
     struct no_taps {};
     struct no_function {

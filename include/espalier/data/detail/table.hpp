@@ -173,10 +173,14 @@ template <number_type T> void check(data_set_of<T> const& data, std::string_view
 
 namespace detail {
 
-ESPALIER_LIBRARY void check_class_weights(data_view const& data, std::vector<double> const& by_class) {
+ESPALIER_LIBRARY void require_labels(data_view const& data) {
     if (!data.has_labels()) {
         throw data_error("class weights: the data set has no labels");
     }
+}
+
+ESPALIER_LIBRARY void check_class_weights(data_view const& data, std::vector<double> const& by_class) {
+    require_labels(data);
     if (data.has_weights() && data.weights.size != data.labels.size) {
         throw data_error("class weights: the data set has " + std::to_string(data.weights.size) + " weights for " +
                          std::to_string(data.labels.size) + " labels");
@@ -203,9 +207,7 @@ ESPALIER_LIBRARY void check_split(index_t first_count, index_t count) {
 } // namespace detail
 
 ESPALIER_LIBRARY std::vector<double> balanced_class_weights(data_view const& data) {
-    if (!data.has_labels()) {
-        throw data_error("class weights: the data set has no labels");
-    }
+    detail::require_labels(data);
     std::vector<double> weights(static_cast<std::size_t>(class_count(data)));
     for (index_t i = 0; i < data.labels.size; ++i) {
         weights[static_cast<std::size_t>(data.labels[i])] += 1.0;
