@@ -35,7 +35,10 @@ endif()
 # compiling that takes many times what the tests gain.
 set(espalier_sanitizers "")
 if(ESPALIER_SANITIZE)
-  set(espalier_sanitizers -fsanitize=${ESPALIER_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  # A null pointer that is followed stops the program under the address sanitizer too, which makes the check of every
+  # reference for it superfluous: a tenth of what a unit test takes to compile.
+  set(espalier_sanitizers -fsanitize=${ESPALIER_SANITIZE} -fno-sanitize=null -fno-sanitize-recover=all
+                          -fno-omit-frame-pointer)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC's flow analysis sees the sanitizers' own branches.
     list(APPEND espalier_warnings -Wno-maybe-uninitialized)

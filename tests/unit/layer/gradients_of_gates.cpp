@@ -29,6 +29,7 @@
 #include <espalier/train/check_gradients.hpp>
 
 #include <support/catch.hpp>
+#include <support/sanitized.hpp>
 
 #include <cstdint>
 
@@ -57,6 +58,7 @@ template <class Stack> void check_stack(char const* what, index_t n = 11, double
     training<naive::network<Stack>, loss::cross_entropy, no_optimizer> run(net, {}, {}, n);
     gradient_check_options options;
     options.step = 4e-5;
+    if (sanitized) options.elements = 10;
     auto const report = check_gradients(run, batch.x.view(), batch.tags(), {}, options);
     INFO(what << ": " << report.text());
     CHECK(report.ok(1e-6));

@@ -32,6 +32,7 @@
 #include <espalier/transform/gradient_dropout.hpp>
 
 #include <support/catch.hpp>
+#include <support/sanitized.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -93,12 +94,7 @@ public:
     }
 };
 
-// What the draws are is seen in the build without sanitizers; with them, that none is read or written elsewhere.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr long draws = 80 * 1000;
-#else
-constexpr long draws = 1000 * 1000;
-#endif
+constexpr long draws = sanitized ? 80 * 1000 : 1000 * 1000;
 /// Correlations of independent draws have a standard deviation of 1 / sqrt(draws): five of them.
 double const limit = 5.0 / std::sqrt(static_cast<double>(draws));
 
