@@ -36,7 +36,7 @@ template <class T> struct batch_memory {
     std::int32_t* label = nullptr;       ///< null when the data set has none
     std::int32_t* partner_label = nullptr;
     float* mixing = nullptr;
-    float* weight = nullptr;
+    master_of<T>* weight = nullptr;
     std::int64_t* sample = nullptr;
 };
 

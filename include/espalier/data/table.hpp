@@ -26,13 +26,13 @@ struct data_view {
     number_view targets{};                    ///< count x number of targets, or 0 rows
     column_view<std::uint64_t const> keys{};  ///< count, or 0: what hash gates look up, `rows::key`
     column_view<std::int32_t const> groups{}; ///< count, or 0: rows that belong together, `rows::group`
-    column_view<float const> weights{};       ///< count, or 0: factors of the rows' losses, `rows::weight`
+    number_view weights{};                    ///< count x 1, or 0 rows: factors of the rows' losses, `rows::weight`
 
     constexpr index_t count() const { return features.rows; }
     constexpr index_t width() const { return features.columns; }
     constexpr bool has_labels() const { return labels.size != 0; }
     constexpr bool has_targets() const { return targets.rows != 0; }
-    constexpr bool has_weights() const { return weights.size != 0; }
+    constexpr bool has_weights() const { return weights.rows != 0; }
 
     /// Rows [first, first + number).
     data_view middle_rows(index_t first, index_t number) const {
@@ -47,7 +47,7 @@ struct data_view {
             part.groups = groups.middle(first, number);
         }
         if (has_weights()) {
-            part.weights = weights.middle(first, number);
+            part.weights = weights.middle_rows(first, number);
         }
         if (has_targets()) {
             part.targets = targets.middle_rows(first, number);
@@ -67,7 +67,7 @@ template <number_type T> struct data_set_of {
     index_t target_width = 0;
     std::vector<std::uint64_t> keys;        ///< count, or empty
     std::vector<std::int32_t> groups;       ///< count, or empty
-    std::vector<float> weights;             ///< count, or empty
+    std::vector<T> weights;                 ///< count, or empty
     std::vector<std::string> feature_names; ///< width, or empty
     std::vector<std::string> class_names;   ///< by label, or empty
     std::vector<std::string> target_names;  ///< target_width, or empty
@@ -77,7 +77,7 @@ template <number_type T> struct data_set_of {
         result.labels = {labels.data(), static_cast<index_t>(labels.size())};
         result.keys = {keys.data(), static_cast<index_t>(keys.size())};
         result.groups = {groups.data(), static_cast<index_t>(groups.size())};
-        result.weights = {weights.data(), static_cast<index_t>(weights.size())};
+        result.weights = contiguous_view(weights.data(), static_cast<index_t>(weights.size()), 1);
         if (!targets.empty()) {
             result.targets = contiguous_view(
                 targets.data(), target_width > 0 ? static_cast<index_t>(targets.size()) / target_width : count,

@@ -203,9 +203,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         extent everywhere{}; ///< the last batch went to all experts
         extent chunk{};      ///< of every expert
         extent kept{};       ///< where its inputs and its tape begin, in rows
-        extent pair_label{};
-        extent pair_group{};
-        extent pair_key{};
+        extent pair_tag[row_tags::size]{}; ///< but for the origin, which is numbered with the pairs
         extent expert_inputs{};
         extent expert_outputs{};
         extent expert_tape{};
@@ -244,11 +242,10 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             p.pair_row = blocks.add(pairs_of(sizeof(std::int32_t)));
             p.pair_origin = blocks.add(pairs_of(sizeof(std::uint32_t)));
             p.pair_slot = blocks.add(pairs_of(sizeof(std::int32_t)));
-            if (maps_tags) {
-                p.pair_label = blocks.add(pairs_of(sizeof(std::int32_t)));
-                p.pair_group = blocks.add(pairs_of(sizeof(std::int32_t)));
-                p.pair_key = blocks.add(pairs_of(sizeof(std::uint64_t)));
-            }
+            if (maps_tags)
+                for_each_pair_tag([&](auto tag, auto place) {
+                    p.pair_tag[place] = blocks.add(pairs_of(sizeof(typename decltype(tag)::value)));
+                });
             if (in_chunks) {
                 p.chunk = blocks.add(fixed_block<std::int32_t>(experts));
                 p.kept = blocks.add(fixed_block<std::int32_t>(experts));
@@ -869,27 +866,34 @@ private:
         });
     }
 
+    /// Tags that the rows of an expert have from the batch's. Their origin is that of the pairs.
+    template <class F> static constexpr void for_each_pair_tag(F const& f) {
+        for_each_tag([&](auto tag, auto place) {
+            if constexpr (!std::is_same_v<decltype(tag), row_tag<&rows::origin>>) f(tag, place);
+        });
+    }
+    template <class T, class Tag> static auto* pair_tag(layer_memory<T> const& m, Tag, std::size_t place) {
+        return m.template tape_block<typename Tag::value>(layout<T>().pair_tag[place]);
+    }
     /// The rows of a block as its expert sees them. Their tags were gathered by the forward pass.
     template <class T> static rows batch_of(layer_memory<T> const& m, rows const& batch, expert_rows const& at) {
         rows its;
         its.count = at.count;
         its.origin = pairs(m).origin + at.first;
-        if constexpr (maps_tags) {
-            constexpr auto p = layout<T>();
-            its.label = batch.label ? m.template tape_block<std::int32_t>(p.pair_label) + at.first : nullptr;
-            its.group = batch.group ? m.template tape_block<std::int32_t>(p.pair_group) + at.first : nullptr;
-            its.key = batch.key ? m.template tape_block<std::uint64_t>(p.pair_key) + at.first : nullptr;
-        }
+        if constexpr (maps_tags)
+            for_each_pair_tag([&](auto tag, auto place) {
+                if (batch.*tag.array) its.*tag.array = pair_tag(m, tag, place) + at.first;
+            });
         return its;
     }
     template <class Device, class T>
     static void gather_tags(Device& device, layer_memory<T> const& m, rows const& batch, expert_rows const& at) {
         static_assert(Device::host_memory, "espalier: gates that look rows up stand inside an expert on the CPU only");
-        constexpr auto p = layout<T>();
         std::int32_t const* const row = pairs(m).row + at.first;
-        device.gather_values(batch.label, row, at.count, m.template tape_block<std::int32_t>(p.pair_label) + at.first);
-        device.gather_values(batch.group, row, at.count, m.template tape_block<std::int32_t>(p.pair_group) + at.first);
-        device.gather_values(batch.key, row, at.count, m.template tape_block<std::uint64_t>(p.pair_key) + at.first);
+        for_each_pair_tag([&](auto tag, auto place) {
+            auto const& array = batch.*tag.array;
+            if (array) device.gather_values(array, row, at.count, pair_tag(m, tag, place) + at.first);
+        });
     }
 
     template <class Router, differentiate Want, class Context, class T>

@@ -27,8 +27,8 @@ template <class T> struct batch_trial {
     static constexpr index_t rows = 7, capacity = 9, classes = 4;
     shape of_row;
     std::vector<T> source, inputs;
-    std::vector<master_of<T>> targets;
-    std::vector<float> mixing, weight;
+    std::vector<master_of<T>> targets, weight;
+    std::vector<float> mixing;
     std::vector<std::int32_t> label, partner_label;
     std::vector<std::int64_t> sample;
 
@@ -45,7 +45,7 @@ template <class T> struct batch_trial {
         }
         partner_label = label;
         mixing.assign(static_cast<std::size_t>(capacity), 1.0f);
-        weight = mixing;
+        weight.assign(static_cast<std::size_t>(capacity), master_of<T>(1));
     }
     template <class Batch> void apply(Batch const& policy, std::uint64_t step) {
         batch::batch_memory<T> memory;

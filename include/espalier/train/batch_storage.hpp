@@ -16,6 +16,8 @@ namespace espalier::detail {
 
 /// Buffers that hold one batch, allocated once.
 template <class T> class batch_storage {
+    using wide = master_of<T>;
+
 public:
     batch_storage(index_t capacity, index_t width, data_view const& data, bool mixes)
         : inputs_(static_cast<std::size_t>(capacity * width)),
@@ -40,7 +42,7 @@ public:
             sample_[static_cast<std::size_t>(i)] = from;
             if (!key_.empty()) key_[static_cast<std::size_t>(i)] = data.keys[from];
             if (!group_.empty()) group_[static_cast<std::size_t>(i)] = data.groups[from];
-            if (!weight_.empty()) weight_[static_cast<std::size_t>(i)] = data.has_weights() ? data.weights[from] : 1.0f;
+            if (!weight_.empty()) weight_[static_cast<std::size_t>(i)] = wide(data.has_weights() ? data.weights(from, 0) : 1.0);
         }
         std::fill(mixing_.begin(), mixing_.end(), 1.0f);
         for (std::size_t i = 0; i < partner_.size(); ++i)
@@ -78,11 +80,11 @@ public:
 private:
     std::vector<T> inputs_;
     std::vector<T> source_;
-    std::vector<master_of<T>> targets_;
+    std::vector<wide> targets_;
     std::vector<std::int32_t> label_;
     std::vector<std::int32_t> partner_;
     std::vector<float> mixing_;
-    std::vector<float> weight_;
+    std::vector<wide> weight_;
     std::vector<std::int64_t> sample_;
     std::vector<std::uint64_t> key_;
     std::vector<std::int32_t> group_;

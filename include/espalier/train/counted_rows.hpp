@@ -5,6 +5,7 @@
 #include <espalier/core/layout.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/train/tag_arrays.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -22,9 +23,7 @@ public:
     /// Room for `capacity` rows of inputs and, unless their width is 0, targets.
     counted_rows(index_t capacity, index_t width, index_t target_width)
         : place_(size(capacity)), inputs_(size(capacity * width)), targets_(size(capacity * target_width)),
-          origin_(size(capacity)), sample_(size(capacity)), label_(size(capacity)), partner_(size(capacity)),
-          mixing_(size(capacity)), weight_(size(capacity)), sign_(size(capacity)), group_(size(capacity)),
-          key_(size(capacity)) {}
+          origin_(size(capacity)), tags_(size(capacity)) {}
 
     static bool all_count(rows const& tags) {
         if (!tags.label && !tags.weight) return true;
@@ -46,15 +45,12 @@ public:
             origin_[static_cast<std::size_t>(i)] = batch.tags.origin_of(place_[static_cast<std::size_t>(i)]);
         tags.count = n;
         tags.first = 0;
-        tags.origin = origin_.data();
-        tags.sample = gathered(batch.tags.sample, n, sample_);
-        tags.label = gathered(batch.tags.label, n, label_);
-        tags.partner_label = gathered(batch.tags.partner_label, n, partner_);
-        tags.mixing = gathered(batch.tags.mixing, n, mixing_);
-        tags.weight = gathered(batch.tags.weight, n, weight_);
-        tags.sign = gathered(batch.tags.sign, n, sign_);
-        tags.group = gathered(batch.tags.group, n, group_);
-        tags.key = gathered(batch.tags.key, n, key_);
+        tags_.map(tags, [&](auto const& from, auto& to) {
+            for (index_t i = 0; i < n; ++i)
+                to[size(i)] = from[place_[size(i)]];
+            return to.data();
+        });
+        tags.origin = origin_.data(); // also where the batch only says its first one
         part.inputs = gathered_rows(batch.inputs, n, inputs_);
         // Without room for them nobody reads them.
         part.targets = batch.targets.data && !targets_.empty() ? gathered_rows(batch.targets, n, targets_)
@@ -77,14 +73,9 @@ public:
     }
 
 private:
+    template <class U> using array = std::vector<U>;
     static std::size_t size(index_t n) { return static_cast<std::size_t>(n); }
 
-    template <class U> U const* gathered(U const* from, index_t n, std::vector<U>& to) const {
-        if (!from) return nullptr;
-        for (index_t i = 0; i < n; ++i)
-            to[static_cast<std::size_t>(i)] = from[place_[static_cast<std::size_t>(i)]];
-        return to.data();
-    }
     template <class U>
     matrix_view<U const> gathered_rows(matrix_view<U const> from, index_t n, std::vector<U>& to) const {
         for (index_t i = 0; i < n; ++i)
@@ -97,11 +88,7 @@ private:
     std::vector<T> inputs_;
     std::vector<master_of<T>> targets_;
     std::vector<std::uint32_t> origin_;
-    std::vector<std::int64_t> sample_;
-    std::vector<std::int32_t> label_, partner_;
-    std::vector<float> mixing_, weight_, sign_;
-    std::vector<std::int32_t> group_;
-    std::vector<std::uint64_t> key_;
+    tag_arrays<array> tags_;
 };
 
 } // namespace espalier::detail

@@ -5,9 +5,10 @@
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/train/counted_rows.hpp>
+#include <espalier/train/tag_arrays.hpp>
 #include <espalier/train/training.hpp>
 
-#include <cstdint>
+#include <cstddef>
 #include <vector>
 
 namespace espalier::detail {
@@ -17,20 +18,12 @@ template <class Device, class T> class device_batch {
     template <class U> using buffer = typename Device::template buffer<U>;
 
 public:
-    device_batch(index_t capacity, index_t width, index_t output_width, index_t target_width, bool labels, bool mixes,
-                 bool weights, bool keys, bool groups) {
+    device_batch(index_t capacity, index_t width, index_t output_width, index_t target_width) {
         if constexpr (!Device::host_memory) {
             inputs_ = buffer<T>(capacity * width);
             targets_ = buffer<master_of<T>>(capacity * target_width);
-            label_ = buffer<std::int32_t>(labels ? capacity : 0);
-            partner_ = buffer<std::int32_t>(labels && mixes ? capacity : 0);
-            mixing_ = buffer<float>(mixes ? capacity : 0);
-            weight_ = buffer<float>(weights ? capacity : 0);
-            sample_ = buffer<std::int64_t>(capacity);
-            sign_ = buffer<float>(mixes ? capacity : 0);
-            origin_ = buffer<std::uint32_t>(capacity);
-            key_ = buffer<std::uint64_t>(keys ? capacity : 0);
-            group_ = buffer<std::int32_t>(groups ? capacity : 0);
+            tags_ = tag_arrays<buffer>(capacity);
+            wide_.resize(static_cast<std::size_t>(capacity));
             outputs_.resize(static_cast<std::size_t>(capacity * output_width));
             counted_ = counted_rows<T>(capacity, width, target_width);
         }
@@ -49,17 +42,9 @@ public:
         } else {
             batch_view<T> b = host;
             index_t const n = host.tags.count;
-            b.tags.origin = copy(origin_, host.tags.origin, n);
-            b.tags.sign = copy(sign_, host.tags.sign, n);
-            b.inputs.data = copy(inputs_, host.inputs.data, n * host.inputs.columns);
-            b.targets.data = copy(targets_, host.targets.data, n * host.targets.columns);
-            b.tags.label = copy(label_, host.tags.label, n);
-            b.tags.partner_label = copy(partner_, host.tags.partner_label, n);
-            b.tags.mixing = copy(mixing_, host.tags.mixing, n);
-            b.tags.weight = copy(weight_, host.tags.weight, n);
-            b.tags.sample = copy(sample_, host.tags.sample, n);
-            b.tags.key = copy(key_, host.tags.key, n);
-            b.tags.group = copy(group_, host.tags.group, n);
+            b.inputs.data = copy(host.inputs.data, inputs_, n * host.inputs.columns);
+            b.targets.data = copy(host.targets.data, targets_, n * host.targets.columns);
+            tags_.map(b.tags, [&](auto const& from, auto& to) { return copy(from, to, n); });
             return b;
         }
     }
@@ -75,20 +60,22 @@ public:
     }
 
 private:
-    template <class U> static U const* copy(buffer<U>& to, U const* from, index_t n) {
+    template <class U> static U const* copy(U const* from, buffer<U>& to, index_t n) {
         if (!from || n == 0) return nullptr;
         to.copy_from_host(from, n);
         return to.data();
     }
+    row_numbers copy(row_numbers from, buffer<double>& to, index_t n) {
+        wide_.resize(static_cast<std::size_t>(n)); // no more than the capacity that it was made with
+        for (index_t i = 0; i < n; ++i)
+            wide_[static_cast<std::size_t>(i)] = from[i];
+        return copy(wide_.data(), to, n);
+    }
 
     buffer<T> inputs_;
     buffer<master_of<T>> targets_;
-    buffer<std::int32_t> label_, partner_;
-    buffer<float> mixing_, weight_, sign_;
-    buffer<std::uint32_t> origin_;
-    buffer<std::int64_t> sample_;
-    buffer<std::uint64_t> key_;
-    buffer<std::int32_t> group_;
+    tag_arrays<buffer> tags_;
+    std::vector<double> wide_;
     std::vector<T> outputs_;
     counted_rows<T> counted_;
 };

@@ -42,10 +42,9 @@ template <class Network, class Loss> constexpr data_needs needs_of() {
 }
 
 template <class Network>
-device_batch<typename Network::device_type, typename Network::scalar> make_transfer(Network& net, data_view const& data,
-                                                                                    bool mixes) {
-    return {net.capacity(), Network::input_width,        Network::output_width, data.targets.columns, data.has_labels(),
-            mixes,          mixes || data.has_weights(), data.keys.size != 0,   data.groups.size != 0};
+device_batch<typename Network::device_type, typename Network::scalar> make_transfer(Network& net,
+                                                                                    data_view const& data) {
+    return {net.capacity(), Network::input_width, Network::output_width, data.targets.columns};
 }
 
 template <class Training>
@@ -71,7 +70,7 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
         index_t counted = 0;
         for (index_t i = 0; i < n; ++i) {
             counted += batch.tags.counts(i);
-            weight += static_cast<double>(batch.tags.weight_of(i));
+            weight += batch.tags.weight_of(i);
         }
         result.loss += training.evaluate(transfer.upload(batch)) * static_cast<double>(counted);
         rows_that_count += static_cast<double>(counted);
@@ -82,7 +81,7 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
             index_t best = 0;
             for (index_t c = 1; c < width; ++c)
                 if (static_cast<wide>(row[c]) > static_cast<wide>(row[best])) best = c;
-            if (best == data.labels[r + i]) right += static_cast<double>(batch.tags.weight_of(i));
+            if (best == data.labels[r + i]) right += batch.tags.weight_of(i);
         }
     }
     if (rows_that_count > 0.0) result.loss /= rows_that_count;
@@ -101,7 +100,7 @@ template <class Network, class Loss> evaluation evaluate(Network& net, Loss cons
     };
     training<Network, Loss, still> run(net, loss, still{});
     detail::batch_storage<typename Network::scalar> storage(net.capacity(), Network::input_width, data, false);
-    auto transfer = detail::make_transfer(net, data, false);
+    auto transfer = detail::make_transfer(net, data);
     return detail::evaluate_in(run, storage, transfer, data);
 }
 
@@ -116,7 +115,7 @@ template <class Network> std::vector<typename Network::wide> predict(Network& ne
         detail::throw_shape_error("predict: rows have ", data.width(), " features, the network takes ",
                                   Network::input_width);
     detail::batch_storage<T> storage(net.capacity(), Network::input_width, data, false);
-    auto transfer = detail::make_transfer(net, data, false);
+    auto transfer = detail::make_transfer(net, data);
     typename Network::device_type::template buffer<T> outputs(net.capacity() * width);
     std::vector<typename Network::wide> result;
     result.reserve(static_cast<std::size_t>(data.count() * width));
@@ -142,7 +141,7 @@ template <class Network, class Loss> class second_stream {
 public:
     second_stream(Network& net, reference_stream<Loss> const& stream, index_t count)
         : stream_(stream), storage_(net.capacity(), Network::input_width, checked(stream.data, count), false),
-          transfer_(make_transfer(net, stream.data, false)) {}
+          transfer_(make_transfer(net, stream.data)) {}
 
     template <class Training>
     void step(Training& run, batch_view<T> const& batch, std::int64_t const* order, index_t n) {
@@ -208,7 +207,7 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
     training<Network, Loss, Optimizer> run(net, loss, optimizer, data.count(), options.rates);
     auto const steps_per_epoch = static_cast<std::uint64_t>((data.count() + options.batch - 1) / options.batch);
     batch_storage<T> storage(net.capacity(), Network::input_width, data, mixes);
-    auto transfer = make_transfer(net, data, mixes);
+    auto transfer = make_transfer(net, data);
     std::vector<std::int64_t> order(static_cast<std::size_t>(data.count()));
 
     epoch_log log(options, steps_per_epoch, run.term_names(), run.measure_names());

@@ -4,8 +4,7 @@
 
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
-
-#include <cstdint>
+#include <espalier/train/tag_arrays.hpp>
 
 namespace espalier::detail {
 
@@ -13,24 +12,14 @@ namespace espalier::detail {
 template <class Device, class Target> class tiled_rows {
 public:
     tiled_rows(index_t capacity, int copies, index_t target_width)
-        : copies_(copies), sample_(size(capacity)), label_(size(capacity)), partner_(size(capacity)),
-          group_(size(capacity)), mixing_(size(capacity)), weight_(size(capacity)), sign_(size(capacity)),
-          targets_(size(capacity) * target_width) {}
+        : copies_(copies), tags_(size(capacity)), targets_(size(capacity) * target_width) {}
 
     rows tags(Device& device, rows const& batch) {
         if (copies_ == 1) return batch;
         rows tiled = batch;
         tiled.count = batch.count * copies_;
         tiled.copies = copies_;
-        tiled.origin = nullptr;
-        tiled.key = nullptr;
-        tiled.sample = tile(device, batch.sample, sample_, batch.count);
-        tiled.label = tile(device, batch.label, label_, batch.count);
-        tiled.partner_label = tile(device, batch.partner_label, partner_, batch.count);
-        tiled.group = tile(device, batch.group, group_, batch.count);
-        tiled.mixing = tile(device, batch.mixing, mixing_, batch.count);
-        tiled.weight = tile(device, batch.weight, weight_, batch.count);
-        tiled.sign = tile(device, batch.sign, sign_, batch.count);
+        tags_.map(tiled, [&](auto const& from, auto& to) { return tile(device, from, to.data(), batch.count); });
         return tiled;
     }
 
@@ -46,16 +35,19 @@ private:
     template <class U> using buffer = typename Device::template buffer<U>;
 
     index_t size(index_t capacity) const { return copies_ > 1 ? capacity * copies_ : 0; }
-    template <class U> U const* tile(Device& device, U const* from, buffer<U>& to, index_t n) const {
-        if (!from) return nullptr;
-        device.repeat(from, n, copies_, to.data());
-        return to.data();
+    template <class U> U const* tile(Device& device, U const* from, U* to, index_t n) const {
+        device.repeat(from, n, copies_, to);
+        return to;
+    }
+    /// Stays of the type that it has.
+    row_numbers tile(Device& device, row_numbers from, double* to, index_t n) const {
+        return from.visit([&]<class U>(U const* numbers) -> row_numbers {
+            return tile(device, numbers, reinterpret_cast<U*>(to), n);
+        });
     }
 
     int copies_;
-    buffer<std::int64_t> sample_;
-    buffer<std::int32_t> label_, partner_, group_;
-    buffer<float> mixing_, weight_, sign_;
+    tag_arrays<buffer> tags_;
     buffer<Target> targets_;
 };
 

@@ -116,11 +116,15 @@ ESPALIER_LIBRARY void check_data(data_view const& data, std::string_view what, i
     check_array(data.labels, "labels");
     check_array(data.keys, "keys");
     check_array(data.groups, "groups");
-    check_array(data.weights, "weights");
-    for (index_t i = 0; i < data.weights.size; ++i) {
-        if (!(data.weights[i] >= 0.0f && data.weights[i] <= std::numeric_limits<float>::max())) {
-            fail("row " + number(i) + " has weight " + std::to_string(data.weights[i]) +
-                 "; weights are finite and not negative");
+    check_matrix(data.weights, "weights");
+    if (data.has_weights() && (data.weights.rows != data.count() || data.weights.columns != 1)) {
+        fail(number(data.weights.rows) + " x " + number(data.weights.columns) + " weights for " + number(data.count()) +
+             " rows, one each");
+    }
+    for (index_t i = 0; i < data.weights.rows; ++i) {
+        double const w = data.weights(i, 0);
+        if (!(w >= 0.0 && w <= static_cast<double>(std::numeric_limits<float>::max()))) {
+            fail("row " + number(i) + " has weight " + std::to_string(w) + "; weights are finite and not negative");
         }
     }
     if (data.targets.rows != 0 && data.targets.rows != data.count()) {
@@ -181,8 +185,8 @@ ESPALIER_LIBRARY void require_labels(data_view const& data) {
 
 ESPALIER_LIBRARY void check_class_weights(data_view const& data, std::vector<double> const& by_class) {
     require_labels(data);
-    if (data.has_weights() && data.weights.size != data.labels.size) {
-        throw data_error("class weights: the data set has " + std::to_string(data.weights.size) + " weights for " +
+    if (data.has_weights() && data.weights.rows != data.labels.size) {
+        throw data_error("class weights: the data set has " + std::to_string(data.weights.rows) + " weights for " +
                          std::to_string(data.labels.size) + " labels");
     }
     for (double const w : by_class) {
@@ -221,10 +225,10 @@ ESPALIER_LIBRARY std::vector<double> balanced_class_weights(data_view const& dat
 template <number_type T> void weigh_classes(data_set_of<T>& data, std::vector<double> const& by_class) {
     detail::check_class_weights(data.view(), by_class);
     if (data.weights.empty()) {
-        data.weights.assign(data.labels.size(), 1.0f);
+        data.weights.assign(data.labels.size(), T(1));
     }
     for (std::size_t i = 0; i < data.labels.size(); ++i) {
-        data.weights[i] *= static_cast<float>(by_class[static_cast<std::size_t>(data.labels[i])]);
+        data.weights[i] *= static_cast<T>(by_class[static_cast<std::size_t>(data.labels[i])]);
     }
 }
 

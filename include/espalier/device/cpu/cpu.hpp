@@ -372,9 +372,9 @@ public:
         for (index_t i = 0; i < to.rows; ++i)
             std::memcpy(to.row(i), from.row(row[i]), static_cast<std::size_t>(to.columns) * sizeof(T));
     }
-    /// to[i] = from[row[i]], unless `from` is null.
-    template <class U> void gather_values(U const* from, std::int32_t const* row, index_t n, U* to) {
-        for (index_t i = 0; from && i < n; ++i)
+    /// to[i] = from[row[i]]
+    template <class From, class U> void gather_values(From const& from, std::int32_t const* row, index_t n, U* to) {
+        for (index_t i = 0; i < n; ++i)
             to[i] = from[row[i]];
     }
     /// to_row[i] += from_i

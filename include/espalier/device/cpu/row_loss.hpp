@@ -66,7 +66,7 @@ template <class T, int N, class Loss, class Value> struct row_loss_pass {
 
     /// A number per row of a step, as the loss sees it: in the elements of a pack, or the same in all of them. Rows
     /// past the last one get `padding`.
-    template <class U> static P numbers(U const* values, index_t first, int count, T padding) {
+    template <class U> static P numbers(U const& values, index_t first, int count, T padding) {
         if (!values) return P(padding);
         if constexpr (plan::transposed) {
             T lane[plan::width];

@@ -100,7 +100,7 @@ ESPALIER_FN void row_loss(Block const& block, Loss const& loss_op, row_loss_argu
         row_labels const tags = labels_of(a.batch, r);
         bool const counts = a.batch.counts(r);
         double const sign = a.batch.sign ? static_cast<double>(a.batch.sign[r]) : 1.0;
-        double const factor = counts ? sign * static_cast<double>(a.batch.weight_of(r)) : 0.0;
+        double const factor = counts ? sign * a.batch.weight_of(r) : 0.0;
         row_type x, gradient;
         load_row(group, a.z.row(r), x);
         finite_watch<W> watch;
