@@ -82,7 +82,8 @@ TEMPLATE_TEST_CASE_SIG("mixup: inputs, labels and targets are mixed by the same 
     bool several = false, changed = false;
     for (std::uint64_t step = 0; step < 20; ++step) {
         std::vector<double> source(n * width), inputs(n * width, -1.0), targets(n * 2);
-        std::vector<float> mixing(n, 1.0f), weight(n, 1.0f);
+        std::vector<float> mixing(n, 1.0f);
+        std::vector<double> weight(n, 1.0);
         std::vector<std::int32_t> label(n);
         std::vector<std::int64_t> sample(n);
         fill_normal(make_site(8, step), 0.0, 1.0, array_view<double>{source.data(), n * width});
