@@ -21,16 +21,11 @@ namespace detail {
 template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_norm {
     static constexpr shape input = In;
     static constexpr shape output = In;
-    static constexpr bool passes_through = false;
-    static constexpr int growth = 1;
-    static constexpr bool reads_output = false;
     static constexpr index_t width = In.size();
 
     using scale = tensor_part<role::scale, 1, width, initial::constant<1.0>, Ps...>;
     using shift = tensor_part<role::shift, 1, width, initial::zeros, Ps...>;
-    static constexpr bool needs_global_norm = scale::rule::needs_global_norm || shift::rule::needs_global_norm;
-    static constexpr bool needs_reference = scale::rule::needs_reference || shift::rule::needs_reference;
-    static constexpr bool prunes = false;
+    static constexpr layer_facts facts{.needs = scale::needs | shift::needs};
 
     struct numbers {
         typename scale::rule scale_rule;

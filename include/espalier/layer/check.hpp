@@ -41,11 +41,12 @@ template <class Where, class Layer, class P, class... Accepted> consteval bool c
 /// For layers inside another one, bound.
 template <class Where, class Bound> consteval bool check_keeps_rows() {
     static_assert(
-        diagnostic::holds<(Bound::growth == 1), Where, diagnostic::given<Bound::growth>, diagnostic::needed<1>>,
+        diagnostic::holds<(Bound::facts.growth == 1), Where, diagnostic::given<Bound::facts.growth>,
+                          diagnostic::needed<1>>,
         "espalier: an expert, a branch or the inside of a residual gives one row for each row, and a "
         "multi_sample inside gives several; the next lines name the outer layer's index and how many; put the "
         "multi_sample around it");
-    return Bound::growth == 1;
+    return Bound::facts.growth == 1;
 }
 
 template <class Where, class Bound> consteval bool check_no_taps() {

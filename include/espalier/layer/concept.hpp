@@ -17,13 +17,7 @@
 //
 //     struct bound_layer {
 //         static constexpr shape input, output;
-//         static constexpr bool passes_through;     // output is input: no memory, no work
-//         static constexpr int growth;              // rows out for one row in while training
-//         static constexpr bool reads_output;       // backward reads y: whoever owns y must keep it
-//         static constexpr bool needs_global_norm;  // a transform reads the norm of all gradients
-//         static constexpr bool needs_reference;    // a transform reads the gradients of a second stream
-//         static constexpr bool prunes;             // masks are selected anew on a schedule
-//         static constexpr bool reads_tags;         // optional: label, group or key of the rows are read (false)
+//         static constexpr layer_facts facts{};     // what differs from most layers
 //         struct numbers;                           // ops with the numbers of one step: this layer's part of the step
 //         block static numbers at(clock const&); template <class T> static constexpr footprint size(); template <class
 //         T> static constexpr extent work();   // memory needed only while a function runs template <class Device,
@@ -56,6 +50,7 @@
 #include <espalier/prune/select.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -68,6 +63,31 @@ template <class L>
 concept layer_configuration = requires(shape in) {
     { L::name } -> std::convertible_to<std::string_view>;
     { L::output(in) } -> std::same_as<shape>;
+};
+
+/// What a layer needs of whatever runs it, as a set. A layer made of layers needs what any of them does.
+enum class need : std::uint32_t {
+    none = 0,
+    global_norm = 1u << 0, ///< a transform reads the norm of all gradients
+    reference = 1u << 1,   ///< a transform reads the gradients of a second stream
+    pruning = 1u << 2,     ///< masks are selected anew on a schedule
+    tags = 1u << 3,        ///< more of the rows is read than their origin
+};
+constexpr need operator|(need a, need b) {
+    return static_cast<need>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
+}
+/// Whether `one` is among `all`.
+constexpr bool has(need all, need one) {
+    return (static_cast<std::uint32_t>(all) & static_cast<std::uint32_t>(one)) != 0;
+}
+
+/// What a bound layer says of itself beside its shapes. The defaults hold for most layers.
+struct layer_facts {
+    bool passes_through = false; ///< output is input: no memory, no work
+    bool watches = false;        ///< it passes rows through and wants to see them all the same
+    bool reads_output = false;   ///< backward reads y: whoever owns y must keep it
+    int growth = 1;              ///< rows out for one row in while training
+    need needs = need::none;
 };
 
 /// What an update needs beside the layer's memory.
@@ -97,12 +117,7 @@ template <class T> struct prune_walk {
 template <shape In, shape Out> struct invalid_layer {
     static constexpr shape input = In;
     static constexpr shape output = Out;
-    static constexpr bool passes_through = false;
-    static constexpr int growth = 1;
-    static constexpr bool reads_output = false;
-    static constexpr bool needs_global_norm = false;
-    static constexpr bool needs_reference = false;
-    static constexpr bool prunes = false;
+    static constexpr layer_facts facts{};
     struct numbers {};
     static constexpr numbers at(clock const&) { return {}; }
     template <class T> static constexpr footprint size() { return {}; }
@@ -124,21 +139,14 @@ constexpr bool any_of(std::initializer_list<bool> all) {
     return false;
 }
 
-/// Whether a layer reads what a batch says about its rows, beside their origin.
-template <class Layer> consteval bool layer_reads_tags() {
-    if constexpr (requires { Layer::reads_tags; })
-        return Layer::reads_tags;
-    else
-        return false;
+constexpr need all_needs(std::initializer_list<need> all) {
+    need sum = need::none;
+    for (need one : all)
+        sum = sum | one;
+    return sum;
 }
-
-/// Whether a layer that passes its rows on wants to see them all the same.
-template <class Layer> consteval bool layer_watches() {
-    if constexpr (requires { Layer::watches; })
-        return Layer::watches;
-    else
-        return false;
-}
+/// What any of the layers needs.
+template <class... Layers> inline constexpr need needs_of_layers = all_needs({Layers::facts.needs...});
 
 /// Columns of the tap of that name inside a bound layer, 0 without one.
 template <class Layer, short_name Name> consteval index_t tap_width_in() {

@@ -28,7 +28,8 @@ namespace detail {
 template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
     using bias_type = tensor_kind<role::bias, initial::zeros, Ps...>;
     static constexpr bool has_bias = pick<axis::bias, with_bias, Ps...>::present;
-    static constexpr bool passes_through = false;
+    static constexpr layer_facts facts{.reads_output = Epilogue::row_form,
+                                       .needs = Kernel::needs | (has_bias ? bias_type::needs : need::none)};
 
     shape input;
     Kernel kernel;
@@ -128,14 +129,7 @@ template <shape In, int Out, class... Ps> struct bound_dense {
 
     static constexpr shape input = In;
     static constexpr shape output{Out};
-    static constexpr bool passes_through = false;
-    static constexpr int growth = 1;
-    static constexpr bool reads_output = epilogue::row_form;
-    static constexpr bool needs_global_norm =
-        kernel::needs_global_norm || (kind::has_bias && kind::bias_type::rule::needs_global_norm);
-    static constexpr bool needs_reference =
-        kernel::needs_reference || (kind::has_bias && kind::bias_type::rule::needs_reference);
-    static constexpr bool prunes = kernel::prunes;
+    static constexpr layer_facts facts = kind::facts;
 
     using numbers = typename kind::numbers;
     static numbers at(clock const& now) { return kind::at(now); }

@@ -71,6 +71,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     using prune_policy = std::conditional_t<prunable, typename map_of<Ps...>::prune, void>;
     using map = std::conditional_t<prunable, typename map_of<Ps...>::policy, weight::identity>;
     using rule = tensor_rule<op_of<map>, ops_of<penalties>, ops_of<transforms>>;
+    static constexpr need needs = (rule::needs_global_norm ? need::global_norm : need::none) |
+                                  (rule::needs_reference ? need::reference : need::none) |
+                                  (std::is_void_v<prune_policy> ? need::none : need::pruning);
 
     static_assert(diagnostic::holds<(rule::group_proxes <= 1), diagnostic::from_policy<penalties>>,
                   "espalier: a tensor carries at most one penalty::proximal over groups, for a second one would need "
@@ -258,6 +261,7 @@ private:
 template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> struct tensor_part {
     using kind = tensor_kind<Role, Initial, Ps...>;
     using rule = typename kind::rule;
+    static constexpr need needs = kind::needs;
     static constexpr kind tensor{Rows, Columns};
 
     static rule at(clock const& now) { return kind::at(now); }
@@ -285,9 +289,7 @@ template <class... Ps> struct matrix_kernel {
     using part = tensor_kind<role::kernel, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
     using product = pick<axis::product, void, Ps...>;
     using numbers = typename part::rule;
-    static constexpr bool needs_global_norm = part::rule::needs_global_norm;
-    static constexpr bool needs_reference = part::rule::needs_reference;
-    static constexpr bool prunes = !std::is_void_v<typename part::prune_policy>;
+    static constexpr need needs = part::needs;
 
     part tensor;
 
@@ -334,7 +336,6 @@ template <class... Ps> struct matrix_kernel {
 
 /// The same for a weight operator, which brings everything but what a dense layer need not know about it.
 template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
-    static constexpr bool prunes = false;
     static constexpr index_t parameters() { return Bound::parameters; }
     static constexpr double flops() { return Bound::flops; }
     template <class... Arguments> static void prune(Arguments&&...) {}

@@ -13,9 +13,9 @@ namespace detail {
 template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In> {
     using epilogue_type = decltype(choose_epilogue<In.size(), Ps...>());
     static constexpr epilogue_type epilogue = choose_epilogue<In.size(), Ps...>();
-    static constexpr bool passes_through =
-        !epilogue_type::row_form && !epilogue_type::template pass_follows<mode::train>;
-    static constexpr bool reads_output = epilogue_type::row_form;
+    static constexpr layer_facts facts{.passes_through = !epilogue_type::row_form &&
+                                                         !epilogue_type::template pass_follows<mode::train>,
+                                       .reads_output = epilogue_type::row_form};
 
     using numbers = typename epilogue_type::train_op;
     static numbers at(clock const& now) { return epilogue.at(now); }

@@ -31,16 +31,11 @@ namespace detail {
 template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embedding {
     static constexpr shape input = In;
     static constexpr shape output{static_cast<int>(Vocabulary::columns * Width)};
-    static constexpr bool passes_through = false;
-    static constexpr int growth = 1;
-    static constexpr bool reads_output = false;
 
     using table = tensor_part<role::embedding, Vocabulary::total, Width,
                               pick<axis::initial, initial::uniform<-0.05, 0.05>, Ps...>, Ps...>;
     using numbers = typename table::rule;
-    static constexpr bool needs_global_norm = numbers::needs_global_norm;
-    static constexpr bool needs_reference = numbers::needs_reference;
-    static constexpr bool prunes = false;
+    static constexpr layer_facts facts{.needs = table::needs};
 
     static numbers at(clock const& now) { return table::at(now); }
     template <class T> static constexpr footprint size() { return table::size(); }

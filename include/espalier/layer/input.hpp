@@ -9,7 +9,7 @@ namespace espalier {
 namespace detail {
 
 template <shape In> struct bound_input : invalid_layer<In, In> {
-    static constexpr bool passes_through = true;
+    static constexpr layer_facts facts{.passes_through = true};
     static void describe(layer_report& report, std::string const& path) {
         report.add_layer(path, text_parts{"input"}, In, In);
     }

@@ -27,10 +27,7 @@ template <int Count, class Expert> struct equal_experts {
     static constexpr int count = Count;
     static constexpr bool equal = true;
     static constexpr shape output = Expert::output;
-    static constexpr bool needs_global_norm = Expert::needs_global_norm;
-    static constexpr bool needs_reference = Expert::needs_reference;
-    static constexpr bool prunes = Expert::prunes;
-    static constexpr bool reads_tags = layer_reads_tags<Expert>();
+    static constexpr need needs = Expert::facts.needs;
 
     using numbers = typename Expert::numbers;
     static numbers at(clock const& now) { return Expert::at(now); }
@@ -67,10 +64,7 @@ template <std::size_t... At, class... Experts> struct different_experts<std::ind
     static constexpr int count = sizeof...(Experts);
     static constexpr bool equal = false;
     static constexpr shape output = type_at<0, Experts...>::output;
-    static constexpr bool needs_global_norm = any_of({Experts::needs_global_norm...});
-    static constexpr bool needs_reference = any_of({Experts::needs_reference...});
-    static constexpr bool prunes = any_of({Experts::prunes...});
-    static constexpr bool reads_tags = any_of({layer_reads_tags<Experts>()...});
+    static constexpr need needs = needs_of_layers<Experts...>;
 
     using numbers = flat_tuple<typename Experts::numbers...>;
     static numbers at(clock const& now) { return numbers{{{Experts::at(now)}...}}; }
@@ -136,13 +130,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     static constexpr shape input = In;
     static constexpr shape output =
         tasks_count == 1 ? Experts::output : shape{static_cast<int>(tasks_count * Experts::output.size())};
-    static constexpr bool passes_through = false;
-    static constexpr int growth = 1;
-    static constexpr bool reads_output = false;
-    static constexpr bool prunes = Experts::prunes;
-    static constexpr bool reads_tags = Experts::reads_tags || any_of({Routers::keyed...});
-    static constexpr bool needs_global_norm = Experts::needs_global_norm || any_of({Routers::needs_global_norm...});
-    static constexpr bool needs_reference = Experts::needs_reference || any_of({Routers::needs_reference...});
+    static constexpr layer_facts facts{.needs = Experts::needs | all_needs({Routers::layer_needs...})};
 
     /// Layers of the experts that make something of all their rows: a term of an activation penalty, running
     /// statistics, the routing of a mixture inside. A row that the gate did not send to an expert is none of its rows,
@@ -153,7 +141,7 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
     }();
     static constexpr bool gathers = Dispatch::gathers || watches_rows;
     /// The experts see the tags of the rows that were gathered for them.
-    static constexpr bool maps_tags = gathers && Experts::reads_tags;
+    static constexpr bool maps_tags = gathers && has(Experts::needs, need::tags);
     static constexpr bool automatic = dispatch::chooses<Dispatch> && !watches_rows;
     static constexpr bool limited = dispatch::limits<Dispatch>;
     static constexpr bool passes_rows = dispatch::passes_rows<Dispatch>;
@@ -200,9 +188,9 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
         extent pair_row{};
         extent pair_origin{};
         extent pair_slot{};
-        extent everywhere{}; ///< the last batch went to all experts
-        extent chunk{};      ///< of every expert
-        extent kept{};       ///< where its inputs and its tape begin, in rows
+        extent everywhere{};               ///< the last batch went to all experts
+        extent chunk{};                    ///< of every expert
+        extent kept{};                     ///< where its inputs and its tape begin, in rows
         extent pair_tag[row_tags::size]{}; ///< but for the origin, which is numbered with the pairs
         extent expert_inputs{};
         extent expert_outputs{};

@@ -16,13 +16,8 @@ namespace detail {
 template <int Samples, class Tail> struct bound_multi_sample {
     static constexpr shape input = Tail::input;
     static constexpr shape output = Tail::output;
-    static constexpr bool passes_through = false;
-    static constexpr int growth = Samples;
-    static constexpr bool reads_output = Tail::reads_output;
-    static constexpr bool needs_global_norm = Tail::needs_global_norm;
-    static constexpr bool needs_reference = Tail::needs_reference;
-    static constexpr bool prunes = Tail::prunes;
-    static constexpr bool reads_tags = layer_reads_tags<Tail>();
+    static constexpr layer_facts facts{
+        .reads_output = Tail::facts.reads_output, .growth = Samples, .needs = Tail::facts.needs};
 
     using numbers = typename Tail::numbers;
     static numbers at(clock const& now) { return Tail::at(now); }
@@ -126,7 +121,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
 };
 
 template <class Where, int Samples, class Tail> consteval bool check_samples() {
-    constexpr bool few = std::int64_t{Samples} * Tail::growth <= max_passes;
+    constexpr bool few = std::int64_t{Samples} * Tail::facts.growth <= max_passes;
     static_assert(diagnostic::holds<few, Where, diagnostic::given<Samples>, diagnostic::needed<max_passes>>,
                   "espalier: a multi_sample inside a multi_sample makes more than 65536 samples together, and each has "
                   "random bits of its own; the next lines name the layer's index, the outer number of samples and the "

@@ -43,15 +43,10 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     static constexpr std::array<int, count> widths{static_cast<int>(Branches::output.size())...};
     static constexpr shape input = In;
     static constexpr shape output{merged_width<Merge>(widths.data(), int{count})};
-    static constexpr bool passes_through = false;
-    static constexpr int growth = 1;
-    static constexpr bool needs_global_norm = any_of({Branches::needs_global_norm...});
-    static constexpr bool needs_reference = any_of({Branches::needs_reference...});
-    static constexpr bool prunes = any_of({Branches::prunes...});
-    static constexpr bool reads_tags = any_of({layer_reads_tags<Branches>()...});
+    static constexpr bool read = any_of({Branches::facts.reads_output...});
     /// Added branches that read their own outputs in backward keep them in the tape.
-    static constexpr bool keeps_outputs = adds && any_of({Branches::reads_output...});
-    static constexpr bool reads_output = !adds && any_of({Branches::reads_output...});
+    static constexpr bool keeps_outputs = adds && read;
+    static constexpr layer_facts facts{.reads_output = !adds && read, .needs = needs_of_layers<Branches...>};
     static constexpr index_t in = In.size();
     static constexpr index_t out = output.size();
     static constexpr std::array<int, count + 1> first_column = [] {

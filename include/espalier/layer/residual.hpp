@@ -14,13 +14,7 @@ namespace detail {
 template <shape In, class Inner> struct bound_residual {
     static constexpr shape input = In;
     static constexpr shape output = In;
-    static constexpr bool passes_through = false;
-    static constexpr int growth = 1;
-    static constexpr bool reads_output = false;
-    static constexpr bool needs_global_norm = Inner::needs_global_norm;
-    static constexpr bool needs_reference = Inner::needs_reference;
-    static constexpr bool prunes = Inner::prunes;
-    static constexpr bool reads_tags = layer_reads_tags<Inner>();
+    static constexpr layer_facts facts{.needs = Inner::facts.needs};
     static constexpr index_t width = In.size();
 
     using numbers = typename Inner::numbers;
@@ -29,7 +23,7 @@ template <shape In, class Inner> struct bound_residual {
     // An inner layer that reads its own output in backward gets a place of its own for it.
     template <class T> static constexpr footprint own() {
         footprint f;
-        if (Inner::reads_output) f.tape = row_block<T>(width);
+        if (Inner::facts.reads_output) f.tape = row_block<T>(width);
         return f;
     }
     template <class T> static constexpr footprint size() { return own<T>() + Inner::template size<T>(); }
@@ -41,7 +35,7 @@ template <shape In, class Inner> struct bound_residual {
         return m.child(own<T>(), row_block<T>(width));
     }
     template <class T> static matrix_view<T> inner_output(layer_memory<T> const& m, matrix_view<T> y) {
-        if constexpr (Inner::reads_output)
+        if constexpr (Inner::facts.reads_output)
             return {m.template tape_block<T>({}), y.rows, width, width};
         else
             return y;
@@ -52,7 +46,7 @@ template <shape In, class Inner> struct bound_residual {
                         matrix_view<T const> x, matrix_view<T> y) {
         matrix_view<T> const inner = inner_output(m, y);
         Inner::forward(context, n, inner_memory(m), batch, x, inner);
-        if constexpr (Inner::reads_output) context.device.copy(matrix_view<T const>(inner), y);
+        if constexpr (Inner::facts.reads_output) context.device.copy(matrix_view<T const>(inner), y);
         context.device.add(x, y);
     }
 

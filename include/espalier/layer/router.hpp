@@ -18,10 +18,8 @@ namespace espalier::detail {
 
 /// Stands in for a tensor that a gate does not have.
 struct no_tensor {
-    struct rule {
-        static constexpr bool needs_global_norm = false;
-        static constexpr bool needs_reference = false;
-    };
+    struct rule {};
+    static constexpr need needs = need::none;
     static constexpr rule at(clock const&) { return {}; }
     static constexpr footprint size() { return {}; }
     template <class... Arguments> static void update(Arguments&&...) {}
@@ -90,10 +88,7 @@ template <shape In, class Gate, class... Ps> struct bound_router {
     using search =
         std::conditional_t<searches, tensor_part<role::score, wide, experts, initial::uniform<-0.05, 0.05>, Ps...>,
                            no_tensor>;
-    static constexpr bool needs_global_norm =
-        kernel::rule::needs_global_norm || bias::rule::needs_global_norm || search::rule::needs_global_norm;
-    static constexpr bool needs_reference =
-        kernel::rule::needs_reference || bias::rule::needs_reference || search::rule::needs_reference;
+    static constexpr need layer_needs = kernel::needs | bias::needs | search::needs | (keyed ? need::tags : need::none);
     static constexpr footprint tensors() { return kernel::size() + bias::size() + search::size(); }
 
     struct numbers {

@@ -107,7 +107,7 @@ template <differentiate Want, class Context, class T, class Body>
 void backward_child(sequence_walk<Context, T> const& walk, Body const& body, typename Body::numbers const& n,
                     std::size_t i) {
     // A layer that passes its rows on shares their gradient with the layer before.
-    if constexpr (Body::passes_through ? layer_watches<Body>() && Want.inputs : Want.inputs || Want.parameters)
+    if constexpr (Body::facts.passes_through ? Body::facts.watches && Want.inputs : Want.inputs || Want.parameters)
         body.template backward<Want>(walk.context, n, walk.of_child(i), walk.tags(i), walk.value(i), walk.value(i + 1),
                                      walk.gradient(i + 1), walk.gradient(i));
 }
@@ -144,8 +144,8 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     static constexpr std::size_t count = sizeof...(Layers);
     static constexpr std::array<shape, count> inputs{Layers::input...};
     static constexpr std::array<shape, count> outputs{Layers::output...};
-    static constexpr std::array<bool, count> passing{Layers::passes_through...};
-    static constexpr std::array<int, count> growths{Layers::growth...};
+    static constexpr std::array<bool, count> passing{Layers::facts.passes_through...};
+    static constexpr std::array<int, count> growths{Layers::facts.growth...};
     static constexpr shape input = inputs[0];
     static constexpr shape output = outputs[count - 1];
 
@@ -157,7 +157,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         return found;
     }();
     static constexpr bool passes_through = last < 0;
-    static constexpr bool watches = any_of({layer_watches<Layers>()...});
+    static constexpr bool watches = any_of({Layers::facts.watches...});
     /// Rows of value i for one row of the input while training. Value i is the input of layer i.
     static constexpr std::array<int, count + 1> growth_before = [] {
         std::array<int, count + 1> g{1};
@@ -165,7 +165,6 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
             g[i + 1] = g[i] * growths[i];
         return g;
     }();
-    static constexpr int growth = growth_before[count];
     /// Values that layers pass through share one place: the first of them.
     static constexpr std::array<int, count + 1> holder = [] {
         std::array<int, count + 1> h{};
@@ -181,17 +180,17 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         return p;
     }();
 
-    static constexpr bool reads_output = [] {
-        bool const each[] = {Layers::reads_output...};
-        return last >= 0 && each[last < 0 ? 0 : last];
+    static constexpr layer_facts facts = [] {
+        bool const reads_output[] = {Layers::facts.reads_output...};
+        return layer_facts{.passes_through = passes_through,
+                           .watches = watches,
+                           .reads_output = last >= 0 && reads_output[last < 0 ? 0 : last],
+                           .growth = growth_before[count],
+                           .needs = needs_of_layers<Layers...>};
     }();
-    static constexpr bool needs_global_norm = any_of({Layers::needs_global_norm...});
-    static constexpr bool needs_reference = any_of({Layers::needs_reference...});
-    static constexpr bool prunes = any_of({Layers::prunes...});
-    static constexpr bool reads_tags = any_of({layer_reads_tags<Layers>()...});
     static_assert(
         [] {
-            bool const reads[] = {layer_reads_tags<Layers>()...};
+            bool const reads[] = {has(Layers::facts.needs, need::tags)...};
             for (std::size_t i = 0; i < count; ++i)
                 if (reads[i] && growth_before[i] > 1) return false;
             return true;

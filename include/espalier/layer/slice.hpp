@@ -17,12 +17,7 @@ namespace detail {
 template <shape In, int First, int Count> struct bound_slice {
     static constexpr shape input = In;
     static constexpr shape output{Count};
-    static constexpr bool passes_through = false;
-    static constexpr int growth = 1;
-    static constexpr bool reads_output = false;
-    static constexpr bool needs_global_norm = false;
-    static constexpr bool needs_reference = false;
-    static constexpr bool prunes = false;
+    static constexpr layer_facts facts{};
 
     struct numbers {};
     static constexpr numbers at(clock const&) { return {}; }

@@ -41,7 +41,7 @@ template <class Stack, class T = float> network_summary summarise() {
     constexpr footprint size = layer::template size<T>();
     constexpr extent work = layer::template work<T>();
     return detail::summary_of(report_of<Stack>(), size, work.per_row, static_cast<index_t>(sizeof(master_of<T>)),
-                              layer::needs_global_norm);
+                              has(layer::facts.needs, need::global_norm));
 }
 
 /// A table of the layers of a stack: path, kind, widths, parameters, operations, policies; then memory and passes.

@@ -202,7 +202,7 @@ public:
                  std::uint64_t step = 0, std::uint32_t pass = 0, double* terms = nullptr, double* measures = nullptr,
                  tensor_rates const* rates = nullptr) {
         check_batch(x, batch);
-        index_t const grown = Mode == mode::train ? layer::growth : 1;
+        index_t const grown = Mode == mode::train ? layer::facts.growth : 1;
         if (pass >= max_passes / grown)
             detail::throw_data_error("network: pass ", pass, " of a step was asked for; a stack that runs its head ",
                                      grown, " times has ", max_passes / grown);

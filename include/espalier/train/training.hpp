@@ -172,21 +172,21 @@ public:
     training(Network& net, Loss loss, Optimizer optimizer, index_t samples = 0,
              std::vector<rate_rule> const& rates = {})
         : net_(&net), loss_(std::move(loss)), optimizer_(std::move(optimizer)), gradients_(size.parameters),
-          reference_(layer::needs_reference ? size.parameters : 0), moments_(moments * size.parameters),
-          outputs_(net.capacity() * layer::growth * Network::output_width),
-          output_gradients_(layer::reads_output ? outputs_.size() : 0),
+          reference_(needs_reference ? size.parameters : 0), moments_(moments * size.parameters),
+          outputs_(net.capacity() * layer::facts.growth * Network::output_width),
+          output_gradients_(layer::facts.reads_output ? outputs_.size() : 0),
           loss_state_(loss::per_sample_state<Loss> ? samples * Network::output_width : 0), samples_(samples),
-          tiles_(net.capacity(), layer::growth,
-                 loss::needs_dense_target<Loss> || layer::needs_reference ? Network::output_width : 0),
+          tiles_(net.capacity(), layer::facts.growth,
+                 loss::needs_dense_target<Loss> || needs_reference ? Network::output_width : 0),
           capacity_(net.capacity()), counted_(room_for_counted(net.capacity())),
-          counted_reference_(layer::needs_reference ? room_for_counted(net.capacity()) : counted_type{}),
+          counted_reference_(needs_reference ? room_for_counted(net.capacity()) : counted_type{}),
           kept_state_(loss::per_sample_state<Loss> && undoes ? capacity_ * Network::output_width : 0),
-          kept_weights_(layer::prunes && undoes ? size.parameters : 0),
-          kept_masks_(layer::prunes && undoes ? size.mask_words : 0), terms_(1 + size.terms + size.measures),
-          squared_norm_(1), seen_terms_(static_cast<std::size_t>(size.terms) + 1),
-          seen_(static_cast<std::size_t>(terms_.size())), seen_measures_(static_cast<std::size_t>(size.measures)) {
+          kept_weights_(prunes && undoes ? size.parameters : 0), kept_masks_(prunes && undoes ? size.mask_words : 0),
+          terms_(1 + size.terms + size.measures), squared_norm_(1),
+          seen_terms_(static_cast<std::size_t>(size.terms) + 1), seen_(static_cast<std::size_t>(terms_.size())),
+          seen_measures_(static_cast<std::size_t>(size.measures)) {
         static_assert(
-            !loss::per_sample_state<Loss> || layer::growth == 1 ||
+            !loss::per_sample_state<Loss> || layer::facts.growth == 1 ||
                 loss::remembers_copies<Loss, serial_group, wide, static_cast<int>(Network::output_width)>,
             "espalier: the loss remembers something of every sample, and a multi_sample of the stack gives several "
             "outputs of each; the loss needs `add_prediction`, `remember` and `judge` too (loss/concept.hpp)");
@@ -211,7 +211,7 @@ public:
     /// numerical_error names the tensor and says that the step was made; what this object and the network hold are not
     /// fit for use any more.
     step_result step(batch_view<scalar> const& batch) {
-        static_assert(!layer::needs_reference,
+        static_assert(!needs_reference,
                       "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
                       "a second stream; call training::step(batch, reference_batch, reference_loss)");
         espalier::cpu::flush_denormals const scope;
@@ -224,7 +224,7 @@ public:
     /// with a number that is not finite.
     template <std::invocable<gradient_access<Network>&> Function>
     step_result step(batch_view<scalar> const& batch, before_update<Function> const& between) {
-        static_assert(!layer::needs_reference,
+        static_assert(!needs_reference,
                       "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
                       "a second stream, and a step with a function before its update has none");
         espalier::cpu::flush_denormals const scope;
@@ -255,8 +255,7 @@ public:
     /// device can find wrong (a label, a loss that is not finite) stops it from changing anything, and is thrown by the
     /// next `result`.
     void enqueue(batch_view<scalar> const& batch) {
-        static_assert(!layer::needs_reference,
-                      "espalier: enqueue has no second stream; call step(batch, reference, loss)");
+        static_assert(!needs_reference, "espalier: enqueue has no second stream; call step(batch, reference, loss)");
         espalier::cpu::flush_denormals const scope;
         enqueue_with(
             batch, [] { return 0.0; }, no_taps{}, no_function{});
@@ -279,7 +278,7 @@ public:
     template <class ReferenceLoss>
     step_result step(batch_view<scalar> const& batch, batch_view<scalar> const& reference,
                      ReferenceLoss const& reference_loss) {
-        static_assert(layer::needs_reference,
+        static_assert(needs_reference,
                       "espalier: no transform of this stack reads the gradients of a second stream; call "
                       "training::step(batch), or add transform::agreement");
         static_assert(!loss::per_sample_state<ReferenceLoss>,
@@ -327,7 +326,7 @@ public:
     /// gradients are of. `loss` of the result is that of the last `gradients_of`. Throws numerical_error, with nothing
     /// changed, when a gradient or the norm of all gradients is not finite.
     step_result update() {
-        static_assert(!layer::needs_reference,
+        static_assert(!needs_reference,
                       "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
                       "a second stream; call training::step(batch, reference_batch, reference_loss)");
         espalier::cpu::flush_denormals const scope;
@@ -460,7 +459,9 @@ public:
     }
 
 private:
-    static constexpr bool needs_global_norm = layer::needs_global_norm;
+    static constexpr bool needs_global_norm = has(layer::facts.needs, need::global_norm);
+    static constexpr bool needs_reference = has(layer::facts.needs, need::reference);
+    static constexpr bool prunes = has(layer::facts.needs, need::pruning);
     static constexpr bool shrinks_groups = size.group_proxes > 0;
     struct nothing {};
     using counted_type = std::conditional_t<device_type::host_memory, detail::counted_rows<scalar>, nothing>;
@@ -563,7 +564,7 @@ private:
     static consteval void check_taps() {
         static_assert(size.taps > 0, "espalier: the stack has no tap: `espalier::tap<\"name\"_name>` puts one into a "
                                      "sequence");
-        static_assert(!layer::needs_reference,
+        static_assert(!needs_reference,
                       "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
                       "a second stream, and a step with losses at taps has none");
     }
@@ -617,7 +618,7 @@ private:
                                                  : ", unless the function before the update left it so");
                 });
             } else {
-                if constexpr (layer::needs_reference) device().watch_gradients(reference_.data(), reference_.size());
+                if constexpr (needs_reference) device().watch_gradients(reference_.data(), reference_.size());
                 between();
                 device().watch_gradients(gradients_.data(), gradients_.size());
             }
@@ -629,9 +630,9 @@ private:
     /// throws leaves everything as it was, the memory of the loss of the rows of `tags` included.
     template <class Differentiate> void change_with(rows const& tags, Differentiate const& differentiate) {
         keep_state(tags);
-        if constexpr (layer::prunes) ask_prune();
+        if constexpr (prunes) ask_prune();
         try {
-            if constexpr (layer::prunes)
+            if constexpr (prunes)
                 if (prune_.due) prune_now();
             begin_step();
             watched_numbers const watched(device());
@@ -646,7 +647,7 @@ private:
             }
         } catch (...) {
             restore_state(tags);
-            if constexpr (layer::prunes)
+            if constexpr (prunes)
                 if (prune_.due) undo_prune();
             throw;
         }
@@ -654,7 +655,7 @@ private:
         ++progress_.updates;
         for (std::size_t i = 0; i < missed_.size(); ++i) {
             missed_[i] += rates_[i].frozen ? 1u : 0u;
-            if constexpr (layer::prunes) records_[i].settle(rates_[i].frozen);
+            if constexpr (prunes) records_[i].settle(rates_[i].frozen);
         }
         net_->values().time().advance();
         if constexpr (device_type::host_memory)
@@ -672,7 +673,7 @@ private:
     static counted_type room_for_counted(index_t capacity) {
         if constexpr (device_type::host_memory)
             return {capacity, Network::input_width,
-                    loss::needs_dense_target<Loss> || layer::needs_reference ? Network::output_width : 0};
+                    loss::needs_dense_target<Loss> || needs_reference ? Network::output_width : 0};
         else
             return {};
     }
@@ -810,7 +811,7 @@ private:
     }
 
     void undo_prune() {
-        if constexpr (layer::prunes && undoes) {
+        if constexpr (prunes && undoes) {
             copy_all(kept_weights_, net_->values().weights());
             copy_all(kept_masks_, net_->values().masks());
             net_->refresh();
@@ -836,7 +837,7 @@ private:
     matrix_view<scalar> train_forward(batch_view<scalar> const& batch) {
         check_room(batch);
         device().zero(terms_.data(), terms_.size());
-        matrix_view<scalar> const y{outputs_.data(), batch.inputs.rows * layer::growth, Network::output_width,
+        matrix_view<scalar> const y{outputs_.data(), batch.inputs.rows * layer::facts.growth, Network::output_width,
                                     Network::output_width};
         net_->template forward<mode::train>(block_.layers, batch.tags, batch.inputs, y, time().step, 0,
                                             terms_.data() + 1, terms_.data() + 1 + size.terms, rates_.data());
@@ -887,7 +888,7 @@ private:
                             wide* gradients, AtTaps const& at_taps) {
         matrix_view<scalar> const y = train_forward(batch);
         matrix_view<scalar> const dy =
-            layer::reads_output ? matrix_view<scalar>{output_gradients_.data(), y.rows, y.columns, y.stride} : y;
+            layer::facts.reads_output ? matrix_view<scalar>{output_gradients_.data(), y.rows, y.columns, y.stride} : y;
         loss_of(loss, batch, y, dy, terms_.data());
         visit_taps(batch.tags, true, at_taps);
         auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);

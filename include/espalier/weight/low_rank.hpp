@@ -44,8 +44,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
         espalier::detail::tensor_part<role::factor, MaxRank, Out, pick<axis::initial, factor_initial<2>, Ps...>, Ps...>;
     using product = pick<axis::product, void, Ps...>;
 
-    static constexpr bool needs_global_norm = first::rule::needs_global_norm;
-    static constexpr bool needs_reference = first::rule::needs_reference;
+    static constexpr need needs = first::needs;
     static constexpr index_t parameters = (In + Out) * MaxRank;
     static constexpr double flops = 2.0 * static_cast<double>(parameters); // at the full rank
 

@@ -10,7 +10,7 @@
 //         template <index_t In, index_t Out, class... Ps> using bind = bound_mine<In, Out, Ps...>;
 //     };
 //     struct bound_mine {
-//         static constexpr bool needs_global_norm, needs_reference; // what the transforms of its tensors read
+//         static constexpr need needs; // what its tensors need, layer/concept.hpp
 //         static constexpr index_t parameters;                      // trained values, for `describe`
 //         static constexpr double flops;                            // of one row, forward, for `describe`
 //         struct numbers;                                           // this operator's part of the step block

@@ -167,7 +167,7 @@ template <class Net> void set_tensor(Net& net, std::string const& name, matrix c
 /// One traversal of a network.
 template <espalier::mode Mode, class Net>
 matrix forward(Net& net, matrix const& x, espalier::rows const& tags, std::uint64_t step = 0) {
-    index_t const growth = Mode == espalier::mode::train ? Net::layer::growth : 1;
+    index_t const growth = Mode == espalier::mode::train ? Net::layer::facts.growth : 1;
     matrix y(x.rows * growth, Net::output_width, -7.0);
     espalier::clock now;
     now.step = step;

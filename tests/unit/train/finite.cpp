@@ -47,7 +47,7 @@ template <class Stack, class Loss = loss::cross_entropy, class Optimizer = optim
         return {x.view(), tags, {targets.data(), capacity, outputs, outputs}};
     }
     auto step() {
-        if constexpr (net_type::layer::needs_reference)
+        if constexpr (has(net_type::layer::facts.needs, need::reference))
             return run.step(batch(), batch(), Loss{});
         else
             return run.step(batch());

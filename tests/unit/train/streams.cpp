@@ -66,7 +66,8 @@ using stack_of = sequence<input<width>, residual<dense<width, activation::tanh, 
 using plain_stack = stack_of<>;
 using gated_stack = stack_of<transform::agreement<0.75>>;
 
-static_assert(!bound<plain_stack>::needs_reference && bound<gated_stack>::needs_reference);
+static_assert(!has(bound<plain_stack>::facts.needs, need::reference));
+static_assert(has(bound<gated_stack>::facts.needs, need::reference));
 
 } // namespace
 
