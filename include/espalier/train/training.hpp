@@ -962,7 +962,7 @@ private:
     Loss loss_;
     Optimizer optimizer_;
     training_progress progress_;
-    step_block block_{};
+    step_block block_ = step_block(); // with {} in its place Clang 18 does not survive to the end of this class
     buffer<wide> gradients_;
     buffer<wide> reference_;
     buffer<wide> moments_;

@@ -69,7 +69,8 @@ struct tagged {
     }
 };
 
-/// Whether the tags of row r are those of row `from` of `all`; written out, so that it does not believe the list of tags.
+/// Whether the tags of row r are those of row `from` of `all`; written out, so that it does not believe the list of
+/// tags.
 bool same_tags(rows const& some, index_t r, rows const& all, index_t from) {
     auto const same = [&](auto const& mine, auto const& other) { return mine && mine[r] == other[from]; };
     return some.origin_of(r) == all.origin_of(from) && same(some.sample, all.sample) && same(some.label, all.label) &&
@@ -162,9 +163,8 @@ TEST_CASE("tags: a copy for another memory has all of them, and none of the host
         CHECK(there.group != all.group);
         CHECK(there.key != all.key);
         there.weight.visit([&](auto const* mine) {
-            all.weight.visit([&](auto const* other) {
-                CHECK(static_cast<void const*>(mine) != static_cast<void const*>(other));
-            });
+            all.weight.visit(
+                [&](auto const* other) { CHECK(static_cast<void const*>(mine) != static_cast<void const*>(other)); });
         });
     }
 }
@@ -246,5 +246,5 @@ TEST_CASE("row weights of a network in double are taken as they are") {
     data.weights.clear();
     CHECK(weighted == Approx(evaluate(net, loss::cross_entropy{}, data.view()).loss / 3.0).epsilon(1e-15));
     data.weights.assign(3, 1.0);
-    CHECK_THROWS_WITH(evaluate(net, loss::cross_entropy{}, data.view()), contains_text("3 x 1 weights for 4 rows"));
+    CHECK_THROWS_WITH(evaluate(net, loss::cross_entropy{}, data.view()), contains_text("3 weights for 4 rows"));
 }

@@ -118,8 +118,7 @@ ESPALIER_LIBRARY void check_data(data_view const& data, std::string_view what, i
     check_array(data.groups, "groups");
     check_matrix(data.weights, "weights");
     if (data.has_weights() && (data.weights.rows != data.count() || data.weights.columns != 1)) {
-        fail(number(data.weights.rows) + " x " + number(data.weights.columns) + " weights for " + number(data.count()) +
-             " rows, one each");
+        fail(number(data.weights.rows * data.weights.columns) + " weights for " + number(data.count()) + " rows");
     }
     for (index_t i = 0; i < data.weights.rows; ++i) {
         double const w = data.weights(i, 0);
