@@ -42,8 +42,14 @@ constexpr gate::search quick{.steps = 12, .noise = 0.1};
 
 template <class Mixture> void on_one_lane(table& out, char const* name) {
     using stack = sequence<input<width>, Mixture, dense<classes>>;
-    out.add(name, train_on<stack, float>(std::make_unique<kernel_tests::bodies>(), entropy, plain, {}, plain_step{},
-                                         as_made{}));
+    constexpr int threads = 1;
+    out.add(
+        name,
+        [](int) {
+            return train_on<stack, float>(std::make_unique<kernel_tests::bodies>(), entropy, plain, {}, plain_step{},
+                                          as_made{});
+        },
+        threads);
 }
 
 } // namespace

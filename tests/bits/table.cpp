@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -63,17 +64,20 @@ auto find(std::vector<std::pair<std::string, table::hashes>> const& lines, std::
 
 } // namespace
 
-void table::add(std::string name, line const& found) {
+void table::add(std::string const& name, std::function<line(int)> const& train, int most_threads) {
     if (find(lines_, name) != lines_.end()) throw std::logic_error("two stacks are called " + name);
-    lines_.emplace_back(std::move(name), found.values());
-}
-
-void table::add(std::string name, line const& of_one_thread, line const& of_two) {
-    if (auto const names = differences(of_one_thread.values(), of_two.values()); !names.empty()) {
-        std::printf("%s: 1 and 2 threads differ in %s\n", name.c_str(), joined(names).c_str());
-        agrees_ = false;
+    try {
+        hashes const found = train(1).values();
+        lines_.emplace_back(name, found);
+        for (int threads = 2; threads <= most_threads; ++threads)
+            if (auto const names = differences(found, train(threads).values()); !names.empty()) {
+                std::printf("%s: 1 and %d threads differ in %s\n", name.c_str(), threads, joined(names).c_str());
+                complete_ = false;
+            }
+    } catch (std::exception const& e) {
+        std::printf("%s: %s\n", name.c_str(), e.what());
+        complete_ = false;
     }
-    add(std::move(name), of_one_thread);
 }
 
 std::string table::text() const {

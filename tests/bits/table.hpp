@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,20 +46,19 @@ class table {
 public:
     using hashes = std::array<std::uint64_t, columns.size()>;
 
-    /// A stack's line.
-    void add(std::string name, line const& found);
-    /// The same from one and from two threads, which must be equal.
-    void add(std::string name, line const& of_one_thread, line const& of_two);
+    /// A stack's line: what `train(threads)` finds for 1 and up to so many threads, which must be equal. What it throws
+    /// is told, and the table goes on with the next one.
+    void add(std::string const& name, std::function<line(int)> const& train, int most_threads = 2);
 
-    /// Whether the numbers of threads agreed everywhere.
-    bool agrees() const { return agrees_; }
+    /// Whether every stack was trained, and with the same bits for every number of threads.
+    bool complete() const { return complete_; }
     std::string text() const;
     /// Compares with what `text` gave earlier; prints every difference and returns whether there was none.
     bool compare(std::string const& earlier) const;
 
 private:
     std::vector<std::pair<std::string, hashes>> lines_;
-    bool agrees_ = true;
+    bool complete_ = true;
 };
 
 /// Where a checkpoint is written to be read as bytes.

@@ -174,11 +174,9 @@ line train_on(std::unique_ptr<Device> device, Loss const& loss, Optimizer const&
 template <class Stack, class T = float, class Loss, class Optimizer, class Step = plain_step, class Prepare = as_made>
 void train(table& out, char const* name, Loss const& loss, Optimizer const& optimizer, batch_kind kind = {},
            Step const& step = {}, Prepare const& prepare = {}) {
-    auto const on = [&](int threads) {
+    out.add(name, [&](int threads) {
         return train_on<Stack, T>(std::make_unique<device::cpu>(threads, 0), loss, optimizer, kind, step, prepare);
-    };
-    line const of_one = on(1);
-    out.add(name, of_one, on(2));
+    });
 }
 
 } // namespace bits

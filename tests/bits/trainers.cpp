@@ -68,8 +68,7 @@ template <class Stack, class Fit> line fit_on(int threads, Fit const& fit_it) {
     return found;
 }
 template <class Stack, class Fit> void fit_both(table& out, char const* name, Fit const& fit_it) {
-    line const of_one = fit_on<Stack>(1, fit_it);
-    out.add(name, of_one, fit_on<Stack>(2, fit_it));
+    out.add(name, [&](int threads) { return fit_on<Stack>(threads, fit_it); });
 }
 
 } // namespace
