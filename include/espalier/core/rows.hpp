@@ -80,10 +80,12 @@ struct rows {
 
 /// One tag: the member of `rows` with its array, and the type of a number of it in a copy.
 template <auto Array> struct row_tag;
+/// A tag that is an array.
 template <class U, U const* rows::*Array> struct row_tag<Array> {
     static constexpr auto array = Array;
     using value = U;
 };
+/// A tag whose numbers are float or double.
 template <row_numbers rows::*Array> struct row_tag<Array> {
     static constexpr auto array = Array;
     using value = double;

@@ -73,6 +73,7 @@ enum class need : std::uint32_t {
     pruning = 1u << 2,     ///< masks are selected anew on a schedule
     tags = 1u << 3,        ///< more of the rows is read than their origin
 };
+/// What either of them has.
 constexpr need operator|(need a, need b) {
     return static_cast<need>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
 }
