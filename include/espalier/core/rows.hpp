@@ -12,7 +12,8 @@
 
 namespace espalier {
 
-/// A number for each row, of float or double as its owner keeps them. Made of a pointer; of none, the numbers are absent.
+/// A number for each row, of float or double as its owner keeps them. Made of a pointer; of none, the numbers are
+/// absent.
 class row_numbers {
 public:
     constexpr row_numbers() = default;
@@ -20,8 +21,8 @@ public:
     ESPALIER_FN constexpr row_numbers(float const* data) : of_float_(data) {}
     ESPALIER_FN constexpr row_numbers(double const* data) : of_double_(data), holds_double_(true) {}
 
-    /// Calls `use(data)` with the pointer as what it is.
-    template <class Use> ESPALIER_FN constexpr decltype(auto) visit(Use&& use) const {
+    /// Calls `use(data)` with the pointer as what it is. On the host.
+    template <class Use> constexpr decltype(auto) visit(Use&& use) const {
         return holds_double_ ? use(of_double_) : use(of_float_);
     }
     ESPALIER_FN constexpr explicit operator bool() const {
@@ -91,30 +92,34 @@ template <row_numbers rows::*Array> struct row_tag<Array> {
     using value = double;
 };
 
-/// Every tag of `rows` that has an array. Slices, batches without some of their rows, repeated rows, the rows of an expert
-/// and copies in a device's memory have all that stand here: a new tag is a member of `rows` and a line of this list.
-using row_tags =
-    type_list<row_tag<&rows::origin>, row_tag<&rows::sample>, row_tag<&rows::label>, row_tag<&rows::partner_label>,
-              row_tag<&rows::mixing>, row_tag<&rows::weight>, row_tag<&rows::sign>, row_tag<&rows::group>,
-              row_tag<&rows::key>>;
+/// Every tag of `rows` that has an array. Slices, batches without some of their rows, repeated rows, the rows of an
+/// expert and copies in a device's memory have all that stand here: a new tag is a member of `rows` and a line of this
+/// list.
+using row_tags = type_list<row_tag<&rows::origin>, row_tag<&rows::sample>, row_tag<&rows::label>,
+                           row_tag<&rows::partner_label>, row_tag<&rows::mixing>, row_tag<&rows::weight>,
+                           row_tag<&rows::sign>, row_tag<&rows::group>, row_tag<&rows::key>>;
 
-/// Calls `f(tag, place)` for every tag in order, with the place in the list as a constant.
-template <class F> ESPALIER_FN constexpr void for_each_tag(F const& f) {
+/// Calls `f(tag, place)` for every tag in order, with the place in the list as a constant. On the host.
+template <class F> constexpr void for_each_tag(F const& f) {
     [&]<class... Tags, std::size_t... At>(type_list<Tags...>, std::index_sequence<At...>) {
         (f(Tags{}, std::integral_constant<std::size_t, At>{}), ...);
-    }
-    (row_tags{}, std::make_index_sequence<row_tags::size>{});
+    }(row_tags{}, std::make_index_sequence<row_tags::size>{});
 }
+
+namespace detail {
+
+template <class... Tags> ESPALIER_FN constexpr void skip_rows(rows& batch, index_t n, type_list<Tags...>) {
+    ((batch.*Tags::array ? void(batch.*Tags::array += n) : void()), ...);
+}
+
+} // namespace detail
 
 ESPALIER_FN constexpr rows rows::slice(index_t from, index_t n) const {
     rows part = *this;
     part.count = n;
     part.copies = 1;
     part.first = first + static_cast<std::uint32_t>(from);
-    for_each_tag([&](auto tag, auto) {
-        auto& array = part.*tag.array;
-        if (array) array += from;
-    });
+    detail::skip_rows(part, from, row_tags{});
     return part;
 }
 

@@ -42,7 +42,8 @@ public:
             sample_[static_cast<std::size_t>(i)] = from;
             if (!key_.empty()) key_[static_cast<std::size_t>(i)] = data.keys[from];
             if (!group_.empty()) group_[static_cast<std::size_t>(i)] = data.groups[from];
-            if (!weight_.empty()) weight_[static_cast<std::size_t>(i)] = wide(data.has_weights() ? data.weights(from, 0) : 1.0);
+            if (!weight_.empty())
+                weight_[static_cast<std::size_t>(i)] = wide(data.has_weights() ? data.weights(from, 0) : 1.0);
         }
         std::fill(mixing_.begin(), mixing_.end(), 1.0f);
         for (std::size_t i = 0; i < partner_.size(); ++i)
