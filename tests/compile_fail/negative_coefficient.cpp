@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: the coefficient of penalty::l2 must be finite and not negative
+// expect: the coefficient of a penalty must be finite and not negative
+// expect: l2<
 // expect: -1
 // A penalty that would reward large weights.
 #include <espalier/layer/dense.hpp>

@@ -5,8 +5,6 @@
 
 #include <espalier/activation_penalty/concept.hpp>
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
@@ -46,17 +44,9 @@ struct flops_op {
 /// pass none on. Coefficient: a number or a schedule, finite and not negative. Their quadratic warm-up over T steps,
 /// c ((step + 1) / T)^2, is a product of two lines: product{.a = linear{.from = c / T, .to = c, .steps = T - 1},
 /// .b = linear{.from = 1.0 / T, .to = 1.0, .steps = T - 1}}.
-template <schedule::number_or_schedule auto Coefficient> struct flops {
-    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
-                                    diagnostic::from_policy<flops>, diagnostic::given<Coefficient>>,
-                  "espalier: the coefficient of activation_penalty::flops must be finite and not negative");
-    using axis = espalier::axis::activation_penalty;
+template <schedule::number_or_schedule auto Coefficient>
+struct flops : schedule::with_coefficients<axis::activation_penalty, flops<Coefficient>, flops_op, Coefficient> {
     static constexpr std::string_view name = "flops";
-    using op = flops_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "activation penalty", name,
-                                         "coefficient")};
-    }
 };
 
 } // namespace espalier::activation_penalty

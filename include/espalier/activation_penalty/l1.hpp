@@ -4,8 +4,6 @@
 
 #include <espalier/activation_penalty/concept.hpp>
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
@@ -37,17 +35,9 @@ struct l1_op {
 
 /// Coefficient / N * sum_n sum_c |y_nc| over the N rows of the batch; the subgradient at 0 is 0. Coefficient: a number
 /// or a schedule, finite and not negative.
-template <schedule::number_or_schedule auto Coefficient> struct l1 {
-    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
-                                    diagnostic::from_policy<l1>, diagnostic::given<Coefficient>>,
-                  "espalier: the coefficient of activation_penalty::l1 must be finite and not negative");
-    using axis = espalier::axis::activation_penalty;
+template <schedule::number_or_schedule auto Coefficient>
+struct l1 : schedule::with_coefficients<axis::activation_penalty, l1<Coefficient>, l1_op, Coefficient> {
     static constexpr std::string_view name = "l1";
-    using op = l1_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "activation penalty", name,
-                                         "coefficient")};
-    }
 };
 
 } // namespace espalier::activation_penalty

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/concept.hpp>
@@ -42,18 +40,9 @@ struct elastic_net_op {
 /// L1 * sum |w| + L2 / 2 * sum w^2 (Zou and Hastie 2005, with the conventions of `l1` and `l2`). Prox: soft
 /// thresholding by rate L1, then division by 1 + rate L2 (Parikh and Boyd 2014, section 6.5.3). Both coefficients: a
 /// number or a schedule, finite and not negative.
-template <schedule::number_or_schedule auto L1, schedule::number_or_schedule auto L2> struct elastic_net {
-    static_assert(diagnostic::holds < schedule::stays_within(L1, schedule::not_negative) &&
-                      schedule::stays_within(L2, schedule::not_negative),
-                  diagnostic::from_policy<elastic_net>, diagnostic::given<L1>, diagnostic::given < L2 >>,
-                  "espalier: both coefficients of penalty::elastic_net must be finite and not negative");
-    using axis = espalier::axis::penalty;
+template <schedule::number_or_schedule auto L1, schedule::number_or_schedule auto L2>
+struct elastic_net : schedule::with_coefficients<axis::penalty, elastic_net<L1, L2>, elastic_net_op, L1, L2> {
     static constexpr std::string_view name = "elastic_net";
-    using op = elastic_net_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(L1, now, schedule::not_negative, "penalty", name, "coefficient"),
-                  schedule::value_within(L2, now, schedule::not_negative, "penalty", name, "coefficient")};
-    }
 };
 
 } // namespace espalier::penalty

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>
@@ -58,17 +56,12 @@ template <group_scope Groups> struct group_lasso_op {
 /// unit's incoming column in one layer and its outgoing row in the next vanish together. Coefficient: a number or a
 /// schedule, finite and not negative.
 template <schedule::number_or_schedule auto Coefficient, over Over, short_name Group = short_name{}>
-struct group_lasso {
-    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
-                                    diagnostic::from_policy<group_lasso>, diagnostic::given<Coefficient>>,
-                  "espalier: the coefficient of penalty::group_lasso must be finite and not negative");
-    using axis = espalier::axis::penalty;
+struct group_lasso
+    : schedule::with_coefficients<axis::penalty, group_lasso<Coefficient, Over, Group>,
+                                  group_lasso_op<Over == over::rows ? group_scope::rows : group_scope::columns>,
+                                  Coefficient> {
     static constexpr std::string_view name = "group_lasso";
     static constexpr short_name group_name = Group;
-    using op = group_lasso_op<Over == over::rows ? group_scope::rows : group_scope::columns>;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "penalty", name, "coefficient")};
-    }
 };
 
 } // namespace espalier::penalty

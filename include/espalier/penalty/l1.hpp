@@ -3,8 +3,6 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/concept.hpp>
@@ -38,16 +36,9 @@ struct l1_op {
 /// Coefficient * sum |w|. The subgradient at 0 is 0. The prox is soft thresholding, sign(w) max(|w| - rate c, 0): with
 /// `proximal<l1<c>>` weights become exactly 0, with the gradient they only come near it (Tibshirani 1996; Parikh and
 /// Boyd 2014, section 6.5.2). Coefficient: a number or a schedule, finite and not negative.
-template <schedule::number_or_schedule auto Coefficient> struct l1 {
-    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
-                                    diagnostic::from_policy<l1>, diagnostic::given<Coefficient>>,
-                  "espalier: the coefficient of penalty::l1 must be finite and not negative");
-    using axis = espalier::axis::penalty;
+template <schedule::number_or_schedule auto Coefficient>
+struct l1 : schedule::with_coefficients<axis::penalty, l1<Coefficient>, l1_op, Coefficient> {
     static constexpr std::string_view name = "l1";
-    using op = l1_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "penalty", name, "coefficient")};
-    }
 };
 
 } // namespace espalier::penalty

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/concept.hpp>
@@ -32,16 +30,9 @@ struct l2_op {
 /// Coefficient / 2 * sum w^2, so that the gradient is Coefficient * w: the coefficient means what PyTorch's
 /// `weight_decay` of SGD means. Libraries that leave out the half need twice the coefficient here. Prox: w / (1 + rate
 /// c). Coefficient: a number or a schedule, finite and not negative.
-template <schedule::number_or_schedule auto Coefficient> struct l2 {
-    static_assert(diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative),
-                                    diagnostic::from_policy<l2>, diagnostic::given<Coefficient>>,
-                  "espalier: the coefficient of penalty::l2 must be finite and not negative");
-    using axis = espalier::axis::penalty;
+template <schedule::number_or_schedule auto Coefficient>
+struct l2 : schedule::with_coefficients<axis::penalty, l2<Coefficient>, l2_op, Coefficient> {
     static constexpr std::string_view name = "l2";
-    using op = l2_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "penalty", name, "coefficient")};
-    }
 };
 
 } // namespace espalier::penalty

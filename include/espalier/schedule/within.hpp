@@ -4,6 +4,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/library.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -43,6 +44,21 @@ double value_within(X const& x, clock const& now, bounds allowed, std::string_vi
     if (value >= allowed.low && value <= allowed.high) return value;
     detail::throw_outside(value, now.step, allowed, axis, policy, number);
 }
+
+/// Base of a policy whose op is made of coefficients and nothing else, each a number or a schedule, finite and not
+/// negative: `struct l1 : schedule::with_coefficients<axis::penalty, l1<C>, l1_op, C>` has an axis and an op and makes
+/// the op of the coefficients' values. Throws data_error when a schedule gives another value.
+template <class Axis, class Policy, class Op, auto... Coefficients> struct with_coefficients {
+    static_assert(diagnostic::holds<(stays_within(Coefficients, not_negative) && ...), diagnostic::from_policy<Policy>,
+                                    diagnostic::given<Coefficients>...>,
+                  "espalier: the coefficient of a penalty must be finite and not negative; the next lines name the "
+                  "penalty and what it was given");
+    using axis = Axis;
+    using op = Op;
+    static op at(clock const& now) {
+        return op{value_within(Coefficients, now, not_negative, Axis::name, Policy::name, "coefficient")...};
+    }
+};
 
 } // namespace espalier::schedule
 
