@@ -471,19 +471,20 @@ public:
         return places_.empty() ? -1 : places_[place_of(text, std::hash<std::string_view>()(text))].number;
     }
 
-    /// The number of a text, which is added when it is new.
-    std::int32_t add(std::string_view text) {
+    /// The number of a text, which is added when it is new, and whether it was.
+    std::pair<std::int32_t, bool> add(std::string_view text) {
         if (2 * (size() + 1) > places_.size()) {
             grow();
         }
         std::size_t const hash = std::hash<std::string_view>()(text);
         place& found = places_[place_of(text, hash)];
-        if (found.number < 0) {
+        bool const added = found.number < 0;
+        if (added) {
             found = {hash, static_cast<std::int32_t>(size())};
             all_ += text;
             ends_.push_back(all_.size());
         }
-        return found.number;
+        return {found.number, added};
     }
 
     /// The numbers in the sorted order of the texts (bytes).
@@ -568,7 +569,7 @@ public:
         if (kind_ == csv_labels::categories) {
             for (std::string const& name : options.class_names) {
                 // Of equal names the first counts.
-                if (auto const number = static_cast<std::size_t>(texts_.add(name)); number == class_of_.size()) {
+                if (texts_.add(name).second) {
                     class_of_.push_back(static_cast<std::int32_t>(classes_));
                 }
                 ++classes_;
@@ -640,6 +641,7 @@ public:
         // From the order of appearance to that of the texts.
         std::vector<std::int32_t> const order = texts_.sorted();
         std::vector<std::int32_t> meaning(order.size());
+        to.class_names.reserve(order.size());
         for (std::size_t i = 0; i < order.size(); ++i) {
             meaning[static_cast<std::size_t>(order[i])] = static_cast<std::int32_t>(i);
             to.class_names.emplace_back(texts_[static_cast<std::size_t>(order[i])]);
@@ -663,19 +665,21 @@ private:
     }
 
     std::string take_category(std::string_view text, data_set_of<T>& to) {
-        if (std::int32_t const found = texts_.find(text); found >= 0) {
-            to.labels.push_back(known_ ? class_of_[static_cast<std::size_t>(found)] : found);
+        if (known_) {
+            std::int32_t const found = texts_.find(text);
+            if (found < 0) {
+                return "is not one of the " + std::to_string(classes_) + " known classes";
+            }
+            to.labels.push_back(class_of_[static_cast<std::size_t>(found)]);
             return "";
         }
-        if (known_) {
-            return "is not one of the " + std::to_string(classes_) + " known classes";
-        }
-        if (detected_ && parse_label<T>(text).kind == label_field::fraction) {
+        auto const [number, added] = texts_.add(text);
+        if (added && detected_ && parse_label<T>(text).kind == label_field::fraction) {
             return "is a number with a fraction, and line " + std::to_string(line_) + " has " + shown_ + ", which " +
                    parse_number<T>(trimmed(decisive_)).reason +
                    "; for classes say csv_labels::categories, for numbers to predict csv_labels::targets";
         }
-        to.labels.push_back(texts_.add(text));
+        to.labels.push_back(number);
         return "";
     }
 
