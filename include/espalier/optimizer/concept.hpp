@@ -55,6 +55,15 @@ concept has_step = requires(Op const& op, T x, T* m) {
     { op.step(x, x, m, x, x) } -> gives<T>;
 };
 
+/// Whether the numbers of an op depend on how many updates there were; of one that does not say it is taken for
+/// granted.
+template <class Op> consteval bool counts_updates() {
+    if constexpr (requires { Op::counts_updates; })
+        return Op::counts_updates;
+    else
+        return true;
+}
+
 /// The part of an optimizer that the update pass is specialised on.
 template <class Op>
 concept step_op = std::is_trivially_copyable_v<Op> && has_moments<Op> && has_rate<Op> && has_step<Op, float> &&

@@ -81,7 +81,7 @@ template <class Optimizer> policy_report check_optimizer(Optimizer const& given,
         auto const op = given.at(now, std::uint64_t{1});
         using op_type = std::remove_cvref_t<decltype(op)>;
         detail::check_optimizer_op(to, op);
-        if constexpr (requires { requires !op_type::counts_updates; }) {
+        if constexpr (!optimizer::counts_updates<op_type>()) {
             auto check = to.over("`at` does not look at the number of the update, since `counts_updates` is false");
             auto const later = given.at(now, std::uint64_t{1000});
             for (double const g : {-0.3, 2.0})

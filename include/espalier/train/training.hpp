@@ -465,14 +465,7 @@ private:
     static constexpr bool shrinks_groups = size.group_proxes > 0;
     struct nothing {};
     using counted_type = std::conditional_t<device_type::host_memory, detail::counted_rows<scalar>, nothing>;
-    /// Whether an optimizer's numbers depend on how many updates there were; one that does not say is taken for one
-    /// whose do.
-    static constexpr bool counts_updates = [] {
-        if constexpr (requires { optimizer_op::counts_updates; })
-            return bool{optimizer_op::counts_updates};
-        else
-            return true;
-    }();
+    static constexpr bool counts_updates = espalier::optimizer::counts_updates<optimizer_op>();
 
     /// The numbers of one step. It stays where it is: a device may keep a mirror of it.
     struct step_block {
