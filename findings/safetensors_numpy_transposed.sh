@@ -3,7 +3,7 @@
 # Found 2026-11-30 with safetensors 0.8.0 and 0.7.0 (PyPI) and numpy 2.2.6.
 #
 # Expected of saving a transposed array (a weight turned from out x in to in x out, say) with safetensors.numpy: its numbers,
-# as up to 0.7.0, or an error, as safetensors.torch gives for a tensor that is not contiguous.
+# as up to 0.7.0, or an error.
 #
 # Behaviour: 0.8.0 writes the array's shape and its bytes in the order in which they lie in memory, which is that of the
 # array before it was transposed. The file is valid, the shape right, and the numbers stand in wrong places; `save` and

@@ -43,10 +43,10 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     static constexpr std::array<int, count> widths{static_cast<int>(Branches::output.size())...};
     static constexpr shape input = In;
     static constexpr shape output{merged_width<Merge>(widths.data(), int{count})};
-    static constexpr bool read = any_of({Branches::facts.reads_output...});
+    static constexpr bool branches_read = any_of({Branches::facts.reads_output...});
     /// Added branches that read their own outputs in backward keep them in the tape.
-    static constexpr bool keeps_outputs = adds && read;
-    static constexpr layer_facts facts{.reads_output = !adds && read, .needs = needs_of_layers<Branches...>};
+    static constexpr bool keeps_outputs = adds && branches_read;
+    static constexpr layer_facts facts{.reads_output = !adds && branches_read, .needs = needs_of_layers<Branches...>};
     static constexpr index_t in = In.size();
     static constexpr index_t out = output.size();
     static constexpr std::array<int, count + 1> first_column = [] {

@@ -156,8 +156,6 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
             if (!passing[i]) found = static_cast<int>(i);
         return found;
     }();
-    static constexpr bool passes_through = last < 0;
-    static constexpr bool watches = any_of({Layers::facts.watches...});
     /// Rows of value i for one row of the input while training. Value i is the input of layer i.
     static constexpr std::array<int, count + 1> growth_before = [] {
         std::array<int, count + 1> g{1};
@@ -182,8 +180,8 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
 
     static constexpr layer_facts facts = [] {
         bool const reads_output[] = {Layers::facts.reads_output...};
-        return layer_facts{.passes_through = passes_through,
-                           .watches = watches,
+        return layer_facts{.passes_through = last < 0,
+                           .watches = any_of({Layers::facts.watches...}),
                            .reads_output = last >= 0 && reads_output[last < 0 ? 0 : last],
                            .growth = growth_before[count],
                            .needs = needs_of_layers<Layers...>};
@@ -252,9 +250,9 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& memory, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
-        if constexpr (passes_through)
+        if constexpr (facts.passes_through)
             if (x.data != y.data) context.device.copy(x, y);
-        if constexpr (!passes_through || watches) {
+        if constexpr (!facts.passes_through || facts.watches) {
             sequence_walk<Context, T> const walk{places<T>, context, memory, batch, x, y, {}, {}};
             int const in_order[] = {(forward_child(walk, body_of<Layers>, get<At>(n), At), 0)...};
             static_cast<void>(in_order);
@@ -264,9 +262,9 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& memory, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
-        if constexpr (passes_through && Want.inputs)
+        if constexpr (facts.passes_through && Want.inputs)
             if (dx.data != dy.data) context.device.copy(matrix_view<T const>(dy), dx);
-        if constexpr (!passes_through || watches) {
+        if constexpr (!facts.passes_through || facts.watches) {
             sequence_walk<Context, T> const walk{places<T>, context, memory, batch, x, y, dy, dx};
             int const in_order[] = {
                 (backward_child<differentiate{Want.parameters, wants_inputs(Want, count - 1 - At)}>(

@@ -41,16 +41,17 @@ public:
             if (batch.tags.counts(i)) place_[static_cast<std::size_t>(n++)] = i;
         Batch part = batch;
         rows& tags = part.tags;
-        for (index_t i = 0; i < n; ++i)
+        for (index_t i = 0; i < n; ++i) // also where the batch only says its first one
             origin_[static_cast<std::size_t>(i)] = batch.tags.origin_of(place_[static_cast<std::size_t>(i)]);
         tags.count = n;
         tags.first = 0;
+        tags.origin = nullptr; // gathered already
         tags_.map(tags, [&](auto const& from, auto& to) {
             for (index_t i = 0; i < n; ++i)
                 to[size(i)] = from[place_[size(i)]];
             return to.data();
         });
-        tags.origin = origin_.data(); // also where the batch only says its first one
+        tags.origin = origin_.data();
         part.inputs = gathered_rows(batch.inputs, n, inputs_);
         // Without room for them nobody reads them.
         part.targets = batch.targets.data && !targets_.empty() ? gathered_rows(batch.targets, n, targets_)
