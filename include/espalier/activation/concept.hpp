@@ -24,9 +24,10 @@
 //     };
 #pragma once
 
-#include <espalier/core/axis.hpp>
+#include <espalier/activation/axis.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
 
@@ -94,3 +95,26 @@ concept row_activation =
     on_activation_axis<A> && row_form<A> && has_row_functions<A, float> && has_row_functions<A, native_pack<float>>;
 
 } // namespace espalier::activation
+
+namespace espalier {
+
+/// What a policy on the axis needs.
+template <class Asked> consteval bool axis::activation::members() {
+    using op = typename Asked::op;
+    if constexpr (espalier::activation::row_form<op>) {
+        ESPALIER_NEEDS_OF_T(both, espalier::activation::has_row_functions,
+                            "a row-wise activation needs `template <class Group, class T, int N> static void "
+                            "forward(Group const&, row<Group, T, N>& x)` and `backward(Group const&, row<Group, "
+                            "T, N> const& y, row<Group, T, N>& dy)`");
+        return both;
+    } else {
+        ESPALIER_NEEDS_OF_T(forward, espalier::activation::has_forward,
+                            "an activation needs `template <class T> ESPALIER_FN static T forward(T x)`");
+        ESPALIER_NEEDS_OF_T(backward, espalier::activation::has_backward,
+                            "an activation needs `template <class T> ESPALIER_FN static T backward(T x, T y, "
+                            "T dy)`, which gives dy times the derivative at x; y is forward(x)");
+        return forward && backward;
+    }
+}
+
+} // namespace espalier

@@ -2,7 +2,7 @@
 // Gaussian error linear unit, exact form.
 #pragma once
 
-#include <espalier/core/axis.hpp>
+#include <espalier/activation/axis.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>

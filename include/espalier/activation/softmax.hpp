@@ -2,7 +2,7 @@
 // Softmax over the columns of a row.
 #pragma once
 
-#include <espalier/core/axis.hpp>
+#include <espalier/activation/axis.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 

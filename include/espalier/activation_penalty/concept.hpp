@@ -15,8 +15,9 @@
 // T is float, double or a pack of them. `finish` is not called, and the term is 0, for a batch without rows.
 #pragma once
 
-#include <espalier/core/axis.hpp>
+#include <espalier/activation_penalty/axis.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 
@@ -70,3 +71,30 @@ float > &&has_contribution<op_of<P>, double>&& has_finish<op_of<P>>&& has_gradie
                 has_gradient_of_scope<op_of<P>, native_pack<float>>;
 
 } // namespace espalier::activation_penalty
+
+namespace espalier {
+
+/// What a policy on the axis needs.
+template <class Asked> consteval bool axis::activation_penalty::members() {
+    using op = typename Asked::op;
+    constexpr bool scope = espalier::activation_penalty::has_scope<op>;
+    constexpr bool finish = espalier::activation_penalty::has_finish<op>;
+    ESPALIER_NEEDS(scope, "an activation penalty needs `static constexpr penalty_scope scope` in its op: element or "
+                          "column");
+    ESPALIER_NEEDS_OF_T(contribution, espalier::activation_penalty::has_contribution,
+                        "an activation penalty needs `template <class T> ESPALIER_FN T contribution(T y) const` in "
+                        "its op, the share of one element in the sum");
+    ESPALIER_NEEDS(finish, "an activation penalty needs `ESPALIER_FN double finish(double sum, double row_count) "
+                           "const` in its op, the term that is added to the loss");
+    if constexpr (scope) {
+        ESPALIER_NEEDS_OF_T(gradient, espalier::activation_penalty::has_gradient_of_scope,
+                            "an activation penalty needs `template <class T> ESPALIER_FN T gradient(T y, T "
+                            "row_count) const` in its op, or `gradient(T y, T column_sum, T row_count)` when its "
+                            "scope is column");
+        return contribution && finish && gradient;
+    } else {
+        return false;
+    }
+}
+
+} // namespace espalier

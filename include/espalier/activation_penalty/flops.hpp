@@ -3,8 +3,8 @@
 // a column that is active in every row is expensive.
 #pragma once
 
+#include <espalier/activation_penalty/axis.hpp>
 #include <espalier/activation_penalty/concept.hpp>
-#include <espalier/core/axis.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>

@@ -2,8 +2,8 @@
 // Mean over the rows of the sum of absolute outputs.
 #pragma once
 
+#include <espalier/activation_penalty/axis.hpp>
 #include <espalier/activation_penalty/concept.hpp>
-#include <espalier/core/axis.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>

@@ -47,46 +47,43 @@ constexpr std::string_view role_name(role r) {
     return "?";
 }
 
-/// One axis, one decision of a layer. `stacks` says whether several policies may stand on the axis of one layer: their
-/// contributions then add up (penalties) or run one after the other by stage (transforms).
-namespace axis {
+struct policy_checker;
+struct clock;
 
-#define ESPALIER_AXIS(axis_name, may_stack)                                                                            \
-    struct axis_name {                                                                                                 \
-        static constexpr std::string_view name = #axis_name;                                                           \
-        static constexpr bool stacks = may_stack;                                                                      \
+/// Where the policies of an axis act, which says which layers have the axis.
+enum class axis_place {
+    epilogue, ///< on what a layer puts out
+    product,  ///< on one product of rows and a kernel
+    tensor,   ///< on trained tensors of any layer
+    row,      ///< on the way of a row through a mixture
+    layer,    ///< elsewhere: some kind of layer takes such a policy as an argument of its own
+};
+
+/// One axis, one decision of a layer. An axis is a type in a header `axis.hpp` of its folder, derived from this; what
+/// it leaves out is as here.
+///
+///     struct my_axis : axis_defaults {
+///         static constexpr std::string_view name = "my_axis";
+///         static constexpr axis_place place = axis_place::tensor;   // in this list it reaches layers by itself
+///         template <class Asked> static consteval bool members();   // ESPALIER_NEEDS of core/members.hpp
+///         template <class P> static void check(policy_checker& to, clock const& now); // host, for `check_policy`
+///     };
+///
+/// Axes of the library are in the list of layer/axes.hpp.
+struct axis_defaults {
+    /// Several policies may stand on the axis of one layer: their contributions add up (penalties) or run one after the
+    /// other by stage (transforms).
+    static constexpr bool stacks = false;
+    static constexpr axis_place place = axis_place::layer;
+    /// Loops and kernels are specialised on the op of such a policy P.
+    template <class P> static constexpr bool reaches_kernels = false;
+    /// Whether Asked::policy has what the axis asks for; a sentence for each member that is missing.
+    template <class Asked> static consteval bool members() { return true; }
+    /// What `check_policy` looks at while it runs.
+    template <class P, class Checker> static void check(Checker& to, clock const&) {
+        to.leave_out("anything but members and names: check_gradients_of<sequence<input<7>, dense<5, ...>>, "
+                     "device::cpu> with the policy in a layer that has its axis");
     }
+};
 
-/// After the product, per element or per row.
-ESPALIER_AXIS(activation, false);
-/// A random factor after the activation.
-ESPALIER_AXIS(dropout, false);
-/// A term over the layer's output.
-ESPALIER_AXIS(activation_penalty, true);
-/// What the product reads instead of the raw weights.
-ESPALIER_AXIS(weight, false);
-/// Which library multiplies.
-ESPALIER_AXIS(product, false);
-/// A term over parameters.
-ESPALIER_AXIS(penalty, true);
-/// Between gradient and update.
-ESPALIER_AXIS(transform, true);
-/// Which weights stay.
-ESPALIER_AXIS(prune, false);
-/// First values of the kernel.
-ESPALIER_AXIS(initial, false);
-/// With or without.
-ESPALIER_AXIS(bias, false);
-/// How rows reach experts.
-ESPALIER_AXIS(dispatch, false);
-/// Which experts a row goes to.
-ESPALIER_AXIS(gate, false);
-/// How branches become one output.
-ESPALIER_AXIS(merge, false);
-/// Which parameter group tensors belong to.
-ESPALIER_AXIS(group, false);
-
-#undef ESPALIER_AXIS
-
-} // namespace axis
 } // namespace espalier

@@ -2,13 +2,13 @@
 // The classical dropout: every element is dropped on its own.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
+#include <espalier/dropout/axis.hpp>
 #include <espalier/dropout/concept.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>

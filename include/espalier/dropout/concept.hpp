@@ -13,10 +13,11 @@
 // to keep.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
+#include <espalier/dropout/axis.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -49,3 +50,22 @@ concept random_field = policy_on<P, axis::dropout> && std::is_trivially_copyable
      (has_factor<op_of<P>, float> && has_factor<op_of<P>, double> && has_factor<op_of<P>, native_pack<float>>));
 
 } // namespace espalier::dropout
+
+namespace espalier {
+
+/// What a policy on the axis needs.
+template <class Asked> consteval bool axis::dropout::members() {
+    using op = typename Asked::op;
+    constexpr bool scope = espalier::dropout::has_scope<op>;
+    ESPALIER_NEEDS(scope, "a dropout needs `static constexpr random_scope scope` in its op: element, row or none");
+    if constexpr (!scope || espalier::dropout::detail::draws_nothing<op>()) {
+        return scope;
+    } else {
+        ESPALIER_NEEDS_OF_T(factor, espalier::dropout::has_factor,
+                            "a dropout needs `template <class T, class Bits> ESPALIER_FN T factor(Bits bits) "
+                            "const` in its op; bits is a uniform 16-bit draw");
+        return factor;
+    }
+}
+
+} // namespace espalier

@@ -2,10 +2,10 @@
 // No dropout: the default.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
+#include <espalier/dropout/axis.hpp>
 
 #include <string_view>
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
@@ -9,6 +8,7 @@
 #include <espalier/core/policy.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/gate/axis.hpp>
 #include <espalier/gate/source.hpp>
 
 #include <cstddef>

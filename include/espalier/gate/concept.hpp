@@ -76,13 +76,15 @@
 // `static void fill_table(matrix_view<W>, random_site const&)` fills at first.
 #pragma once
 
-#include <espalier/core/axis.hpp>
+#include <espalier/core/group.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/gate/axis.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -312,5 +314,56 @@ template <class Gate, class Group, class T> struct gate_call {
 };
 
 } // namespace detail
+
+/// What a policy on the axis needs: a gate that searches has the functions of its scorer.
+template <class Asked> consteval bool axis::gate::members() {
+    using namespace detail;
+    using P = typename Asked::policy;
+    using Gate = gate_scorer<P>;
+    constexpr bool counts = has_experts<P> && has_experts<Gate>;
+    ESPALIER_NEEDS(counts, "a gate needs `static constexpr int experts`, `slots`, `logits` and `static constexpr "
+                           "bool slot_is_expert`");
+    if constexpr (!counts) {
+        return false;
+    } else if constexpr (Gate::logits == 0) {
+        constexpr bool looks_up = has_expert<Gate>;
+        ESPALIER_NEEDS(looks_up, "a gate without logits needs `template <class T, class W> ESPALIER_FN "
+                                 "std::int32_t expert(rows const& batch, index_t r, T const* x, W const* table) "
+                                 "const` in its op and `template <class T> static std::string refusal(rows const& "
+                                 "batch, index_t r, T const* x)`");
+        return looks_up;
+    } else {
+        using number = gate_call<Gate, serial_group, float>;
+        using wide = gate_call<Gate, serial_group, native_pack<float>>;
+        constexpr bool route = number::routes() && wide::routes();
+        constexpr bool backward = number::pulls_back() && wide::pulls_back();
+        constexpr bool finish = gate_finishes<op_of<Gate>>();
+        ESPALIER_NEEDS(route || !Gate::slot_is_expert,
+                       "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN T "
+                       "route(Group const&, row<Group, T, logits> const& z, row<Group, T, slots>& weights) const` "
+                       "in its op, for packs too; with `needs` a gate_more follows z, with `row_space` a T* ends "
+                       "the list (gate/concept.hpp)");
+        ESPALIER_NEEDS(route || Gate::slot_is_expert,
+                       "a gate needs `template <class Group, class T> ESPALIER_FN T route(Group const&, row<Group, "
+                       "T, logits> const& z, gate_slots<T, slots>& chosen) const` in its op, for packs too; with "
+                       "`needs` a gate_more follows z, with `row_space` a T* ends the list (gate/concept.hpp)");
+        ESPALIER_NEEDS(backward || !Gate::slot_is_expert,
+                       "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN void "
+                       "backward(Group const&, row<Group, T, logits> const& z, row<Group, T, slots> const& "
+                       "weights, row<Group, T, slots> const& dweights, T const& term_scale, row<Group, T, logits>& "
+                       "dz) const` in its op, for packs too; with `needs` a gate_more follows z, with `row_space` "
+                       "a T* ends the list (gate/concept.hpp)");
+        ESPALIER_NEEDS(backward || Gate::slot_is_expert,
+                       "a gate needs `template <class Group, class T> ESPALIER_FN void backward(Group const&, "
+                       "row<Group, T, logits> const& z, gate_slots<T, slots> const& chosen, T const "
+                       "(&dweight)[slots], T const& term_scale, row<Group, T, logits>& dz) const` in its op, for "
+                       "packs too; with `needs` a gate_more follows z, with `row_space` a T* ends the list "
+                       "(gate/concept.hpp)");
+        ESPALIER_NEEDS(finish, "a gate whose `needs` have statistics needs `ESPALIER_FN double finish(double const* "
+                               "sums, index_t rows, double* slopes) const` in its op, the part of the term that is "
+                               "a function of sums over the batch");
+        return route && backward && finish;
+    }
+}
 
 } // namespace espalier

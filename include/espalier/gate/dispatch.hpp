@@ -2,11 +2,11 @@
 // How rows reach the experts of a mixture.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/context.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/gate/axis.hpp>
 
 #include <string_view>
 

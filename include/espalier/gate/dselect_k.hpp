@@ -2,12 +2,12 @@
 // DSelect-k: a differentiable sparse gate of binary codes.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/gate/axis.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/gate/initial.hpp>
 #include <espalier/gate/smooth_step.hpp>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/gate/axis.hpp>
 #include <espalier/gate/source.hpp>
 
 #include <cstdint>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/gate/axis.hpp>
 #include <espalier/gate/concept.hpp>
 
 #include <string_view>

@@ -2,9 +2,9 @@
 // host only. First values of a gate's tensors, where the columns of one product mean different things.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/gate/axis.hpp>
 #include <espalier/initial/concept.hpp>
 
 #include <string_view>

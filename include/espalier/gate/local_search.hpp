@@ -2,10 +2,10 @@
 // Local search over the assignment of experts: a decorator for any gate.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
+#include <espalier/gate/axis.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/gate/linear_assignment.hpp>
 #include <espalier/gate/sinkhorn.hpp>

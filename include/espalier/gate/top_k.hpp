@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/gate/axis.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/gate/over_all.hpp>
 #include <espalier/gate/scored.hpp>

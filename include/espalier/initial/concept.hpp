@@ -13,12 +13,13 @@
 // threads, and float and double get the same numbers up to rounding.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/library.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/initial/axis.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -81,3 +82,16 @@ void require_fan(index_t fan, char const* which, std::string_view initial_name);
 #if defined(ESPALIER_HEADER_ONLY)
 #include <espalier/initial/detail/concept.hpp>
 #endif
+
+namespace espalier {
+
+/// What a policy on the axis needs.
+template <class Asked> consteval bool axis::initial::members() {
+    using P = typename Asked::policy;
+    constexpr bool fill = espalier::initial::has_fill<P, float> && espalier::initial::has_fill<P, double>;
+    ESPALIER_NEEDS(fill, "an initialiser needs `template <class T> static void fill(matrix_view<T> w, index_t "
+                         "fan_in, index_t fan_out, random_site const& site)`");
+    return fill;
+}
+
+} // namespace espalier

@@ -2,10 +2,10 @@
 // host only. The same number everywhere.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/initial/axis.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <string_view>

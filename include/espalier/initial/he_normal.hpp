@@ -2,9 +2,9 @@
 // host only. Normal numbers whose variance survives rectified linear units.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/initial/axis.hpp>
 #include <espalier/initial/concept.hpp>
 
 #include <cmath>

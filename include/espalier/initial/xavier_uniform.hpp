@@ -2,9 +2,9 @@
 // host only. Uniform numbers whose variance is a compromise between forward and backward.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/initial/axis.hpp>
 #include <espalier/initial/concept.hpp>
 
 #include <cmath>

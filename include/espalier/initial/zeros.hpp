@@ -2,9 +2,9 @@
 // host only. Zeros: the default of biases.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/initial/axis.hpp>
 
 #include <string_view>
 

@@ -3,20 +3,11 @@
 // fails is replaced by one that does nothing and one mistake gives one message.
 #pragma once
 
-#include <espalier/activation/concept.hpp>
-#include <espalier/activation_penalty/concept.hpp>
 #include <espalier/core/diagnostic.hpp>
-#include <espalier/core/pack.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/shape.hpp>
-#include <espalier/dropout/concept.hpp>
-#include <espalier/gate/concept.hpp>
-#include <espalier/initial/concept.hpp>
-#include <espalier/penalty/concept.hpp>
-#include <espalier/product/concept.hpp>
-#include <espalier/transform/concept.hpp>
-#include <espalier/weight/concept.hpp>
-#include <espalier/weight/operator.hpp>
+#include <espalier/layer/axes.hpp>
 
 #include <type_traits>
 
@@ -80,229 +71,16 @@ template <class Where, class P, class... Ps> consteval bool check_single_of() {
         return true;
 }
 
-/// What the axis of a policy asks of it: one sentence for each missing member. `op` below is the policy itself unless
-/// it names another.
-template <class Where, class Layer, class P> struct member_checks {
-    using op = op_of<P>;
-
-// One assertion for one member; the concept that failed and the sentence say what to write.
-#define ESPALIER_NEEDS(condition, sentence)                                                                            \
-    static_assert(diagnostic::holds<(condition), Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<P>>,      \
-                  "espalier: " sentence "; the next lines name the layer's index and the policy")
-
-// The same for functions of T, whose concept takes the op and T: first whether they are there, then whether they are
-// templates. A function of float can be called with a double, and only a pack tells.
-#define ESPALIER_NEEDS_OF_T(result, concept_of_t, sentence)                                                            \
-    constexpr bool result##_there = concept_of_t<op, float> && concept_of_t<op, double>;                               \
-    constexpr bool result = result##_there && concept_of_t<op, native_pack<float>>;                                    \
-    ESPALIER_NEEDS(result##_there, sentence);                                                                          \
-    ESPALIER_NEEDS(                                                                                                    \
-        result || !result##_there,                                                                                     \
-        "a function takes or gives one type of number, and loops call it with packs of them too, as T in: " sentence)
-
-    static constexpr bool run() {
-        constexpr bool trivial = std::is_trivially_copyable_v<op>;
-        ESPALIER_NEEDS(trivial, "the numbers of a policy must be trivially copyable, kernels receive them by value: "
-                                "keep no pointers to owned memory, strings or containers in its op");
-        using axis_type = typename P::axis;
-        if constexpr (!trivial)
-            return false;
-        else if constexpr (std::is_same_v<axis_type, axis::activation>)
-            return activation_members();
-        else if constexpr (std::is_same_v<axis_type, axis::dropout>)
-            return dropout_members();
-        else if constexpr (std::is_same_v<axis_type, axis::activation_penalty>)
-            return activation_penalty_members();
-        else if constexpr (std::is_same_v<axis_type, axis::penalty>)
-            return penalty_members();
-        else if constexpr (std::is_same_v<axis_type, axis::transform>)
-            return transform_members();
-        else if constexpr (std::is_same_v<axis_type, axis::weight> && !weight::has_bind<P>)
-            return map_members();
-        else if constexpr (std::is_same_v<axis_type, axis::prune>)
-            return prune_members();
-        else if constexpr (std::is_same_v<axis_type, axis::gate>)
-            return gate_members<gate_scorer<P>>();
-        else if constexpr (std::is_same_v<axis_type, axis::initial>)
-            return initial_members();
-        else if constexpr (std::is_same_v<axis_type, axis::product>)
-            return product_members();
-        else
-            return true;
-    }
-
-    static constexpr bool activation_members() {
-        if constexpr (activation::row_form<op>) {
-            ESPALIER_NEEDS_OF_T(both, activation::has_row_functions,
-                                "a row-wise activation needs `template <class Group, class T, int N> static void "
-                                "forward(Group const&, row<Group, T, N>& x)` and `backward(Group const&, row<Group, "
-                                "T, N> const& y, row<Group, T, N>& dy)`");
-            return both;
-        } else {
-            ESPALIER_NEEDS_OF_T(forward, activation::has_forward,
-                                "an activation needs `template <class T> ESPALIER_FN static T forward(T x)`");
-            ESPALIER_NEEDS_OF_T(backward, activation::has_backward,
-                                "an activation needs `template <class T> ESPALIER_FN static T backward(T x, T y, "
-                                "T dy)`, which gives dy times the derivative at x; y is forward(x)");
-            return forward && backward;
-        }
-    }
-    static constexpr bool dropout_members() {
-        constexpr bool scope = dropout::has_scope<op>;
-        ESPALIER_NEEDS(scope, "a dropout needs `static constexpr random_scope scope` in its op: element, row or none");
-        if constexpr (!scope || dropout::detail::draws_nothing<op>()) {
-            return scope;
-        } else {
-            ESPALIER_NEEDS_OF_T(factor, dropout::has_factor,
-                                "a dropout needs `template <class T, class Bits> ESPALIER_FN T factor(Bits bits) "
-                                "const` in its op; bits is a uniform 16-bit draw");
-            return factor;
-        }
-    }
-    static constexpr bool activation_penalty_members() {
-        constexpr bool scope = activation_penalty::has_scope<op>;
-        constexpr bool finish = activation_penalty::has_finish<op>;
-        ESPALIER_NEEDS(scope,
-                       "an activation penalty needs `static constexpr penalty_scope scope` in its op: element or "
-                       "column");
-        ESPALIER_NEEDS_OF_T(contribution, activation_penalty::has_contribution,
-                            "an activation penalty needs `template <class T> ESPALIER_FN T contribution(T y) const` in "
-                            "its op, the share of one element in the sum");
-        ESPALIER_NEEDS(finish, "an activation penalty needs `ESPALIER_FN double finish(double sum, double row_count) "
-                               "const` in its op, the term that is added to the loss");
-        if constexpr (scope) {
-            ESPALIER_NEEDS_OF_T(gradient, activation_penalty::has_gradient_of_scope,
-                                "an activation penalty needs `template <class T> ESPALIER_FN T gradient(T y, T "
-                                "row_count) const` in its op, or `gradient(T y, T column_sum, T row_count)` when its "
-                                "scope is column");
-            return contribution && finish && gradient;
-        } else {
-            return false;
-        }
-    }
-    static constexpr bool penalty_members() {
-        if constexpr (penalty_groups<op>() != group_scope::element) {
-            ESPALIER_NEEDS_OF_T(gradient, penalty::has_group_gradient,
-                                "a penalty over groups needs `template <class T> ESPALIER_FN T gradient(T w, T "
-                                "squared_norm) const` in its op");
-            ESPALIER_NEEDS_OF_T(value, penalty::has_group_value,
-                                "a penalty over groups needs `template <class T> ESPALIER_FN T group_value(T "
-                                "squared_norm) const` in its op, the share of one group in the term");
-            return gradient && value;
-        } else {
-            ESPALIER_NEEDS_OF_T(value, penalty::has_value,
-                                "a penalty needs `template <class T> ESPALIER_FN T value(T w) const` in its op, the "
-                                "share of one weight in the term");
-            if constexpr (is_proximal<op>()) {
-                ESPALIER_NEEDS_OF_T(prox, penalty::has_prox,
-                                    "a penalty that is `proximal` needs `template <class T> ESPALIER_FN T prox(T w, T "
-                                    "rate) const` in its op");
-                return value && prox;
-            } else {
-                ESPALIER_NEEDS_OF_T(gradient, penalty::has_gradient,
-                                    "a penalty needs `template <class T> ESPALIER_FN T gradient(T w) const` in its op, "
-                                    "the derivative of its value");
-                return value && gradient;
-            }
-        }
-    }
-    static constexpr bool transform_members() {
-        ESPALIER_NEEDS_OF_T(apply, transform::has_apply,
-                            "a gradient transform needs `template <class T, class Bits> ESPALIER_FN T apply(T g, "
-                            "transform_element<T, Bits> const& about) const` in its op");
-        return apply;
-    }
-    static constexpr bool map_members() {
-        constexpr bool flags = weight::has_uses_mask<op> && weight::has_needs_operand<op>;
-        ESPALIER_NEEDS(flags, "a weight map needs `static constexpr bool uses_mask` and `needs_operand` in its op");
-        ESPALIER_NEEDS_OF_T(pull, weight::has_pull,
-                            "a weight map needs `template <class T, class Keep> ESPALIER_FN T pull(T g, T raw, Keep "
-                            "keep) const` in its op, the gradient of the raw weight");
-        ESPALIER_NEEDS_OF_T(store, weight::has_store,
-                            "a weight map needs `template <class T, class Keep> ESPALIER_FN T store(T next, Keep keep) "
-                            "const` in its op, what is kept after the step");
-        ESPALIER_NEEDS_OF_T(effective, weight::has_effective,
-                            "a weight map needs `template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep "
-                            "keep) const` in its op, what products read");
-        return flags && pull && store && effective;
-    }
-    static constexpr bool prune_members() {
-        constexpr bool selects = requires(clock const& now) {
-            { P::due(now) } -> std::convertible_to<bool>;
-            { P::sparsity(now) } -> std::convertible_to<double>;
-            typename P::selection;
-        };
-        ESPALIER_NEEDS(selects, "a pruning policy needs `selection`, `due(clock)` and `sparsity(clock)`: write it as "
-                                "espalier::prune::policy<criterion, selection, schedule, rule>");
-        return selects && map_members();
-    }
-    /// A gate that searches has the functions of its scorer.
-    template <class Gate> static constexpr bool gate_members() {
-        constexpr bool counts = has_experts<P> && has_experts<Gate>;
-        ESPALIER_NEEDS(counts, "a gate needs `static constexpr int experts`, `slots`, `logits` and `static constexpr "
-                               "bool slot_is_expert`");
-        if constexpr (!counts) {
-            return false;
-        } else if constexpr (Gate::logits == 0) {
-            constexpr bool looks_up = has_expert<Gate>;
-            ESPALIER_NEEDS(looks_up, "a gate without logits needs `template <class T, class W> ESPALIER_FN "
-                                     "std::int32_t expert(rows const& batch, index_t r, T const* x, W const* table) "
-                                     "const` in its op and `template <class T> static std::string refusal(rows const& "
-                                     "batch, index_t r, T const* x)`");
-            return looks_up;
-        } else {
-            using number = gate_call<Gate, serial_group, float>;
-            using wide = gate_call<Gate, serial_group, native_pack<float>>;
-            constexpr bool route = number::routes() && wide::routes();
-            constexpr bool backward = number::pulls_back() && wide::pulls_back();
-            constexpr bool finish = gate_finishes<op_of<Gate>>();
-            ESPALIER_NEEDS(route || !Gate::slot_is_expert,
-                           "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN T "
-                           "route(Group const&, row<Group, T, logits> const& z, row<Group, T, slots>& weights) const` "
-                           "in its op, for packs too; with `needs` a gate_more follows z, with `row_space` a T* ends "
-                           "the list (gate/concept.hpp)");
-            ESPALIER_NEEDS(route || Gate::slot_is_expert,
-                           "a gate needs `template <class Group, class T> ESPALIER_FN T route(Group const&, row<Group, "
-                           "T, logits> const& z, gate_slots<T, slots>& chosen) const` in its op, for packs too; with "
-                           "`needs` a gate_more follows z, with `row_space` a T* ends the list (gate/concept.hpp)");
-            ESPALIER_NEEDS(backward || !Gate::slot_is_expert,
-                           "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN void "
-                           "backward(Group const&, row<Group, T, logits> const& z, row<Group, T, slots> const& "
-                           "weights, row<Group, T, slots> const& dweights, T const& term_scale, row<Group, T, logits>& "
-                           "dz) const` in its op, for packs too; with `needs` a gate_more follows z, with `row_space` "
-                           "a T* ends the list (gate/concept.hpp)");
-            ESPALIER_NEEDS(backward || Gate::slot_is_expert,
-                           "a gate needs `template <class Group, class T> ESPALIER_FN void backward(Group const&, "
-                           "row<Group, T, logits> const& z, gate_slots<T, slots> const& chosen, T const "
-                           "(&dweight)[slots], T const& term_scale, row<Group, T, logits>& dz) const` in its op, for "
-                           "packs too; with `needs` a gate_more follows z, with `row_space` a T* ends the list "
-                           "(gate/concept.hpp)");
-            ESPALIER_NEEDS(finish,
-                           "a gate whose `needs` have statistics needs `ESPALIER_FN double finish(double const* "
-                           "sums, index_t rows, double* slopes) const` in its op, the part of the term that is "
-                           "a function of sums over the batch");
-            return route && backward && finish;
-        }
-    }
-    static constexpr bool initial_members() {
-        constexpr bool fill = initial::has_fill<P, float> && initial::has_fill<P, double>;
-        ESPALIER_NEEDS(fill, "an initialiser needs `template <class T> static void fill(matrix_view<T> w, index_t "
-                             "fan_in, index_t fan_out, random_site const& site)`");
-        return fill;
-    }
-    static constexpr bool product_members() {
-        constexpr bool complete = product_policy<P, float> || product_policy<P, double>;
-        ESPALIER_NEEDS(complete, "a product needs `scratch`, `forward`, `input_gradient` and `weight_gradient`; "
-                                 "product/concept.hpp has their signatures");
-        return complete;
-    }
-
-#undef ESPALIER_NEEDS_OF_T
-#undef ESPALIER_NEEDS
-};
-
+/// Whether a policy has what its axis asks for.
 template <class Where, class Layer, class P> consteval bool check_members() {
-    return member_checks<Where, Layer, P>::run();
+    using Asked = members_asked<Where, Layer, P>;
+    constexpr bool trivial = std::is_trivially_copyable_v<op_of<P>>;
+    ESPALIER_NEEDS(trivial, "the numbers of a policy must be trivially copyable, kernels receive them by value: "
+                            "keep no pointers to owned memory, strings or containers in its op");
+    if constexpr (!trivial)
+        return false;
+    else
+        return P::axis::template members<Asked>();
 }
 
 template <class P, class Layer> consteval bool is_admitted() {

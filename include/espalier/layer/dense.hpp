@@ -3,24 +3,12 @@
 #pragma once
 
 #include <espalier/initial/zeros.hpp>
+#include <espalier/layer/bias.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/detail.hpp>
 
 namespace espalier {
-
-/// A layer without an offset: `dense<64, no_bias>`.
-struct no_bias {
-    using axis = espalier::axis::bias;
-    static constexpr std::string_view name = "no_bias";
-    static constexpr bool present = false;
-};
-/// The default: a trained offset, zero at first.
-struct with_bias {
-    using axis = espalier::axis::bias;
-    static constexpr std::string_view name = "with_bias";
-    static constexpr bool present = true;
-};
 
 namespace detail {
 
@@ -113,9 +101,7 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
 private:
     template <class P> static void list_parameter_policy(std::vector<std::string>& out) {
         using a = typename P::axis;
-        if constexpr (!std::is_same_v<a, axis::activation> && !std::is_same_v<a, axis::dropout> &&
-                      !std::is_same_v<a, axis::activation_penalty>)
-            add_policy(out, a::name, name_of<P>());
+        if constexpr (a::place != axis_place::epilogue) add_policy(out, a::name, name_of<P>());
     }
 };
 
@@ -186,8 +172,7 @@ struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
 template <int Out, class... Ps> struct dense {
     static_assert(Out > 0, "espalier: the width of a dense layer is positive");
     static constexpr std::string_view name = "dense";
-    using axes = type_list<axis::activation, axis::dropout, axis::activation_penalty, axis::weight, axis::prune,
-                           axis::penalty, axis::transform, axis::initial, axis::bias, axis::product, axis::group>;
+    using axes = axes_at<axis_place::epilogue, axis_place::product, axis_place::tensor>;
 
     static constexpr shape output(shape) { return {Out}; }
 

@@ -2,16 +2,25 @@
 // Parts that layers are made of: a trained tensor with everything its policies say, and an epilogue.
 #pragma once
 
+#include <espalier/activation/axis.hpp>
 #include <espalier/activation/identity.hpp>
+#include <espalier/activation_penalty/axis.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/finite.hpp>
 #include <espalier/core/update.hpp>
+#include <espalier/dropout/axis.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/initial/axis.hpp>
 #include <espalier/initial/he_normal.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/in_group.hpp>
+#include <espalier/penalty/axis.hpp>
+#include <espalier/product/axis.hpp>
+#include <espalier/prune/axis.hpp>
+#include <espalier/transform/axis.hpp>
+#include <espalier/weight/axis.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/operator.hpp>
 

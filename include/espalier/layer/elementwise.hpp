@@ -52,7 +52,7 @@ template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In
 /// epilogue or before a head that is run several times. Inherited policies do not reach it. One pass.
 template <class... Ps> struct elementwise {
     static constexpr std::string_view name = "elementwise";
-    using axes = type_list<axis::activation, axis::dropout, axis::activation_penalty>;
+    using axes = axes_at<axis_place::epilogue>;
     static constexpr shape output(shape in) { return in; }
     template <class Where, shape In, class Inherited> static consteval bool check() {
         if constexpr (!detail::check_has_input<Where, elementwise, In>())

@@ -100,7 +100,7 @@ template <class Where, class Vocabulary, shape In> consteval bool check_vocabula
 template <class Vocabulary, int Width, class... Ps> struct embedding {
     static_assert(Width >= 1, "espalier: an embedding has at least one number for each id");
     static constexpr std::string_view name = "embedding";
-    using axes = type_list<axis::penalty, axis::transform, axis::initial, axis::group>;
+    using axes = axes_at<axis_place::tensor>;
     static constexpr shape output(shape) { return {static_cast<int>(Vocabulary::columns * Width)}; }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {

@@ -11,6 +11,16 @@
 
 namespace espalier {
 
+namespace axis {
+
+/// Which parameter group tensors belong to.
+struct group : axis_defaults {
+    static constexpr std::string_view name = "group";
+    static constexpr axis_place place = axis_place::tensor;
+};
+
+} // namespace axis
+
 namespace detail {
 
 /// The characters of a short name where a string_view can point at them.

@@ -111,7 +111,7 @@ struct bind_mixture<In, type_list<Gates...>, Expert, type_list<Inherited...>, Ps
 /// loads in nats, and every load.
 template <class Gate, class Expert, class... Ps> struct moe {
     static constexpr std::string_view name = "moe";
-    using axes = type_list<axis::dispatch, axis::penalty, axis::transform, axis::initial, axis::group>;
+    using axes = axes_at<axis_place::row, axis_place::tensor>;
 
     static constexpr shape output(shape in) { return detail::output_of_experts<Expert>::at(in); }
 

@@ -30,7 +30,7 @@ template <class Gates, class Expert, class... Ps> struct multi_gate;
 /// The layer that its list of gates makes.
 template <class... Gates, class Expert, class... Ps> struct multi_gate<gates<Gates...>, Expert, Ps...> {
     static constexpr std::string_view name = "multi_gate";
-    using axes = type_list<axis::dispatch, axis::penalty, axis::transform, axis::initial, axis::group>;
+    using axes = axes_at<axis_place::row, axis_place::tensor>;
 
     static constexpr shape output(shape in) {
         shape const one = moe<type_at<0, Gates...>, Expert>::output(in);

@@ -28,10 +28,11 @@
 // norm across tensors.
 #pragma once
 
-#include <espalier/core/axis.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/update.hpp>
+#include <espalier/penalty/axis.hpp>
 
 #include <concepts>
 #include <type_traits>
@@ -83,5 +84,38 @@ float >
     &&has_group_value<op_of<P>, double>&& has_group_gradient<op_of<P>, float>&& has_group_gradient<op_of<P>, double>&&
         has_group_value<op_of<P>, native_pack<float>>&& has_group_gradient<op_of<P>, native_pack<float>>;
 
-namespace detail {} // namespace detail
 } // namespace espalier::penalty
+
+namespace espalier {
+
+/// What a policy on the axis needs.
+template <class Asked> consteval bool axis::penalty::members() {
+    using op = typename Asked::op;
+    using namespace detail;
+    if constexpr (penalty_groups<op>() != group_scope::element) {
+        ESPALIER_NEEDS_OF_T(gradient, espalier::penalty::has_group_gradient,
+                            "a penalty over groups needs `template <class T> ESPALIER_FN T gradient(T w, T "
+                            "squared_norm) const` in its op");
+        ESPALIER_NEEDS_OF_T(value, espalier::penalty::has_group_value,
+                            "a penalty over groups needs `template <class T> ESPALIER_FN T group_value(T "
+                            "squared_norm) const` in its op, the share of one group in the term");
+        return gradient && value;
+    } else {
+        ESPALIER_NEEDS_OF_T(value, espalier::penalty::has_value,
+                            "a penalty needs `template <class T> ESPALIER_FN T value(T w) const` in its op, the "
+                            "share of one weight in the term");
+        if constexpr (is_proximal<op>()) {
+            ESPALIER_NEEDS_OF_T(prox, espalier::penalty::has_prox,
+                                "a penalty that is `proximal` needs `template <class T> ESPALIER_FN T prox(T w, T "
+                                "rate) const` in its op");
+            return value && prox;
+        } else {
+            ESPALIER_NEEDS_OF_T(gradient, espalier::penalty::has_gradient,
+                                "a penalty needs `template <class T> ESPALIER_FN T gradient(T w) const` in its op, "
+                                "the derivative of its value");
+            return value && gradient;
+        }
+    }
+}
+
+} // namespace espalier

@@ -2,12 +2,12 @@
 // Sum of the norms of groups: whole rows or columns of weights go to 0 together.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/short_name.hpp>
 #include <espalier/core/update.hpp>
+#include <espalier/penalty/axis.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>

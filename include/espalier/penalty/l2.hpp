@@ -2,9 +2,9 @@
 // Half the sum of squares.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
+#include <espalier/penalty/axis.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>

@@ -25,8 +25,9 @@
 // A product never allocates: its packing space comes from the executor's arena.
 #pragma once
 
-#include <espalier/core/axis.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/product/axis.hpp>
 
 #include <cstddef>
 
@@ -46,5 +47,14 @@ concept product_policy = requires(matrix_view<T const> in, matrix_view<T> out, T
     P::template input_gradient<T>(in, in, out, space);
     P::template weight_gradient<T>(in, in, out, space);
 };
+
+/// What a policy on the axis needs.
+template <class Asked> consteval bool axis::product::members() {
+    using P = typename Asked::policy;
+    constexpr bool complete = product_policy<P, float> || product_policy<P, double>;
+    ESPALIER_NEEDS(complete, "a product needs `scratch`, `forward`, `input_gradient` and `weight_gradient`; "
+                             "product/concept.hpp has their signatures");
+    return complete;
+}
 
 } // namespace espalier

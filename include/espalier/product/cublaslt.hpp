@@ -5,12 +5,12 @@
 
 #if __has_include(<cublasLt.h>) && __has_include(<cuda_runtime_api.h>)
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/device/cuda/bfloat16.hpp>
 #include <espalier/device/cuda/check.hpp>
+#include <espalier/product/axis.hpp>
 #include <espalier/product/concept.hpp>
 
 #include <cublasLt.h>

@@ -4,11 +4,11 @@
 // is accumulated, and the padding of narrow results.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/finite.hpp>
 #include <espalier/core/library.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/product/axis.hpp>
 #include <espalier/product/concept.hpp>
 
 #include <cstddef>

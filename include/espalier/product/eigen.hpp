@@ -3,9 +3,9 @@
 // expressions every large product allocates its packing buffers anew, which costs a third of a training step.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/product/axis.hpp>
 #include <espalier/product/concept.hpp>
 
 #include <Eigen/Core>

@@ -6,9 +6,9 @@
 
 #if __has_include(<oneapi/dnnl/dnnl.hpp>) && !defined(__CUDACC__)
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/product/axis.hpp>
 #include <espalier/product/concept.hpp>
 
 #include <oneapi/dnnl/dnnl.hpp>

@@ -3,9 +3,9 @@
 // without a CUDA compiler it is empty.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/product/axis.hpp>
 #include <espalier/product/concept.hpp>
 
 #if defined(__CUDACC__)

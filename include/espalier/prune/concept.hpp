@@ -29,9 +29,12 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/prune/axis.hpp>
+#include <espalier/weight/concept.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -74,3 +77,20 @@ concept mask_rule =
     has_name<R> && rule_uses_mask<R> && std::is_trivially_copyable_v<typename espalier::detail::op_type<R>::type>;
 
 } // namespace espalier::prune
+
+namespace espalier {
+
+/// What a policy on the axis needs.
+template <class Asked> consteval bool axis::prune::members() {
+    using P = typename Asked::policy;
+    constexpr bool selects = requires(clock const& now) {
+        { P::due(now) } -> std::convertible_to<bool>;
+        { P::sparsity(now) } -> std::convertible_to<double>;
+        typename P::selection;
+    };
+    ESPALIER_NEEDS(selects, "a pruning policy needs `selection`, `due(clock)` and `sparsity(clock)`: write it as "
+                            "espalier::prune::policy<criterion, selection, schedule, rule>");
+    return selects && detail::map_members<Asked>();
+}
+
+} // namespace espalier

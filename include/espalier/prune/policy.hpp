@@ -2,11 +2,11 @@
 // Pruning of a layer's kernel, put together from four independent choices.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/prune/axis.hpp>
 #include <espalier/prune/concept.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>

@@ -120,7 +120,7 @@ template <class T, class Batch> void check_batch_rows(policy_checker& to, Batch 
 ///     auto const report = check_batch(my_batch{.alpha = 0.2});
 ///     if (!report.ok()) std::fputs(report.text.c_str(), stdout);
 template <class Batch> policy_report check_batch(Batch const& given, shape of_row = {5}) {
-    detail::policy_checker to;
+    policy_checker to;
     constexpr bool applies = batch::applies_to_batch<Batch, float> && batch::applies_to_batch<Batch, double>;
     static_assert(diagnostic::holds<applies, diagnostic::given_type<Batch>>,
                   "espalier: a batch policy needs `template <class T> void apply(batch_memory<T>& batch, index_t n, "

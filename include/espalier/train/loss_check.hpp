@@ -219,7 +219,7 @@ template <int N, class Loss> void check_loss_rows(policy_checker& to, Loss const
 ///     auto const report = check_loss(my_loss{.margin = 0.5});
 ///     if (!report.ok()) std::fputs(report.text.c_str(), stdout);
 template <int N = 5, class Loss> policy_report check_loss(Loss const& given) {
-    detail::policy_checker to;
+    policy_checker to;
     static_assert(diagnostic::holds<loss::has_name<Loss>, diagnostic::given_type<Loss>>,
                   "espalier: a loss needs `static constexpr std::string_view name`, which terms and the history print; "
                   "the next lines name the type");

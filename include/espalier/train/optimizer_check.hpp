@@ -67,7 +67,7 @@ template <class Op> void check_optimizer_op(policy_checker& to, Op const& op) {
 ///     auto const report = check_optimizer(my_optimizer{.learning_rate = 1e-2});
 ///     if (!report.ok()) std::fputs(report.text.c_str(), stdout);
 template <class Optimizer> policy_report check_optimizer(Optimizer const& given, clock const& now = {}) {
-    detail::policy_checker to;
+    policy_checker to;
     if constexpr (optimizer::detail::check_members<Optimizer>()) {
         to.report.text = "an optimizer\n";
         std::string why;

@@ -40,7 +40,9 @@ inline std::string number_text(double x) {
     return text;
 }
 
-/// Collects the lines.
+} // namespace detail
+
+/// Collects the lines of a report.
 struct policy_checker {
     policy_report report;
 
@@ -67,7 +69,7 @@ struct policy_checker {
             ++seen;
             bool const near = std::isfinite(expected) && std::fabs(given - expected) <= tolerance;
             if (near || given == expected || (std::isnan(given) && std::isnan(expected))) return;
-            fail(place, "given " + number_text(given) + ", expected " + number_text(expected));
+            fail(place, "given " + detail::number_text(given) + ", expected " + detail::number_text(expected));
         }
         void require(bool good, std::string const& place, std::string const& facts) {
             ++seen;
@@ -98,20 +100,20 @@ struct policy_checker {
         auto check = over(what);
         for (double const x : at) {
             double moved = x;
-            double const numeric = central_difference(&moved, 1e-4, [&] { return value(moved); });
+            double const numeric = detail::central_difference(&moved, 1e-4, [&] { return value(moved); });
             if (std::isnan(numeric)) {
                 ++check.skipped;
                 continue;
             }
-            check.compare(variable + (" = " + number_text(x)), slope(x), numeric,
+            check.compare(variable + (" = " + detail::number_text(x)), slope(x), numeric,
                           1e-6 * (scale + std::fabs(slope(x)) + std::fabs(numeric)) + 1e-12);
         }
         double const h = 1e-7, left = (value(0.0) - value(-h)) / h, right = (value(h) - value(0.0)) / h;
         double const room = 1e-4 * (scale + std::fabs(left) + std::fabs(right)) + 1e-12, given = slope(0.0);
         check.require(given >= std::min(left, right) - room && given <= std::max(left, right) + room,
                       std::string(variable) + " = 0",
-                      "given " + number_text(given) + ", the slopes on both sides are " + number_text(left) + " and " +
-                          number_text(right));
+                      "given " + detail::number_text(given) + ", the slopes on both sides are " +
+                          detail::number_text(left) + " and " + detail::number_text(right));
     }
 
     /// f on a pack of floats against f on single floats; f takes (x, bits). A NaN and infinities stand among the
@@ -135,12 +137,14 @@ struct policy_checker {
             P const wide = f(P::load(x), B::load(bits));
             for (int i = 0; i < lanes; ++i) {
                 float const one = f(x[i], bits[i]);
-                check.compare("x = " + number_text(static_cast<double>(x[i])), static_cast<double>(wide[i]),
+                check.compare("x = " + detail::number_text(static_cast<double>(x[i])), static_cast<double>(wide[i]),
                               static_cast<double>(one), 1e-5 * (1.0 + std::fabs(static_cast<double>(one))));
             }
         }
     }
 };
+
+namespace detail {
 
 // Forms of a row: where column c of row r stands. Elements that are nobody's hold NaN.
 

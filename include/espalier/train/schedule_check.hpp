@@ -18,7 +18,7 @@ namespace espalier {
 ///     auto const report = check_schedule(my_schedule{.from = 0.1}, 1000);
 ///     if (!report.ok()) std::fputs(report.text.c_str(), stdout);
 template <class Schedule> policy_report check_schedule(Schedule const& given, std::uint64_t steps = 1000) {
-    detail::policy_checker to;
+    policy_checker to;
     if constexpr (schedule::number_or_schedule<Schedule>) {
         to.report.text = "a schedule\n";
         char const* const why = schedule::problem(given);

@@ -3,7 +3,6 @@
 // random where they do not.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
@@ -11,6 +10,7 @@
 #include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
+#include <espalier/transform/axis.hpp>
 #include <espalier/transform/concept.hpp>
 
 #include <string_view>

@@ -2,7 +2,6 @@
 // All gradients of the network are scaled down together when their norm is too large.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
@@ -10,6 +9,7 @@
 #include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
+#include <espalier/transform/axis.hpp>
 #include <espalier/transform/concept.hpp>
 
 #include <string_view>

@@ -23,10 +23,11 @@
 // them with as many lanes.
 #pragma once
 
-#include <espalier/core/axis.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/update.hpp>
+#include <espalier/transform/axis.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -50,3 +51,15 @@ concept gradient_transform =
 float > &&has_apply<op_of<P>, double>&& has_apply<op_of<P>, native_pack<float>>;
 
 } // namespace espalier::transform
+
+namespace espalier {
+
+/// What a policy on the axis needs.
+template <class Asked> consteval bool axis::transform::members() {
+    ESPALIER_NEEDS_OF_T(apply, espalier::transform::has_apply,
+                        "a gradient transform needs `template <class T, class Bits> ESPALIER_FN T apply(T g, "
+                        "transform_element<T, Bits> const& about) const` in its op");
+    return apply;
+}
+
+} // namespace espalier

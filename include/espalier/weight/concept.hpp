@@ -19,9 +19,10 @@
 // T is float, double or a pack of them, Keep is mask_of<T>.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
+#include <espalier/weight/axis.hpp>
 
 #include <concepts>
 #include <type_traits>
@@ -61,3 +62,36 @@ concept element_map = std::is_trivially_copyable_v<M> && has_uses_mask<M> && has
     has_store<M, native_pack<float>> && has_effective<M, native_pack<float>>;
 
 } // namespace espalier::weight
+
+namespace espalier {
+
+namespace detail {
+
+/// What an op needs that maps weights.
+template <class Asked> consteval bool map_members() {
+    using op = typename Asked::op;
+    constexpr bool flags = espalier::weight::has_uses_mask<op> && espalier::weight::has_needs_operand<op>;
+    ESPALIER_NEEDS(flags, "a weight map needs `static constexpr bool uses_mask` and `needs_operand` in its op");
+    ESPALIER_NEEDS_OF_T(pull, espalier::weight::has_pull,
+                        "a weight map needs `template <class T, class Keep> ESPALIER_FN T pull(T g, T raw, Keep "
+                        "keep) const` in its op, the gradient of the raw weight");
+    ESPALIER_NEEDS_OF_T(store, espalier::weight::has_store,
+                        "a weight map needs `template <class T, class Keep> ESPALIER_FN T store(T next, Keep keep) "
+                        "const` in its op, what is kept after the step");
+    ESPALIER_NEEDS_OF_T(effective, espalier::weight::has_effective,
+                        "a weight map needs `template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep "
+                        "keep) const` in its op, what products read");
+    return flags && pull && store && effective;
+}
+
+} // namespace detail
+
+/// What a policy on the axis needs: an operator has a contract of its own.
+template <class Asked> consteval bool axis::weight::members() {
+    if constexpr (reaches_kernels<typename Asked::policy>)
+        return detail::map_members<Asked>();
+    else
+        return true;
+}
+
+} // namespace espalier

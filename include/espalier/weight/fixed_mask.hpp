@@ -2,9 +2,9 @@
 // A binary mask that the user gives: some weights are 0 and stay 0.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
+#include <espalier/weight/axis.hpp>
 
 #include <string_view>
 

@@ -2,8 +2,8 @@
 // Products read the weights as they are: the default.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/weight/axis.hpp>
 
 #include <string_view>
 

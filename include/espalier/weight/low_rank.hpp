@@ -2,7 +2,6 @@
 // host only. A kernel that is the product of two thin matrices, with a rank that may change at every step.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/context.hpp>
 #include <espalier/core/diagnostic.hpp>
@@ -15,6 +14,7 @@
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/detail.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/weight/axis.hpp>
 #include <espalier/weight/operator.hpp>
 
 #include <cmath>

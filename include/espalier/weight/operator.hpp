@@ -38,9 +38,9 @@
 // A dense layer with an operator has no tensor "kernel", so nothing that acts on role::kernel acts on it.
 #pragma once
 
-#include <espalier/core/axis.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/weight/axis.hpp>
 
 #include <type_traits>
 

@@ -15,6 +15,9 @@
 #include <espalier/initial/xavier_normal.hpp>
 #include <espalier/initial/xavier_uniform.hpp>
 #include <espalier/initial/zeros.hpp>
+#include <espalier/layer/axes.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/embedding.hpp>
 #include <espalier/penalty/elastic_net.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
@@ -489,4 +492,65 @@ TEST_CASE("check_policy: what has its members checked only says so", "[train][po
         CHECK(report.text.find("  not checked: anything but members and names: check_gradients_of") !=
               std::string::npos);
     }
+}
+
+namespace {
+
+/// An axis that the library does not know.
+struct unit_axis : axis_defaults {
+    static constexpr std::string_view name = "unit";
+    static constexpr axis_place place = axis_place::tensor;
+    template <class P> static constexpr bool reaches_kernels = true;
+    template <class Asked> static consteval bool members() {
+        constexpr bool says = requires {
+            Asked::policy::metres;
+        };
+        ESPALIER_NEEDS(says, "a unit needs `static constexpr double metres`");
+        return says;
+    }
+    template <class P> static void check(policy_checker& to, espalier::clock const& now) {
+        to.line(P::metres > now.epoch, "longer than the epoch's number");
+    }
+};
+struct millimetre {
+    using axis = unit_axis;
+    static constexpr double metres = 1e-3;
+};
+struct nameless {
+    using axis = unit_axis;
+};
+
+template <class Axis, class... Others> constexpr bool has_axis(type_list<Others...>) {
+    return (false || ... || std::is_same_v<Axis, Others>);
+}
+
+} // namespace
+
+TEST_CASE("check_policy: an axis of one's own is asked and tried as those of the library are",
+          "[train][policy_check]") {
+    auto const report = check_policy<millimetre>();
+    CHECK(report.ok());
+    CHECK(report.checks == 3); // members, the type of its op, the axis' own
+    CHECK(report.text.find("unit on axis unit") == 0);
+    espalier::clock late;
+    late.epoch = 1;
+    CHECK(check_policy<millimetre>(late).failures == 1);
+    STATIC_REQUIRE(detail::check_members<diagnostic::nowhere, void, millimetre>());
+    STATIC_REQUIRE_FALSE(detail::check_members<diagnostic::nowhere, void, nameless>());
+    STATIC_REQUIRE(detail::list_checks<diagnostic::nowhere, void, type_list<unit_axis>, millimetre>::hold);
+    STATIC_REQUIRE_FALSE(
+        detail::list_checks<diagnostic::nowhere, void, type_list<unit_axis>, millimetre, millimetre>::hold);
+}
+
+TEST_CASE("axes: a layer has the axes of the places that it has", "[train][policy_check]") {
+    STATIC_REQUIRE(std::is_same_v<axes_at<axis_place::row>, type_list<axis::dispatch>>);
+    STATIC_REQUIRE(std::is_same_v<axes_at<axis_place::epilogue>,
+                                  type_list<axis::activation, axis::dropout, axis::activation_penalty>>);
+    STATIC_REQUIRE(has_axis<axis::prune>(dense<3>::axes{}));
+    STATIC_REQUIRE_FALSE(has_axis<axis::gate>(dense<3>::axes{}));
+    STATIC_REQUIRE_FALSE(has_axis<axis::weight>(embedding<vocabulary<5>, 3>::axes{}));
+    STATIC_REQUIRE(
+        std::is_same_v<
+            axes_at<axis_place::epilogue, axis_place::product, axis_place::tensor, axis_place::row, axis_place::layer>,
+            all_axes>);
 }

@@ -7,6 +7,7 @@
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/gate/concept.hpp>
+#include <espalier/initial/check.hpp>
 #include <espalier/train/policy_checker.hpp>
 
 #include <algorithm>
@@ -349,3 +350,15 @@ template <class P> void check_gate(policy_checker& to, clock const& now) {
 }
 
 } // namespace espalier::detail
+
+namespace espalier {
+
+/// A gate, and the first values of its kernel and bias where it has its own.
+template <class P> void axis::gate::check(policy_checker& to, clock const& now) {
+    using scorer = detail::gate_scorer<P>;
+    detail::check_gate<P>(to, now);
+    if constexpr (requires { typename scorer::initial; })
+        detail::check_initial<typename scorer::initial, scorer::logits>(to);
+}
+
+} // namespace espalier

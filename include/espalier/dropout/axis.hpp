@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <espalier/core/axis.hpp>
+
+namespace espalier::axis {
+
+/// A random factor after the activation.
+struct dropout : axis_defaults {
+    static constexpr std::string_view name = "dropout";
+    static constexpr axis_place place = axis_place::epilogue;
+    template <class P> static constexpr bool reaches_kernels = true;
+    template <class Asked> static consteval bool members();                     // concept.hpp
+    template <class P> static void check(policy_checker& to, clock const& now); // check.hpp
+};
+
+} // namespace espalier::axis

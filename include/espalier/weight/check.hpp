@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. What `check_policy` looks at in a map of weights.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/pack.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/train/policy_checker.hpp>
+#include <espalier/weight/concept.hpp>
+
+#include <string>
+#include <type_traits>
+
+namespace espalier {
+
+namespace detail {
+
+template <class P> void check_weight_map(policy_checker& to, clock const& now) {
+    auto const op = op_at<P>(now);
+    using op_type = std::remove_cvref_t<decltype(op)>;
+    to.derivative(
+        "pull is the derivative of effective", "w", [&](double w) { return op.effective(w, true); },
+        [&](double w) { return op.pull(1.0, w, true); });
+    // A rule of pruning may let the gradient of a hidden weight through, which is no derivative.
+    if constexpr (op_type::uses_mask && std::is_same_v<typename P::axis, axis::weight>)
+        to.derivative(
+            "pull is the derivative of effective where the mask drops", "w",
+            [&](double w) { return op.effective(w, false); }, [&](double w) { return op.pull(1.0, w, false); });
+    else if constexpr (op_type::uses_mask)
+        to.leave_out("whether pull is the derivative of effective where the mask drops: a rule that passes the "
+                     "gradient on differs from it on purpose");
+    {
+        auto check = to.over("pull is proportional to the gradient");
+        for (double const w : {-2.3, -0.4, 0.7, 3.1})
+            for (bool const keep : {true, false}) {
+                if (!keep && !op_type::uses_mask) continue;
+                double const one = op.pull(1.0, w, keep);
+                check.compare("w = " + number_text(w) + (keep ? "" : ", dropped by the mask"), op.pull(-2.5, w, keep),
+                              -2.5 * one, 1e-12 * (1.0 + std::fabs(one)));
+            }
+    }
+    to.packs("pull, store and effective of a pack", [&](auto w, auto bits) {
+        using T = decltype(w);
+        mask_of<T> keep(true);
+        if constexpr (op_type::uses_mask) keep = (bits & decltype(bits)(1u)) == decltype(bits)(0u);
+        return op.pull(T(0.75f), w, keep) + op.effective(op.store(w, keep), keep);
+    });
+    auto check = to.over(op_type::needs_operand ? "store keeps what it stored"
+                                                : "store keeps what it stored, and products may read it");
+    for (double const w : {-2.0, -0.1, 0.0, 0.3, 4.0})
+        for (bool const keep : {true, false}) {
+            if (!keep && !op_type::uses_mask) continue;
+            double const stored = op.store(w, keep);
+            std::string const place = "w = " + number_text(w) + (keep ? "" : ", dropped by the mask");
+            check.compare(place, op.store(stored, keep), stored, 0.0);
+            if constexpr (!op_type::needs_operand) check.compare(place, op.effective(stored, keep), stored, 0.0);
+        }
+}
+
+} // namespace detail
+
+template <class P> void axis::weight::check(policy_checker& to, clock const& now) {
+    if constexpr (reaches_kernels<P>)
+        detail::check_weight_map<P>(to, now);
+    else
+        axis_defaults::check<P>(to, now);
+}
+
+} // namespace espalier
