@@ -6,6 +6,8 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/view.hpp>
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -53,48 +55,38 @@ constexpr extent larger(extent a, extent b) {
     return {a.per_row > b.per_row ? a.per_row : b.per_row, a.fixed > b.fixed ? a.fixed : b.fixed};
 }
 
-/// What one layer needs. Also used as an offset: the sum of the footprints before it.
+/// What one layer needs. Also used as an offset: the sum of the footprints before it. Every member is a number of things
+/// of which layers that stand side by side need the sum; a new one is one line.
 struct footprint {
     index_t parameters = 0;      ///< elements, each tensor padded
     index_t state = 0;           ///< elements that training writes outside the optimizer: running means
     index_t mask_words = 0;      ///< 32-bit words of bit masks
     index_t group_sets = 0;      ///< grouped penalties, each with a vector of norms
     extent tape{};               ///< what backward needs from forward
-    int tensors = 0;             ///< trained tensors
-    int terms = 0;               ///< values added to the loss
-    int measures = 0;            ///< numbers about a step that are not part of the loss
-    int streams = 0;             ///< streams of random bits
-    int group_proxes = 0;        ///< tensors whose groups are shrunk after the step: a further pass when there are any
-    int row_terms = 0;           ///< those of the terms that are sums over the rows of a batch
-    int taps = 0;                ///< named places whose rows can be read
-    int gates = 0;               ///< gates whose weights can be read
-    int timed_operands = 0;      ///< tensors whose operand copies depend on the time
+    index_t tensors = 0;         ///< trained tensors
+    index_t terms = 0;           ///< values added to the loss
+    index_t measures = 0;        ///< numbers about a step that are not part of the loss
+    index_t streams = 0;         ///< streams of random bits
+    index_t group_proxes = 0;    ///< tensors whose groups are shrunk after the step: a further pass when there are any
+    index_t row_terms = 0;       ///< those of the terms that are sums over the rows of a batch
+    index_t taps = 0;            ///< named places whose rows can be read
+    index_t gates = 0;           ///< gates whose weights can be read
+    index_t timed_operands = 0;  ///< tensors whose operand copies depend on the time
     index_t learned_state = 0;   ///< those of the state's elements that an update makes from what it finds in the tape
     index_t scattered_state = 0; ///< the same inside experts or several samples: a batch leaves it in many places
 
     friend constexpr footprint operator+(footprint const& a, footprint const& b) {
-        return {a.parameters + b.parameters,
-                a.state + b.state,
-                a.mask_words + b.mask_words,
-                a.group_sets + b.group_sets,
-                a.tape + b.tape,
-                a.tensors + b.tensors,
-                a.terms + b.terms,
-                a.measures + b.measures,
-                a.streams + b.streams,
-                a.group_proxes + b.group_proxes,
-                a.row_terms + b.row_terms,
-                a.taps + b.taps,
-                a.gates + b.gates,
-                a.timed_operands + b.timed_operands,
-                a.learned_state + b.learned_state,
-                a.scattered_state + b.scattered_state};
+        lanes sum = a.as_lanes();
+        lanes const other = b.as_lanes();
+        for (std::size_t i = 0; i < sum.size(); ++i)
+            sum[i] += other[i];
+        return std::bit_cast<footprint>(sum);
     }
-    friend constexpr footprint operator*(int n, footprint const& a) {
-        return {n * a.parameters, n * a.state,          n * a.mask_words,    n * a.group_sets,
-                n * a.tape,       n * a.tensors,        n * a.terms,         n * a.measures,
-                n * a.streams,    n * a.group_proxes,   n * a.row_terms,     n * a.taps,
-                n * a.gates,      n * a.timed_operands, n * a.learned_state, n * a.scattered_state};
+    friend constexpr footprint operator*(index_t n, footprint const& a) {
+        lanes product = a.as_lanes();
+        for (index_t& lane : product)
+            lane *= n;
+        return std::bit_cast<footprint>(product);
     }
     /// As part of something whose tapes of one batch do not lie at equal distances.
     constexpr footprint scattered() const {
@@ -104,6 +96,10 @@ struct footprint {
         return f;
     }
     friend constexpr bool operator==(footprint const&, footprint const&) = default;
+
+private:
+    using lanes = std::array<index_t, 17>; // an extent is two
+    constexpr lanes as_lanes() const { return std::bit_cast<lanes>(*this); }
 };
 
 /// `n` rows of `width` elements of type T, a multiple of 64 bytes for every capacity.

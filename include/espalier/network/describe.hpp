@@ -18,8 +18,8 @@ struct network_summary {
     index_t tape_bytes_per_row = 0;
     index_t tape_bytes_fixed = 0;
     index_t work_bytes_per_row = 0;
-    int tensors = 0;
-    int terms = 0;
+    index_t tensors = 0;
+    index_t terms = 0;
     /// Passes over the weights in an update: 1, and 1 more for the norm of all gradients, and 1 more for proxes over
     /// groups (of the tensors with penalties over groups only).
     int update_passes = 1;
