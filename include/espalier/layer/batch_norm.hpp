@@ -109,7 +109,6 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
             },
             matrix_view<master_of<T>>{m.state, 1, 2 * width + 1, 2 * width + 1}, random_site{});
     }
-    template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
         report.add_layer(path, text_parts{"batch_norm"}, In, In, 2 * width, 2.0 * static_cast<double>(width));
         report.add_state(path, "running_mean", 1, width, report.at.state);

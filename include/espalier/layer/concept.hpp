@@ -47,7 +47,6 @@
 #include <espalier/core/short_name.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/layer/report.hpp>
-#include <espalier/prune/select.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -98,22 +97,6 @@ struct update_numbers {
     tape_copies copies{};                 ///< of the part of the tape that the layer's memory shows
 };
 
-/// A walk that selects masks anew where that is due. Selections within one tensor are made on the way; tensors whose
-/// selection spans the network are gathered, and selected afterwards by `select_global`.
-template <class T> struct prune_walk {
-    clock now{};
-    bool due = false;                       ///< some mask is to be selected anew
-    bool global_due = false;                ///< the one of tensors that are selected together
-    bool only_ask = false;                  ///< find out whether any is due, select none
-    tensor_rates const* rates = nullptr;    ///< of the network's first tensor
-    prune::prune_record* records = nullptr; ///< likewise
-    std::vector<prune::piece<T>> global;
-    double sparsity = 0.0;
-    index_t kept = 0, count = 0; ///< of the tensors in `global`, before
-    bool falls = false;          ///< their schedule asks for fewer pruned weights than it did
-    void (*select_global)(std::vector<prune::piece<T>> const&, double sparsity) = nullptr;
-};
-
 /// Stands in for a layer that failed its check, so that one mistake gives one message.
 template <shape In, shape Out> struct invalid_layer {
     static constexpr shape input = In;
@@ -128,7 +111,6 @@ template <shape In, shape Out> struct invalid_layer {
     template <differentiate Want, class... Arguments> static void backward(Arguments&&...) {}
     template <class... Arguments> static void update(Arguments&&...) {}
     template <class... Arguments> static void initialise(Arguments&&...) {}
-    template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report&, std::string const&) {}
 };
 

@@ -83,11 +83,6 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
         if constexpr (has_bias) bias.initialise(context, bias_memory(m));
     }
 
-    template <class Context, class T>
-    void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) const {
-        kernel.prune(context, walk, m);
-    }
-
     void describe(layer_report& report, std::string const& path) const {
         layer_info& line = report.add_layer(path, text_parts{"dense"}, input, shape{static_cast<int>(bias.columns)},
                                             kernel.parameters() + (has_bias ? bias.count() : 0), kernel.flops());
@@ -130,7 +125,6 @@ template <shape In, int Out, class... Ps> struct bound_dense {
     }
     template <class... Arguments> static void update(Arguments&&... arguments) { body().update(arguments...); }
     template <class... Arguments> static void initialise(Arguments&&... arguments) { body().initialise(arguments...); }
-    template <class... Arguments> static void prune(Arguments&&... arguments) { body().prune(arguments...); }
     static void describe(layer_report& report, std::string const& path) { body().describe(report, path); }
 };
 

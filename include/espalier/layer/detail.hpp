@@ -19,6 +19,7 @@
 #include <espalier/penalty/axis.hpp>
 #include <espalier/product/axis.hpp>
 #include <espalier/prune/axis.hpp>
+#include <espalier/prune/plan.hpp>
 #include <espalier/transform/axis.hpp>
 #include <espalier/weight/axis.hpp>
 #include <espalier/weight/identity.hpp>
@@ -186,52 +187,6 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         if constexpr (rule::uses_mask) context.device.fill_mask(m.masks, count());
     }
 
-    template <class Context, class T>
-    void prune(Context&, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) const {
-        if constexpr (!std::is_void_v<prune_policy>) {
-            constexpr bool global = prune_policy::selection::global;
-            prune::prune_record& own = walk.records[m.rates - walk.rates];
-            if (walk.only_ask) {
-                own.asked = prune_policy::due(walk.now);
-                if (!own.due() || m.rates->frozen) return; // what was missed is made up for once it moves again
-                walk.due = true;
-                if (global) walk.global_due = true;
-                return;
-            }
-            if (m.rates->frozen || !(global ? walk.global_due : own.due())) return;
-            own.wanted = prune_policy::sparsity(walk.now);
-            index_t const kept = prune::count_kept(m.masks, count());
-            // A selection that leaves out one share only cannot leave out more: then what is pruned stays.
-            constexpr bool fixed = requires {
-                prune_policy::selection::sparsity;
-            };
-            bool const sparser = fixed && !own.falls() && kept < prune::kept_count(count(), own.wanted);
-            if constexpr (global)
-                gather(walk, m, own, kept);
-            else if (!sparser)
-                prune_policy::select(matrix_view<master_of<T> const>{m.parameters, rows, columns, columns},
-                                     fixed ? own.wanted : own.share(kept, count()), m.masks);
-        }
-    }
-
-    /// Adds the tensor to those that are selected together: one sparsity and one criterion for all of them.
-    template <class T>
-    void gather(prune_walk<master_of<T>>& walk, layer_memory<T> const& m, prune::prune_record const& own,
-                index_t kept) const {
-        auto const select =
-            &prune::select_threshold<typename prune_policy::criterion_type, std::vector<prune::piece<master_of<T>>>>;
-        if (!walk.global.empty() && (walk.sparsity != own.wanted || walk.select_global != select))
-            throw_data_error("prune: tensors that are selected over the whole network need one criterion and one "
-                             "schedule; two layers give different ones at step ",
-                             walk.now.step);
-        walk.sparsity = own.wanted;
-        walk.kept += kept;
-        walk.count += count();
-        walk.falls = walk.falls || own.falls();
-        walk.select_global = select;
-        walk.global.push_back({m.parameters, count(), m.masks});
-    }
-
     void describe(layer_report& report, std::string const& path, std::string_view name) const {
         describe_penalties(report, path, name, penalties{});
         report.add_tensor(path, name,
@@ -241,6 +196,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                            .columns = columns,
                            .masked = rule::uses_mask,
                            .held = rule::uses_mask && !rule::needs_operand,
+                           .masks = prune::plan_of<prune_policy>,
                            .passes = 1 + extra_passes<rule>(),
                            .grouped = rule::grouped},
                           size());
@@ -283,10 +239,6 @@ template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> 
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         tensor.initialise(context, m);
-    }
-    template <class Context, class T>
-    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
-        tensor.prune(context, walk, m);
     }
     static void describe(layer_report& report, std::string const& path, std::string_view name) {
         tensor.describe(report, path, name);
@@ -336,10 +288,6 @@ template <class... Ps> struct matrix_kernel {
     template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {
         tensor.initialise(context, m);
     }
-    template <class Context, class T>
-    void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) const {
-        tensor.prune(context, walk, m);
-    }
     void describe(layer_report& report, std::string const& path) const { tensor.describe(report, path, "kernel"); }
 };
 
@@ -347,7 +295,6 @@ template <class... Ps> struct matrix_kernel {
 template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
     static constexpr index_t parameters() { return Bound::parameters; }
     static constexpr double flops() { return Bound::flops; }
-    template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
         report.operators.push_back(
             {path, In, Out, report.at.parameters, &Bound::template bake<float>, &Bound::template bake<double>});

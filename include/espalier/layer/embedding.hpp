@@ -65,7 +65,6 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         table::initialise(context, m);
     }
-    template <class... Arguments> static void prune(Arguments&&...) {}
     static void describe(layer_report& report, std::string const& path) {
         report.add_layer(path, text_parts{"embedding of ", Vocabulary::total, " ids"}, In, output,
                          Vocabulary::total * Width);

@@ -705,12 +705,6 @@ struct bound_mixture<In, Experts, Dispatch, std::index_sequence<At...>, Routers.
             decltype(expert)::type::initialise(context, expert_memory(m, e, 0, 0, nullptr));
         });
     }
-    template <class Context, class T>
-    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
-        Experts::each_type([&](auto expert, int e) {
-            decltype(expert)::type::prune(context, walk, expert_memory(m, e, 0, 0, nullptr));
-        });
-    }
     static void describe(layer_report& report, std::string const& path) {
         constexpr index_t gate_parameters = (Routers::parameter_count() + ...);
         double const flops = 2.0 * static_cast<double>(gate_parameters);

@@ -124,11 +124,6 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
         int const in_order[] = {(Branches::initialise(context, of_branch(At, m)), 0)...};
         static_cast<void>(in_order);
     }
-    template <class Context, class T>
-    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
-        int const in_order[] = {(Branches::prune(context, walk, of_branch(At, m)), 0)...};
-        static_cast<void>(in_order);
-    }
     template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Branches...>(); }
     static void describe(layer_report& report, std::string const& path) {
         report.add_layer(path, text_parts{"parallel ", Merge::name}, In, output);

@@ -17,6 +17,10 @@
 
 namespace espalier {
 
+namespace prune {
+struct plan;
+}
+
 /// One declared tensor of a network, by name.
 struct tensor_info {
     std::string name;  ///< layer path and tensor, "1.kernel"
@@ -25,14 +29,15 @@ struct tensor_info {
     role tensor_role = role::kernel;
     index_t rows = 0; ///< 1 for vectors
     index_t columns = 0;
-    index_t offset = 0;       ///< elements from the start of the parameter arena (or of the state arena)
-    bool trained = true;      ///< false: lives in the state arena
-    bool vector = false;      ///< saved with one dimension
-    index_t mask_offset = -1; ///< words from the start of the mask arena, -1 without a mask
-    bool held = false;        ///< what the mask leaves out is held at 0
-    int passes = 1;           ///< passes over this tensor in an update
-    bool grouped = false;     ///< carries penalties over groups
-    bool optional = false;    ///< a file may lack it: then it stays as it is
+    index_t offset = 0;                 ///< elements from the start of the parameter arena (or of the state arena)
+    bool trained = true;                ///< false: lives in the state arena
+    bool vector = false;                ///< saved with one dimension
+    index_t mask_offset = -1;           ///< words from the start of the mask arena, -1 without a mask
+    bool held = false;                  ///< what the mask leaves out is held at 0
+    prune::plan const* masks = nullptr; ///< how the mask is selected; null: it is not
+    int passes = 1;                     ///< passes over this tensor in an update
+    bool grouped = false;               ///< carries penalties over groups
+    bool optional = false;              ///< a file may lack it: then it stays as it is
 
     index_t size() const { return rows * columns; }
 };
@@ -87,9 +92,10 @@ struct tensor_facts {
     index_t rows = 0;
     index_t columns = 0;
     bool masked = false;
-    bool held = false;    ///< what the mask leaves out is held at 0
-    int passes = 1;       ///< over the tensor in an update
-    bool grouped = false; ///< carries penalties over groups
+    bool held = false;                  ///< what the mask leaves out is held at 0
+    prune::plan const* masks = nullptr; ///< how the mask is selected; null: it is not
+    int passes = 1;                     ///< over the tensor in an update
+    bool grouped = false;               ///< carries penalties over groups
 };
 
 /// What a walk over the bound layers collects. `at` is where the next layer's blocks begin.

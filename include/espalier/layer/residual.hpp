@@ -69,10 +69,6 @@ template <shape In, class Inner> struct bound_residual {
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         Inner::initialise(context, inner_memory(m));
     }
-    template <class Context, class T>
-    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& m) {
-        Inner::prune(context, walk, inner_memory(m));
-    }
     template <short_name Name> static consteval index_t tap_width() { return tap_width_in<Inner, Name>(); }
     static void describe(layer_report& report, std::string const& path) {
         report.add_layer(path, text_parts{"residual"}, In, In);

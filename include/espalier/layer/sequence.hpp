@@ -125,12 +125,6 @@ void initialise_child(sequence_places const& places, Context& context, Body cons
     body.initialise(context, places.of_child(i, memory, true));
 }
 
-template <class Context, class Body, class T>
-void prune_child(sequence_places const& places, Context& context, prune_walk<master_of<T>>& walk, Body const& body,
-                 layer_memory<T> const& memory, std::size_t i) {
-    body.prune(context, walk, places.of_child(i, memory, true));
-}
-
 template <class Body> void describe_child(layer_report& report, std::string const& path, Body const& body, int index) {
     if (report.depth == 0) report.top_layer = index;
     ++report.depth;
@@ -284,12 +278,6 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
 
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& memory) {
         int const in_order[] = {(initialise_child(places<T>, context, body_of<Layers>, memory, At), 0)...};
-        static_cast<void>(in_order);
-    }
-
-    template <class Context, class T>
-    static void prune(Context& context, prune_walk<master_of<T>>& walk, layer_memory<T> const& memory) {
-        int const in_order[] = {(prune_child(places<T>, context, walk, body_of<Layers>, memory, At), 0)...};
         static_cast<void>(in_order);
     }
 

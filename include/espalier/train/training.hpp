@@ -11,8 +11,8 @@
 #include <espalier/loss/concept.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/concept.hpp>
-#include <espalier/prune/select.hpp>
 #include <espalier/train/counted_rows.hpp>
+#include <espalier/train/masks.hpp>
 #include <espalier/train/rates.hpp>
 #include <espalier/train/tiled_rows.hpp>
 
@@ -195,7 +195,6 @@ public:
         set_rates(rates);
         progress_.first_step = net.time().step;
         progress_.first_epoch = net.time().epoch;
-        prune_.global.reserve(static_cast<std::size_t>(size.tensors));
         net.refresh();
     }
 
@@ -444,8 +443,8 @@ public:
     std::vector<double> tensor_progress() const {
         std::vector<double> numbers;
         for (std::size_t i = 0; i < missed_.size(); ++i)
-            numbers.insert(numbers.end(),
-                           {static_cast<double>(missed_[i]), records_[i].owed ? 1.0 : 0.0, records_[i].sparsity});
+            numbers.insert(numbers.end(), {static_cast<double>(missed_[i]), masks_.record(i).owed ? 1.0 : 0.0,
+                                           masks_.record(i).sparsity});
         return numbers;
     }
     void set_tensor_progress(std::vector<double> const& numbers) {
@@ -454,7 +453,7 @@ public:
             missed_[i] = missed > 0.0 && missed <= static_cast<double>(progress_.updates)
                              ? static_cast<std::uint64_t>(missed)
                              : 0;
-            records_[i] = {.sparsity = numbers[3 * i + 2], .owed = numbers[3 * i + 1] != 0.0};
+            masks_.record(i) = {.sparsity = numbers[3 * i + 2], .owed = numbers[3 * i + 1] != 0.0};
         }
     }
 
@@ -623,10 +622,11 @@ private:
     /// throws leaves everything as it was, the memory of the loss of the rows of `tags` included.
     template <class Differentiate> void change_with(rows const& tags, Differentiate const& differentiate) {
         keep_state(tags);
-        if constexpr (prunes) ask_prune();
+        bool due = false;
+        if constexpr (prunes) due = masks_.ask(time(), rates_.data());
         try {
             if constexpr (prunes)
-                if (prune_.due) prune_now();
+                if (due) select_masks();
             begin_step();
             watched_numbers const watched(device());
             differentiate();
@@ -640,15 +640,14 @@ private:
             }
         } catch (...) {
             restore_state(tags);
-            if constexpr (prunes)
-                if (prune_.due) undo_prune();
+            if (due) undo_masks();
             throw;
         }
         update_all();
         ++progress_.updates;
         for (std::size_t i = 0; i < missed_.size(); ++i) {
             missed_[i] += rates_[i].frozen ? 1u : 0u;
-            if constexpr (prunes) records_[i].settle(rates_[i].frozen);
+            if constexpr (prunes) masks_.record(i).settle(rates_[i].frozen);
         }
         net_->values().time().advance();
         if constexpr (device_type::host_memory)
@@ -803,7 +802,7 @@ private:
             to[to_row * Network::output_width + c] = from[from_row * Network::output_width + c];
     }
 
-    void undo_prune() {
+    void undo_masks() {
         if constexpr (prunes && undoes) {
             copy_all(kept_weights_, net_->values().weights());
             copy_all(kept_masks_, net_->values().masks());
@@ -909,45 +908,21 @@ private:
         }
     }
 
-    /// Finds out whether masks are selected anew before this step.
-    void ask_prune() {
-        prune_.now = time();
-        prune_.rates = rates_.data();
-        prune_.records = records_.data();
-        prune_.due = prune_.global_due = false;
-        prune_.only_ask = true;
-        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
-        layer::prune(context, prune_, memory());
-        prune_.only_ask = false;
-    }
-
     /// Selects masks anew where that is due. On a device with memory of its own the selection is made on copies on the
     /// host.
-    void prune_now() {
-        prune_.global.clear();
-        prune_.kept = prune_.count = 0;
-        prune_.falls = false;
-        auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), time().step);
-        layer_memory<scalar> m = memory();
-        std::vector<wide> weights;
-        std::vector<std::uint32_t> masks;
-        if constexpr (!device_type::host_memory) {
-            weights.resize(static_cast<std::size_t>(size.parameters));
-            masks.resize(static_cast<std::size_t>(size.mask_words));
-            net_->values().weights().copy_to_host(weights.data(), size.parameters);
-            net_->values().masks().copy_to_host(masks.data(), size.mask_words);
-            m.parameters = weights.data();
-            m.masks = masks.data();
-        } else {
+    void select_masks() {
+        if constexpr (device_type::host_memory) {
             copy_all(net_->values().weights(), kept_weights_);
             copy_all(net_->values().masks(), kept_masks_);
+            masks_.select(time(), rates_.data(), net_->values().weights().data(), net_->values().masks().data());
+        } else {
+            std::vector<wide> weights(static_cast<std::size_t>(size.parameters));
+            std::vector<std::uint32_t> masks(static_cast<std::size_t>(size.mask_words));
+            net_->values().weights().copy_to_host(weights.data(), size.parameters);
+            net_->values().masks().copy_to_host(masks.data(), size.mask_words);
+            masks_.select<wide>(time(), rates_.data(), weights.data(), masks.data());
+            net_->values().masks().copy_from_host(masks.data(), size.mask_words);
         }
-        layer::prune(context, prune_, m);
-        if (!prune_.global.empty()) {
-            prune::prune_record const pool{.sparsity = prune_.falls ? 1.0 : -1.0, .wanted = prune_.sparsity};
-            prune_.select_global(prune_.global, pool.share(prune_.kept, prune_.count));
-        }
-        if constexpr (!device_type::host_memory) net_->values().masks().copy_from_host(masks.data(), size.mask_words);
         net_->refresh();
     }
 
@@ -979,9 +954,7 @@ private:
     std::vector<tensor_rates> rates_; ///< this and the following: of the trained tensors, in the order of declaration
     std::vector<std::uint64_t> missed_ = std::vector<std::uint64_t>(static_cast<std::size_t>(size.tensors));
     std::vector<std::uint64_t> missed_of_ = std::vector<std::uint64_t>(static_cast<std::size_t>(size.tensors) + 1);
-    std::vector<prune::prune_record> records_ =
-        std::vector<prune::prune_record>(static_cast<std::size_t>(size.tensors));
-    prune_walk<wide> prune_;
+    detail::mask_selection masks_{report_of<typename Network::stack>()};
 };
 
 } // namespace espalier

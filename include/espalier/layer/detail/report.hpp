@@ -52,6 +52,7 @@ ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::strin
     t.vector = facts.rows == 1 && facts.tensor_role != role::kernel && facts.tensor_role != role::factor;
     if (facts.masked) t.mask_offset = at.mask_words;
     t.held = facts.held;
+    t.masks = facts.masks;
     t.passes = facts.passes;
     t.grouped = facts.grouped;
     tensors.push_back(std::move(t));

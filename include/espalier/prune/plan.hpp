@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. How the mask of one tensor is selected, as functions: what a table of tensors knows of a pruning policy.
+#pragma once
+
+#include <espalier/core/clock.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/prune/select.hpp>
+
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+namespace espalier::prune {
+
+/// The selections of a policy for weights of type T.
+template <class T> struct selections {
+    /// The mask of one tensor; null where tensors are selected together.
+    void (*of_tensor)(matrix_view<T const> w, double share, std::uint32_t* mask) = nullptr;
+    /// The masks of all tensors that are selected together; null otherwise.
+    void (*of_all)(std::vector<piece<T>> const& pieces, double share) = nullptr;
+};
+
+/// A pruning policy without its type.
+struct plan {
+    bool (*due)(clock const& now);        ///< whether masks are selected anew before the step
+    double (*sparsity)(clock const& now); ///< share that is left out
+    bool global;                          ///< selected together with the other tensors of such a plan
+    bool fixed_share;                     ///< the selection can leave out one share only, and nothing
+    selections<float> of_float;
+    selections<double> of_double;
+
+    /// Those for weights of type T, float or double.
+    template <class T> selections<T> const& of() const {
+        if constexpr (std::is_same_v<T, float>)
+            return of_float;
+        else
+            return of_double;
+    }
+};
+
+namespace detail {
+
+template <class Policy, class T> constexpr selections<T> selections_of() {
+    if constexpr (Policy::selection::global)
+        return {.of_all = &select_threshold<typename Policy::criterion_type, std::vector<piece<T>>>};
+    else
+        return {.of_tensor = &Policy::template select<T>};
+}
+
+template <class Policy>
+inline constexpr plan plan_object{&Policy::due, &Policy::sparsity, Policy::selection::global,
+                                  requires {Policy::selection::sparsity;
+} // namespace detail
+, selections_of<Policy, float>(), selections_of<Policy, double>()
+}; // namespace espalier::prune
+
+template <class Policy> constexpr plan const* find_plan() {
+    if constexpr (std::is_void_v<Policy>)
+        return nullptr;
+    else
+        return &plan_object<Policy>;
+}
+
+} // namespace detail
+
+/// The plan of a pruning policy; null for void.
+template <class Policy> inline constexpr plan const* plan_of = detail::find_plan<Policy>();
+
+} // namespace espalier::prune
