@@ -23,21 +23,21 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     static constexpr shape output = In;
     static constexpr index_t width = In.size();
 
-    using scale = tensor_part<role::scale, 1, width, initial::constant<1.0>, Ps...>;
-    using shift = tensor_part<role::shift, 1, width, initial::zeros, Ps...>;
-    static constexpr layer_facts facts{.needs = scale::needs | shift::needs};
+    static constexpr tensor_kind<role::scale, initial::constant<1.0>, Ps...> scale{1, width};
+    static constexpr tensor_kind<role::shift, initial::zeros, Ps...> shift{1, width};
+    static constexpr layer_facts facts{.needs = scale.needs | shift.needs};
 
     struct numbers {
-        typename scale::rule scale_rule;
-        typename shift::rule shift_rule;
+        typename decltype(scale)::rule scale_rule;
+        typename decltype(shift)::rule shift_rule;
     };
-    static numbers at(clock const& now) { return {scale::at(now), shift::at(now)}; }
+    static numbers at(clock const& now) { return {scale.at(now), shift.at(now)}; }
 
     // Tape: mean and variance of the batch, and how many rows it had. State: running mean, running variance, and the
     // rows of the largest batch so far.
     static constexpr index_t state_size = padded(2 * width + 1);
     template <class T> static constexpr footprint size() {
-        footprint f = scale::size() + shift::size();
+        footprint f = scale.size() + shift.size();
         f.state = f.learned_state = state_size;
         f.tape = fixed_block<master_of<T>>(2 * width) + fixed_block<index_t>(1);
         return f;
@@ -48,7 +48,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     }
 
     template <class T> static layer_memory<T> shift_memory(layer_memory<T> const& m) {
-        return m.child(scale::size(), {});
+        return m.child(scale.size(), {});
     }
     template <class T> static master_of<T>* moments(layer_memory<T> const& m) {
         return m.template tape_block<master_of<T>>({});
@@ -89,16 +89,16 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
-        scale::update(context, optimizer, n.scale_rule, m, given);
-        shift::update(context, optimizer, n.shift_rule, shift_memory(m), given);
+        scale.update(context, optimizer, n.scale_rule, m, given);
+        shift.update(context, optimizer, n.shift_rule, shift_memory(m), given);
         if constexpr (!std::is_same_v<Optimizer, no_step>)
             if (!m.frozen(2))
                 context.device.running_moments(moments(m), moments(m) + width, width, counted(m), Options.momentum,
                                                m.state, given.copies);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        scale::initialise(context, m);
-        shift::initialise(context, shift_memory(m));
+        scale.initialise(context, m);
+        shift.initialise(context, shift_memory(m));
         context.device.initialise(
             [](matrix_view<master_of<T>> w, random_site const&) {
                 for (index_t c = 0; c < width; ++c) {
@@ -114,8 +114,8 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
         report.add_state(path, "running_mean", 1, width, report.at.state);
         report.add_state(path, "running_variance", 1, width, report.at.state + width);
         report.add_state(path, "largest_batch", 1, 1, report.at.state + 2 * width, true);
-        scale::describe(report, path, "scale");
-        shift::describe(report, path, "shift");
+        scale.describe(report, path, "scale");
+        shift.describe(report, path, "shift");
         footprint rest;
         rest.state = state_size;
         report.at = report.at + rest;

@@ -32,13 +32,13 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
     static constexpr shape input = In;
     static constexpr shape output{static_cast<int>(Vocabulary::columns * Width)};
 
-    using table = tensor_part<role::embedding, Vocabulary::total, Width,
-                              pick<axis::initial, initial::uniform<-0.05, 0.05>, Ps...>, Ps...>;
-    using numbers = typename table::rule;
-    static constexpr layer_facts facts{.needs = table::needs};
+    static constexpr tensor_kind<role::embedding, pick<axis::initial, initial::uniform<-0.05, 0.05>, Ps...>, Ps...>
+        table{Vocabulary::total, Width};
+    using numbers = typename decltype(table)::rule;
+    static constexpr layer_facts facts{.needs = table.needs};
 
-    static numbers at(clock const& now) { return table::at(now); }
-    template <class T> static constexpr footprint size() { return table::size(); }
+    static numbers at(clock const& now) { return table.at(now); }
+    template <class T> static constexpr footprint size() { return table.size(); }
     template <class T> static constexpr extent work() { return {}; }
     template <class Device, class T> static std::size_t scratch(index_t) { return 0; }
 
@@ -48,7 +48,7 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
         static_assert(std::is_same_v<T, master_of<T>>,
                       "espalier: an embedding reads ids from its input, and 16-bit numbers do not hold them (bf16 is "
                       "exact up to 256 only); give the network activations in float");
-        context.device.embed(x, Vocabulary::sizes.data(), table::operand(m), Width, y);
+        context.device.embed(x, Vocabulary::sizes.data(), table.operand(m), Width, y);
     }
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const&, layer_memory<T> const& m, rows const&,
@@ -60,15 +60,15 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
-        table::update(context, optimizer, n, m, given);
+        table.update(context, optimizer, n, m, given);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        table::initialise(context, m);
+        table.initialise(context, m);
     }
     static void describe(layer_report& report, std::string const& path) {
         report.add_layer(path, text_parts{"embedding of ", Vocabulary::total, " ids"}, In, output,
                          Vocabulary::total * Width);
-        table::describe(report, path, "table");
+        table.describe(report, path, "table");
     }
 };
 

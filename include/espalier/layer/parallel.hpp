@@ -57,10 +57,10 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     }();
 
     using numbers = flat_tuple<typename Branches::numbers...>;
-    static numbers at(clock const& now) { return numbers{{{Branches::at(now)}...}}; }
+    static numbers at(clock const& now) { return numbers{{{body_of<Branches>.at(now)}...}}; }
 
     template <class T> static constexpr std::array<footprint, count + 1> layout() {
-        std::array<footprint, count> const sizes{Branches::template size<T>()...};
+        std::array<footprint, count> const sizes{body_of<Branches>.template size<T>()...};
         std::array<footprint, count + 1> at{};
         if (keeps_outputs) at[0].tape = index_t{count} * row_block<T>(out);
         for (std::size_t i = 0; i < count; ++i)
@@ -74,13 +74,13 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     template <class T> static constexpr extent own_work() { return row_block<T>(out) + row_block<T>(in); }
     template <class T> static constexpr extent work() {
         extent most{};
-        for (extent e : {Branches::template work<T>()...})
+        for (extent e : {body_of<Branches>.template work<T>()...})
             most = larger(most, e);
         return own_work<T>() + most;
     }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
         std::size_t most = 0;
-        for (std::size_t s : {Branches::template scratch<Device, T>(capacity)...})
+        for (std::size_t s : {body_of<Branches>.template scratch<Device, T>(capacity)...})
             most = s > most ? s : most;
         return most;
     }
@@ -117,11 +117,12 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
-        int const in_order[] = {(Branches::update(context, optimizer, get<At>(n), of_branch(At, m), given), 0)...};
+        int const in_order[] = {
+            (body_of<Branches>.update(context, optimizer, get<At>(n), of_branch(At, m), given), 0)...};
         static_cast<void>(in_order);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        int const in_order[] = {(Branches::initialise(context, of_branch(At, m)), 0)...};
+        int const in_order[] = {(body_of<Branches>.initialise(context, of_branch(At, m)), 0)...};
         static_cast<void>(in_order);
     }
     template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Branches...>(); }
@@ -129,7 +130,7 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
         report.add_layer(path, text_parts{"parallel ", Merge::name}, In, output);
         report.at = report.at + table<float>[0];
         ++report.depth;
-        int const in_order[] = {(Branches::describe(report, text_of(path, ".", At)), 0)...};
+        int const in_order[] = {(body_of<Branches>.describe(report, text_of(path, ".", At)), 0)...};
         static_cast<void>(in_order);
         --report.depth;
     }
@@ -139,7 +140,7 @@ private:
     static void forward_branch(Context& context, typename Branch::numbers const& n, layer_memory<T> const& m,
                                std::size_t i, rows const& batch, matrix_view<T const> x, matrix_view<T> y) {
         matrix_view<T> const own = branch_output(i, m, y);
-        Branch::forward(context, n, of_branch(i, m), batch, x, own);
+        body_of<Branch>.forward(context, n, of_branch(i, m), batch, x, own);
         if constexpr (adds) {
             if (i == 0 && own.data != y.data)
                 context.device.copy(matrix_view<T const>(own), y);
@@ -163,7 +164,8 @@ private:
         matrix_view<T> const part{m.template work_block<T>(row_block<T>(out)), x.rows, in, in};
         matrix_view<T const> own = adds ? y : y.middle_columns(first_column[i], widths[i]);
         if constexpr (keeps_outputs) own = branch_output(i, m, dy);
-        Branch::template backward<Want>(context, n, of_branch(i, m), batch, x, own, upstream, i == 0 ? dx : part);
+        body_of<Branch>.template backward<Want>(context, n, of_branch(i, m), batch, x, own, upstream,
+                                                i == 0 ? dx : part);
         if constexpr (Want.inputs)
             if (i > 0) context.device.add(matrix_view<T const>(part), dx);
     }

@@ -38,26 +38,26 @@ template <int Gain> struct factor_initial {
 
 template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> struct bound_low_rank {
     // Without an initialiser in the list: x U has the variance of x, and U V that of initial::he_normal.
-    using first =
-        espalier::detail::tensor_part<role::factor, In, MaxRank, pick<axis::initial, factor_initial<1>, Ps...>, Ps...>;
-    using second =
-        espalier::detail::tensor_part<role::factor, MaxRank, Out, pick<axis::initial, factor_initial<2>, Ps...>, Ps...>;
+    template <int Gain>
+    using factor = espalier::detail::tensor_kind<role::factor, pick<axis::initial, factor_initial<Gain>, Ps...>, Ps...>;
+    static constexpr factor<1> first{In, MaxRank};
+    static constexpr factor<2> second{MaxRank, Out};
     using product = pick<axis::product, void, Ps...>;
 
-    static constexpr need needs = first::needs;
+    static constexpr need needs = first.needs;
     static constexpr index_t parameters = (In + Out) * MaxRank;
     static constexpr double flops = 2.0 * static_cast<double>(parameters); // at the full rank
 
     struct numbers {
         index_t rank;
-        typename first::rule first_rule;
-        typename second::rule second_rule;
+        typename decltype(first)::rule first_rule;
+        typename decltype(second)::rule second_rule;
     };
-    static numbers at(clock const& now) { return {Policy::rank_at(now), first::at(now), second::at(now)}; }
+    static numbers at(clock const& now) { return {Policy::rank_at(now), first.at(now), second.at(now)}; }
 
     // Tape: x U_r, rows of MaxRank elements of which the first r are used.
     template <class T> static constexpr footprint size() {
-        footprint f = first::size() + second::size();
+        footprint f = first.size() + second.size();
         f.tape = row_block<T>(MaxRank);
         return f;
     }
@@ -73,13 +73,13 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
     }
 
     template <class T> static layer_memory<T> second_memory(layer_memory<T> const& m) {
-        return m.child(first::size(), {});
+        return m.child(first.size(), {});
     }
     template <class T> static matrix_view<T const> left(layer_memory<T> const& m, index_t rank) {
-        return {first::operand(m), In, rank, MaxRank};
+        return {first.operand(m), In, rank, MaxRank};
     }
     template <class T> static matrix_view<T const> right(layer_memory<T> const& m, index_t rank) {
-        return {second::operand(second_memory(m)), rank, Out, Out};
+        return {second.operand(second_memory(m)), rank, Out, Out};
     }
     template <class T> static matrix_view<T> inner(layer_memory<T> const& m, index_t row_count, index_t rank) {
         return {m.template tape_block<T>({}), row_count, rank, MaxRank};
@@ -119,22 +119,22 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
-        first::update(context, optimizer, n.first_rule, m, given);
-        second::update(context, optimizer, n.second_rule, second_memory(m), given);
+        first.update(context, optimizer, n.first_rule, m, given);
+        second.update(context, optimizer, n.second_rule, second_memory(m), given);
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        first::initialise(context, m);
-        second::initialise(context, second_memory(m));
+        first.initialise(context, m);
+        second.initialise(context, second_memory(m));
     }
     static void describe(layer_report& report, std::string const& path) {
-        first::describe(report, path, "factor_in");
-        second::describe(report, path, "factor_out");
+        first.describe(report, path, "factor_in");
+        second.describe(report, path, "factor_out");
     }
 
     template <class W> static void bake(W const* at, clock const& now, matrix_view<W> kernel) {
         index_t const rank = Policy::rank_at(now);
         W const* const u = at;
-        W const* const v = at + first::size().parameters;
+        W const* const v = at + first.size().parameters;
         for (index_t i = 0; i < In; ++i)
             for (index_t o = 0; o < Out; ++o) {
                 double sum = 0.0;
