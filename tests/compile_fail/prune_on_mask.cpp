@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: a prune policy and a weight policy both decide
+// expect: a prune policy and a weight policy with a mask of its own both decide
 // expect: at_layer<1>
 // expect: fixed_mask
 // A pruned layer with a mask of the user's.

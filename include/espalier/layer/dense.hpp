@@ -134,26 +134,32 @@ struct bind_dense<In, Out, type_list<Inherited...>, Ps...> {
     using type = bound_dense<In, Out, Ps..., Inherited...>;
 };
 
-/// One policy decides what the product reads: a prune policy beside an operator or a mask cannot be meant.
+/// A pruning policy stands behind a map of single weights; an operator has no kernel to prune, and a map with a mask of
+/// its own would share that mask.
 template <class Where, class Layer, class Inherited, class... Ps> struct dense_weight_check;
 template <class Where, class Layer, class... Inherited, class... Ps>
 struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
     static consteval bool run() {
         using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
-        constexpr bool prunes = count_on<axis::prune, Ps...>() > 0;
-        constexpr bool ok = !prunes || !weight::weight_operator<weight_policy>;
-        static_assert(diagnostic::holds<ok, Where, diagnostic::in_layer<Layer>,
-                                        diagnostic::from_policy<pick<axis::prune, void, Ps...>>,
+        using prune_policy = pick<axis::prune, void, Ps..., Inherited...>;
+        constexpr bool replaces = weight::weight_operator<weight_policy>;
+        // One that is handed on to many layers is not meant for those that have no kernel.
+        constexpr bool ok = !replaces || count_on<axis::prune, Ps...>() == 0;
+        static_assert(diagnostic::holds<ok, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<prune_policy>,
                                         diagnostic::from_policy<weight_policy>>,
                       "espalier: a layer whose product is a weight operator has no kernel to prune; the next lines "
                       "name the layer's index, the prune policy and the operator; keep one of them");
-        constexpr bool masked = prunes && count_on<axis::weight, Ps...>() > 0;
-        static_assert(diagnostic::holds<(!ok || !masked), Where, diagnostic::in_layer<Layer>,
-                                        diagnostic::from_policy<pick<axis::prune, void, Ps...>>,
-                                        diagnostic::from_policy<weight_policy>>,
-                      "espalier: a prune policy and a weight policy both decide what the product of a layer reads; the "
-                      "next lines name the layer's index and the two policies; keep one of them");
-        return ok && !masked;
+        if constexpr (!replaces && !std::is_void_v<prune_policy>) {
+            constexpr bool masked = op_of<weight_policy>::uses_mask;
+            static_assert(
+                diagnostic::holds<!masked, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<prune_policy>,
+                                  diagnostic::from_policy<weight_policy>>,
+                "espalier: a prune policy and a weight policy with a mask of its own both decide which weights there "
+                "are; the next lines name the layer's index and the two policies; keep one of them");
+            return !masked;
+        } else {
+            return ok;
+        }
     }
 };
 

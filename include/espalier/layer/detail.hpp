@@ -19,6 +19,7 @@
 #include <espalier/penalty/axis.hpp>
 #include <espalier/product/axis.hpp>
 #include <espalier/prune/axis.hpp>
+#include <espalier/prune/behind_map.hpp>
 #include <espalier/prune/plan.hpp>
 #include <espalier/transform/axis.hpp>
 #include <espalier/weight/axis.hpp>
@@ -59,11 +60,11 @@ template <role Role>
 inline constexpr bool penalised_by_default =
     Role == role::kernel || Role == role::factor || Role == role::embedding || Role == role::gate;
 
-template <class... Ps> struct map_of {
-    using prune = pick<axis::prune, void, Ps...>;
-    using weight = pick<axis::weight, espalier::weight::identity, Ps...>;
-    using policy = std::conditional_t<std::is_void_v<prune>, weight, prune>;
-};
+/// What stands between raw weights and products: a weight map, a pruning policy, or one behind the other.
+template <class Prune, class Weight> struct map_of { using type = prune::behind_map<Prune, Weight>; };
+template <class Weight> struct map_of<void, Weight> { using type = Weight; };
+template <class Prune> struct map_of<Prune, weight::identity> { using type = Prune; };
+template <> struct map_of<void, weight::identity> { using type = weight::identity; };
 
 template <class... Ps> void list_policies(std::vector<std::string>& out, type_list<Ps...>) {
     (add_policy(out, Ps::axis::name, name_of<Ps>()), ...);
@@ -78,8 +79,10 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     static constexpr bool prunable = Role == role::kernel;
     using penalties = all_for<axis::penalty, Role, penalised_by_default<Role>, Ps...>;
     using transforms = all_for<axis::transform, Role, true, Ps...>;
-    using prune_policy = std::conditional_t<prunable, typename map_of<Ps...>::prune, void>;
-    using map = std::conditional_t<prunable, typename map_of<Ps...>::policy, weight::identity>;
+    using prune_policy = std::conditional_t<prunable, pick<axis::prune, void, Ps...>, void>;
+    using weight_policy = std::conditional_t<prunable, pick<axis::weight, weight::identity, Ps...>, weight::identity>;
+    using map = typename map_of<prune_policy, weight_policy>::type;
+    using mask_rule = std::conditional_t<std::is_void_v<prune_policy>, weight_policy, prune_policy>;
     using rule = tensor_rule<op_of<map>, ops_of<penalties>, ops_of<transforms>>;
     static constexpr need needs = (rule::needs_global_norm ? need::global_norm : need::none) |
                                   (rule::needs_reference ? need::reference : need::none) |
@@ -195,8 +198,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                            .rows = rows,
                            .columns = columns,
                            .masked = rule::uses_mask,
-                           .held = rule::uses_mask && !rule::needs_operand,
-                           .masks = prune::plan_of<prune_policy>,
+                           .held = rule::uses_mask && !op_of<mask_rule>::needs_operand,
+                           .masks = prune::plan_of<prune_policy, weight_policy>,
                            .passes = 1 + extra_passes<rule>(),
                            .grouped = rule::grouped},
                           size());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/policy.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/prune/select.hpp>
 
@@ -18,6 +19,8 @@ template <class T> struct selections {
     void (*of_tensor)(matrix_view<T const> w, double share, std::uint32_t* mask) = nullptr;
     /// The masks of all tensors that are selected together; null otherwise.
     void (*of_all)(std::vector<piece<T>> const& pieces, double share) = nullptr;
+    /// The n weights that are compared, from those that are stored; null where they are the same.
+    void (*effective)(clock const& now, T const* raw, index_t n, T* weights) = nullptr;
 };
 
 /// A pruning policy without its type.
@@ -40,30 +43,39 @@ struct plan {
 
 namespace detail {
 
-template <class Policy, class T> constexpr selections<T> selections_of() {
-    if constexpr (Policy::selection::global)
-        return {.of_all = &select_threshold<typename Policy::criterion_type, std::vector<piece<T>>>};
-    else
-        return {.of_tensor = &Policy::template select<T>};
+template <class Map, class T> void map_weights(clock const& now, T const* raw, index_t n, T* weights) {
+    auto const map = op_at<Map>(now);
+    for (index_t i = 0; i < n; ++i)
+        weights[i] = map.effective(raw[i], true);
 }
 
-template <class Policy>
+template <class Policy, class Map, class T> constexpr selections<T> selections_of() {
+    selections<T> s;
+    if constexpr (Policy::selection::global)
+        s.of_all = &select_threshold<typename Policy::criterion_type, std::vector<piece<T>>>;
+    else
+        s.of_tensor = &Policy::template select<T>;
+    if constexpr (op_of<Map>::needs_operand) s.effective = &map_weights<Map, T>;
+    return s;
+}
+
+template <class Policy, class Map>
 inline constexpr plan plan_object{&Policy::due, &Policy::sparsity, Policy::selection::global,
                                   requires {Policy::selection::sparsity;
 } // namespace detail
-, selections_of<Policy, float>(), selections_of<Policy, double>()
+, selections_of<Policy, Map, float>(), selections_of<Policy, Map, double>()
 }; // namespace espalier::prune
 
-template <class Policy> constexpr plan const* find_plan() {
+template <class Policy, class Map> constexpr plan const* find_plan() {
     if constexpr (std::is_void_v<Policy>)
         return nullptr;
     else
-        return &plan_object<Policy>;
+        return &plan_object<Policy, Map>;
 }
 
 } // namespace detail
 
-/// The plan of a pruning policy; null for void.
-template <class Policy> inline constexpr plan const* plan_of = detail::find_plan<Policy>();
+/// The plan of a pruning policy behind a weight map; null for void.
+template <class Policy, class Map> inline constexpr plan const* plan_of = detail::find_plan<Policy, Map>();
 
 } // namespace espalier::prune

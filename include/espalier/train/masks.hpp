@@ -44,6 +44,7 @@ public:
     template <class W>
     void select(clock const& now, tensor_rates const* rates, W const* weights, std::uint32_t* masks) {
         std::vector<prune::piece<W>> pieces;
+        std::vector<std::vector<W>> mapped; // weights that are compared as products read them
         prune::plan const* common = nullptr;
         prune::prune_record pool{};
         index_t kept_of_all = 0, count_of_all = 0;
@@ -52,9 +53,14 @@ public:
             prune::prune_record& own = records_[number];
             if (rates[number].frozen || !(plan.global ? together_ : own.due())) continue;
             own.wanted = plan.sparsity(now);
-            W const* const w = weights + tensor->offset;
+            W const* w = weights + tensor->offset;
             std::uint32_t* const mask = masks + tensor->mask_offset;
             index_t const count = tensor->size(), kept = prune::count_kept(mask, count);
+            if (auto const effective = plan.template of<W>().effective) {
+                mapped.emplace_back(static_cast<std::size_t>(count));
+                effective(now, w, count, mapped.back().data());
+                w = mapped.back().data();
+            }
             if (plan.global) {
                 if (common &&
                     (pool.wanted != own.wanted || common->template of<W>().of_all != plan.template of<W>().of_all))

@@ -75,6 +75,17 @@ template <class Rule>
 using half_from_2 =
     prune::policy<prune::by_magnitude, prune::per_layer, prune::constant{.sparsity = 0.5, .start = 2}, Rule>;
 
+/// effective(w) = w - w^3: of two raw weights the smaller may be the larger one for the products.
+struct bent {
+    using axis = espalier::axis::weight;
+    static constexpr std::string_view name = "bent";
+    static constexpr bool uses_mask = false;
+    static constexpr bool needs_operand = true;
+    template <class T, class Keep> ESPALIER_FN static T pull(T g, T raw, Keep) { return g * (T(1) - T(3) * raw * raw); }
+    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
+    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw - raw * raw * raw; }
+};
+
 } // namespace
 
 TEST_CASE("prune: hard keeps exact zeros through later steps", "[train][prune]") {
@@ -166,6 +177,44 @@ TEST_CASE("prune: straight-through and decayed hide weights from the products on
         exact_b = naive::zip(exact_b, naive::column_sums(l.gradient), descend);
         CHECK(naive::distance(naive::tensor(exact, "1.kernel"), exact_w) < 1e-13);
     }
+}
+
+TEST_CASE("prune: a rule stands behind a weight map, and weights are compared as products read them",
+          "[train][prune]") {
+    auto const bend = [](double w) { return w - w * w * w; };
+    auto const slope = [](double w) { return 1.0 - 3.0 * w * w; };
+    auto const check = [&]<class Rule, class Selection>(Rule, Selection, bool held) {
+        using policy =
+            prune::policy<prune::by_magnitude, Selection, prune::constant{.sparsity = 0.5, .start = 2}, Rule>;
+        naive::network<sequence<input<9>, dense<4, bent, policy>>> net({4}, 16);
+        training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
+        naive::matrix w = naive::tensor(net, "1.kernel"), b = naive::tensor(net, "1.bias"), mask(9, 4, 1.0);
+        for (std::uint64_t step = 0; step < 6; ++step) {
+            auto const x = naive::random(row_count, 9, step, 2.0);
+            if (step == 2) {
+                mask = largest(naive::map(w, bend), 18);
+                CHECK(mask.values != largest(w, 18).values); // else this test would see no difference
+            }
+            auto const l = naive::cross_entropy(naive::affine(x, naive::times(naive::map(w, bend), mask), b), labels);
+            INFO("step " << step);
+            CHECK(run.step(batch_of(x)).loss == Approx(l.loss).epsilon(1e-12));
+            auto g = naive::times(naive::product(naive::transposed(x), l.gradient), naive::map(w, slope));
+            if (held) {
+                w = naive::times(w, mask); // from the selection on the raw weight is 0
+                g = naive::times(naive::product(naive::transposed(x), l.gradient),
+                                 naive::times(naive::map(w, slope), mask));
+            }
+            auto const descend = [](double v, double d) { return v - 0.5 * d; };
+            w = naive::zip(w, g, descend);
+            b = naive::zip(b, naive::column_sums(l.gradient), descend);
+            CHECK(naive::distance(naive::tensor(net, "1.kernel"), w) < 1e-13);
+            CHECK(mask_in(net, "1.kernel").values == mask.values);
+        }
+        CHECK(report_of<typename decltype(net)::stack>().tensors[0].held == held);
+    };
+    check(prune::straight_through{}, prune::per_layer{}, false);
+    check(prune::hard{}, prune::per_layer{}, true);
+    check(prune::straight_through{}, prune::global{}, false);
 }
 
 TEST_CASE("prune: one selection over two layers is exact", "[train][prune]") {
