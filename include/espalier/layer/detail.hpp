@@ -389,13 +389,17 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
         return op;
     }
 
-    /// Tape: the column sums of the penalties, and the input of the epilogue unless somebody else keeps it.
+    template <class T> struct tape_blocks : block_list {
+        epilogue_kind its;
+        constexpr explicit tape_blocks(epilogue_kind const& of, bool keeps_input = true)
+            : its(of), input(*this, keeps_input ? of.width : 0) {}
+        memory_block<master_of<T>> sums{*this, its.sums_size(), once}; ///< of the columns, for penalties
+        memory_block<T> input; ///< of the epilogue, unless somebody else keeps it
+    };
+
     template <class T, bool KeepsInput = true> constexpr footprint size() const {
         footprint f;
-        if (pass_follows<mode::train>) {
-            f.tape = fixed_block<master_of<T>>(sums_size());
-            if (KeepsInput) f.tape = f.tape + row_block<T>(width);
-        }
+        if (pass_follows<mode::train>) f.tape = tape_blocks<T>(*this, KeepsInput).end;
         f.terms = f.row_terms = train_op::penalty_count;
         f.streams = 1;
         return f;
@@ -406,13 +410,13 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
     /// Where the product should leave its result: the output itself when no pass follows.
     template <mode Mode, class T> matrix_view<T> before(layer_memory<T> const& m, matrix_view<T> y) const {
         if constexpr (pass_follows<Mode>)
-            return {m.template tape_block<T>(fixed_block<master_of<T>>(sums_size())), y.rows, width, width};
+            return {m.tape_block(tape_blocks<T>(*this).input), y.rows, width, width};
         else
             return y;
     }
 
     template <class T> epilogue_statistics<master_of<T>> statistics(layer_memory<T> const& m) const {
-        return {m.terms, m.template tape_block<master_of<T>>({}), sums_stride()};
+        return {m.terms, m.tape_block(tape_blocks<T>(*this).sums), sums_stride()};
     }
 
     template <class Context, class T>
