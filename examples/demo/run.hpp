@@ -75,8 +75,8 @@ template <class Layer> struct loops_of {
 template <class Indices, class... Layers> struct loops_of<espalier::detail::bound_sequence<Indices, Layers...>> {
     static void collect(std::set<std::type_index>& seen) { (loops_of<Layers>::collect(seen), ...); }
 };
-template <espalier::shape In, class Experts, class Dispatch, class Indices, class... Gates>
-struct loops_of<espalier::detail::bound_mixture<In, Experts, Dispatch, Indices, Gates...>> {
+template <espalier::shape In, class Experts, class Dispatch, class... Gates>
+struct loops_of<espalier::detail::bound_mixture<In, Experts, Dispatch, Gates...>> {
     static void collect(std::set<std::type_index>& seen) {
         (loops_of<Gates>::collect(seen), ...);
         Experts::each_type([&](auto expert, int) { loops_of<typename decltype(expert)::type>::collect(seen); });

@@ -127,6 +127,7 @@
 #include <espalier/layer/everywhere.hpp>
 #include <espalier/layer/in_group.hpp>
 #include <espalier/layer/input.hpp>
+#include <espalier/layer/list.hpp>
 #include <espalier/layer/mixture.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>

@@ -102,15 +102,42 @@ private:
     constexpr lanes as_lanes() const { return std::bit_cast<lanes>(*this); }
 };
 
-/// `n` rows of `width` elements of type T, a multiple of 64 bytes for every capacity.
-template <class T> constexpr extent row_block(index_t width) {
-    return {round_up(width * static_cast<index_t>(sizeof(T)), 2), 0};
+/// What a block holds: one row for every row of the batch capacity, or one whatever it is.
+inline constexpr extent each_row{1, 0};
+inline constexpr extent once{0, 1};
+
+/// So many rows of `width` elements of type T: a multiple of 64 bytes for every capacity.
+template <class T> constexpr extent block_size(index_t width, extent rows = each_row) {
+    index_t const bytes = round_up(width * static_cast<index_t>(sizeof(T)), 2);
+    return {rows.per_row * bytes, round_up(rows.fixed * bytes, 64)};
 }
 
-/// `n` elements of type T that do not depend on the batch.
-template <class T> constexpr extent fixed_block(index_t n) {
-    return {0, round_up(n * static_cast<index_t>(sizeof(T)), 64)};
-}
+/// Blocks one behind the other in an arena; `end` is the size of them all. A layer derives its list, whose members are
+/// the blocks. Each is said once, and lies behind those before it; one of width 0 is absent:
+///
+///     template <class T> struct tape_blocks : block_list {
+///         constexpr tape_blocks() {} // without it this is an aggregate, which block_list refuses
+///         memory_block<double> sums{*this, width, once};
+///         memory_block<T> values{*this, width};
+///     };
+struct block_list {
+    extent end{};
+
+protected:
+    constexpr block_list() = default;
+};
+
+/// Where a block of elements of type T lies. `layer_memory` gives the pointer.
+template <class T> struct memory_block {
+    extent at{};
+
+    constexpr explicit memory_block(extent place) : at(place) {}
+    constexpr memory_block(block_list& list, extent size) : at(list.end) { list.end = list.end + size; }
+    constexpr memory_block(block_list& list, index_t width, extent rows = each_row)
+        : memory_block(list, block_size<T>(width, rows)) {}
+
+    T* in(std::byte* arena, index_t capacity) const { return reinterpret_cast<T*>(arena + at.bytes(capacity)); }
+};
 
 /// The type that parameters, gradients and optimizer state have when activations are stored as T: the same, unless T is
 /// too narrow to accumulate updates (specialised where such types are known).
@@ -198,8 +225,8 @@ template <class T> struct layer_memory {
         return n > 0;
     }
 
-    template <class U> U* tape_block(extent at) const { return reinterpret_cast<U*>(tape + at.bytes(capacity)); }
-    template <class U> U* work_block(extent at) const { return reinterpret_cast<U*>(work + at.bytes(capacity)); }
+    template <class U> U* tape_block(memory_block<U> const& its) const { return its.in(tape, capacity); }
+    template <class U> U* work_block(memory_block<U> const& its) const { return its.in(work, capacity); }
 };
 
 } // namespace espalier

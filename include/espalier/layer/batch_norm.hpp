@@ -33,13 +33,19 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     };
     static numbers at(clock const& now) { return {scale.at(now), shift.at(now)}; }
 
-    // Tape: mean and variance of the batch, and how many rows it had. State: running mean, running variance, and the
-    // rows of the largest batch so far.
+    template <class T> struct tape_blocks : block_list {
+        constexpr tape_blocks() {}
+        memory_block<master_of<T>> moments{*this, 2 * width, once}; ///< mean and variance of the batch
+        memory_block<index_t> counted{*this, 1, once};              ///< how many rows it had
+    };
+    template <class T> static constexpr tape_blocks<T> tape{};
+
+    // State: running mean, running variance, and the rows of the largest batch so far.
     static constexpr index_t state_size = padded(2 * width + 1);
     template <class T> static constexpr footprint size() {
         footprint f = scale.size() + shift.size();
         f.state = f.learned_state = state_size;
-        f.tape = fixed_block<master_of<T>>(2 * width) + fixed_block<index_t>(1);
+        f.tape = tape<T>.end;
         return f;
     }
     template <class T> static constexpr extent work() { return {}; }
@@ -50,12 +56,8 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     template <class T> static layer_memory<T> shift_memory(layer_memory<T> const& m) {
         return m.child(scale.size(), {});
     }
-    template <class T> static master_of<T>* moments(layer_memory<T> const& m) {
-        return m.template tape_block<master_of<T>>({});
-    }
-    template <class T> static index_t* counted(layer_memory<T> const& m) {
-        return m.template tape_block<index_t>(fixed_block<master_of<T>>(2 * width));
-    }
+    template <class T> static master_of<T>* moments(layer_memory<T> const& m) { return m.tape_block(tape<T>.moments); }
+    template <class T> static index_t* counted(layer_memory<T> const& m) { return m.tape_block(tape<T>.counted); }
 
     /// A frozen layer is used as in evaluation: what it gives does not change with the rows of a batch.
     template <class Context, class T> static bool by_batch(layer_memory<T> const& m) {

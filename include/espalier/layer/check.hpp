@@ -8,6 +8,7 @@
 #include <espalier/core/policy.hpp>
 #include <espalier/core/shape.hpp>
 #include <espalier/layer/axes.hpp>
+#include <espalier/layer/concept.hpp>
 
 #include <type_traits>
 
@@ -41,7 +42,7 @@ template <class Where, class Bound> consteval bool check_keeps_rows() {
 }
 
 template <class Where, class Bound> consteval bool check_no_taps() {
-    constexpr int taps = Bound::template size<float>().taps;
+    constexpr index_t taps = body_of<Bound>.template size<float>().taps;
     static_assert(diagnostic::holds<(taps == 0), Where, diagnostic::given<taps>>,
                   "espalier: a tap stands where every row of the batch passes once, and an expert gets some of them, a "
                   "multi_sample runs them several times; the next lines name the outer layer's index and how many taps "

@@ -113,19 +113,6 @@ template <shape In, int Out, class... Ps> struct bound_dense {
     static constexpr layer_facts facts = kind::facts;
 
     using numbers = typename kind::numbers;
-    static numbers at(clock const& now) { return kind::at(now); }
-    template <class T> static constexpr footprint size() { return body().template size<T>(); }
-    template <class T> static constexpr extent work() { return body().template work<T>(); }
-    template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        return body().template scratch<Device, T>(capacity);
-    }
-    template <class... Arguments> static void forward(Arguments&&... arguments) { body().forward(arguments...); }
-    template <differentiate Want, class... Arguments> static void backward(Arguments&&... arguments) {
-        body().template backward<Want>(arguments...);
-    }
-    template <class... Arguments> static void update(Arguments&&... arguments) { body().update(arguments...); }
-    template <class... Arguments> static void initialise(Arguments&&... arguments) { body().initialise(arguments...); }
-    static void describe(layer_report& report, std::string const& path) { body().describe(report, path); }
 };
 
 template <shape In, int Out, class Inherited, class... Ps> struct bind_dense;

@@ -225,29 +225,6 @@ private:
     }
 };
 
-/// The same with its extents in the type, for layers and operators that are functions without an object.
-template <role Role, index_t Rows, index_t Columns, class Initial, class... Ps> struct tensor_part {
-    using kind = tensor_kind<Role, Initial, Ps...>;
-    using rule = typename kind::rule;
-    static constexpr need needs = kind::needs;
-    static constexpr kind tensor{Rows, Columns};
-
-    static rule at(clock const& now) { return kind::at(now); }
-    static constexpr footprint size() { return tensor.size(); }
-    template <class T> static T const* operand(layer_memory<T> const& m) { return kind::operand(m); }
-    template <class Context, class Optimizer, class T>
-    static void update(Context& context, Optimizer const& optimizer, rule const& numbers, layer_memory<T> const& m,
-                       update_numbers const& given) {
-        tensor.update(context, optimizer, numbers, m, given);
-    }
-    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        tensor.initialise(context, m);
-    }
-    static void describe(layer_report& report, std::string const& path, std::string_view name) {
-        tensor.describe(report, path, name);
-    }
-};
-
 /// What stands in front of a dense layer's epilogue when no operator does: one matrix and its products.
 template <class... Ps> struct matrix_kernel {
     using part = tensor_kind<role::kernel, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
@@ -348,13 +325,17 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
         return op;
     }
 
-    /// Tape: the column sums of the penalties, and the input of the epilogue unless somebody else keeps it.
+    template <class T> struct tape_blocks : block_list {
+        epilogue_kind its;
+        constexpr explicit tape_blocks(epilogue_kind const& of, bool keeps_input = true)
+            : its(of), input(*this, keeps_input ? of.width : 0) {}
+        memory_block<master_of<T>> sums{*this, its.sums_size(), once}; ///< of the columns, for penalties
+        memory_block<T> input; ///< of the epilogue, unless somebody else keeps it
+    };
+
     template <class T, bool KeepsInput = true> constexpr footprint size() const {
         footprint f;
-        if (pass_follows<mode::train>) {
-            f.tape = fixed_block<master_of<T>>(sums_size());
-            if (KeepsInput) f.tape = f.tape + row_block<T>(width);
-        }
+        if (pass_follows<mode::train>) f.tape = tape_blocks<T>(*this, KeepsInput).end;
         f.terms = f.row_terms = train_op::penalty_count;
         f.streams = 1;
         return f;
@@ -365,13 +346,13 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
     /// Where the product should leave its result: the output itself when no pass follows.
     template <mode Mode, class T> matrix_view<T> before(layer_memory<T> const& m, matrix_view<T> y) const {
         if constexpr (pass_follows<Mode>)
-            return {m.template tape_block<T>(fixed_block<master_of<T>>(sums_size())), y.rows, width, width};
+            return {m.tape_block(tape_blocks<T>(*this).input), y.rows, width, width};
         else
             return y;
     }
 
     template <class T> epilogue_statistics<master_of<T>> statistics(layer_memory<T> const& m) const {
-        return {m.terms, m.template tape_block<master_of<T>>({}), sums_stride()};
+        return {m.terms, m.tape_block(tape_blocks<T>(*this).sums), sums_stride()};
     }
 
     template <class Context, class T>

@@ -8,9 +8,10 @@
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/mixture.hpp>
+#include <espalier/layer/mixture/experts.hpp>
+#include <espalier/layer/router.hpp>
 
 #include <string_view>
-#include <utility>
 
 namespace espalier {
 
@@ -41,8 +42,7 @@ template <shape In, int Count, class Expert, class Inherited> struct bind_expert
 };
 template <shape In, int Count, class... Layers, class Inherited>
 struct bind_experts<In, Count, experts<Layers...>, Inherited> {
-    using type =
-        different_experts<std::index_sequence_for<Layers...>, typename Layers::template bind<In, Inherited>...>;
+    using type = different_experts<typename Layers::template bind<In, Inherited>...>;
     template <class Where> static consteval bool check() {
         constexpr int given = sizeof...(Layers);
         static_assert(diagnostic::holds<given == Count, Where, diagnostic::given<given>, diagnostic::needed<Count>>,
@@ -96,8 +96,7 @@ struct bind_mixture<In, type_list<Gates...>, Expert, type_list<Inherited...>, Ps
     using type =
         bound_mixture<In,
                       typename bind_experts<In, type_at<0, Gates...>::experts, Expert, type_list<Inherited...>>::type,
-                      dispatch_of<Ps..., Inherited...>, std::index_sequence_for<Gates...>,
-                      bound_router<In, Gates, Ps..., Inherited...>...>;
+                      dispatch_of<Ps..., Inherited...>, bound_router<In, Gates, Ps..., Inherited...>...>;
 };
 
 } // namespace detail

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/sequence.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace espalier {
@@ -31,15 +33,17 @@ template <int Samples, class Tail> struct bound_multi_sample {
     static constexpr index_t tail_parameters = Tail::template size<float>().parameters;
     static constexpr int tail_terms = Tail::template size<float>().terms;
 
-    // Work: one sample's input gradient, gradients and terms, which are added to those of the samples before.
-    template <class T> struct work_places {
-        static constexpr extent dinputs{};
-        static constexpr extent gradients = row_block<T>(input.size());
-        static constexpr extent terms = gradients + fixed_block<master_of<T>>(tail_parameters);
-        static constexpr extent total = terms + fixed_block<double>(tail_terms);
+    /// One sample's input gradient, gradients and terms, which are added to those of the samples before.
+    template <class T> struct work_blocks : block_list {
+        constexpr work_blocks() {}
+        static constexpr bool several = Samples > 1;
+        memory_block<T> dinputs{*this, several ? input.size() : 0};
+        memory_block<master_of<T>> gradients{*this, several ? tail_parameters : 0, once};
+        memory_block<double> terms{*this, several ? tail_terms : 0, once};
+        memory_block<std::byte> tail{*this, Tail::template work<T>()};
     };
-    template <class T> static constexpr extent own_work() { return Samples > 1 ? work_places<T>::total : extent{}; }
-    template <class T> static constexpr extent work() { return own_work<T>() + Tail::template work<T>(); }
+    template <class T> static constexpr work_blocks<T> work_at{};
+    template <class T> static constexpr extent work() { return work_at<T>.end; }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
         std::size_t const tail = Tail::template scratch<Device, T>(capacity);
         std::size_t const loss = Device::loss_scratch(Samples * capacity);
@@ -53,7 +57,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
         return its;
     }
     template <class T> static layer_memory<T> sample_memory(layer_memory<T> const& m, int sample) {
-        layer_memory<T> s = m.child({}, own_work<T>());
+        layer_memory<T> s = m.child({}, work_at<T>.tail.at);
         if (s.tape) s.tape += sample * Tail::template size<T>().tape.bytes(m.capacity);
         return s;
     }
@@ -68,7 +72,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
             bool const adds_terms = i > 0 && tail_terms > 0 && m.terms;
             if (adds_terms) {
                 // Not every tensor's terms are written by forward.
-                s.terms = m.template work_block<double>(work_places<T>::terms);
+                s.terms = m.work_block(work_at<T>.terms);
                 context.device.zero(s.terms, tail_terms);
             }
             Tail::forward(sample, n, s, batch, x, y.middle_rows(i * x.rows, x.rows));
@@ -82,9 +86,8 @@ template <int Samples, class Tail> struct bound_multi_sample {
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
         constexpr int count = Context::behaviour == mode::train ? Samples : 1;
-        matrix_view<T> const part{m.template work_block<T>(work_places<T>::dinputs), x.rows, input.size(),
-                                  input.size()};
-        master_of<T>* const gradients = m.template work_block<master_of<T>>(work_places<T>::gradients);
+        matrix_view<T> const part{m.work_block(work_at<T>.dinputs), x.rows, input.size(), input.size()};
+        master_of<T>* const gradients = m.work_block(work_at<T>.gradients);
         for (int i = 0; i < count; ++i) {
             Context sample = context_of(context, i);
             layer_memory<T> s = sample_memory(m, i);

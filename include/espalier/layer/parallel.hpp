@@ -3,13 +3,16 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
-#include <espalier/layer/sequence.hpp>
+#include <espalier/layer/list.hpp>
 
 #include <array>
 #include <cstddef>
-#include <utility>
+#include <string>
+#include <string_view>
+#include <type_traits>
 
 namespace espalier {
 
@@ -34,10 +37,8 @@ template <class Merge> constexpr int merged_width(int const* width, int count) {
     return total;
 }
 
-template <shape In, class Merge, class Indices, class... Branches> struct bound_parallel;
-
-template <shape In, class Merge, std::size_t... At, class... Branches>
-struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
+template <shape In, class Merge, class... Branches> struct bound_parallel {
+    using branches = layer_list<Branches...>;
     static constexpr std::size_t count = sizeof...(Branches);
     static constexpr bool adds = std::is_same_v<Merge, merge::add>;
     static constexpr std::array<int, count> widths{static_cast<int>(Branches::output.size())...};
@@ -56,91 +57,94 @@ struct bound_parallel<In, Merge, std::index_sequence<At...>, Branches...> {
         return at;
     }();
 
-    using numbers = flat_tuple<typename Branches::numbers...>;
-    static numbers at(clock const& now) { return numbers{{{body_of<Branches>.at(now)}...}}; }
+    using numbers = typename branches::numbers;
+    static numbers at(clock const& now) { return branches::at(now); }
 
-    template <class T> static constexpr std::array<footprint, count + 1> layout() {
-        std::array<footprint, count> const sizes{body_of<Branches>.template size<T>()...};
-        std::array<footprint, count + 1> at{};
-        if (keeps_outputs) at[0].tape = index_t{count} * row_block<T>(out);
-        for (std::size_t i = 0; i < count; ++i)
-            at[i + 1] = at[i] + sizes[i];
-        return at;
-    }
-    template <class T> static constexpr std::array<footprint, count + 1> table = layout<T>();
-    template <class T> static constexpr footprint size() { return table<T>[count]; }
+    template <class T> struct tape_blocks : block_list {
+        constexpr tape_blocks() {}
+        memory_block<T> outputs{*this, keeps_outputs ? out : 0,
+                                extent{int{count}, 0}}; ///< one branch's after the other
+    };
+    template <class T> static constexpr tape_blocks<T> tape{};
+    template <class T> struct work_blocks : block_list {
+        constexpr work_blocks() {}
+        memory_block<T> branch{*this, out}; ///< one branch's output or dy (added branches)
+        memory_block<T> dinputs{*this, in}; ///< one branch's
+        memory_block<std::byte> child{*this, branches::template work<T>()};
+    };
+    template <class T> static constexpr work_blocks<T> work_at{};
 
-    // Work: one branch's output or dy (added branches), and one branch's dx.
-    template <class T> static constexpr extent own_work() { return row_block<T>(out) + row_block<T>(in); }
-    template <class T> static constexpr extent work() {
-        extent most{};
-        for (extent e : {body_of<Branches>.template work<T>()...})
-            most = larger(most, e);
-        return own_work<T>() + most;
+    template <class T> static constexpr footprint before(int i) {
+        footprint f = branches::template before<T>(i);
+        f.tape = f.tape + tape<T>.end;
+        return f;
     }
+    template <class T> static constexpr footprint size() { return before<T>(int{count}); }
+    template <class T> static constexpr extent work() { return work_at<T>.end; }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        std::size_t most = 0;
-        for (std::size_t s : {body_of<Branches>.template scratch<Device, T>(capacity)...})
-            most = s > most ? s : most;
-        return most;
+        return branches::template scratch<Device, T>(capacity);
     }
 
-    template <class T> static layer_memory<T> of_branch(std::size_t i, layer_memory<T> const& m) {
-        return m.child(table<T>[i], own_work<T>());
+    template <class T> static layer_memory<T> of_branch(int i, layer_memory<T> const& m) {
+        return m.child(before<T>(i), work_at<T>.child.at);
+    }
+    template <class U> static matrix_view<U> columns(matrix_view<U> all, int branch) {
+        auto const i = static_cast<std::size_t>(branch);
+        return all.middle_columns(first_column[i], widths[i]);
     }
     /// Where branch i writes its output: its columns of y, or for added branches a place of its own (the first of them
     /// y itself, unless outputs are kept).
-    template <class T> static matrix_view<T> branch_output(std::size_t i, layer_memory<T> const& m, matrix_view<T> y) {
+    template <class T> static matrix_view<T> branch_output(int i, layer_memory<T> const& m, matrix_view<T> y) {
         if constexpr (!adds)
-            return y.middle_columns(first_column[i], widths[i]);
+            return columns(y, i);
         else if constexpr (keeps_outputs)
-            return {m.template tape_block<T>({}) +
-                        static_cast<index_t>(i) * row_block<T>(out).bytes(m.capacity) / static_cast<index_t>(sizeof(T)),
+            return {m.tape_block(tape<T>.outputs) +
+                        i * block_size<T>(out).bytes(m.capacity) / static_cast<index_t>(sizeof(T)),
                     y.rows, out, out};
         else
-            return i == 0 ? y : matrix_view<T>{m.template work_block<T>({}), y.rows, out, out};
+            return i == 0 ? y : matrix_view<T>{m.work_block(work_at<T>.branch), y.rows, out, out};
     }
 
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
-        int const in_order[] = {(forward_branch<Branches>(context, get<At>(n), m, At, batch, x, y), 0)...};
-        static_cast<void>(in_order);
+        branches::each(n, [&](auto const& branch, int i, auto const& its) {
+            forward_branch(branch, context, its, m, i, batch, x, y);
+        });
     }
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
-        int const in_order[] = {
-            (backward_branch<Branches, Want>(context, get<At>(n), m, At, batch, x, y, dy, dx), 0)...};
-        static_cast<void>(in_order);
+        branches::each(n, [&](auto const& branch, int i, auto const& its) {
+            backward_branch<Want>(branch, context, its, m, i, batch, x, y, dy, dx);
+        });
     }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
-        int const in_order[] = {
-            (body_of<Branches>.update(context, optimizer, get<At>(n), of_branch(At, m), given), 0)...};
-        static_cast<void>(in_order);
+        branches::each(n, [&](auto const& branch, int i, auto const& its) {
+            branch.update(context, optimizer, its, of_branch(i, m), given);
+        });
     }
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        int const in_order[] = {(body_of<Branches>.initialise(context, of_branch(At, m)), 0)...};
-        static_cast<void>(in_order);
+        branches::each_type([&](auto const& branch, int i) { branch.initialise(context, of_branch(i, m)); });
     }
     template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Branches...>(); }
     static void describe(layer_report& report, std::string const& path) {
         report.add_layer(path, text_parts{"parallel ", Merge::name}, In, output);
-        report.at = report.at + table<float>[0];
+        report.at = report.at + before<float>(0);
         ++report.depth;
-        int const in_order[] = {(body_of<Branches>.describe(report, text_of(path, ".", At)), 0)...};
-        static_cast<void>(in_order);
+        branches::each_type([&](auto const& branch, int i) { branch.describe(report, text_of(path, ".", i)); });
         --report.depth;
     }
 
 private:
     template <class Branch, class Context, class T>
-    static void forward_branch(Context& context, typename Branch::numbers const& n, layer_memory<T> const& m,
-                               std::size_t i, rows const& batch, matrix_view<T const> x, matrix_view<T> y) {
+    static void forward_branch(Branch const& branch, Context& context, typename Branch::numbers const& n,
+                               layer_memory<T> const& m, int i, rows const& batch, matrix_view<T const> x,
+                               matrix_view<T> y) {
         matrix_view<T> const own = branch_output(i, m, y);
-        body_of<Branch>.forward(context, n, of_branch(i, m), batch, x, own);
+        branch.forward(context, n, of_branch(i, m), batch, x, own);
         if constexpr (adds) {
             if (i == 0 && own.data != y.data)
                 context.device.copy(matrix_view<T const>(own), y);
@@ -149,23 +153,22 @@ private:
         }
     }
 
-    template <class Branch, differentiate Want, class Context, class T>
-    static void backward_branch(Context& context, typename Branch::numbers const& n, layer_memory<T> const& m,
-                                std::size_t i, rows const& batch, matrix_view<T const> x, matrix_view<T const> y,
-                                matrix_view<T> dy, matrix_view<T> dx) {
-        matrix_view<T> upstream = adds ? dy : dy.middle_columns(first_column[i], widths[i]);
+    template <differentiate Want, class Branch, class Context, class T>
+    static void backward_branch(Branch const& branch, Context& context, typename Branch::numbers const& n,
+                                layer_memory<T> const& m, int i, rows const& batch, matrix_view<T const> x,
+                                matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
+        matrix_view<T> upstream = adds ? dy : columns(dy, i);
         if constexpr (adds) {
             // A branch consumes what it is given; the last one may have the original.
-            if (i + 1 < count) {
-                upstream = {m.template work_block<T>({}), dy.rows, out, out};
+            if (i + 1 < branches::count) {
+                upstream = {m.work_block(work_at<T>.branch), dy.rows, out, out};
                 context.device.copy(matrix_view<T const>(dy), upstream);
             }
         }
-        matrix_view<T> const part{m.template work_block<T>(row_block<T>(out)), x.rows, in, in};
-        matrix_view<T const> own = adds ? y : y.middle_columns(first_column[i], widths[i]);
+        matrix_view<T> const part{m.work_block(work_at<T>.dinputs), x.rows, in, in};
+        matrix_view<T const> own = adds ? y : columns(y, i);
         if constexpr (keeps_outputs) own = branch_output(i, m, dy);
-        body_of<Branch>.template backward<Want>(context, n, of_branch(i, m), batch, x, own, upstream,
-                                                i == 0 ? dx : part);
+        branch.template backward<Want>(context, n, of_branch(i, m), batch, x, own, upstream, i == 0 ? dx : part);
         if constexpr (Want.inputs)
             if (i > 0) context.device.add(matrix_view<T const>(part), dx);
     }
@@ -203,8 +206,7 @@ template <class Merge, class... Branches> struct parallel {
             return (true && ... && detail::check_keeps_rows<Where, typename Branches::template bind<In, Inherited>>());
     }
     template <shape In, class Inherited>
-    using bind = detail::bound_parallel<In, Merge, std::index_sequence_for<Branches...>,
-                                        typename Branches::template bind<In, Inherited>...>;
+    using bind = detail::bound_parallel<In, Merge, typename Branches::template bind<In, Inherited>...>;
 };
 
 } // namespace espalier

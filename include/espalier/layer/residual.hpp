@@ -3,9 +3,12 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/sequence.hpp>
+
+#include <cstddef>
 
 namespace espalier {
 
@@ -20,23 +23,35 @@ template <shape In, class Inner> struct bound_residual {
     using numbers = typename Inner::numbers;
     static numbers at(clock const& now) { return Inner::at(now); }
 
-    // An inner layer that reads its own output in backward gets a place of its own for it.
+    template <class T> struct tape_blocks : block_list {
+        constexpr tape_blocks() {}
+        /// An inner layer that reads its own output in backward gets a place of its own for it.
+        memory_block<T> output{*this, Inner::facts.reads_output ? width : 0};
+    };
+    template <class T> static constexpr tape_blocks<T> tape{};
+    template <class T> struct work_blocks : block_list {
+        constexpr work_blocks() {}
+        memory_block<T> upstream{*this, width};
+        memory_block<std::byte> inner{*this, Inner::template work<T>()};
+    };
+    template <class T> static constexpr work_blocks<T> work_at{};
+
     template <class T> static constexpr footprint own() {
         footprint f;
-        if (Inner::facts.reads_output) f.tape = row_block<T>(width);
+        f.tape = tape<T>.end;
         return f;
     }
     template <class T> static constexpr footprint size() { return own<T>() + Inner::template size<T>(); }
-    template <class T> static constexpr extent work() { return row_block<T>(width) + Inner::template work<T>(); }
+    template <class T> static constexpr extent work() { return work_at<T>.end; }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
         return Inner::template scratch<Device, T>(capacity);
     }
     template <class T> static layer_memory<T> inner_memory(layer_memory<T> const& m) {
-        return m.child(own<T>(), row_block<T>(width));
+        return m.child(own<T>(), work_at<T>.inner.at);
     }
     template <class T> static matrix_view<T> inner_output(layer_memory<T> const& m, matrix_view<T> y) {
         if constexpr (Inner::facts.reads_output)
-            return {m.template tape_block<T>({}), y.rows, width, width};
+            return {m.tape_block(tape<T>.output), y.rows, width, width};
         else
             return y;
     }
@@ -54,7 +69,7 @@ template <shape In, class Inner> struct bound_residual {
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const>, matrix_view<T> dy, matrix_view<T> dx) {
         // The inner layers consume dy, and the shortcut needs it afterwards.
-        matrix_view<T> const kept{m.template work_block<T>({}), dy.rows, width, width};
+        matrix_view<T> const kept{m.work_block(work_at<T>.upstream), dy.rows, width, width};
         if constexpr (Want.inputs) context.device.copy(matrix_view<T const>(dy), kept);
         Inner::template backward<Want>(context, n, inner_memory(m), batch, x, matrix_view<T const>(inner_output(m, dy)),
                                        dy, dx);

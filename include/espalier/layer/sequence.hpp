@@ -74,14 +74,14 @@ template <class Context, class T> struct sequence_walk {
         int const at = places.holder[i];
         if (at == 0) return x;
         if (at == places.last + 1) return y;
-        return in_block(memory.template tape_block<T>(places.value[at]), at);
+        return in_block(memory.tape_block(memory_block<T>(places.value[at])), at);
     }
     /// Its gradient: dx, dy, or a block of the work space.
     matrix_view<T> gradient(std::size_t i) const {
         int const at = places.holder[i];
         if (at == 0) return dx;
         if (at == places.last + 1) return dy;
-        return in_block(memory.template work_block<T>(places.gradient[places.parity[at]]), at);
+        return in_block(memory.work_block(memory_block<T>(places.gradient[places.parity[at]])), at);
     }
 
 private:
@@ -205,7 +205,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         for (std::size_t i = 0; i < count; ++i) {
             if (passing[i] || static_cast<int>(i) >= last) continue;
             l.value[i + 1] = at.tape;
-            extent const block = growth_before[i + 1] * row_block<T>(outputs[i].size());
+            extent const block = growth_before[i + 1] * block_size<T>(outputs[i].size());
             at.tape = at.tape + block;
             widest = larger(widest, block);
         }

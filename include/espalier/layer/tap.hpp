@@ -3,11 +3,13 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/core/short_name.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/detail.hpp>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -24,23 +26,29 @@ template <shape In, short_name Name, class... Ps> struct bound_tap : invalid_lay
     using numbers = typename epilogue_type::train_op;
     static numbers at(clock const& now) { return epilogue.at(now); }
 
-    // Tape: the penalties' sums, the rows, the gradient that is added to theirs. The rows are a copy: whoever wrote
-    // them may write there again before the pass is over (a residual adds its input, a loss leaves its gradient).
-    template <class T> static constexpr extent values_at() { return epilogue.template size<T, false>().tape; }
-    template <class T> static constexpr extent gradient_at() { return values_at<T>() + row_block<T>(width); }
+    /// The penalties' sums, the rows, the gradient that is added to theirs. The rows are a copy: whoever wrote them may
+    /// write there again before the pass is over (a residual adds its input, a loss leaves its gradient).
+    template <class T> struct tape_blocks : block_list {
+        constexpr tape_blocks() {}
+        memory_block<std::byte> sums{*this, epilogue.template size<T, false>().tape};
+        memory_block<T> values{*this, width};
+        memory_block<T> gradient{*this, width};
+    };
+    template <class T> static constexpr tape_blocks<T> tape{};
+
     template <class T> static constexpr footprint size() {
         footprint f = epilogue.template size<T, false>();
-        f.tape = gradient_at<T>() + row_block<T>(width);
+        f.tape = tape<T>.end;
         f.terms += 1;
         f.taps = 1;
         f.streams = 0; // it draws nothing: the layers behind it keep their bits
         return f;
     }
     template <class T> static matrix_view<T> values(layer_memory<T> const& m, index_t n) {
-        return {m.template tape_block<T>(values_at<T>()), n, width, width};
+        return {m.tape_block(tape<T>.values), n, width, width};
     }
     template <class T> static matrix_view<T> gradient(layer_memory<T> const& m, index_t n) {
-        return {m.template tape_block<T>(gradient_at<T>()), n, width, width};
+        return {m.tape_block(tape<T>.gradient), n, width, width};
     }
 
     template <class Context, class T>

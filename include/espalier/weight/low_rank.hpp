@@ -55,13 +55,19 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
     };
     static numbers at(clock const& now) { return {Policy::rank_at(now), first.at(now), second.at(now)}; }
 
-    // Tape: x U_r, rows of MaxRank elements of which the first r are used.
+    /// Tape: x U_r, rows of MaxRank elements of which the first r are used. Work: its gradient.
+    template <class T> struct inner_blocks : block_list {
+        constexpr inner_blocks() {}
+        memory_block<T> inner{*this, MaxRank};
+    };
+    template <class T> static constexpr inner_blocks<T> blocks{};
+
     template <class T> static constexpr footprint size() {
         footprint f = first.size() + second.size();
-        f.tape = row_block<T>(MaxRank);
+        f.tape = blocks<T>.end;
         return f;
     }
-    template <class T> static constexpr extent work() { return row_block<T>(MaxRank); }
+    template <class T> static constexpr extent work() { return blocks<T>.end; }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
         // Packing space is not monotone in the extents, so every rank is asked for.
         std::size_t most = 0;
@@ -82,7 +88,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
         return {second.operand(second_memory(m)), rank, Out, Out};
     }
     template <class T> static matrix_view<T> inner(layer_memory<T> const& m, index_t row_count, index_t rank) {
-        return {m.template tape_block<T>({}), row_count, rank, MaxRank};
+        return {m.tape_block(blocks<T>.inner), row_count, rank, MaxRank};
     }
 
     template <class Context, class T>
@@ -98,7 +104,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, matrix_view<T const> x,
                          matrix_view<T const> dz, matrix_view<T> dx) {
         matrix_view<T const> const h = inner(m, x.rows, n.rank);
-        matrix_view<T> const dh{m.template work_block<T>({}), x.rows, n.rank, MaxRank};
+        matrix_view<T> const dh{m.work_block(blocks<T>.inner), x.rows, n.rank, MaxRank};
         context.device.template product_input_gradient<product>(dz, right(m, n.rank), dh);
         if constexpr (Want.parameters) {
             using W = master_of<T>;

@@ -126,9 +126,9 @@ TEST_CASE("layout: blocks begin on cache lines for every capacity", "[core]") {
     CHECK(a.bytes(32) == 448);
     for (index_t width : {1, 3, 10, 33})
         for (index_t capacity = row_granule; capacity <= 4 * row_granule; capacity += row_granule) {
-            CHECK(row_block<float>(width).bytes(capacity) % 64 == 0);
-            CHECK(row_block<double>(width).bytes(capacity) >= width * capacity * 8);
-            CHECK(fixed_block<std::int32_t>(width).bytes(capacity) % 64 == 0);
+            CHECK(block_size<float>(width).bytes(capacity) % 64 == 0);
+            CHECK(block_size<double>(width).bytes(capacity) >= width * capacity * 8);
+            CHECK(block_size<std::int32_t>(width, once).bytes(capacity) % 64 == 0);
         }
     // the larger of two holds both at every capacity
     extent const wide{100, 0}, tall{1, 5000};

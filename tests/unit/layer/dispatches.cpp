@@ -78,9 +78,10 @@ template <class Gate, int Rows, class Expert> void check_chunks() {
     using chunks = sequence<input<5>, moe<Gate, Expert, dispatch::chunked<Rows>>>;
     using whole = sequence<input<5>, moe<Gate, Expert, dispatch::compacted>>;
     using mixture = typename moe<Gate, Expert, dispatch::chunked<Rows>>::template bind<shape{5}, type_list<>>;
+    using known = typename mixture::known;
     using larger_mixture = typename moe<Gate, Expert, dispatch::compacted>::template bind<shape{5}, type_list<>>;
     constexpr index_t row_count = 300, capacity = 320;
-    REQUIRE(mixture::kept_of(1).bytes(capacity) < mixture::experts * row_count / 2);
+    REQUIRE(known::kept_rows.bytes(capacity) < known::experts * row_count / 2);
     CHECK(mixture::template size<double>().tape.bytes(4096) < larger_mixture::template size<double>().tape.bytes(4096));
     auto const train = [&]<class Stack>(std::type_identity<Stack>, int threads, naive::matrix& y) {
         naive::network<Stack> net({6}, row_count, std::make_unique<device::cpu>(threads, 0));
@@ -167,5 +168,5 @@ TEST_CASE("rows that the gate did not send to an expert count nowhere in it, by 
     check_rows_that_count<gate::softmax<4>, normal>();
     // Without rows of weight 0 there is nothing to leave out, and without such a layer dense stays dense.
     using all_rows = typename moe<gate::softmax<4>, dense<3>, dispatch::dense>::template bind<shape{5}, type_list<>>;
-    static_assert(!all_rows::gathers && all_rows::pairs_of(1).per_row == 4);
+    static_assert(!all_rows::known::gathers && all_rows::known::pair_rows.per_row == 4);
 }

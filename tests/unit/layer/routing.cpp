@@ -255,9 +255,9 @@ template <class Dispatch, class Gate> void check_blocks() {
         CHECK(tape.bytes(capacity) % 64 == 0);
         CHECK(work.bytes(capacity) % 64 == 0);
     }
-    constexpr auto p = mixture::template layout<float>();
-    for (extent at : {p.weights, p.chosen, p.pair, p.first, p.count, p.pair_row, p.pair_origin, p.pair_slot,
-                      p.expert_inputs, p.expert_outputs, p.expert_tape})
+    constexpr auto p = mixture::memory::template tape<float>;
+    for (extent at : {p.weights.at, p.chosen.at, p.pair.at, p.first.at, p.count.at, p.pair_row.at, p.pair_origin.at,
+                      p.pair_slot.at, p.expert_inputs.at, p.expert_outputs.at, p.expert_tape.at})
         for (index_t capacity : {32, 96})
             CHECK(at.bytes(capacity) % 64 == 0);
 }
