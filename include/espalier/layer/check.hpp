@@ -182,9 +182,10 @@ template <class Where, class Layer, class P> struct member_checks {
     }
     static constexpr bool penalty_members() {
         if constexpr (penalty_groups<op>() != group_scope::element) {
-            ESPALIER_NEEDS_OF_T(gradient, penalty::has_group_gradient,
-                                "a penalty over groups needs `template <class T> ESPALIER_FN T gradient(T w, T "
-                                "squared_norm) const` in its op");
+            ESPALIER_NEEDS_OF_T(gradient, penalty::has_gradient,
+                                "a penalty over groups needs `template <class T> ESPALIER_FN T gradient(T w, "
+                                "element_about<T> const& about) const` in its op; about.squared_norm is that of the "
+                                "group of w");
             ESPALIER_NEEDS_OF_T(value, penalty::has_group_value,
                                 "a penalty over groups needs `template <class T> ESPALIER_FN T group_value(T "
                                 "squared_norm) const` in its op, the share of one group in the term");
@@ -192,38 +193,39 @@ template <class Where, class Layer, class P> struct member_checks {
         } else {
             ESPALIER_NEEDS_OF_T(value, penalty::has_value,
                                 "a penalty needs `template <class T> ESPALIER_FN T value(T w) const` in its op, the "
-                                "share of one weight in the term");
+                                "share of one weight in the term; `element_about<T> const& about` may follow w");
             if constexpr (is_proximal<op>()) {
                 ESPALIER_NEEDS_OF_T(prox, penalty::has_prox,
-                                    "a penalty that is `proximal` needs `template <class T> ESPALIER_FN T prox(T w, T "
-                                    "rate) const` in its op");
+                                    "a penalty that is `proximal` needs `template <class T> ESPALIER_FN T prox(T w, "
+                                    "element_about<T> const& about) const` in its op; the rate is about.rate");
                 return value && prox;
             } else {
                 ESPALIER_NEEDS_OF_T(gradient, penalty::has_gradient,
                                     "a penalty needs `template <class T> ESPALIER_FN T gradient(T w) const` in its op, "
-                                    "the derivative of its value");
+                                    "the derivative of its value; `element_about<T> const& about` may follow w");
                 return value && gradient;
             }
         }
     }
     static constexpr bool transform_members() {
         ESPALIER_NEEDS_OF_T(apply, transform::has_apply,
-                            "a gradient transform needs `template <class T, class Bits> ESPALIER_FN T apply(T g, "
-                            "transform_element<T, Bits> const& about) const` in its op");
+                            "a gradient transform needs `template <class T> ESPALIER_FN T apply(T g) const` or "
+                            "`apply(T g, element_about<T> const& about) const` in its op");
         return apply;
     }
     static constexpr bool map_members() {
         constexpr bool flags = weight::has_uses_mask<op> && weight::has_needs_operand<op>;
         ESPALIER_NEEDS(flags, "a weight map needs `static constexpr bool uses_mask` and `needs_operand` in its op");
         ESPALIER_NEEDS_OF_T(pull, weight::has_pull,
-                            "a weight map needs `template <class T, class Keep> ESPALIER_FN T pull(T g, T raw, Keep "
-                            "keep) const` in its op, the gradient of the raw weight");
+                            "a weight map needs `template <class T> ESPALIER_FN T pull(T g) const` in its op, the "
+                            "gradient of the raw weight; `element_about<T> const& about` may follow g: it has the "
+                            "weight and whether the mask keeps it");
         ESPALIER_NEEDS_OF_T(store, weight::has_store,
-                            "a weight map needs `template <class T, class Keep> ESPALIER_FN T store(T next, Keep keep) "
-                            "const` in its op, what is kept after the step");
+                            "a weight map needs `template <class T> ESPALIER_FN T store(T next) const` in its op, what "
+                            "is kept after the step; `element_about<T> const& about` may follow next");
         ESPALIER_NEEDS_OF_T(effective, weight::has_effective,
-                            "a weight map needs `template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep "
-                            "keep) const` in its op, what products read");
+                            "a weight map needs `template <class T> ESPALIER_FN T effective(T raw) const` in its op, "
+                            "what products read; `element_about<T> const& about` may follow raw");
         return flags && pull && store && effective;
     }
     static constexpr bool prune_members() {

@@ -7,65 +7,63 @@
 //     struct my_op {                                            // numbers; the type carries structure only
 //         template <class T> ESPALIER_FN T value(T w) const;    // share of the weight w in the term
 //         template <class T> ESPALIER_FN T gradient(T w) const; // its derivative (a subgradient at kinks)
-//         template <class T> ESPALIER_FN T prox(T w, T rate) const; // argmin_u value(u) + (u - w)^2 / (2 rate);
-//                                                                   // what `proximal<>` uses in place of the gradient
+//         // argmin_u value(u) + (u - w)^2 / (2 about.rate), where w is the weight after the step: what `proximal<>`
+//         // uses in place of the gradient
+//         template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const;
 //         static constexpr bool proximal = false;               // true: prox after the step, gradient not used
 //     };
 //
-// and of one over groups, the rows or columns of a tensor:
+// and of one over groups, the rows or columns of a tensor, whose `about` has the squared norm of the group of w:
 //
 //     struct my_group_op {
 //         static constexpr group_scope groups = group_scope::rows;
-//         template <class T> ESPALIER_FN T gradient(T w, T squared_norm) const; // squared norm of the group of w
-//         template <class T> ESPALIER_FN T group_value(T squared_norm) const;   // share of one group in the term
-//         // optional, what `proximal<>` uses: the element of w in argmin_u group_value(|u|^2) + |u - w|^2 / (2 rate),
-//         // where squared_norm is that of the group after the step; w itself for a rate of 0
-//         template <class T> ESPALIER_FN T prox(T w, T rate, T squared_norm) const;
+//         template <class T> ESPALIER_FN T group_value(T squared_norm) const; // share of one group in the term
+//         template <class T> ESPALIER_FN T gradient(T w, element_about<T> const& about) const;
+//         // optional: the element of w in argmin_u group_value(|u|^2) + |u - w|^2 / (2 about.rate), where the norm is
+//         // that of the group after the step; w itself for a rate of 0
+//         template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const;
 //     };
 //
-// T is float, double or a pack of them. The policy itself has `axis`, `name`, `op` and `at(clock)` as in
-// core/policy.hpp; a group policy may have a short_name `group_name`: groups of equal name and equal index share one
-// norm across tensors.
+// Every function of w may have `about` or not (core/element_about.hpp says what is in it). T is float, double or a pack
+// of them. The policy itself has `axis`, `name`, `op` and `at(clock)` as in core/policy.hpp; a group policy may have a
+// short_name `group_name`: groups of equal name and equal index share one norm across tensors.
 #pragma once
 
+#include <espalier/core/about.hpp>
 #include <espalier/core/axis.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
-#include <espalier/core/update.hpp>
 
 #include <concepts>
 #include <type_traits>
 
 namespace espalier::penalty {
 
+namespace detail {
+ESPALIER_ABOUT_FORMS(value)
+ESPALIER_ABOUT_FORMS(gradient)
+ESPALIER_ABOUT_FORMS(prox)
+} // namespace detail
+
 template <class Op, class T>
-concept has_value = requires(Op const& op, T x) {
-    { op.value(x) } -> gives<T>;
+concept has_value = requires(Op const& op, element_about<T> const& about, T w) {
+    { detail::value(op, about, w) } -> gives<T>;
 };
 
 template <class Op, class T>
-concept has_gradient = requires(Op const& op, T x) {
-    { op.gradient(x) } -> gives<T>;
+concept has_gradient = requires(Op const& op, element_about<T> const& about, T w) {
+    { detail::gradient(op, about, w) } -> gives<T>;
 };
 
 template <class Op, class T>
-concept has_prox = requires(Op const& op, T x) {
-    { op.prox(x, x) } -> gives<T>;
+concept has_prox = requires(Op const& op, element_about<T> const& about, T w) {
+    { detail::prox(op, about, w) } -> gives<T>;
 };
 
 template <class Op, class T>
-concept has_group_gradient = requires(Op const& op, T x) {
-    { op.gradient(x, x) } -> gives<T>;
-};
-
-template <class Op, class T>
-concept has_group_value = requires(Op const& op, T x) {
-    { op.group_value(x) } -> gives<T>;
-};
-
-template <class Op, class T>
-concept has_group_prox = requires(Op const& op, T x) {
-    { op.prox(x, x, x) } -> gives<T>;
+concept has_group_value = requires(Op const& op, T squared_norm) {
+    { op.group_value(squared_norm) } -> gives<T>;
 };
 
 template <class Op>
@@ -79,9 +77,7 @@ float > &&has_value<op_of<P>, double>&& has_gradient<op_of<P>, float>&& has_grad
 template <class P>
 concept group_penalty = policy_on<P, axis::penalty> && std::is_trivially_copyable_v<op_of<P>> && has_groups<op_of<P>> &&
                         has_group_value < op_of<P>,
-float >
-    &&has_group_value<op_of<P>, double>&& has_group_gradient<op_of<P>, float>&& has_group_gradient<op_of<P>, double>&&
-        has_group_value<op_of<P>, native_pack<float>>&& has_group_gradient<op_of<P>, native_pack<float>>;
+float > &&has_group_value<op_of<P>, double>&& has_gradient<op_of<P>, float>&& has_gradient<op_of<P>, double>&&
+            has_group_value<op_of<P>, native_pack<float>>&& has_gradient<op_of<P>, native_pack<float>>;
 
-namespace detail {} // namespace detail
 } // namespace espalier::penalty

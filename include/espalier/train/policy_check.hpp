@@ -189,20 +189,28 @@ template <class P> void check_dropout(policy_checker& to, clock const& now) {
 template <class P> void check_penalty(policy_checker& to, clock const& now) {
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
+    [[maybe_unused]] auto const value = [&]<class T>(T w) {
+        return penalty::detail::value(op, element_about<T>{.weight = w}, w);
+    };
+    [[maybe_unused]] auto const gradient = [&]<class T>(T w, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
+        return penalty::detail::gradient(op, element_about<T>{.weight = w, .squared_norm = norm}, w);
+    };
+    [[maybe_unused]] auto const prox = [&]<class T>(T w, T rate, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
+        return penalty::detail::prox(op, element_about<T>{.weight = w, .rate = rate, .squared_norm = norm}, w);
+    };
     if constexpr (penalty_groups<op_type>() != group_scope::element) {
         to.derivative(
             "gradient is the derivative of the group's value", "w",
-            [&](double w) { return op.group_value(w * w + 0.7); },
-            [&](double w) { return op.gradient(w, w * w + 0.7); });
-        double const still = op.gradient(0.0, 0.0);
+            [&](double w) { return op.group_value(w * w + 0.7); }, [&](double w) { return gradient(w, w * w + 0.7); });
+        double const still = gradient(0.0, 0.0);
         to.over("a group of norm 0 has a finite gradient")
             .require(std::isfinite(still), "norm = 0", "given " + number_text(still));
         to.packs("group_value of a pack", [&](auto w, auto) { return op.group_value(w * w); });
-        to.packs("gradient of a pack", [&](auto w, auto) { return op.gradient(w, w * w + decltype(w)(0.5f)); });
-        if constexpr (penalty::has_group_prox<op_type, double>) {
+        to.packs("gradient of a pack", [&](auto w, auto) { return gradient(w, w * w + decltype(w)(0.5f)); });
+        if constexpr (penalty::has_prox<op_type, double>) {
             to.packs("prox of a pack", [&](auto w, auto) {
                 using T = decltype(w);
-                return op.prox(w, T(0.3f), w * w + T(0.5f));
+                return prox(w, T(0.3f), w * w + T(0.5f));
             });
             auto check = to.over("prox minimises group_value(|u|^2) + |u - w|^2 / (2 rate)");
             for (double const rate : {0.05, 1.0})
@@ -212,7 +220,7 @@ template <class P> void check_penalty(policy_checker& to, clock const& now) {
                             return op.group_value(u * u + v * v) +
                                    ((u - a) * (u - a) + (v - b) * (v - b)) / (2.0 * rate);
                         };
-                        double const square = a * a + b * b, u = op.prox(a, rate, square), v = op.prox(b, rate, square),
+                        double const square = a * a + b * b, u = prox(a, rate, square), v = prox(b, rate, square),
                                      least = cost(u, v);
                         std::string const place =
                             "w = (" + number_text(a) + ", " + number_text(b) + "), rate = " + number_text(rate);
@@ -227,18 +235,18 @@ template <class P> void check_penalty(policy_checker& to, clock const& now) {
     } else {
         if constexpr (penalty::has_gradient<op_type, double>) {
             to.derivative(
-                "gradient is the derivative of value", "w", [&](double w) { return op.value(w); },
-                [&](double w) { return op.gradient(w); });
-            to.packs("gradient of a pack", [&](auto w, auto) { return op.gradient(w); });
+                "gradient is the derivative of value", "w", [&](double w) { return value(w); },
+                [&](double w) { return gradient(w); });
+            to.packs("gradient of a pack", [&](auto w, auto) { return gradient(w); });
         }
-        to.packs("value of a pack", [&](auto w, auto) { return op.value(w); });
+        to.packs("value of a pack", [&](auto w, auto) { return value(w); });
         if constexpr (penalty::has_prox<op_type, double>) {
-            to.packs("prox of a pack", [&](auto w, auto) { return op.prox(w, decltype(w)(0.3f)); });
+            to.packs("prox of a pack", [&](auto w, auto) { return prox(w, decltype(w)(0.3f)); });
             auto check = to.over("prox minimises value(u) + (u - w)^2 / (2 rate)");
             for (double const rate : {0.05, 1.0})
                 for (double const w : {-3.2, -0.4, -0.01, 0.0, 0.02, 0.7, 2.9}) {
-                    auto const cost = [&](double u) { return op.value(u) + (u - w) * (u - w) / (2.0 * rate); };
-                    double const u = op.prox(w, rate), least = cost(u);
+                    auto const cost = [&](double u) { return value(u) + (u - w) * (u - w) / (2.0 * rate); };
+                    double const u = prox(w, rate), least = cost(u);
                     std::string const place = "w = " + number_text(w) + ", rate = " + number_text(rate);
                     check.require(std::isfinite(u), place, "given " + number_text(u));
                     double const around[] = {w,        0.0,      u - 1e-4, u + 1e-4, u - 1e-3, u + 1e-3,
@@ -311,7 +319,8 @@ template <class P> void check_transform(policy_checker& to, clock const& now) {
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
     auto const apply = [&](double g, double reference, std::uint32_t bits, double norm) {
-        return op.apply(g, transform_element<double, std::uint32_t>{0.3, reference, bits, norm});
+        return transform::detail::apply(
+            op, element_about<double>{.weight = 0.3, .reference = reference, .bits = bits, .global_norm = norm}, g);
     };
     {
         auto check = to.over("finite gradients stay finite");
@@ -346,21 +355,31 @@ template <class P> void check_transform(policy_checker& to, clock const& now) {
     }
     to.packs("apply of a pack", [&](auto g, auto bits) {
         using T = decltype(g);
-        return op.apply(g, transform_element<T, decltype(bits)>{T(0.3f), T(-0.7f), bits, T(2.0f)});
+        return transform::detail::apply(
+            op, element_about<T>{.weight = T(0.3f), .reference = T(-0.7f), .bits = bits, .global_norm = T(2.0f)}, g);
     });
 }
 
 template <class P> void check_weight_map(policy_checker& to, clock const& now) {
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
+    auto const effective = [&]<class T>(T raw, mask_of<T> keep) {
+        return weight::detail::effective(op, element_about<T>{.weight = raw, .keep = keep}, raw);
+    };
+    auto const pull = [&]<class T>(T g, T raw, mask_of<T> keep) {
+        return weight::detail::pull(op, element_about<T>{.weight = raw, .keep = keep}, g);
+    };
+    auto const store = [&]<class T>(T next, mask_of<T> keep) {
+        return weight::detail::store(op, element_about<T>{.weight = next, .keep = keep}, next);
+    };
     to.derivative(
-        "pull is the derivative of effective", "w", [&](double w) { return op.effective(w, true); },
-        [&](double w) { return op.pull(1.0, w, true); });
+        "pull is the derivative of effective", "w", [&](double w) { return effective(w, true); },
+        [&](double w) { return pull(1.0, w, true); });
     // A rule of pruning may let the gradient of a hidden weight through, which is no derivative.
     if constexpr (op_type::uses_mask && std::is_same_v<typename P::axis, axis::weight>)
         to.derivative(
             "pull is the derivative of effective where the mask drops", "w",
-            [&](double w) { return op.effective(w, false); }, [&](double w) { return op.pull(1.0, w, false); });
+            [&](double w) { return effective(w, false); }, [&](double w) { return pull(1.0, w, false); });
     else if constexpr (op_type::uses_mask)
         to.leave_out("whether pull is the derivative of effective where the mask drops: a rule that passes the "
                      "gradient on differs from it on purpose");
@@ -369,8 +388,8 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
         for (double const w : {-2.3, -0.4, 0.7, 3.1})
             for (bool const keep : {true, false}) {
                 if (!keep && !op_type::uses_mask) continue;
-                double const one = op.pull(1.0, w, keep);
-                check.compare("w = " + number_text(w) + (keep ? "" : ", dropped by the mask"), op.pull(-2.5, w, keep),
+                double const one = pull(1.0, w, keep);
+                check.compare("w = " + number_text(w) + (keep ? "" : ", dropped by the mask"), pull(-2.5, w, keep),
                               -2.5 * one, 1e-12 * (1.0 + std::fabs(one)));
             }
     }
@@ -378,17 +397,17 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
         using T = decltype(w);
         mask_of<T> keep(true);
         if constexpr (op_type::uses_mask) keep = (bits & decltype(bits)(1u)) == decltype(bits)(0u);
-        return op.pull(T(0.75f), w, keep) + op.effective(op.store(w, keep), keep);
+        return pull(T(0.75f), w, keep) + effective(store(w, keep), keep);
     });
     auto check = to.over(op_type::needs_operand ? "store keeps what it stored"
                                                 : "store keeps what it stored, and products may read it");
     for (double const w : {-2.0, -0.1, 0.0, 0.3, 4.0})
         for (bool const keep : {true, false}) {
             if (!keep && !op_type::uses_mask) continue;
-            double const stored = op.store(w, keep);
+            double const stored = store(w, keep);
             std::string const place = "w = " + number_text(w) + (keep ? "" : ", dropped by the mask");
-            check.compare(place, op.store(stored, keep), stored, 0.0);
-            if constexpr (!op_type::needs_operand) check.compare(place, op.effective(stored, keep), stored, 0.0);
+            check.compare(place, store(stored, keep), stored, 0.0);
+            if constexpr (!op_type::needs_operand) check.compare(place, effective(stored, keep), stored, 0.0);
         }
 }
 

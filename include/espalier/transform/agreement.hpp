@@ -6,9 +6,9 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/transform/concept.hpp>
@@ -41,7 +41,7 @@ struct agreement_op {
         using S = scalar_of<T>;
         return a * select(probability(a, b) > u, T(S(1)), T(static_cast<S>(1.0 - strength)));
     }
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
+    template <class T> ESPALIER_FN T apply(T g, element_about<T> const& about) const {
         using S = scalar_of<T>;
         // the middle of the interval of the draw: a probability of 1 is never below it, one of 0 never above
         T const u = (static_cast<T>(about.bits) + T(S(0.5))) * T(static_cast<S>(0x1p-16));

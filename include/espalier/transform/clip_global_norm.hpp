@@ -5,9 +5,9 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/transform/concept.hpp>
@@ -22,7 +22,7 @@ struct clip_global_norm_op {
 
     static constexpr bool needs_global_norm = true;
 
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
+    template <class T> ESPALIER_FN T apply(T g, element_about<T> const& about) const {
         using espalier::min;
         using S = scalar_of<T>;
         T const ratio = T(static_cast<S>(maximum)) / (about.global_norm + T(static_cast<S>(1e-6)));

@@ -5,9 +5,9 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/transform/concept.hpp>
@@ -20,7 +20,7 @@ namespace espalier::transform {
 struct clip_value_op {
     double maximum;
 
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const&) const {
+    template <class T> ESPALIER_FN T apply(T g) const {
         using espalier::max, espalier::min;
         T const bound(static_cast<scalar_of<T>>(maximum));
         return max(-bound, min(bound, g));

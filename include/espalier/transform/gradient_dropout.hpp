@@ -5,10 +5,10 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/transform/concept.hpp>
@@ -25,10 +25,10 @@ struct gradient_dropout_op {
 
     static constexpr bool draws = true;
 
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
+    template <class T> ESPALIER_FN T apply(T g, element_about<T> const& about) const {
         using espalier::select;
         using S = scalar_of<T>;
-        return select(about.bits >= Bits(threshold), g * T(static_cast<S>(scale)), T(S(0)));
+        return select(about.bits >= drawn_bits<T>(threshold), g * T(static_cast<S>(scale)), T(S(0)));
     }
 };
 
