@@ -21,18 +21,18 @@ struct jitter_op {
     static constexpr part_kind kind = part_kind::noise;
     static constexpr part_needs needs{.noise = true};
 
-    template <class Group, class More, class State>
-    ESPALIER_FN void disturb(Group const&, More const& more, State& s) const {
+    template <class Group, class About, class State>
+    ESPALIER_FN void disturb(Group const&, About const& about, State& s) const {
         using T = typename decltype(s.noisy)::value_type;
         // Far below the largest number, and so large that the noise alone decides.
         constexpr double most = sizeof(scalar_of<T>) == sizeof(double) ? 1e300 : 1e30;
         T const factor(static_cast<scalar_of<T>>(scale < most ? scale : most));
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < s.noisy.local; ++i)
-            s.noisy.v[i] = fma(more.noise.v[i], factor, s.clean.v[i]);
+            s.noisy.v[i] = fma(about.noise.v[i], factor, s.clean.v[i]);
     }
-    template <class Group, class More, class Gradient>
-    ESPALIER_FN void backward(Group const&, More&, Gradient&) const {}
+    template <class Group, class About, class Gradient>
+    ESPALIER_FN void backward(Group const&, About&, Gradient&) const {}
 };
 
 /// H = clean + Scale eps with eps ~ N(0, 1) for every row and expert; in training only. Scale: a number or a schedule,

@@ -15,17 +15,19 @@
 // and by kind the functions
 //
 //     temperature    T scaled(T z) const                                  linear: its own gradient
-//     noise          void disturb(Group const&, More const&, State&) const            noisy (and sigma) from clean
-//                    void backward(Group const&, More&, Gradient&) const                  after all terms
+//     noise          void disturb(Group const&, About const&, State&) const            noisy (and sigma) from clean
+//                    void backward(Group const&, About&, Gradient&) const                  after all terms
 //     normalisation  none: over_all is the only one
 //     term           T share(Group const&, State const&) const                            a mean over rows, or
 //                    void statistic(Group const&, State const&, Row* rows) const          needs.statistics rows and
 //                    template <int Experts> double finish(double const* sums, index_t rows, double* slopes) const
 //                    void backward(Group const&, State const&, Row const* slopes, T const& term_scale, Gradient&) const
 //
-// with State a `scored_row`, Gradient a `scored_gradient`; terms add to the gradients that they have.
+// with About a `gate_about`, State a `scored_row`, Gradient a `scored_gradient`; terms add to the gradients that they
+// have.
 #pragma once
 
+#include <espalier/core/about.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/policy.hpp>
@@ -102,12 +104,7 @@ template <class P> constexpr part_op<P> part_at(clock const& now) {
         return part_op<P>{};
 }
 
-template <class Op> consteval part_needs part_needs_of() {
-    if constexpr (requires { Op::needs; })
-        return Op::needs;
-    else
-        return {};
-}
+ESPALIER_MEMBER_OR(part_needs_of, needs, part_needs{})
 
 } // namespace detail
 

@@ -48,17 +48,16 @@ template <int Experts, int K, class... PartOps> struct scored_op {
     static constexpr bool terms_read_winners = (false || ... || detail::part_needs_of<PartOps>().winners);
     static constexpr bool terms_read_threshold = (false || ... || detail::part_needs_of<PartOps>().runner_up);
 
-    template <class Group, class T> using more_of = gate_more<Group, T, Experts, needs.statistics>;
     template <class Group, class T> using row_of = row<Group, T, Experts>;
     /// What is chosen: slots, or a row over the experts.
     template <class Group, class T>
     using chosen_of = std::conditional_t<takes_all, row_of<Group, T>, gate_slots<T, winners>>;
 
-    template <class Group, class T>
-    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, more_of<Group, T>& more,
-                        chosen_of<Group, T>& chosen) const {
+    template <class Group, class T, class About>
+    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T>& chosen,
+                        About& about) const {
         state_of<Group, T> s;
-        rank(group, z, more, s);
+        rank(group, z, about, s);
         T value[std::size_t{ranked}], column[std::size_t{ranked}];
         if constexpr (!takes_all || terms_read_threshold) row_winners(group, s.noisy, value, column);
         if constexpr (terms_read_threshold)
@@ -75,20 +74,20 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             if constexpr (terms_read_g) spread(group, chosen, chosen.weight, s.g);
         }
         T share(scalar_of<T>(0));
-        write_statistics(group, s, more, indices{});
+        write_statistics(group, s, about, indices{});
         add_shares(group, s, share, indices{});
         return share;
     }
 
-    template <class Group, class T, class Gradient>
-    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, more_of<Group, T>& more,
-                              chosen_of<Group, T> const& chosen, Gradient const& dchosen, T const& term_scale,
-                              row<Group, T, Experts>& dz) const {
+    template <class Group, class T, class Gradient, class About>
+    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T> const& chosen,
+                              Gradient const& dchosen, T const& term_scale, row<Group, T, Experts>& dz,
+                              About& about) const {
         using S = scalar_of<T>;
         constexpr bool needs_p = takes_all || over_all || terms_read_p;
         T const zero(S(0));
         state_of<Group, T> s;
-        if constexpr (over_all || has_term) rank(group, z, more, s); // nobody else asks for H
+        if constexpr (over_all || has_term) rank(group, z, about, s); // nobody else asks for H
         if constexpr (terms_read_threshold) {
             T value[std::size_t{ranked}], column[std::size_t{ranked}];
             row_winners(group, s.noisy, value, column);
@@ -114,7 +113,7 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             if constexpr (terms_read_threshold) d.clean.v[i] = zero;
             if constexpr (needs.noise_logits) d.sigma.v[i] = zero;
         }
-        add_gradients(group, s, more, term_scale, d, indices{});
+        add_gradients(group, s, about, term_scale, d, indices{});
         if constexpr (!takes_all && !over_all) {
             T const mean = row_dot(group, s.g, d.g);
             ESPALIER_ROW_UNROLL
@@ -132,28 +131,13 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             for (int i = 0; i < dz.local; ++i)
                 d.noisy.v[i] = fma(s.p.v[i], d.p.v[i] - mean, d.noisy.v[i]);
         }
-        undo_noise(group, more, d, indices{});
+        undo_noise(group, about, d, indices{});
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < dz.local; ++i) {
             dz.v[i] = d.noisy.v[i];
             if constexpr (terms_read_threshold) dz.v[i] += d.clean.v[i];
         }
         scale(dz, indices{});
-    }
-
-    /// The same for a gate that reads nothing but the logits.
-    template <class Group, class T>
-    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T>& chosen) const
-        requires(needs == gate_needs{}) {
-        more_of<Group, T> nothing;
-        return route(group, z, nothing, chosen);
-    }
-    template <class Group, class T, class Gradient>
-    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T> const& chosen,
-                              Gradient const& dchosen, T const& term_scale, row<Group, T, Experts>& dz) const
-        requires(needs == gate_needs{}) {
-        more_of<Group, T> nothing;
-        backward(group, z, nothing, chosen, dchosen, term_scale, dz);
     }
 
     /// The part of the term that is a function of sums over the batch, [needs.statistics][Experts], and its derivative
@@ -190,31 +174,31 @@ private:
     template <class Row, std::size_t... At> ESPALIER_FN void scale(Row& x, std::index_sequence<At...>) const {
         (scale_by<At>(x), ...);
     }
-    template <std::size_t At, class Group, class More, class State>
-    ESPALIER_FN void disturb_by(Group const& group, More const& more, State& s) const {
-        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).disturb(group, more, s);
+    template <std::size_t At, class Group, class About, class State>
+    ESPALIER_FN void disturb_by(Group const& group, About const& about, State& s) const {
+        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).disturb(group, about, s);
     }
-    template <class Group, class More, class State, std::size_t... At>
-    ESPALIER_FN void disturb(Group const& group, More const& more, State& s, std::index_sequence<At...>) const {
-        (disturb_by<At>(group, more, s), ...);
+    template <class Group, class About, class State, std::size_t... At>
+    ESPALIER_FN void disturb(Group const& group, About const& about, State& s, std::index_sequence<At...>) const {
+        (disturb_by<At>(group, about, s), ...);
     }
-    template <std::size_t At, class Group, class More, class Gradient>
-    ESPALIER_FN void undo_noise_of(Group const& group, More& more, Gradient& d) const {
-        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).backward(group, more, d);
+    template <std::size_t At, class Group, class About, class Gradient>
+    ESPALIER_FN void undo_noise_of(Group const& group, About& about, Gradient& d) const {
+        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).backward(group, about, d);
     }
-    template <class Group, class More, class Gradient, std::size_t... At>
-    ESPALIER_FN void undo_noise(Group const& group, More& more, Gradient& d, std::index_sequence<At...>) const {
-        (undo_noise_of<At>(group, more, d), ...);
+    template <class Group, class About, class Gradient, std::size_t... At>
+    ESPALIER_FN void undo_noise(Group const& group, About& about, Gradient& d, std::index_sequence<At...>) const {
+        (undo_noise_of<At>(group, about, d), ...);
     }
-    template <std::size_t At, class Group, class State, class More>
-    ESPALIER_FN void write_statistic(Group const& group, State const& s, More& more) const {
+    template <std::size_t At, class Group, class State, class About>
+    ESPALIER_FN void write_statistic(Group const& group, State const& s, About& about) const {
         if constexpr (detail::part_needs_of<part_op_at<At>>().statistics > 0)
-            get<At>(parts).statistic(group, s, more.statistic + first_statistic<At>());
+            get<At>(parts).statistic(group, s, about.statistic + first_statistic<At>());
     }
-    template <class Group, class State, class More, std::size_t... At>
-    ESPALIER_FN void write_statistics(Group const& group, State const& s, More& more,
+    template <class Group, class State, class About, std::size_t... At>
+    ESPALIER_FN void write_statistics(Group const& group, State const& s, About& about,
                                       std::index_sequence<At...>) const {
-        (write_statistic<At>(group, s, more), ...);
+        (write_statistic<At>(group, s, about), ...);
     }
     template <std::size_t At, class Group, class State, class T>
     ESPALIER_FN void add_share(Group const& group, State const& s, T& share) const {
@@ -226,18 +210,18 @@ private:
     ESPALIER_FN void add_shares(Group const& group, State const& s, T& share, std::index_sequence<At...>) const {
         (add_share<At>(group, s, share), ...);
     }
-    template <std::size_t At, class Group, class State, class More, class T, class Gradient>
-    ESPALIER_FN void add_gradient(Group const& group, State const& s, More const& more, T const& term_scale,
+    template <std::size_t At, class Group, class State, class About, class T, class Gradient>
+    ESPALIER_FN void add_gradient(Group const& group, State const& s, About const& about, T const& term_scale,
                                   Gradient& d) const {
         if constexpr (part_op_at<At>::kind == part_kind::term) {
             constexpr bool summed = detail::part_needs_of<part_op_at<At>>().statistics > 0;
-            get<At>(parts).backward(group, s, more.slope + (summed ? first_statistic<At>() : 0), term_scale, d);
+            get<At>(parts).backward(group, s, about.slope + (summed ? first_statistic<At>() : 0), term_scale, d);
         }
     }
-    template <class Group, class State, class More, class T, class Gradient, std::size_t... At>
-    ESPALIER_FN void add_gradients(Group const& group, State const& s, More const& more, T const& term_scale,
+    template <class Group, class State, class About, class T, class Gradient, std::size_t... At>
+    ESPALIER_FN void add_gradients(Group const& group, State const& s, About const& about, T const& term_scale,
                                    Gradient& d, std::index_sequence<At...>) const {
-        (add_gradient<At>(group, s, more, term_scale, d), ...);
+        (add_gradient<At>(group, s, about, term_scale, d), ...);
     }
     template <std::size_t At>
     ESPALIER_FN void add_finish(double const* sums, index_t rows, double* slopes, double& total) const {
@@ -253,13 +237,13 @@ private:
     }
 
     /// What is ranked.
-    template <class Group, class T, class More>
-    ESPALIER_FN void rank(Group const& group, row<Group, T, Experts> const& z, More const& more,
+    template <class Group, class T, class About>
+    ESPALIER_FN void rank(Group const& group, row<Group, T, Experts> const& z, About const& about,
                           state_of<Group, T>& s) const {
         if constexpr (has_noise) {
             s.clean = z;
             scale(s.clean, indices{});
-            disturb(group, more, s, indices{});
+            disturb(group, about, s, indices{});
         } else {
             s.noisy = z;
             scale(s.noisy, indices{});

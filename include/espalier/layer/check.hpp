@@ -255,30 +255,27 @@ template <class Where, class Layer, class P> struct member_checks {
         } else {
             using number = gate_call<Gate, serial_group, float>;
             using wide = gate_call<Gate, serial_group, native_pack<float>>;
-            constexpr bool route = number::routes() && wide::routes();
-            constexpr bool backward = number::pulls_back() && wide::pulls_back();
+            constexpr bool route = gate_routes<number> && gate_routes<wide>;
+            constexpr bool backward = gate_pulls_back<number> && gate_pulls_back<wide>;
             constexpr bool finish = gate_finishes<op_of<Gate>>();
             ESPALIER_NEEDS(route || !Gate::slot_is_expert,
                            "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN T "
                            "route(Group const&, row<Group, T, logits> const& z, row<Group, T, slots>& weights) const` "
-                           "in its op, for packs too; with `needs` a gate_more follows z, with `row_space` a T* ends "
-                           "the list (gate/concept.hpp)");
+                           "in its op, for packs too; a gate_about& may follow weights (gate/concept.hpp)");
             ESPALIER_NEEDS(route || Gate::slot_is_expert,
                            "a gate needs `template <class Group, class T> ESPALIER_FN T route(Group const&, row<Group, "
-                           "T, logits> const& z, gate_slots<T, slots>& chosen) const` in its op, for packs too; with "
-                           "`needs` a gate_more follows z, with `row_space` a T* ends the list (gate/concept.hpp)");
+                           "T, logits> const& z, gate_slots<T, slots>& chosen) const` in its op, for packs too; a "
+                           "gate_about& may follow chosen (gate/concept.hpp)");
             ESPALIER_NEEDS(backward || !Gate::slot_is_expert,
                            "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN void "
                            "backward(Group const&, row<Group, T, logits> const& z, row<Group, T, slots> const& "
                            "weights, row<Group, T, slots> const& dweights, T const& term_scale, row<Group, T, logits>& "
-                           "dz) const` in its op, for packs too; with `needs` a gate_more follows z, with `row_space` "
-                           "a T* ends the list (gate/concept.hpp)");
+                           "dz) const` in its op, for packs too; a gate_about& may follow dz (gate/concept.hpp)");
             ESPALIER_NEEDS(backward || Gate::slot_is_expert,
                            "a gate needs `template <class Group, class T> ESPALIER_FN void backward(Group const&, "
                            "row<Group, T, logits> const& z, gate_slots<T, slots> const& chosen, T const "
                            "(&dweight)[slots], T const& term_scale, row<Group, T, logits>& dz) const` in its op, for "
-                           "packs too; with `needs` a gate_more follows z, with `row_space` a T* ends the list "
-                           "(gate/concept.hpp)");
+                           "packs too; a gate_about& may follow dz (gate/concept.hpp)");
             ESPALIER_NEEDS(finish,
                            "a gate whose `needs` have statistics needs `ESPALIER_FN double finish(double const* "
                            "sums, index_t rows, double* slopes) const` in its op, the part of the term that is "

@@ -182,7 +182,7 @@ inline constexpr unsigned gate_blocks = [] {
     constexpr int lanes =
         by_block ? static_cast<int>(block_threads) : static_cast<int>(kernels::gate_lanes<Gate, Op>());
     constexpr bool wide = detail::gate_row_columns<Gate, Op>() > 16 * lanes;
-    if (detail::gate_uses_more<Op>()) return sizeof(T) > 4 ? 1u : 2u;
+    if (detail::gate_says_needs<Op>()) return sizeof(T) > 4 ? 1u : 2u;
     return wide || sizeof(T) > 4 ? 2u : 4u;
 }();
 
