@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -18,6 +16,10 @@ namespace espalier::gate {
 struct jitter_op {
     double scale;
 
+    struct scale_number {
+        static constexpr std::string_view name = "scale";
+        static constexpr schedule::bounds allowed = schedule::not_negative;
+    };
     static constexpr part_kind kind = part_kind::noise;
     static constexpr part_needs needs{.noise = true};
 
@@ -37,16 +39,9 @@ struct jitter_op {
 
 /// H = clean + Scale eps with eps ~ N(0, 1) for every row and expert; in training only. Scale: a number or a schedule,
 /// at least 0; one above 1e30 (1e300 in double) is taken for that, where the logits count for nothing anyway.
-template <schedule::number_or_schedule auto Scale> struct jitter {
-    static_assert(diagnostic::holds<schedule::stays_within(Scale, schedule::not_negative), diagnostic::given<Scale>>,
-                  "espalier: the scale of gate::jitter must be finite and not negative");
-    static constexpr part_kind kind = part_kind::noise;
+template <schedule::number_or_schedule auto Scale>
+struct jitter : part_of<jitter<Scale>, jitter_op, schedule::number<Scale, jitter_op::scale_number>> {
     static constexpr std::string_view name = "jitter";
-
-    using op = jitter_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Scale, now, schedule::not_negative, "gate", name, "scale")};
-    }
 };
 
 } // namespace espalier::gate

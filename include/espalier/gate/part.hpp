@@ -28,10 +28,12 @@
 #pragma once
 
 #include <espalier/core/about.hpp>
+#include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <concepts>
 
@@ -91,6 +93,12 @@ template <class Group, class T, int Experts> struct scored_gradient {
     row<Group, T, Experts> sigma; ///< the same
     row<Group, T, Experts> g;
     row<Group, T, Experts> p;
+};
+
+/// Base of a part whose op is made of numbers: `struct balance : part_of<balance<C>, balance_op, number<C,
+/// coefficient>>` is a part but for its name.
+template <class Part, class Op, class... Numbers> struct part_of : schedule::made_of<axis::gate, Part, Op, Numbers...> {
+    static constexpr part_kind kind = Op::kind;
 };
 
 namespace detail {

@@ -74,8 +74,12 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             if constexpr (terms_read_g) spread(group, chosen, chosen.weight, s.g);
         }
         T share(scalar_of<T>(0));
-        write_statistics(group, s, about, indices{});
-        add_shares(group, s, share, indices{});
+        for_each_part([&]<std::size_t At, class Part>(Part const& part) __attribute__((always_inline)) {
+            if constexpr (detail::part_needs_of<Part>().statistics > 0)
+                part.statistic(group, s, about.statistic + first_statistic<At>());
+            else if constexpr (Part::kind == part_kind::term)
+                share += part.share(group, s);
+        });
         return share;
     }
 
@@ -113,7 +117,11 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             if constexpr (terms_read_threshold) d.clean.v[i] = zero;
             if constexpr (needs.noise_logits) d.sigma.v[i] = zero;
         }
-        add_gradients(group, s, about, term_scale, d, indices{});
+        for_each_part([&]<std::size_t At, class Part>(Part const& part) __attribute__((always_inline)) {
+            constexpr bool summed = detail::part_needs_of<Part>().statistics > 0;
+            if constexpr (Part::kind == part_kind::term)
+                part.backward(group, s, about.slope + (summed ? first_statistic<At>() : 0), term_scale, d);
+        });
         if constexpr (!takes_all && !over_all) {
             T const mean = row_dot(group, s.g, d.g);
             ESPALIER_ROW_UNROLL
@@ -131,25 +139,30 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             for (int i = 0; i < dz.local; ++i)
                 d.noisy.v[i] = fma(s.p.v[i], d.p.v[i] - mean, d.noisy.v[i]);
         }
-        undo_noise(group, about, d, indices{});
+        for_each_part([&]<std::size_t, class Part>(Part const& part) __attribute__((always_inline)) {
+            if constexpr (Part::kind == part_kind::noise) part.backward(group, about, d);
+        });
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < dz.local; ++i) {
             dz.v[i] = d.noisy.v[i];
             if constexpr (terms_read_threshold) dz.v[i] += d.clean.v[i];
         }
-        scale(dz, indices{});
+        scale(dz);
     }
 
     /// The part of the term that is a function of sums over the batch, [needs.statistics][Experts], and its derivative
     /// with respect to every one of them.
     ESPALIER_FN double finish(double const* sums, index_t rows, double* slopes) const requires(needs.statistics > 0) {
         double total = 0.0;
-        add_finished(sums, rows, slopes, total, indices{});
+        for_each_part([&]<std::size_t At, class Part>(Part const& part) __attribute__((always_inline)) {
+            constexpr int from = first_statistic<At>() * Experts;
+            if constexpr (detail::part_needs_of<Part>().statistics > 0)
+                total += part.template finish<Experts>(sums + from, rows, slopes + from);
+        });
         return total;
     }
 
 private:
-    using indices = std::index_sequence_for<PartOps...>;
     template <class Group, class T> using state_of = scored_row<Group, T, Experts, winners>;
     static constexpr int ranked = winners + (terms_read_threshold ? 1 : 0);
 
@@ -161,79 +174,22 @@ private:
             sum += count[i];
         return sum;
     }
-    template <std::size_t At> using part_op_at = type_at<At, PartOps...>;
 
-    // One part each, and all of them in order.
-    template <std::size_t At, class Row> ESPALIER_FN void scale_by(Row& x) const {
-        if constexpr (part_op_at<At>::kind == part_kind::temperature) {
-            ESPALIER_ROW_UNROLL
-            for (int i = 0; i < x.local; ++i)
-                x.v[i] = get<At>(parts).scaled(x.v[i]);
+    /// f<At>(part) for every part in order.
+    template <class F> ESPALIER_FN void for_each_part(F const& f) const {
+        [&]<std::size_t... At>(std::index_sequence<At...>) __attribute__((always_inline)) {
+            (f.template operator()<At>(get<At>(parts)), ...);
         }
+        (std::index_sequence_for<PartOps...>{});
     }
-    template <class Row, std::size_t... At> ESPALIER_FN void scale(Row& x, std::index_sequence<At...>) const {
-        (scale_by<At>(x), ...);
-    }
-    template <std::size_t At, class Group, class About, class State>
-    ESPALIER_FN void disturb_by(Group const& group, About const& about, State& s) const {
-        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).disturb(group, about, s);
-    }
-    template <class Group, class About, class State, std::size_t... At>
-    ESPALIER_FN void disturb(Group const& group, About const& about, State& s, std::index_sequence<At...>) const {
-        (disturb_by<At>(group, about, s), ...);
-    }
-    template <std::size_t At, class Group, class About, class Gradient>
-    ESPALIER_FN void undo_noise_of(Group const& group, About& about, Gradient& d) const {
-        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).backward(group, about, d);
-    }
-    template <class Group, class About, class Gradient, std::size_t... At>
-    ESPALIER_FN void undo_noise(Group const& group, About& about, Gradient& d, std::index_sequence<At...>) const {
-        (undo_noise_of<At>(group, about, d), ...);
-    }
-    template <std::size_t At, class Group, class State, class About>
-    ESPALIER_FN void write_statistic(Group const& group, State const& s, About& about) const {
-        if constexpr (detail::part_needs_of<part_op_at<At>>().statistics > 0)
-            get<At>(parts).statistic(group, s, about.statistic + first_statistic<At>());
-    }
-    template <class Group, class State, class About, std::size_t... At>
-    ESPALIER_FN void write_statistics(Group const& group, State const& s, About& about,
-                                      std::index_sequence<At...>) const {
-        (write_statistic<At>(group, s, about), ...);
-    }
-    template <std::size_t At, class Group, class State, class T>
-    ESPALIER_FN void add_share(Group const& group, State const& s, T& share) const {
-        if constexpr (part_op_at<At>::kind == part_kind::term &&
-                      detail::part_needs_of<part_op_at<At>>().statistics == 0)
-            share += get<At>(parts).share(group, s);
-    }
-    template <class Group, class State, class T, std::size_t... At>
-    ESPALIER_FN void add_shares(Group const& group, State const& s, T& share, std::index_sequence<At...>) const {
-        (add_share<At>(group, s, share), ...);
-    }
-    template <std::size_t At, class Group, class State, class About, class T, class Gradient>
-    ESPALIER_FN void add_gradient(Group const& group, State const& s, About const& about, T const& term_scale,
-                                  Gradient& d) const {
-        if constexpr (part_op_at<At>::kind == part_kind::term) {
-            constexpr bool summed = detail::part_needs_of<part_op_at<At>>().statistics > 0;
-            get<At>(parts).backward(group, s, about.slope + (summed ? first_statistic<At>() : 0), term_scale, d);
-        }
-    }
-    template <class Group, class State, class About, class T, class Gradient, std::size_t... At>
-    ESPALIER_FN void add_gradients(Group const& group, State const& s, About const& about, T const& term_scale,
-                                   Gradient& d, std::index_sequence<At...>) const {
-        (add_gradient<At>(group, s, about, term_scale, d), ...);
-    }
-    template <std::size_t At>
-    ESPALIER_FN void add_finish(double const* sums, index_t rows, double* slopes, double& total) const {
-        if constexpr (detail::part_needs_of<part_op_at<At>>().statistics > 0) {
-            constexpr int from = first_statistic<At>() * Experts;
-            total += get<At>(parts).template finish<Experts>(sums + from, rows, slopes + from);
-        }
-    }
-    template <std::size_t... At>
-    ESPALIER_FN void add_finished(double const* sums, index_t rows, double* slopes, double& total,
-                                  std::index_sequence<At...>) const {
-        (add_finish<At>(sums, rows, slopes, total), ...);
+    template <class Row> ESPALIER_FN void scale(Row& x) const {
+        for_each_part([&]<std::size_t, class Part>(Part const& part) __attribute__((always_inline)) {
+            if constexpr (Part::kind == part_kind::temperature) {
+                ESPALIER_ROW_UNROLL
+                for (int i = 0; i < x.local; ++i)
+                    x.v[i] = part.scaled(x.v[i]);
+            }
+        });
     }
 
     /// What is ranked.
@@ -242,11 +198,13 @@ private:
                           state_of<Group, T>& s) const {
         if constexpr (has_noise) {
             s.clean = z;
-            scale(s.clean, indices{});
-            disturb(group, about, s, indices{});
+            scale(s.clean);
+            for_each_part([&]<std::size_t, class Part>(Part const& part) __attribute__((always_inline)) {
+                if constexpr (Part::kind == part_kind::noise) part.disturb(group, about, s);
+            });
         } else {
             s.noisy = z;
-            scale(s.noisy, indices{});
+            scale(s.noisy);
         }
     }
     template <class State, class T>

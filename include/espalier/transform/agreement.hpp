@@ -4,8 +4,6 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
@@ -21,6 +19,15 @@ namespace espalier::transform {
 struct agreement_op {
     double strength;
     double epsilon;
+
+    struct strength_number {
+        static constexpr std::string_view name = "strength";
+        static constexpr schedule::bounds allowed = schedule::from_0_to_1;
+    };
+    struct epsilon_number {
+        static constexpr std::string_view name = "epsilon";
+        static constexpr schedule::bounds allowed{1e-30, 1.0};
+    };
 
     static constexpr bool draws = true;
     static constexpr bool needs_reference = true;
@@ -57,21 +64,11 @@ struct agreement_op {
 /// "Regularized mask tuning", eq. 6 and 7). Strength: a number or a schedule with values in [0, 1]; Epsilon: a positive
 /// number, so gradients much smaller than it are kept with probability 1/2.
 template <schedule::number_or_schedule auto Strength, schedule::number_or_schedule auto Epsilon = 1e-8>
-struct agreement {
-    static_assert(diagnostic::holds<schedule::stays_within(Strength, schedule::from_0_to_1),
-                                    diagnostic::from_policy<agreement>, diagnostic::given<Strength>>,
-                  "espalier: the strength of transform::agreement must lie in [0, 1]");
-    static_assert(diagnostic::holds<schedule::stays_within(Epsilon, {1e-30, 1.0}), diagnostic::from_policy<agreement>,
-                                    diagnostic::given<Epsilon>>,
-                  "espalier: the epsilon of transform::agreement must lie in [1e-30, 1]");
-    using axis = espalier::axis::transform;
+struct agreement : schedule::with_numbers<axis::transform, agreement<Strength, Epsilon>, agreement_op,
+                                          schedule::number<Strength, agreement_op::strength_number>,
+                                          schedule::number<Epsilon, agreement_op::epsilon_number>> {
     static constexpr std::string_view name = "agreement";
     static constexpr int stage = static_cast<int>(transform_stage::gate);
-    using op = agreement_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Strength, now, schedule::from_0_to_1, "transform", name, "strength"),
-                  schedule::value_within(Epsilon, now, {1e-30, 1.0}, "transform", name, "epsilon")};
-    }
 };
 
 } // namespace espalier::transform

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
@@ -35,17 +33,11 @@ struct clip_global_norm_op {
 /// of the gradients as backward leaves them: before penalties and other transforms. It costs one declared pass over the
 /// gradients. A norm that is not a number makes every gradient one; an infinite norm makes finite gradients 0 and
 /// infinite ones not a number. Maximum: a number or a schedule, finite and not negative.
-template <schedule::number_or_schedule auto Maximum> struct clip_global_norm {
-    static_assert(diagnostic::holds<schedule::stays_within(Maximum, schedule::not_negative),
-                                    diagnostic::from_policy<clip_global_norm>, diagnostic::given<Maximum>>,
-                  "espalier: the maximum of transform::clip_global_norm must be finite and not negative");
-    using axis = espalier::axis::transform;
+template <schedule::number_or_schedule auto Maximum>
+struct clip_global_norm : schedule::with_numbers<axis::transform, clip_global_norm<Maximum>, clip_global_norm_op,
+                                                 schedule::number<Maximum, schedule::maximum>> {
     static constexpr std::string_view name = "clip_global_norm";
     static constexpr int stage = static_cast<int>(transform_stage::clip);
-    using op = clip_global_norm_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Maximum, now, schedule::not_negative, "transform", name, "maximum")};
-    }
 };
 
 } // namespace espalier::transform

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
@@ -28,17 +26,11 @@ struct clip_value_op {
 };
 
 /// g <- max(-Maximum, min(Maximum, g)); a NaN stays one. Maximum: a number or a schedule, finite and not negative.
-template <schedule::number_or_schedule auto Maximum> struct clip_value {
-    static_assert(diagnostic::holds<schedule::stays_within(Maximum, schedule::not_negative),
-                                    diagnostic::from_policy<clip_value>, diagnostic::given<Maximum>>,
-                  "espalier: the maximum of transform::clip_value must be finite and not negative");
-    using axis = espalier::axis::transform;
+template <schedule::number_or_schedule auto Maximum>
+struct clip_value : schedule::with_numbers<axis::transform, clip_value<Maximum>, clip_value_op,
+                                           schedule::number<Maximum, schedule::maximum>> {
     static constexpr std::string_view name = "clip_value";
     static constexpr int stage = static_cast<int>(transform_stage::clip);
-    using op = clip_value_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Maximum, now, schedule::not_negative, "transform", name, "maximum")};
-    }
 };
 
 } // namespace espalier::transform
