@@ -28,7 +28,7 @@ struct anchor_op {
     double strength;
     [[maybe_unused]] static constexpr esp::transform_stage stage = esp::transform_stage::add;
     static constexpr bool needs_reference = true;
-    template <class T, class Bits> ESPALIER_FN T apply(T g, esp::transform_element<T, Bits> const& e) const {
+    template <class T> ESPALIER_FN T apply(T g, esp::element_about<T> const& e) const {
         return fma(T(static_cast<esp::scalar_of<T>>(strength)), e.weight - e.reference, g);
     }
 };

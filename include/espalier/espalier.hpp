@@ -20,10 +20,12 @@
 #include <espalier/batch/mix.hpp>
 #include <espalier/batch/mixup.hpp>
 #include <espalier/batch/plain.hpp>
+#include <espalier/core/about.hpp>
 #include <espalier/core/axis.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/context.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/exact_count.hpp>

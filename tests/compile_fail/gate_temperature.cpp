@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: gate::temperature must be finite and at least 1e-6
+// expect: a number of a policy lies outside of its bounds
+// expect: temperature<
 // A temperature that falls to 0.
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/temperature.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: penalty::proximal needs a penalty with .*or over groups .T prox\(T w, T rate, T squared_norm\) const
+// expect: penalty::proximal needs a penalty with .*T prox\(T w, element_about<T> const& about\) const
 // expect c++: from_policy<.*squares_of_groups>
 // expect nvcc: Penalty=squares_of_groups
 // A penalty over groups without a prox, asked for it.
@@ -12,11 +12,11 @@ using namespace espalier;
 struct squares_of_groups {
     using axis = espalier::axis::penalty;
     static constexpr group_scope groups = group_scope::rows;
-    template <class T> ESPALIER_FN T gradient(T w, T) const { return w + w; }
+    template <class T> ESPALIER_FN T gradient(T w) const { return w + w; }
     template <class T> ESPALIER_FN T group_value(T squared_norm) const { return squared_norm; }
 #ifdef ESPALIER_POSITIVE_TWIN
-    template <class T> ESPALIER_FN T prox(T w, T rate, T) const {
-        return w / (T(1) + rate + rate);
+    template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
+        return w / (T(1) + about.rate + about.rate);
     }
 #endif
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: the coefficient of a penalty must be finite and not negative
+// expect: a number of a policy lies outside of its bounds
+// expect: coefficient
 // expect: l2<
 // expect: -1
 // A penalty that would reward large weights.

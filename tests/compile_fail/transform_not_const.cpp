@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: a gradient transform needs .*apply\(T g, transform_element<T, Bits> const& about\) const
+// expect: a gradient transform needs .*apply\(T g\) const. or .*apply\(T g, element_about<T> const& about\) const
 // expect: at_layer<1>
 // A gradient transform whose function is not const.
 #include <espalier/core/macros.hpp>
@@ -15,9 +15,7 @@ using namespace espalier;
 struct halved {
     using axis = espalier::axis::transform;
     static constexpr int stage = 2;
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const&) CONST {
-        return g * T(0.5f);
-    }
+    template <class T> ESPALIER_FN T apply(T g, element_about<T> const&) CONST { return g * T(0.5f); }
 };
 using stack = sequence<input<16>, dense<8, halved>>;
 inline constexpr index_t width = stack::bind<shape{}, type_list<>>::output.size();

@@ -7,15 +7,15 @@
 
 Fields with defaults. A table whose first column is headed "field of `NAME`" and the second "default" has exactly the
 fields of struct NAME, and each has the default that the header gives it: a value, or "none" for an empty one. Words
-behind a colon ("0: never") are for people.
+behind a colon ("0: never") are for people. With another second column it has some of the fields, and says what they are.
 
 Members of policies. A page with a column "required" says which headers look at such members:
 
     <!-- members: dropout/concept.hpp core/policy.hpp -->
 
 Every member in the page's tables ("| `scope`, `at(clock)` | ...", "| op: `factor(bits)` | ...") is a name in one of these
-headers; every member that the first of them asks for in a requires-expression stands in a table; and for one that is
-"yes", required, a concept asks, or it is used and no header asks whether it is there.
+headers; every member that the first of them asks for, in a requires-expression or through core/about.hpp, stands in a table; and
+for one that is "yes", required, a concept asks, or it is used and no header asks whether it is there.
 
 Defaults of seams. A name in backticks that is marked "(default)", or stands in a column headed "default" of a table of
 seams, is what a list of policies or a template falls back to somewhere in the headers.
@@ -46,9 +46,9 @@ def block_at(text, opening):
 
 def asked_for(text):
     """Members that requires-expressions look at: the x of `P::x`, `p.x` and `p.template x<T>`."""
-    names = set()
+    names = set(re.findall(r"^ESPALIER_(?:ABOUT_FORMS\(|MEMBER_OR\(\w+, )(\w+)", text, flags=re.M))
     for found in re.finditer(r"\brequires\b\s*(\([^{};]*\))?\s*\{", text):
-        for left, name in re.findall(r"\b(\w+)(?:::|\.)(?:template\s+)?(\w+)", block_at(text, found.end() - 1)):
+        for left, name in re.findall(r"\b(\w+)(?:::|\.)(?:template\s+)?(\w+)\b(?!::)", block_at(text, found.end() - 1)):
             if left not in ("std", "espalier", "detail", "axis", "diagnostic", "schedule", "device"):
                 names.add(name)
     return names
@@ -91,7 +91,7 @@ def fields_of(include, struct):
         if start:
             body = block_at(text, start.end() - 1)
             return {name: (braces or value or "").strip() for name, braces, value in
-                    re.findall(r"^ {4}(?:[\w:]+(?:<.*>)?)\*? (\w+)(?:(\{[^;]*\})| = ([^;]*))?;", body, flags=re.M)}
+                    re.findall(r"^ {4}(?:[\w:]+(?:<.*>)?)\*? (\w+)(?:\[\w+\])?(?:(\{[^;]*\})| = ([^;]*))?;", body, flags=re.M)}
     raise Mistake(f"no header defines struct {struct}")
 
 
@@ -144,8 +144,12 @@ def check_page(include, text):
     wrong, rows, read = [], [], 0
     for headings, body in tables_of(text):
         struct = re.fullmatch(r"field of `(\w+)`", headings[0])
-        if struct:
+        if struct and headings[1] == "default":
             wrong += check_fields(include, struct[1], body)
+        elif struct:
+            fields = fields_of(include, struct[1])
+            wrong += [f"{struct[1]}: there is no field `{name}`"
+                      for row in body for name in names_in(row[0]) if name not in fields]
         elif headings[0].startswith("member"):
             rows += [(row, headings[1] == "required") for row in body]
         elif headings[0] == "seam" and headings[-1] == "default":
@@ -171,12 +175,14 @@ def self_test(include):
     members = ("<!-- members: dropout/concept.hpp core/policy.hpp -->\n\n| member | required |\n|---|---|\n"
                "| op: `scope` | yes |\n| op: `factor<T>(bits)` | yes |\n| `at(clock)` | no |\n")
     seams = "| seam | default |\n|---|---|\n| product | `product::direct` |\n"
-    for right in (fields, members, seams):
+    some = "| field of `gradient_check_options` | in words |\n|---|---|\n| `step` | how far |\n"
+    for right in (fields, members, seams, some):
         wrong, read = check_page(include, right)
         assert read == 1 and not wrong, wrong
     for what, page in {
             "default": fields.replace("40", "41"),
             "field": fields + "| `more` | 1 |\n",
+            "field in words": some + "| `more` | what? |\n",
             "table without a field": fields.replace("| `inputs` | true |\n", ""),
             "member": members + "| `draws` | yes |\n",
             "table without a member": members.replace("| op: `factor<T>(bits)` | yes |\n", ""),

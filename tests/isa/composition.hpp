@@ -54,15 +54,15 @@ using kernel_tests::doubled, kernel_tests::narrow;
 struct saturating {
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = true;
-    template <class T, class Keep> ESPALIER_FN static T pull(T g, T raw, Keep keep) {
+    template <class T> ESPALIER_FN static T pull(T g, espalier::element_about<T> const& about) {
         using espalier::abs, espalier::select;
-        T const one(scalar_of<T>(1)), below = one + abs(raw);
-        return select(keep, g / (below * below), g);
+        T const one(scalar_of<T>(1)), below = one + abs(about.weight);
+        return select(about.keep, g / (below * below), g);
     }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep keep) {
+    template <class T> ESPALIER_FN static T store(T next) { return next; }
+    template <class T> ESPALIER_FN static T effective(T raw, espalier::element_about<T> const& about) {
         using espalier::abs, espalier::select;
-        return select(keep, raw / (T(scalar_of<T>(1)) + abs(raw)), raw);
+        return select(about.keep, raw / (T(scalar_of<T>(1)) + abs(raw)), raw);
     }
 };
 
@@ -79,17 +79,17 @@ struct rounded_op {
         T const half(scalar_of<T>(0.5)), c(static_cast<scalar_of<T>>(coefficient));
         return select(abs(w) < half, (c + c) * w, copysign(c, w));
     }
-    template <class T> ESPALIER_FN T prox(T w, T rate) const {
+    template <class T> ESPALIER_FN T prox(T w, espalier::element_about<T> const& about) const {
         using espalier::abs, espalier::select;
         T const c(static_cast<scalar_of<T>>(coefficient));
-        return select(abs(w) > rate * c, w - rate * c * w, w * w * w);
+        return select(abs(w) > about.rate * c, w - about.rate * c * w, w * w * w);
     }
 };
 
 /// Gradients against the weight count less.
 struct damped_op {
     double factor;
-    template <class T, class Bits> ESPALIER_FN T apply(T g, espalier::transform_element<T, Bits> const& about) const {
+    template <class T> ESPALIER_FN T apply(T g, espalier::element_about<T> const& about) const {
         using espalier::select;
         return select(g * about.weight > T(scalar_of<T>(0)), g, g * T(static_cast<scalar_of<T>>(factor)));
     }
@@ -98,7 +98,7 @@ struct damped_op {
 /// Reads no gradient: everything that was made of it is made for nothing.
 struct pulled_home_op {
     double factor;
-    template <class T, class Bits> ESPALIER_FN T apply(T, espalier::transform_element<T, Bits> const& about) const {
+    template <class T> ESPALIER_FN T apply(T, espalier::element_about<T> const& about) const {
         return about.weight * T(static_cast<scalar_of<T>>(factor));
     }
 };

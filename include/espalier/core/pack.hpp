@@ -482,8 +482,12 @@ template <class T> inline constexpr bool is_pack = detail::pack_traits<T>::is_pa
 template <class T> using scalar_of = typename detail::pack_traits<T>::scalar;
 /// What comparisons of T give: bool or a `pack_mask`.
 template <class T> using mask_of = typename detail::pack_traits<T>::mask;
-/// What holds random bits for T: a number, or a pack with as many lanes.
-template <class T> using drawn_bits = std::conditional_t<is_pack<T>, pack<std::uint32_t, pack_width<T>>, std::uint32_t>;
+/// What holds a random draw for T: a number, or a pack of unsigned integers as wide as T's numbers.
+template <class T>
+using drawn_bits =
+    std::conditional_t<is_pack<T>,
+                       pack<std::conditional_t<sizeof(scalar_of<T>) == 4, std::uint32_t, std::uint64_t>, pack_width<T>>,
+                       std::uint32_t>;
 /// The pack that loops over T use: 64 bytes, whatever the machine, so that results do not depend on it.
 template <class T> using native_pack = pack<T, 64 / int(sizeof(T))>;
 

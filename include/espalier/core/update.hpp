@@ -10,23 +10,22 @@
 // stepped weights: a further pass, by a step that leaves the weights alone, applies it.
 #pragma once
 
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/penalty/concept.hpp>
+#include <espalier/transform/concept.hpp>
+#include <espalier/weight/concept.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
 namespace espalier {
-
-/// Over what a penalty on parameters sums: single elements, or the rows or columns of the tensor as groups.
-enum class group_scope { element, rows, columns };
-
-/// Order of gradient transforms, whatever their order in the list.
-enum class transform_stage : int { add = 0, gate = 1, scale = 2, clip = 3 };
 
 /// Grouped penalties that one tensor may carry.
 inline constexpr int max_group_sets = 4;
@@ -69,62 +68,6 @@ template <class Op> Op const& numbers_for(Op const& one_for_all, tensor_rates co
 
 } // namespace detail
 
-/// What a gradient transform may look at beside the gradient.
-template <class T, class Bits> struct transform_element {
-    T weight;
-    T reference;   ///< gradient of the second stream, 0 where there is none
-    Bits bits;     ///< a 16-bit random draw of this element and transform, 0 when nobody draws
-    T global_norm; ///< Euclidean norm of all gradients, 0 when nobody asks
-};
-
-namespace detail {
-
-template <class Op> consteval bool is_proximal() {
-    if constexpr (requires { Op::proximal; })
-        return Op::proximal;
-    else
-        return false;
-}
-
-/// Whether a step is the one that applies the proxes over groups: it moves no weight itself, and its rate is that of
-/// the step before it, or 0 when nothing is to be shrunk.
-template <class Optimizer> consteval bool shrinks_groups() {
-    if constexpr (requires { Optimizer::shrinks_groups; })
-        return Optimizer::shrinks_groups;
-    else
-        return false;
-}
-
-template <class Op> consteval group_scope penalty_groups() {
-    if constexpr (requires { Op::groups; })
-        return Op::groups;
-    else
-        return group_scope::element;
-}
-
-template <class Op> consteval bool op_draws() {
-    if constexpr (requires { Op::draws; })
-        return Op::draws;
-    else
-        return false;
-}
-
-template <class Op> consteval bool op_needs_reference() {
-    if constexpr (requires { Op::needs_reference; })
-        return Op::needs_reference;
-    else
-        return false;
-}
-
-template <class Op> consteval bool op_needs_global_norm() {
-    if constexpr (requires { Op::needs_global_norm; })
-        return Op::needs_global_norm;
-    else
-        return false;
-}
-
-} // namespace detail
-
 /// The part of an update that a layer decides for one tensor.
 ///   Map         raw weight -> effective weight (masks, weight maps); see weight/concept.hpp
 ///   Penalties   flat_tuple of penalty ops
@@ -141,6 +84,16 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     static constexpr int penalty_count = sizeof...(Penalties);
     static constexpr int group_sets = (0 + ... + int{detail::penalty_groups<Penalties>() != group_scope::element});
     static constexpr bool grouped = group_sets > 0;
+    /// What the groups of the g-th penalty over groups are.
+    ESPALIER_FN static constexpr group_scope scope(int g) {
+        group_scope const all[] = {detail::penalty_groups<Penalties>()..., group_scope::element};
+        for (int i = 0; i < penalty_count; ++i)
+            if (all[i] != group_scope::element && g-- == 0) return all[i];
+        return group_scope::element;
+    }
+    static consteval bool groups_over(group_scope wanted) {
+        return (false || ... || (detail::penalty_groups<Penalties>() == wanted));
+    }
     /// Penalties over groups that are applied by their prox: in a further pass.
     static constexpr int group_proxes =
         (0 + ... +
@@ -161,57 +114,63 @@ template <class Rule> consteval int extra_passes() {
     return Rule::needs_global_norm ? 1 : 0;
 }
 
-/// One element. `State` is the optimizer's moments of this element; `draw(k)` the bits of the k-th transform that
-/// draws; `norm(i)` the norm of the group that the i-th grouped penalty sees; `value(i, v)` receives the value of
-/// penalty i before the step.
-template <class Optimizer, class Rule, class T, class Bits, class Keep, class Draw, class Norm, class Value>
-ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T weight, T gradient, T* moments,
-                             T learning_rate, T decay, Keep keep, transform_element<T, Bits> element, Draw const& draw,
-                             Norm const& norm, Value const& value) {
-    T g = rule.map.pull(gradient, weight, keep);
-    if constexpr (Rule::needs_reference) element.reference = rule.map.pull(element.reference, weight, keep);
+/// One element, of which `about` has the weight, the rate, the mask's bit, the reference gradient and the norm of all.
+/// `moments` are the optimizer's of this element; `draw(k)` gives the bits of the k-th transform that draws; `norm(i)`
+/// the norm of the group that the i-th grouped penalty sees; `value(i, v)` receives the value of penalty i before the
+/// step.
+template <class Optimizer, class Rule, class T, class Draw, class Norm, class Value>
+ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gradient, T* moments, T decay,
+                             element_about<T> about, Draw const& draw, Norm const& norm, Value const& value) {
+    T g = weight::detail::pull(rule.map, about, gradient);
+    if constexpr (Rule::needs_reference) about.reference = weight::detail::pull(rule.map, about, about.reference);
     {
         int index = 0;
         int group = 0;
         for_each(
-            rule.penalties, [&](auto const& penalty) __attribute__((always_inline)) {
-                using op = std::remove_cvref_t<decltype(penalty)>;
-                if constexpr (detail::penalty_groups<op>() != group_scope::element) {
-                    if constexpr (!detail::is_proximal<op>()) g = g + penalty.gradient(weight, norm(group));
-                    ++group;
-                } else {
-                    value(index, penalty.value(weight));
-                    if constexpr (!detail::is_proximal<op>()) g = g + penalty.gradient(weight);
+            rule.penalties, [&]<class Op>(Op const& op) __attribute__((always_inline)) {
+                constexpr bool grouped = detail::penalty_groups<Op>() != group_scope::element;
+                element_about<T> seen = about;
+                if constexpr (!grouped) value(index, penalty::detail::value(op, seen, seen.weight));
+                if constexpr (!detail::is_proximal<Op>()) {
+                    if constexpr (grouped) seen.squared_norm = norm(group);
+                    g = g + penalty::detail::gradient(op, seen, seen.weight);
                 }
+                group += int{grouped};
                 ++index;
             });
     }
     {
         [[maybe_unused]] int drawn = 0;
         for_each(
-            rule.transforms, [&](auto const& transform) __attribute__((always_inline)) {
-                if constexpr (detail::op_draws<std::remove_cvref_t<decltype(transform)>>())
-                    element.bits = draw(drawn++);
-                g = transform.apply(g, element);
+            rule.transforms, [&]<class Op>(Op const& op) __attribute__((always_inline)) {
+                element_about<T> seen = about;
+                if constexpr (detail::op_draws<Op>()) seen.bits = draw(drawn++);
+                g = transform::detail::apply(op, seen, g);
             });
     }
-    T next = optimizer.step(weight, g, moments, learning_rate, decay);
+    T next = optimizer.step(about.weight, g, moments, about.rate, decay);
     {
+        constexpr bool shrinks_groups = detail::shrinks_groups<Optimizer>();
         int group = 0;
         for_each(
-            rule.penalties, [&](auto const& penalty) __attribute__((always_inline)) {
-                using op = std::remove_cvref_t<decltype(penalty)>;
-                if constexpr (detail::penalty_groups<op>() != group_scope::element) {
-                    // Its norms are those of the stepped weights, or, at a rate of 0, not known yet.
-                    if constexpr (detail::is_proximal<op>() && detail::shrinks_groups<Optimizer>())
-                        if (optimizer.rate() > 0.0) next = penalty.prox(next, learning_rate, norm(group));
-                    ++group;
-                } else if constexpr (detail::is_proximal<op>()) {
-                    next = penalty.prox(next, detail::shrinks_groups<Optimizer>() ? T(scalar_of<T>(0)) : learning_rate);
+            rule.penalties, [&]<class Op>(Op const& op) __attribute__((always_inline)) {
+                constexpr bool grouped = detail::penalty_groups<Op>() != group_scope::element;
+                element_about<T> seen = about;
+                if constexpr (detail::is_proximal<Op>() && !grouped) {
+                    // A step that shrinks groups leaves single weights alone.
+                    if constexpr (shrinks_groups) seen.rate = T(scalar_of<T>(0));
+                    next = penalty::detail::prox(op, seen, next);
                 }
+                // Its norms are those of the stepped weights, or, at a rate of 0, not known yet.
+                if constexpr (detail::is_proximal<Op>() && grouped && shrinks_groups)
+                    if (optimizer.rate() > 0.0) {
+                        seen.squared_norm = norm(group);
+                        next = penalty::detail::prox(op, seen, next);
+                    }
+                group += int{grouped};
             });
     }
-    return rule.map.store(next, keep);
+    return weight::detail::store(rule.map, about, next);
 }
 
 } // namespace espalier

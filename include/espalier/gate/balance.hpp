@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/view.hpp>
@@ -56,17 +54,9 @@ struct balance_op {
 /// shares give Coefficient for every K).
 ///     dPbar_l = Coefficient Experts f_l
 /// Needs K < Experts. Coefficient: a number or a schedule, at least 0.
-template <schedule::number_or_schedule auto Coefficient = 1e-2> struct balance {
-    static_assert(
-        diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative), diagnostic::given<Coefficient>>,
-        "espalier: the coefficient of gate::balance must be finite and not negative");
-    static constexpr part_kind kind = part_kind::term;
+template <schedule::number_or_schedule auto Coefficient = 1e-2>
+struct balance : part_of<balance<Coefficient>, balance_op, schedule::number<Coefficient, schedule::coefficient>> {
     static constexpr std::string_view name = "balance";
-
-    using op = balance_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "gate", name, "coefficient")};
-    }
 };
 
 } // namespace espalier::gate

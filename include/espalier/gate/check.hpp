@@ -28,7 +28,6 @@ template <class Gate, class Op> struct gate_trial {
     static constexpr gate_needs needs = gate_needs_of<Op>();
     static constexpr bool has_term = gate_has_term<Op>();
     static constexpr int statistics = needs.statistics;
-    static constexpr int space = gate_row_space<Op>();
 
     Op const& op;
     int row_count;
@@ -53,17 +52,17 @@ template <class Gate, class Op> struct gate_trial {
 
     template <class Form> using call_of = gate_call<Gate, typename Form::group, typename Form::value>;
 
-    template <class Form> typename call_of<Form>::more load_more(int first) const {
-        typename call_of<Form>::more more;
-        more.noise = load_form<Form, Gate::experts>(noise, first);
-        more.noise_logits = load_form<Form, Gate::experts>(noise_logits, first);
+    template <class Form> typename call_of<Form>::about load_about(int first) const {
+        typename call_of<Form>::about about;
+        about.noise = load_form<Form, Gate::experts>(noise, first);
+        about.noise_logits = load_form<Form, Gate::experts>(noise_logits, first);
         for (int k = 0; k < statistics; ++k) {
             number_table slope(1, Gate::experts);
             for (int e = 0; e < Gate::experts; ++e)
                 slope.at(0, e) = slopes.at(k, e);
-            more.slope[k] = load_form<Form, Gate::experts>(slope, 0);
+            about.slope[k] = load_form<Form, Gate::experts>(slope, 0);
         }
-        return more;
+        return about;
     }
 
     /// Weights, experts, shares and sums of all rows. Not inlined, as what calls it: one copy is enough to compile.
@@ -74,10 +73,11 @@ template <class Gate, class Op> struct gate_trial {
         for (int first = 0; first < row_count; first += Form::rows) {
             typename Form::group const group{};
             typename call::logits const x = load_form<Form, columns>(z, first);
-            typename call::more more = load_more<Form>(first);
+            typename call::about about = load_about<Form>(first);
             typename call::chosen chosen;
-            std::vector<T> memory(static_cast<std::size_t>(std::max(space, 1)));
-            T const shares = gate_route(op, group, x, more, chosen, memory.data());
+            T memory[std::size_t{gate_row_space<Op>() + 1}];
+            about.space = memory;
+            T const shares = gate::detail::route(op, about, group, x, chosen);
             int const count = std::min(Form::rows, row_count - first);
             for (int r = 0; r < count; ++r) {
                 share[static_cast<std::size_t>(first + r)] = Form::of_row(shares, r);
@@ -91,7 +91,7 @@ template <class Gate, class Op> struct gate_trial {
                     }
                 for (int k = 0; k < statistics; ++k)
                     for (int e = 0; e < Gate::experts; ++e)
-                        sums.at(k, e) += Form::get(more.statistic[k], r, e);
+                        sums.at(k, e) += Form::get(about.statistic[k], r, e);
             }
         }
     }
@@ -129,13 +129,14 @@ template <class Gate, class Op> struct gate_trial {
             typename Form::group const group{};
             typename call::logits const x = load_form<Form, columns>(z, first);
             typename call::logits gradient = x;
-            typename call::more more = load_more<Form>(first);
-            std::vector<T> memory(static_cast<std::size_t>(std::max(space, 1)));
+            typename call::about about = load_about<Form>(first);
+            T memory[std::size_t{gate_row_space<Op>() + 1}];
+            about.space = memory;
             T const scale(1.0 / row_count);
             if constexpr (Gate::slot_is_expert) {
                 auto const chosen = load_form<Form, Gate::slots>(weight, first);
                 auto const d = load_form<Form, Gate::slots>(dweight, first);
-                gate_backward(op, group, x, more, chosen, d, scale, gradient, memory.data());
+                gate::detail::backward(op, about, group, x, chosen, d, scale, gradient);
             } else {
                 gate_slots<T, Gate::slots> chosen;
                 T d[Gate::slots];
@@ -144,10 +145,11 @@ template <class Gate, class Op> struct gate_trial {
                     chosen.expert[s] = load_numbers<Form>(column(expert, s), first);
                     d[s] = load_numbers<Form>(column(dweight, s), first);
                 }
-                gate_backward(op, group, x, more, chosen, d, scale, gradient, memory.data());
+                gate::detail::backward(op, about, group, x, chosen, d, scale, gradient);
             }
             store_form<Form, columns>(gradient, dz, first);
-            if constexpr (needs.noise_logits) store_form<Form, Gate::experts>(more.dnoise_logits, dnoise_logits, first);
+            if constexpr (needs.noise_logits)
+                store_form<Form, Gate::experts>(about.dnoise_logits, dnoise_logits, first);
         }
     }
     static std::vector<double> column(number_table const& table, int c) {
@@ -244,7 +246,7 @@ template <class Gate> void check_choosing_gate(policy_checker& to, clock const& 
         check_gate_gradient(to, "backward gives the gradient of the scale of the noise", trial, trial.noise_logits,
                             expected.dnoise_logits);
     check_gate_form<rows_in_packs>(to, expected);
-    if constexpr (trial_type::space == 0) check_gate_form<row_over_lanes>(to, expected);
+    if constexpr (gate_row_space<op_type>() == 0) check_gate_form<row_over_lanes>(to, expected);
 
     double const infinity = std::numeric_limits<double>::infinity();
     trial_type difficult(op, 6);

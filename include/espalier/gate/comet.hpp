@@ -40,10 +40,11 @@ template <int Experts, int Trees, bool Apart = false> struct comet_op {
     using apart = comet_op<Experts, Trees, true>;
     apart taken_apart() const { return apart{width, entropy}; }
 
-    template <class Group, class T>
+    template <class Group, class T, class About>
     ESPALIER_FN T route(Group const& group, row<Group, T, logits> const& z, row<Group, T, slots>& weights,
-                        T* space) const {
+                        About const& about) const {
         using S = scalar_of<T>;
+        T* const space = about.space;
         leaves<Group, T> all;
         T share = walk(group, z, space, all);
         T total(S(0));
@@ -78,11 +79,12 @@ template <int Experts, int Trees, bool Apart = false> struct comet_op {
         return group.reduce_add(share) * T(static_cast<S>(entropy));
     }
 
-    template <class Group, class T>
+    template <class Group, class T, class About>
     ESPALIER_FN void backward(Group const& group, row<Group, T, logits> const& z, row<Group, T, slots> const& weights,
                               row<Group, T, slots> const& dweights, T const& term_scale, row<Group, T, logits>& dz,
-                              T* space) const {
+                              About const& about) const {
         using S = scalar_of<T>;
+        T* const space = about.space;
         T const zero(S(0));
         T *const tree_logits = space, *const node = space + logits_of_tree, *const below = node + logits_of_tree;
         leaves<Group, T> all;

@@ -40,19 +40,22 @@
 // `route` returns the row's share of the gate's auxiliary term; with `static constexpr bool has_term = true` its mean
 // over the rows is added to the loss, and `backward` adds term_scale (1 / rows) times its gradient to dz.
 //
-// An op that reads more than the logits (noise, a scale of the noise, sums over the batch) says so by `static constexpr
-// gate_needs needs{...}`. Its functions then have one more argument after z, a `gate_more`, and z has as many columns
-// as there are experts. With statistics the op also has
+// Both may have one more argument, the last, `about`: a `gate_about`, from which an op reads what it wants beside the
+// logits, and in which it leaves what it gives beside the weights. What is in it the op asks for:
+//
+//     static constexpr gate_needs needs{...};  // noise, a scale of the noise, sums over the batch. z then has as many
+//                                              // columns as there are experts
+//     static constexpr int row_space = N;      // numbers of memory that all lanes of a row share, in about.space: for
+//                                              // trees and other things whose order knows no lanes. Who reads there
+//                                              // what another lane wrote calls group.sync() in between
+//
+// With statistics the op also has
 //
 //     double finish(double const* sums, index_t rows, double* slopes) const;    // host and device
 //
-// which turns the sums over the batch of the rows that `route` left in `more.statistic` ([statistics][experts]) into
-// a further part of the term, and writes the derivative of that part with respect to every sum to `slopes`;
-// `backward` finds them in `more.slope`.
-//
-// An op that works on trees or other things whose order knows no lanes asks, with `static constexpr int row_space`, for
-// that many numbers of memory which all lanes of a row share. Its functions then have one more argument, the last:
-// `T*`. Who reads what another lane wrote there calls group.sync() in between.
+// which turns the sums over the batch of the rows that `route` left in `about.statistic` ([statistics][experts]) into a
+// further part of the term, and writes the derivative of that part with respect to every sum to `slopes`; `backward`
+// finds them in `about.slope`.
 //
 // Further members that a gate may have:
 //
@@ -76,6 +79,7 @@
 // `static void fill_table(matrix_view<W>, random_site const&)` fills at first.
 #pragma once
 
+#include <espalier/core/about.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
@@ -100,7 +104,7 @@ template <class T, int Slots> struct gate_slots {
     T weight[std::size_t{Slots}];
 };
 
-/// What an op reads of a row and of the batch beside the logits.
+/// What an op asks for of a row and of the batch beside the logits.
 struct gate_needs {
     bool noise = false;        ///< a standard normal number an expert, drawn for every row of every training step
     bool noise_logits = false; ///< a second half of the logits (Gate::logits == 2 experts): the scale of the noise
@@ -109,14 +113,17 @@ struct gate_needs {
     friend constexpr bool operator==(gate_needs const&, gate_needs const&) = default;
 };
 
-/// The same for one row. What was not asked for holds anything.
-template <class Group, class T, int Experts, int Statistics> struct gate_more {
-    row<Group, T, Experts> noise;         ///< 0 in evaluation
-    row<Group, T, Experts> noise_logits;  ///< second half of the logits
-    row<Group, T, Experts> dnoise_logits; ///< their gradient, written by `backward`
-    row<Group, T, Experts> statistic[std::size_t{Statistics > 0 ? Statistics : 1}]; ///< this row's, written by `route`
-    row<Group, T, Experts>
-        slope[std::size_t{Statistics > 0 ? Statistics : 1}]; ///< read by `backward`, the same for all rows
+/// The same for one row: the last argument of `route` and `backward`. What was not asked for holds anything.
+template <class Group, class T, int Experts, int Statistics> struct gate_about {
+    using over_experts = row<Group, T, Experts>;
+    static constexpr std::size_t statistics{Statistics > 0 ? Statistics : 1};
+
+    over_experts noise;                 ///< 0 in evaluation
+    over_experts noise_logits;          ///< second half of the logits
+    over_experts dnoise_logits;         ///< their gradient, written by `backward`
+    over_experts statistic[statistics]; ///< this row's, written by `route`
+    over_experts slope[statistics];     ///< read by `backward`, the same for all rows
+    T* space = nullptr;                 ///< `row_space` numbers that the lanes of the row share
 };
 
 /// What routing a batch needs beside the logits and the op.
@@ -158,23 +165,23 @@ template <int Experts, int Slots, int Logits, bool SlotIsExpert> struct gate_sha
 /// The sizes of a gate without its numbers: what its kernels are specialised on.
 template <has_experts G> using gate_shape_of = gate_shape<G::experts, G::slots, G::logits, G::slot_is_expert>;
 
+namespace gate::detail {
+ESPALIER_ABOUT_FORMS(route)
+ESPALIER_ABOUT_FORMS(backward)
+} // namespace gate::detail
+
 namespace detail {
-template <class Op> consteval bool gate_has_term() {
-    if constexpr (requires { Op::has_term; })
-        return Op::has_term;
-    else
-        return false;
-}
 
-template <class Op> consteval gate_needs gate_needs_of() {
-    if constexpr (requires { Op::needs; })
-        return Op::needs;
-    else
-        return {};
-}
+// What gates and their ops say of themselves.
+ESPALIER_MEMBER_OR(gate_has_term, has_term, false)
+ESPALIER_MEMBER_OR(gate_needs_of, needs, gate_needs{})
+ESPALIER_MEMBER_OR(gate_row_space, row_space, 0)
+ESPALIER_MEMBER_OR(gate_reads_input, reads_input, true)
+ESPALIER_MEMBER_OR(gate_sums_to_one, sums_to_one, true)
+ESPALIER_MEMBER_OR(gate_keys, keys, index_t{0})
 
-/// Whether the op's functions have a `gate_more`.
-template <class Op> consteval bool gate_uses_more() {
+/// Whether the op says what it needs, be it nothing: gates made of parts do.
+template <class Op> consteval bool gate_says_needs() {
     return requires {
         Op::needs;
     };
@@ -185,31 +192,10 @@ template <class Gate, class Op> consteval int gate_row_columns() {
     return gate_needs_of<Op>().noise_logits ? Gate::experts : Gate::logits;
 }
 
-template <class Gate> consteval bool gate_reads_input() {
-    if constexpr (requires { Gate::reads_input; })
-        return Gate::reads_input;
-    else
-        return true;
-}
-
-template <class Gate> consteval bool gate_sums_to_one() {
-    if constexpr (requires { Gate::sums_to_one; })
-        return Gate::sums_to_one;
-    else
-        return true;
-}
-
 template <class Gate> consteval bool gate_chooses_rows() {
     return requires {
         Gate::rows_of_expert(index_t{1});
     };
-}
-
-template <class Gate> consteval index_t gate_keys() {
-    if constexpr (requires { Gate::keys; })
-        return Gate::keys;
-    else
-        return 0;
 }
 
 /// A gate that moves another gate's weights to other experts names it as `scorer`.
@@ -226,49 +212,6 @@ template <class Gate> consteval auto find_gate_scorer() {
 }
 template <class Gate> using gate_scorer = typename decltype(find_gate_scorer<Gate>())::type;
 
-/// Numbers of memory that the lanes of a row share; 0: the op takes no such argument.
-template <class Op> consteval int gate_row_space() {
-    if constexpr (requires { Op::row_space; })
-        return Op::row_space;
-    else
-        return 0;
-}
-/// `route` and `backward` of an op, with those of the further arguments that it takes.
-template <class Op, class Group, class Row, class More, class Chosen, class T>
-ESPALIER_FN auto gate_route(Op const& op, Group const& group, Row const& z, [[maybe_unused]] More& more, Chosen& chosen,
-                            [[maybe_unused]] T* space) {
-    if constexpr (gate_uses_more<Op>() && gate_row_space<Op>() > 0)
-        return op.route(group, z, more, chosen, space);
-    else if constexpr (gate_uses_more<Op>())
-        return op.route(group, z, more, chosen);
-    else if constexpr (gate_row_space<Op>() > 0)
-        return op.route(group, z, chosen, space);
-    else
-        return op.route(group, z, chosen);
-}
-template <class Op, class Group, class Row, class More, class Chosen, class Gradient, class W, class T>
-ESPALIER_FN void gate_backward(Op const& op, Group const& group, Row const& z, [[maybe_unused]] More& more,
-                               Chosen const& chosen, Gradient const& gradient, W const& term_scale, Row& dz,
-                               [[maybe_unused]] T* space) {
-    if constexpr (gate_uses_more<Op>() && gate_row_space<Op>() > 0)
-        op.backward(group, z, more, chosen, gradient, term_scale, dz, space);
-    else if constexpr (gate_uses_more<Op>())
-        op.backward(group, z, more, chosen, gradient, term_scale, dz);
-    else if constexpr (gate_row_space<Op>() > 0)
-        op.backward(group, z, chosen, gradient, term_scale, dz, space);
-    else
-        op.backward(group, z, chosen, gradient, term_scale, dz);
-}
-
-template <class Op, class T, class... Arguments>
-concept routes_with = requires(Op const& op, Arguments... arguments) {
-    { op.route(arguments...) } -> gives<T>;
-};
-template <class Op, class... Arguments>
-concept pulls_back_with = requires(Op const& op, Arguments... arguments) {
-    op.backward(arguments...);
-};
-
 /// Whether an op with statistics makes a term of their sums.
 template <class Op> consteval bool gate_finishes() {
     if constexpr (gate_needs_of<Op>().statistics > 0)
@@ -282,35 +225,30 @@ template <class Op> consteval bool gate_finishes() {
 /// What a gate's functions are called with, by a group that holds numbers T.
 template <class Gate, class Group, class T> struct gate_call {
     using op = op_of<Gate>;
+    using group = Group;
+    using number = T;
     using logits = row<Group, T, gate_row_columns<Gate, op>()>;
-    using more = gate_more<Group, T, Gate::experts, gate_needs_of<op>().statistics>;
+    using about = gate_about<Group, T, Gate::experts, gate_needs_of<op>().statistics>;
     using over_experts = row<Group, T, Gate::slots>;
     using chosen = std::conditional_t<Gate::slot_is_expert, over_experts, gate_slots<T, Gate::slots>>;
     using gradient = std::conditional_t<Gate::slot_is_expert, over_experts, T[Gate::slots]>;
+};
 
-    /// Whether `route` and `backward` take that.
-    static consteval bool routes() {
-        if constexpr (gate_uses_more<op>() && gate_row_space<op>() > 0)
-            return routes_with<op, T, Group const&, logits const&, more&, chosen&, T*>;
-        else if constexpr (gate_uses_more<op>())
-            return routes_with<op, T, Group const&, logits const&, more&, chosen&>;
-        else if constexpr (gate_row_space<op>() > 0)
-            return routes_with<op, T, Group const&, logits const&, chosen&, T*>;
-        else
-            return routes_with<op, T, Group const&, logits const&, chosen&>;
-    }
-    static consteval bool pulls_back() {
-        using c = chosen const&;
-        using g = gradient const&;
-        if constexpr (gate_uses_more<op>() && gate_row_space<op>() > 0)
-            return pulls_back_with<op, Group const&, logits const&, more&, c, g, T const&, logits&, T*>;
-        else if constexpr (gate_uses_more<op>())
-            return pulls_back_with<op, Group const&, logits const&, more&, c, g, T const&, logits&>;
-        else if constexpr (gate_row_space<op>() > 0)
-            return pulls_back_with<op, Group const&, logits const&, c, g, T const&, logits&, T*>;
-        else
-            return pulls_back_with<op, Group const&, logits const&, c, g, T const&, logits&>;
-    }
+/// Whether the op of such a call has a `route` for it.
+template <class Call, class T = typename Call::number>
+concept gate_routes = requires(typename Call::op const& op, typename Call::about& about,
+                               typename Call::group const& group, typename Call::logits const& z,
+                               typename Call::chosen& chosen) {
+    { gate::detail::route(op, about, group, z, chosen) } -> gives<T>;
+};
+
+/// The same of `backward`.
+template <class Call>
+concept gate_pulls_back = requires(typename Call::op const& op, typename Call::about& about,
+                                   typename Call::group const& group, typename Call::logits const& z,
+                                   typename Call::chosen const& chosen, typename Call::gradient const& gradient,
+                                   typename Call::number const& term_scale, typename Call::logits& dz) {
+    gate::detail::backward(op, about, group, z, chosen, gradient, term_scale, dz);
 };
 
 } // namespace detail
@@ -335,30 +273,27 @@ template <class Asked> consteval bool axis::gate::members() {
     } else {
         using number = gate_call<Gate, serial_group, float>;
         using wide = gate_call<Gate, serial_group, native_pack<float>>;
-        constexpr bool route = number::routes() && wide::routes();
-        constexpr bool backward = number::pulls_back() && wide::pulls_back();
+        constexpr bool route = gate_routes<number> && gate_routes<wide>;
+        constexpr bool backward = gate_pulls_back<number> && gate_pulls_back<wide>;
         constexpr bool finish = gate_finishes<op_of<Gate>>();
         ESPALIER_NEEDS(route || !Gate::slot_is_expert,
                        "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN T "
                        "route(Group const&, row<Group, T, logits> const& z, row<Group, T, slots>& weights) const` "
-                       "in its op, for packs too; with `needs` a gate_more follows z, with `row_space` a T* ends "
-                       "the list (gate/concept.hpp)");
+                       "in its op, for packs too; a gate_about& may follow weights (gate/concept.hpp)");
         ESPALIER_NEEDS(route || Gate::slot_is_expert,
                        "a gate needs `template <class Group, class T> ESPALIER_FN T route(Group const&, row<Group, "
-                       "T, logits> const& z, gate_slots<T, slots>& chosen) const` in its op, for packs too; with "
-                       "`needs` a gate_more follows z, with `row_space` a T* ends the list (gate/concept.hpp)");
+                       "T, logits> const& z, gate_slots<T, slots>& chosen) const` in its op, for packs too; a "
+                       "gate_about& may follow chosen (gate/concept.hpp)");
         ESPALIER_NEEDS(backward || !Gate::slot_is_expert,
                        "a gate with slot_is_expert needs `template <class Group, class T> ESPALIER_FN void "
                        "backward(Group const&, row<Group, T, logits> const& z, row<Group, T, slots> const& "
                        "weights, row<Group, T, slots> const& dweights, T const& term_scale, row<Group, T, logits>& "
-                       "dz) const` in its op, for packs too; with `needs` a gate_more follows z, with `row_space` "
-                       "a T* ends the list (gate/concept.hpp)");
+                       "dz) const` in its op, for packs too; a gate_about& may follow dz (gate/concept.hpp)");
         ESPALIER_NEEDS(backward || Gate::slot_is_expert,
                        "a gate needs `template <class Group, class T> ESPALIER_FN void backward(Group const&, "
                        "row<Group, T, logits> const& z, gate_slots<T, slots> const& chosen, T const "
                        "(&dweight)[slots], T const& term_scale, row<Group, T, logits>& dz) const` in its op, for "
-                       "packs too; with `needs` a gate_more follows z, with `row_space` a T* ends the list "
-                       "(gate/concept.hpp)");
+                       "packs too; a gate_about& may follow dz (gate/concept.hpp)");
         ESPALIER_NEEDS(finish, "a gate whose `needs` have statistics needs `ESPALIER_FN double finish(double const* "
                                "sums, index_t rows, double* slopes) const` in its op, the part of the term that is "
                                "a function of sums over the batch");

@@ -50,10 +50,11 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
     using apart = dselect_k_op<Experts, K, true>;
     apart taken_apart() const { return apart{width, entropy, reachable}; }
 
-    template <class Group, class T>
+    template <class Group, class T, class About>
     ESPALIER_FN T route(Group const& group, row<Group, T, logits> const& z, row<Group, T, slots>& weights,
-                        T* space) const {
+                        About const& about) const {
         using S = scalar_of<T>;
+        T* const space = about.space;
         using experts = row_part<Group, Experts>;
         T *const bit = space, *const prefix = bit + logits;
         T alpha[std::size_t{K}], sum_entropy(S(0)), sum_reach(S(0));
@@ -84,11 +85,12 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
         return group.reduce_add(sum_entropy) * T(static_cast<S>(entropy)) + sum_reach * T(static_cast<S>(reachable));
     }
 
-    template <class Group, class T>
+    template <class Group, class T, class About>
     ESPALIER_FN void backward(Group const& group, row<Group, T, logits> const& z, row<Group, T, slots> const&,
                               row<Group, T, slots> const& dweights, T const& term_scale, row<Group, T, logits>& dz,
-                              T* space) const {
+                              About const& about) const {
         using S = scalar_of<T>;
+        T* const space = about.space;
         using experts = row_part<Group, Experts>;
         int const rank = static_cast<int>(group.thread_rank()), lanes = static_cast<int>(Group::lanes);
         T *const bit = space, *const prefix = bit + logits, *const below = prefix + 2 * codes;

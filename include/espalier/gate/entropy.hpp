@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -10,7 +8,6 @@
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 
-#include <limits>
 #include <string_view>
 
 namespace espalier::gate {
@@ -19,6 +16,10 @@ namespace espalier::gate {
 struct entropy_op {
     double coefficient;
 
+    struct coefficient_number { // of either sign
+        static constexpr std::string_view name = "coefficient";
+        static constexpr schedule::bounds allowed{-schedule::not_negative.high, schedule::not_negative.high};
+    };
     static constexpr part_kind kind = part_kind::term;
     static constexpr part_needs needs{.probabilities = true};
 
@@ -45,27 +46,16 @@ struct entropy_op {
     }
 };
 
-/// Coefficients of `entropy`: of either sign.
-inline constexpr schedule::bounds any_coefficient{-std::numeric_limits<double>::max(),
-                                                  std::numeric_limits<double>::max()};
-
 /// Coefficient times the mean over the rows of -sum_l p_l log p_l with p = softmax(H) over all experts, whatever the
 /// normalisation of the weights.
 ///     dH_l = -Coefficient p_l (log p_l - sum_k p_k log p_k)
 /// It is added to the loss: a positive Coefficient drives every row to a decision, a negative one keeps rows open
 /// between experts, which is what it is for at the beginning of training. Coefficient: a number or a schedule, of
 /// either sign.
-template <schedule::number_or_schedule auto Coefficient> struct entropy {
-    static_assert(
-        diagnostic::holds<schedule::stays_within(Coefficient, any_coefficient), diagnostic::given<Coefficient>>,
-        "espalier: the coefficient of gate::entropy must be finite");
-    static constexpr part_kind kind = part_kind::term;
+template <schedule::number_or_schedule auto Coefficient>
+struct entropy
+    : part_of<entropy<Coefficient>, entropy_op, schedule::number<Coefficient, entropy_op::coefficient_number>> {
     static constexpr std::string_view name = "entropy";
-
-    using op = entropy_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, any_coefficient, "gate", name, "coefficient")};
-    }
 };
 
 } // namespace espalier::gate

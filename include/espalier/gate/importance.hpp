@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/view.hpp>
@@ -40,17 +38,10 @@ struct importance_op {
 /// Coefficient CV^2(Importance) with Importance_l = sum_b g_bl over the rows b of the batch (Shazeer et al. 2017,
 /// section 4): 0 where all experts get the same weight in total. CV^2 is the population variance over the experts
 /// divided by mean^2 + 1e-10. Coefficient: a number or a schedule, at least 0.
-template <schedule::number_or_schedule auto Coefficient = 0.1> struct importance {
-    static_assert(
-        diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative), diagnostic::given<Coefficient>>,
-        "espalier: the coefficient of gate::importance must be finite and not negative");
-    static constexpr part_kind kind = part_kind::term;
+template <schedule::number_or_schedule auto Coefficient = 0.1>
+struct importance
+    : part_of<importance<Coefficient>, importance_op, schedule::number<Coefficient, schedule::coefficient>> {
     static constexpr std::string_view name = "importance";
-
-    using op = importance_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "gate", name, "coefficient")};
-    }
 };
 
 } // namespace espalier::gate

@@ -25,21 +25,21 @@ struct learned_noise {
     static constexpr double floor = 1e-2; ///< smallest sigma
     using initial = espalier::initial::zeros;
 
-    template <class Group, class More, class State>
-    static ESPALIER_FN void disturb(Group const&, More const& more, State& s) {
+    template <class Group, class About, class State>
+    static ESPALIER_FN void disturb(Group const&, About const& about, State& s) {
         using T = typename decltype(s.noisy)::value_type;
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < s.noisy.local; ++i) {
-            s.sigma.v[i] = softplus(more.noise_logits.v[i]) + T(static_cast<scalar_of<T>>(floor));
-            s.noisy.v[i] = fma(more.noise.v[i], s.sigma.v[i], s.clean.v[i]);
+            s.sigma.v[i] = softplus(about.noise_logits.v[i]) + T(static_cast<scalar_of<T>>(floor));
+            s.noisy.v[i] = fma(about.noise.v[i], s.sigma.v[i], s.clean.v[i]);
         }
     }
-    template <class Group, class More, class Gradient>
-    static ESPALIER_FN void backward(Group const&, More& more, Gradient const& d) {
+    template <class Group, class About, class Gradient>
+    static ESPALIER_FN void backward(Group const&, About& about, Gradient const& d) {
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < d.noisy.local; ++i)
-            more.dnoise_logits.v[i] =
-                fma(d.noisy.v[i], more.noise.v[i], d.sigma.v[i]) * sigmoid(more.noise_logits.v[i]);
+            about.dnoise_logits.v[i] =
+                fma(d.noisy.v[i], about.noise.v[i], d.sigma.v[i]) * sigmoid(about.noise_logits.v[i]);
     }
 };
 

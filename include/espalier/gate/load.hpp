@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -84,17 +82,9 @@ private:
 /// the last of these goes to the logit, and by its noise to the sigma, of the expert that stands at the threshold. CV^2
 /// is the population variance over the experts divided by mean^2 + 1e-10. Needs `learned_noise` and K < Experts. In
 /// evaluation the noise is 0, sigma stays. Coefficient: a number or a schedule, at least 0.
-template <schedule::number_or_schedule auto Coefficient = 0.1> struct load {
-    static_assert(
-        diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative), diagnostic::given<Coefficient>>,
-        "espalier: the coefficient of gate::load must be finite and not negative");
-    static constexpr part_kind kind = part_kind::term;
+template <schedule::number_or_schedule auto Coefficient = 0.1>
+struct load : part_of<load<Coefficient>, load_op, schedule::number<Coefficient, schedule::coefficient>> {
     static constexpr std::string_view name = "load";
-
-    using op = load_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "gate", name, "coefficient")};
-    }
 };
 
 } // namespace espalier::gate

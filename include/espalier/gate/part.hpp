@@ -15,21 +15,25 @@
 // and by kind the functions
 //
 //     temperature    T scaled(T z) const                                  linear: its own gradient
-//     noise          void disturb(Group const&, More const&, State&) const            noisy (and sigma) from clean
-//                    void backward(Group const&, More&, Gradient&) const                  after all terms
+//     noise          void disturb(Group const&, About const&, State&) const            noisy (and sigma) from clean
+//                    void backward(Group const&, About&, Gradient&) const                  after all terms
 //     normalisation  none: over_all is the only one
 //     term           T share(Group const&, State const&) const                            a mean over rows, or
 //                    void statistic(Group const&, State const&, Row* rows) const          needs.statistics rows and
 //                    template <int Experts> double finish(double const* sums, index_t rows, double* slopes) const
 //                    void backward(Group const&, State const&, Row const* slopes, T const& term_scale, Gradient&) const
 //
-// with State a `scored_row`, Gradient a `scored_gradient`; terms add to the gradients that they have.
+// with About a `gate_about`, State a `scored_row`, Gradient a `scored_gradient`; terms add to the gradients that they
+// have.
 #pragma once
 
+#include <espalier/core/about.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/gate/axis.hpp>
+#include <espalier/schedule/within.hpp>
 
 #include <concepts>
 
@@ -91,6 +95,12 @@ template <class Group, class T, int Experts> struct scored_gradient {
     row<Group, T, Experts> p;
 };
 
+/// Base of a part whose op is made of numbers: `struct balance : part_of<balance<C>, balance_op, number<C,
+/// coefficient>>` is a part but for its name.
+template <class Part, class Op, class... Numbers> struct part_of : schedule::made_of<axis::gate, Part, Op, Numbers...> {
+    static constexpr part_kind kind = Op::kind;
+};
+
 namespace detail {
 
 template <class P> using part_op = typename espalier::detail::op_type<P>::type;
@@ -102,12 +112,7 @@ template <class P> constexpr part_op<P> part_at(clock const& now) {
         return part_op<P>{};
 }
 
-template <class Op> consteval part_needs part_needs_of() {
-    if constexpr (requires { Op::needs; })
-        return Op::needs;
-    else
-        return {};
-}
+ESPALIER_MEMBER_OR(part_needs_of, needs, part_needs{})
 
 } // namespace detail
 

@@ -48,17 +48,16 @@ template <int Experts, int K, class... PartOps> struct scored_op {
     static constexpr bool terms_read_winners = (false || ... || detail::part_needs_of<PartOps>().winners);
     static constexpr bool terms_read_threshold = (false || ... || detail::part_needs_of<PartOps>().runner_up);
 
-    template <class Group, class T> using more_of = gate_more<Group, T, Experts, needs.statistics>;
     template <class Group, class T> using row_of = row<Group, T, Experts>;
     /// What is chosen: slots, or a row over the experts.
     template <class Group, class T>
     using chosen_of = std::conditional_t<takes_all, row_of<Group, T>, gate_slots<T, winners>>;
 
-    template <class Group, class T>
-    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, more_of<Group, T>& more,
-                        chosen_of<Group, T>& chosen) const {
+    template <class Group, class T, class About>
+    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T>& chosen,
+                        About& about) const {
         state_of<Group, T> s;
-        rank(group, z, more, s);
+        rank(group, z, about, s);
         T value[std::size_t{ranked}], column[std::size_t{ranked}];
         if constexpr (!takes_all || terms_read_threshold) row_winners(group, s.noisy, value, column);
         if constexpr (terms_read_threshold)
@@ -75,20 +74,24 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             if constexpr (terms_read_g) spread(group, chosen, chosen.weight, s.g);
         }
         T share(scalar_of<T>(0));
-        write_statistics(group, s, more, indices{});
-        add_shares(group, s, share, indices{});
+        for_each_part([&]<std::size_t At, class Part>(Part const& part) __attribute__((always_inline)) {
+            if constexpr (detail::part_needs_of<Part>().statistics > 0)
+                part.statistic(group, s, about.statistic + first_statistic<At>());
+            else if constexpr (Part::kind == part_kind::term)
+                share += part.share(group, s);
+        });
         return share;
     }
 
-    template <class Group, class T, class Gradient>
-    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, more_of<Group, T>& more,
-                              chosen_of<Group, T> const& chosen, Gradient const& dchosen, T const& term_scale,
-                              row<Group, T, Experts>& dz) const {
+    template <class Group, class T, class Gradient, class About>
+    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T> const& chosen,
+                              Gradient const& dchosen, T const& term_scale, row<Group, T, Experts>& dz,
+                              About& about) const {
         using S = scalar_of<T>;
         constexpr bool needs_p = takes_all || over_all || terms_read_p;
         T const zero(S(0));
         state_of<Group, T> s;
-        if constexpr (over_all || has_term) rank(group, z, more, s); // nobody else asks for H
+        if constexpr (over_all || has_term) rank(group, z, about, s); // nobody else asks for H
         if constexpr (terms_read_threshold) {
             T value[std::size_t{ranked}], column[std::size_t{ranked}];
             row_winners(group, s.noisy, value, column);
@@ -114,7 +117,11 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             if constexpr (terms_read_threshold) d.clean.v[i] = zero;
             if constexpr (needs.noise_logits) d.sigma.v[i] = zero;
         }
-        add_gradients(group, s, more, term_scale, d, indices{});
+        for_each_part([&]<std::size_t At, class Part>(Part const& part) __attribute__((always_inline)) {
+            constexpr bool summed = detail::part_needs_of<Part>().statistics > 0;
+            if constexpr (Part::kind == part_kind::term)
+                part.backward(group, s, about.slope + (summed ? first_statistic<At>() : 0), term_scale, d);
+        });
         if constexpr (!takes_all && !over_all) {
             T const mean = row_dot(group, s.g, d.g);
             ESPALIER_ROW_UNROLL
@@ -132,40 +139,30 @@ template <int Experts, int K, class... PartOps> struct scored_op {
             for (int i = 0; i < dz.local; ++i)
                 d.noisy.v[i] = fma(s.p.v[i], d.p.v[i] - mean, d.noisy.v[i]);
         }
-        undo_noise(group, more, d, indices{});
+        for_each_part([&]<std::size_t, class Part>(Part const& part) __attribute__((always_inline)) {
+            if constexpr (Part::kind == part_kind::noise) part.backward(group, about, d);
+        });
         ESPALIER_ROW_UNROLL
         for (int i = 0; i < dz.local; ++i) {
             dz.v[i] = d.noisy.v[i];
             if constexpr (terms_read_threshold) dz.v[i] += d.clean.v[i];
         }
-        scale(dz, indices{});
-    }
-
-    /// The same for a gate that reads nothing but the logits.
-    template <class Group, class T>
-    ESPALIER_FN T route(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T>& chosen) const
-        requires(needs == gate_needs{}) {
-        more_of<Group, T> nothing;
-        return route(group, z, nothing, chosen);
-    }
-    template <class Group, class T, class Gradient>
-    ESPALIER_FN void backward(Group const& group, row<Group, T, Experts> const& z, chosen_of<Group, T> const& chosen,
-                              Gradient const& dchosen, T const& term_scale, row<Group, T, Experts>& dz) const
-        requires(needs == gate_needs{}) {
-        more_of<Group, T> nothing;
-        backward(group, z, nothing, chosen, dchosen, term_scale, dz);
+        scale(dz);
     }
 
     /// The part of the term that is a function of sums over the batch, [needs.statistics][Experts], and its derivative
     /// with respect to every one of them.
     ESPALIER_FN double finish(double const* sums, index_t rows, double* slopes) const requires(needs.statistics > 0) {
         double total = 0.0;
-        add_finished(sums, rows, slopes, total, indices{});
+        for_each_part([&]<std::size_t At, class Part>(Part const& part) __attribute__((always_inline)) {
+            constexpr int from = first_statistic<At>() * Experts;
+            if constexpr (detail::part_needs_of<Part>().statistics > 0)
+                total += part.template finish<Experts>(sums + from, rows, slopes + from);
+        });
         return total;
     }
 
 private:
-    using indices = std::index_sequence_for<PartOps...>;
     template <class Group, class T> using state_of = scored_row<Group, T, Experts, winners>;
     static constexpr int ranked = winners + (terms_read_threshold ? 1 : 0);
 
@@ -177,92 +174,37 @@ private:
             sum += count[i];
         return sum;
     }
-    template <std::size_t At> using part_op_at = type_at<At, PartOps...>;
 
-    // One part each, and all of them in order.
-    template <std::size_t At, class Row> ESPALIER_FN void scale_by(Row& x) const {
-        if constexpr (part_op_at<At>::kind == part_kind::temperature) {
-            ESPALIER_ROW_UNROLL
-            for (int i = 0; i < x.local; ++i)
-                x.v[i] = get<At>(parts).scaled(x.v[i]);
+    /// f<At>(part) for every part in order.
+    template <class F> ESPALIER_FN void for_each_part(F const& f) const {
+        [&]<std::size_t... At>(std::index_sequence<At...>) __attribute__((always_inline)) {
+            (f.template operator()<At>(get<At>(parts)), ...);
         }
+        (std::index_sequence_for<PartOps...>{});
     }
-    template <class Row, std::size_t... At> ESPALIER_FN void scale(Row& x, std::index_sequence<At...>) const {
-        (scale_by<At>(x), ...);
-    }
-    template <std::size_t At, class Group, class More, class State>
-    ESPALIER_FN void disturb_by(Group const& group, More const& more, State& s) const {
-        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).disturb(group, more, s);
-    }
-    template <class Group, class More, class State, std::size_t... At>
-    ESPALIER_FN void disturb(Group const& group, More const& more, State& s, std::index_sequence<At...>) const {
-        (disturb_by<At>(group, more, s), ...);
-    }
-    template <std::size_t At, class Group, class More, class Gradient>
-    ESPALIER_FN void undo_noise_of(Group const& group, More& more, Gradient& d) const {
-        if constexpr (part_op_at<At>::kind == part_kind::noise) get<At>(parts).backward(group, more, d);
-    }
-    template <class Group, class More, class Gradient, std::size_t... At>
-    ESPALIER_FN void undo_noise(Group const& group, More& more, Gradient& d, std::index_sequence<At...>) const {
-        (undo_noise_of<At>(group, more, d), ...);
-    }
-    template <std::size_t At, class Group, class State, class More>
-    ESPALIER_FN void write_statistic(Group const& group, State const& s, More& more) const {
-        if constexpr (detail::part_needs_of<part_op_at<At>>().statistics > 0)
-            get<At>(parts).statistic(group, s, more.statistic + first_statistic<At>());
-    }
-    template <class Group, class State, class More, std::size_t... At>
-    ESPALIER_FN void write_statistics(Group const& group, State const& s, More& more,
-                                      std::index_sequence<At...>) const {
-        (write_statistic<At>(group, s, more), ...);
-    }
-    template <std::size_t At, class Group, class State, class T>
-    ESPALIER_FN void add_share(Group const& group, State const& s, T& share) const {
-        if constexpr (part_op_at<At>::kind == part_kind::term &&
-                      detail::part_needs_of<part_op_at<At>>().statistics == 0)
-            share += get<At>(parts).share(group, s);
-    }
-    template <class Group, class State, class T, std::size_t... At>
-    ESPALIER_FN void add_shares(Group const& group, State const& s, T& share, std::index_sequence<At...>) const {
-        (add_share<At>(group, s, share), ...);
-    }
-    template <std::size_t At, class Group, class State, class More, class T, class Gradient>
-    ESPALIER_FN void add_gradient(Group const& group, State const& s, More const& more, T const& term_scale,
-                                  Gradient& d) const {
-        if constexpr (part_op_at<At>::kind == part_kind::term) {
-            constexpr bool summed = detail::part_needs_of<part_op_at<At>>().statistics > 0;
-            get<At>(parts).backward(group, s, more.slope + (summed ? first_statistic<At>() : 0), term_scale, d);
-        }
-    }
-    template <class Group, class State, class More, class T, class Gradient, std::size_t... At>
-    ESPALIER_FN void add_gradients(Group const& group, State const& s, More const& more, T const& term_scale,
-                                   Gradient& d, std::index_sequence<At...>) const {
-        (add_gradient<At>(group, s, more, term_scale, d), ...);
-    }
-    template <std::size_t At>
-    ESPALIER_FN void add_finish(double const* sums, index_t rows, double* slopes, double& total) const {
-        if constexpr (detail::part_needs_of<part_op_at<At>>().statistics > 0) {
-            constexpr int from = first_statistic<At>() * Experts;
-            total += get<At>(parts).template finish<Experts>(sums + from, rows, slopes + from);
-        }
-    }
-    template <std::size_t... At>
-    ESPALIER_FN void add_finished(double const* sums, index_t rows, double* slopes, double& total,
-                                  std::index_sequence<At...>) const {
-        (add_finish<At>(sums, rows, slopes, total), ...);
+    template <class Row> ESPALIER_FN void scale(Row& x) const {
+        for_each_part([&]<std::size_t, class Part>(Part const& part) __attribute__((always_inline)) {
+            if constexpr (Part::kind == part_kind::temperature) {
+                ESPALIER_ROW_UNROLL
+                for (int i = 0; i < x.local; ++i)
+                    x.v[i] = part.scaled(x.v[i]);
+            }
+        });
     }
 
     /// What is ranked.
-    template <class Group, class T, class More>
-    ESPALIER_FN void rank(Group const& group, row<Group, T, Experts> const& z, More const& more,
+    template <class Group, class T, class About>
+    ESPALIER_FN void rank(Group const& group, row<Group, T, Experts> const& z, About const& about,
                           state_of<Group, T>& s) const {
         if constexpr (has_noise) {
             s.clean = z;
-            scale(s.clean, indices{});
-            disturb(group, more, s, indices{});
+            scale(s.clean);
+            for_each_part([&]<std::size_t, class Part>(Part const& part) __attribute__((always_inline)) {
+                if constexpr (Part::kind == part_kind::noise) part.disturb(group, about, s);
+            });
         } else {
             s.noisy = z;
-            scale(s.noisy, indices{});
+            scale(s.noisy);
         }
     }
     template <class State, class T>

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <espalier/core/clock.hpp>
-#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -40,17 +38,9 @@ struct z_loss_op {
 /// "ST-MoE", equation 5).
 ///     dH_l = 2 Coefficient log sum_k exp(H_k) softmax(H)_l
 /// Coefficient: a number or a schedule, at least 0.
-template <schedule::number_or_schedule auto Coefficient = 1e-3> struct z_loss {
-    static_assert(
-        diagnostic::holds<schedule::stays_within(Coefficient, schedule::not_negative), diagnostic::given<Coefficient>>,
-        "espalier: the coefficient of gate::z_loss must be finite and not negative");
-    static constexpr part_kind kind = part_kind::term;
+template <schedule::number_or_schedule auto Coefficient = 1e-3>
+struct z_loss : part_of<z_loss<Coefficient>, z_loss_op, schedule::number<Coefficient, schedule::coefficient>> {
     static constexpr std::string_view name = "z_loss";
-
-    using op = z_loss_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Coefficient, now, schedule::not_negative, "gate", name, "coefficient")};
-    }
 };
 
 } // namespace espalier::gate

@@ -18,20 +18,29 @@ template <class P> void axis::penalty::check(policy_checker& to, clock const& no
     using namespace detail;
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
+    [[maybe_unused]] auto const value = [&]<class T>(T w) {
+        return espalier::penalty::detail::value(op, element_about<T>{.weight = w}, w);
+    };
+    [[maybe_unused]] auto const gradient = [&]<class T>(T w, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
+        return espalier::penalty::detail::gradient(op, element_about<T>{.weight = w, .squared_norm = norm}, w);
+    };
+    [[maybe_unused]] auto const prox = [&]<class T>(T w, T rate, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
+        return espalier::penalty::detail::prox(op, element_about<T>{.weight = w, .rate = rate, .squared_norm = norm},
+                                               w);
+    };
     if constexpr (penalty_groups<op_type>() != group_scope::element) {
         to.derivative(
             "gradient is the derivative of the group's value", "w",
-            [&](double w) { return op.group_value(w * w + 0.7); },
-            [&](double w) { return op.gradient(w, w * w + 0.7); });
-        double const still = op.gradient(0.0, 0.0);
+            [&](double w) { return op.group_value(w * w + 0.7); }, [&](double w) { return gradient(w, w * w + 0.7); });
+        double const still = gradient(0.0, 0.0);
         to.over("a group of norm 0 has a finite gradient")
             .require(std::isfinite(still), "norm = 0", "given " + number_text(still));
         to.packs("group_value of a pack", [&](auto w, auto) { return op.group_value(w * w); });
-        to.packs("gradient of a pack", [&](auto w, auto) { return op.gradient(w, w * w + decltype(w)(0.5f)); });
-        if constexpr (espalier::penalty::has_group_prox<op_type, double>) {
+        to.packs("gradient of a pack", [&](auto w, auto) { return gradient(w, w * w + decltype(w)(0.5f)); });
+        if constexpr (espalier::penalty::has_prox<op_type, double>) {
             to.packs("prox of a pack", [&](auto w, auto) {
                 using T = decltype(w);
-                return op.prox(w, T(0.3f), w * w + T(0.5f));
+                return prox(w, T(0.3f), w * w + T(0.5f));
             });
             auto check = to.over("prox minimises group_value(|u|^2) + |u - w|^2 / (2 rate)");
             for (double const rate : {0.05, 1.0})
@@ -41,7 +50,7 @@ template <class P> void axis::penalty::check(policy_checker& to, clock const& no
                             return op.group_value(u * u + v * v) +
                                    ((u - a) * (u - a) + (v - b) * (v - b)) / (2.0 * rate);
                         };
-                        double const square = a * a + b * b, u = op.prox(a, rate, square), v = op.prox(b, rate, square),
+                        double const square = a * a + b * b, u = prox(a, rate, square), v = prox(b, rate, square),
                                      least = cost(u, v);
                         std::string const place =
                             "w = (" + number_text(a) + ", " + number_text(b) + "), rate = " + number_text(rate);
@@ -56,18 +65,18 @@ template <class P> void axis::penalty::check(policy_checker& to, clock const& no
     } else {
         if constexpr (espalier::penalty::has_gradient<op_type, double>) {
             to.derivative(
-                "gradient is the derivative of value", "w", [&](double w) { return op.value(w); },
-                [&](double w) { return op.gradient(w); });
-            to.packs("gradient of a pack", [&](auto w, auto) { return op.gradient(w); });
+                "gradient is the derivative of value", "w", [&](double w) { return value(w); },
+                [&](double w) { return gradient(w); });
+            to.packs("gradient of a pack", [&](auto w, auto) { return gradient(w); });
         }
-        to.packs("value of a pack", [&](auto w, auto) { return op.value(w); });
+        to.packs("value of a pack", [&](auto w, auto) { return value(w); });
         if constexpr (espalier::penalty::has_prox<op_type, double>) {
-            to.packs("prox of a pack", [&](auto w, auto) { return op.prox(w, decltype(w)(0.3f)); });
+            to.packs("prox of a pack", [&](auto w, auto) { return prox(w, decltype(w)(0.3f)); });
             auto check = to.over("prox minimises value(u) + (u - w)^2 / (2 rate)");
             for (double const rate : {0.05, 1.0})
                 for (double const w : {-3.2, -0.4, -0.01, 0.0, 0.02, 0.7, 2.9}) {
-                    auto const cost = [&](double u) { return op.value(u) + (u - w) * (u - w) / (2.0 * rate); };
-                    double const u = op.prox(w, rate), least = cost(u);
+                    auto const cost = [&](double u) { return value(u) + (u - w) * (u - w) / (2.0 * rate); };
+                    double const u = prox(w, rate), least = cost(u);
                     std::string const place = "w = " + number_text(w) + ", rate = " + number_text(rate);
                     check.require(std::isfinite(u), place, "given " + number_text(u));
                     double const around[] = {w,        0.0,      u - 1e-4, u + 1e-4, u - 1e-3, u + 1e-3,

@@ -7,31 +7,33 @@
 //     struct my_op {                                            // numbers; the type carries structure only
 //         template <class T> ESPALIER_FN T value(T w) const;    // share of the weight w in the term
 //         template <class T> ESPALIER_FN T gradient(T w) const; // its derivative (a subgradient at kinks)
-//         template <class T> ESPALIER_FN T prox(T w, T rate) const; // argmin_u value(u) + (u - w)^2 / (2 rate);
-//                                                                   // what `proximal<>` uses in place of the gradient
+//         // argmin_u value(u) + (u - w)^2 / (2 about.rate), where w is the weight after the step: what `proximal<>`
+//         // uses in place of the gradient
+//         template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const;
 //         static constexpr bool proximal = false;               // true: prox after the step, gradient not used
 //     };
 //
-// and of one over groups, the rows or columns of a tensor:
+// and of one over groups, the rows or columns of a tensor, whose `about` has the squared norm of the group of w:
 //
 //     struct my_group_op {
 //         static constexpr group_scope groups = group_scope::rows;
-//         template <class T> ESPALIER_FN T gradient(T w, T squared_norm) const; // squared norm of the group of w
-//         template <class T> ESPALIER_FN T group_value(T squared_norm) const;   // share of one group in the term
-//         // optional, what `proximal<>` uses: the element of w in argmin_u group_value(|u|^2) + |u - w|^2 / (2 rate),
-//         // where squared_norm is that of the group after the step; w itself for a rate of 0
-//         template <class T> ESPALIER_FN T prox(T w, T rate, T squared_norm) const;
+//         template <class T> ESPALIER_FN T group_value(T squared_norm) const; // share of one group in the term
+//         template <class T> ESPALIER_FN T gradient(T w, element_about<T> const& about) const;
+//         // optional: the element of w in argmin_u group_value(|u|^2) + |u - w|^2 / (2 about.rate), where the norm is
+//         // that of the group after the step; w itself for a rate of 0
+//         template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const;
 //     };
 //
-// T is float, double or a pack of them. The policy itself has `axis`, `name`, `op` and `at(clock)` as in
-// core/policy.hpp; a group policy may have a short_name `group_name`: groups of equal name and equal index share one
-// norm across tensors.
+// Every function of w may have `about` or not (core/element_about.hpp says what is in it). T is float, double or a pack
+// of them. The policy itself has `axis`, `name`, `op` and `at(clock)` as in core/policy.hpp; a group policy may have a
+// short_name `group_name`: groups of equal name and equal index share one norm across tensors.
 #pragma once
 
+#include <espalier/core/about.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/penalty/axis.hpp>
 
 #include <concepts>
@@ -39,34 +41,30 @@
 
 namespace espalier::penalty {
 
+namespace detail {
+ESPALIER_ABOUT_FORMS(value)
+ESPALIER_ABOUT_FORMS(gradient)
+ESPALIER_ABOUT_FORMS(prox)
+} // namespace detail
+
 template <class Op, class T>
-concept has_value = requires(Op const& op, T x) {
-    { op.value(x) } -> gives<T>;
+concept has_value = requires(Op const& op, element_about<T> const& about, T w) {
+    { detail::value(op, about, w) } -> gives<T>;
 };
 
 template <class Op, class T>
-concept has_gradient = requires(Op const& op, T x) {
-    { op.gradient(x) } -> gives<T>;
+concept has_gradient = requires(Op const& op, element_about<T> const& about, T w) {
+    { detail::gradient(op, about, w) } -> gives<T>;
 };
 
 template <class Op, class T>
-concept has_prox = requires(Op const& op, T x) {
-    { op.prox(x, x) } -> gives<T>;
+concept has_prox = requires(Op const& op, element_about<T> const& about, T w) {
+    { detail::prox(op, about, w) } -> gives<T>;
 };
 
 template <class Op, class T>
-concept has_group_gradient = requires(Op const& op, T x) {
-    { op.gradient(x, x) } -> gives<T>;
-};
-
-template <class Op, class T>
-concept has_group_value = requires(Op const& op, T x) {
-    { op.group_value(x) } -> gives<T>;
-};
-
-template <class Op, class T>
-concept has_group_prox = requires(Op const& op, T x) {
-    { op.prox(x, x, x) } -> gives<T>;
+concept has_group_value = requires(Op const& op, T squared_norm) {
+    { op.group_value(squared_norm) } -> gives<T>;
 };
 
 template <class Op>
@@ -80,9 +78,8 @@ float > &&has_value<op_of<P>, double>&& has_gradient<op_of<P>, float>&& has_grad
 template <class P>
 concept group_penalty = policy_on<P, axis::penalty> && std::is_trivially_copyable_v<op_of<P>> && has_groups<op_of<P>> &&
                         has_group_value < op_of<P>,
-float >
-    &&has_group_value<op_of<P>, double>&& has_group_gradient<op_of<P>, float>&& has_group_gradient<op_of<P>, double>&&
-        has_group_value<op_of<P>, native_pack<float>>&& has_group_gradient<op_of<P>, native_pack<float>>;
+float > &&has_group_value<op_of<P>, double>&& has_gradient<op_of<P>, float>&& has_gradient<op_of<P>, double>&&
+            has_group_value<op_of<P>, native_pack<float>>&& has_gradient<op_of<P>, native_pack<float>>;
 
 } // namespace espalier::penalty
 
@@ -93,9 +90,10 @@ template <class Asked> consteval bool axis::penalty::members() {
     using op = typename Asked::op;
     using namespace detail;
     if constexpr (penalty_groups<op>() != group_scope::element) {
-        ESPALIER_NEEDS_OF_T(gradient, espalier::penalty::has_group_gradient,
-                            "a penalty over groups needs `template <class T> ESPALIER_FN T gradient(T w, T "
-                            "squared_norm) const` in its op");
+        ESPALIER_NEEDS_OF_T(gradient, espalier::penalty::has_gradient,
+                            "a penalty over groups needs `template <class T> ESPALIER_FN T gradient(T w, "
+                            "element_about<T> const& about) const` in its op; about.squared_norm is that of the "
+                            "group of w");
         ESPALIER_NEEDS_OF_T(value, espalier::penalty::has_group_value,
                             "a penalty over groups needs `template <class T> ESPALIER_FN T group_value(T "
                             "squared_norm) const` in its op, the share of one group in the term");
@@ -103,16 +101,16 @@ template <class Asked> consteval bool axis::penalty::members() {
     } else {
         ESPALIER_NEEDS_OF_T(value, espalier::penalty::has_value,
                             "a penalty needs `template <class T> ESPALIER_FN T value(T w) const` in its op, the "
-                            "share of one weight in the term");
+                            "share of one weight in the term; `element_about<T> const& about` may follow w");
         if constexpr (is_proximal<op>()) {
             ESPALIER_NEEDS_OF_T(prox, espalier::penalty::has_prox,
-                                "a penalty that is `proximal` needs `template <class T> ESPALIER_FN T prox(T w, T "
-                                "rate) const` in its op");
+                                "a penalty that is `proximal` needs `template <class T> ESPALIER_FN T prox(T w, "
+                                "element_about<T> const& about) const` in its op; the rate is about.rate");
             return value && prox;
         } else {
             ESPALIER_NEEDS_OF_T(gradient, espalier::penalty::has_gradient,
                                 "a penalty needs `template <class T> ESPALIER_FN T gradient(T w) const` in its op, "
-                                "the derivative of its value");
+                                "the derivative of its value; `element_about<T> const& about` may follow w");
             return value && gradient;
         }
     }

@@ -2,6 +2,7 @@
 // Absolute values and squares together.
 #pragma once
 
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/axis.hpp>
@@ -29,11 +30,11 @@ struct elastic_net_op {
         T const zero(S(0)), c(static_cast<S>(l1));
         return fma(T(static_cast<S>(l2)), w, select(w > zero, c, select(w < zero, -c, zero)));
     }
-    template <class T> ESPALIER_FN T prox(T w, T rate) const {
+    template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
         using espalier::max, espalier::min;
         using S = scalar_of<T>;
-        T const threshold = rate * T(static_cast<S>(l1));
-        return (w - max(-threshold, min(threshold, w))) / fma(rate, T(static_cast<S>(l2)), T(S(1)));
+        T const threshold = about.rate * T(static_cast<S>(l1));
+        return (w - max(-threshold, min(threshold, w))) / fma(about.rate, T(static_cast<S>(l2)), T(S(1)));
     }
 };
 

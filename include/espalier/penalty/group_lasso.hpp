@@ -2,11 +2,11 @@
 // Sum of the norms of groups: whole rows or columns of weights go to 0 together.
 #pragma once
 
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/short_name.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/penalty/axis.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -25,22 +25,23 @@ template <group_scope Groups> struct group_lasso_op {
 
     static constexpr group_scope groups = Groups;
 
-    template <class T> ESPALIER_FN T gradient(T w, T squared_norm) const {
+    template <class T> ESPALIER_FN T gradient(T w, element_about<T> const& about) const {
         using espalier::select, espalier::sqrt;
         using S = scalar_of<T>;
         T const zero(S(0));
-        auto const present = squared_norm > zero;
-        T const norm = sqrt(select(present, squared_norm, T(S(1))));
+        auto const present = about.squared_norm > zero;
+        T const norm = sqrt(select(present, about.squared_norm, T(S(1))));
         return select(present, T(static_cast<S>(coefficient)) * w / norm, zero);
     }
     template <class T> ESPALIER_FN T group_value(T squared_norm) const {
         using espalier::sqrt;
         return T(static_cast<scalar_of<T>>(coefficient)) * sqrt(squared_norm);
     }
-    template <class T> ESPALIER_FN T prox(T w, T rate, T squared_norm) const {
+    template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
         using espalier::select, espalier::sqrt;
         using S = scalar_of<T>;
-        T const zero(S(0)), one(S(1)), threshold = rate * T(static_cast<S>(coefficient)), norm = sqrt(squared_norm);
+        T const zero(S(0)), one(S(1)), threshold = about.rate * T(static_cast<S>(coefficient));
+        T const norm = sqrt(about.squared_norm);
         // Exactly 0 inside the threshold, squares that are too small for T included; a NaN stays one.
         T const shrunk = select(norm <= threshold, zero, w * (one - threshold / norm));
         return select(threshold > zero, shrunk, w);

@@ -2,6 +2,7 @@
 // Sum of absolute values.
 #pragma once
 
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/axis.hpp>
@@ -26,9 +27,9 @@ struct l1_op {
         T const zero(scalar_of<T>(0)), c(static_cast<scalar_of<T>>(coefficient));
         return select(w > zero, c, select(w < zero, -c, zero));
     }
-    template <class T> ESPALIER_FN T prox(T w, T rate) const {
+    template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
         using espalier::max, espalier::min;
-        T const threshold = rate * T(static_cast<scalar_of<T>>(coefficient));
+        T const threshold = about.rate * T(static_cast<scalar_of<T>>(coefficient));
         return w - max(-threshold, min(threshold, w)); // exactly 0 inside the threshold; a NaN stays one
     }
 };

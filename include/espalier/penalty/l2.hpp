@@ -2,6 +2,7 @@
 // Half the sum of squares.
 #pragma once
 
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/axis.hpp>
@@ -21,9 +22,9 @@ struct l2_op {
         return T(static_cast<scalar_of<T>>(0.5 * coefficient)) * w * w;
     }
     template <class T> ESPALIER_FN T gradient(T w) const { return T(static_cast<scalar_of<T>>(coefficient)) * w; }
-    template <class T> ESPALIER_FN T prox(T w, T rate) const {
+    template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
         using S = scalar_of<T>;
-        return w / fma(rate, T(static_cast<S>(coefficient)), T(S(1)));
+        return w / fma(about.rate, T(static_cast<S>(coefficient)), T(S(1)));
     }
 };
 

@@ -32,10 +32,7 @@ template <class P> consteval auto proximal_name() {
 template <class P> inline constexpr auto proximal_text = proximal_name<P>();
 
 template <class Op> consteval bool can_be_proximal() {
-    if constexpr (has_groups<Op>)
-        return has_group_prox<Op, float> && has_group_prox<Op, double>;
-    else
-        return has_prox<Op, float> && has_prox<Op, double>;
+    return has_prox<Op, float> && has_prox<Op, double>;
 }
 
 } // namespace detail
@@ -50,8 +47,8 @@ template <class Op> consteval bool can_be_proximal() {
 /// group lasso, Simon et al. 2013). A tensor carries one of them.
 template <class Penalty> struct proximal : Penalty {
     static_assert(diagnostic::holds<detail::can_be_proximal<op_of<Penalty>>(), diagnostic::from_policy<Penalty>>,
-                  "espalier: penalty::proximal needs a penalty with `template <class T> T prox(T w, T rate) const`, or "
-                  "over groups `T prox(T w, T rate, T squared_norm) const`");
+                  "espalier: penalty::proximal needs a penalty with `template <class T> T prox(T w, element_about<T> "
+                  "const& about) const`");
     static constexpr std::string_view name{detail::proximal_text<Penalty>.text,
                                            sizeof(detail::proximal_text<Penalty>.text)};
     using op = proximal_op<op_of<Penalty>>;

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/prune/axis.hpp>
+#include <espalier/weight/concept.hpp>
 
 #include <string_view>
 
@@ -20,14 +22,27 @@ template <class Rule, class Map> struct behind_map_op {
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = Rule::needs_operand || Map::needs_operand;
 
-    template <class T, class Keep> ESPALIER_FN T pull(T g, T raw, Keep keep) const {
-        return map.pull(rule.pull(g, map.effective(raw, Keep(true)), keep), raw, Keep(true));
+    template <class T> ESPALIER_FN T pull(T g, element_about<T> const& about) const {
+        element_about<T> const kept = without_mask(about);
+        T const mapped = weight::detail::effective(map, kept, about.weight);
+        return weight::detail::pull(map, kept, weight::detail::pull(rule, of_weight(about, mapped), g));
     }
-    template <class T, class Keep> ESPALIER_FN T store(T next, Keep keep) const {
-        return rule.store(map.store(next, Keep(true)), keep);
+    template <class T> ESPALIER_FN T store(T next, element_about<T> const& about) const {
+        return weight::detail::store(rule, about, weight::detail::store(map, without_mask(about), next));
     }
-    template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep keep) const {
-        return rule.effective(map.effective(raw, Keep(true)), keep);
+    template <class T> ESPALIER_FN T effective(T raw, element_about<T> const& about) const {
+        T const mapped = weight::detail::effective(map, without_mask(about), raw);
+        return weight::detail::effective(rule, of_weight(about, mapped), mapped);
+    }
+
+private:
+    template <class T> ESPALIER_FN static element_about<T> without_mask(element_about<T> about) {
+        about.keep = mask_of<T>(true);
+        return about;
+    }
+    template <class T> ESPALIER_FN static element_about<T> of_weight(element_about<T> about, T weight) {
+        about.weight = weight;
+        return about;
     }
 };
 

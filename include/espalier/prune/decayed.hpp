@@ -4,6 +4,7 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -28,19 +29,18 @@ template <derivative Derivative> struct decayed_op {
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = true;
 
-    template <class T, class Keep> ESPALIER_FN T pull(T g, T, [[maybe_unused]] Keep keep) const {
-        if constexpr (Derivative == derivative::exact)
-            return scaled(g, keep, decay);
-        else
-            return g;
+    template <class T> ESPALIER_FN T pull(T g, element_about<T> const& about) const {
+        return Derivative == derivative::exact ? scaled(g, about, decay) : g;
     }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep keep) const { return scaled(raw, keep, next); }
+    template <class T> ESPALIER_FN static T store(T next) { return next; }
+    template <class T> ESPALIER_FN T effective(T raw, element_about<T> const& about) const {
+        return scaled(raw, about, next);
+    }
 
 private:
-    template <class T, class Keep> ESPALIER_FN static T scaled(T x, Keep keep, double factor) {
+    template <class T> ESPALIER_FN static T scaled(T x, element_about<T> const& about, double factor) {
         using espalier::select;
-        return select(keep, x, x * T(static_cast<scalar_of<T>>(factor)));
+        return select(about.keep, x, x * T(static_cast<scalar_of<T>>(factor)));
     }
 };
 

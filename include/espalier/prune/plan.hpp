@@ -3,9 +3,11 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/prune/select.hpp>
+#include <espalier/weight/concept.hpp>
 
 #include <cstdint>
 #include <type_traits>
@@ -46,7 +48,7 @@ namespace detail {
 template <class Map, class T> void map_weights(clock const& now, T const* raw, index_t n, T* weights) {
     auto const map = op_at<Map>(now);
     for (index_t i = 0; i < n; ++i)
-        weights[i] = map.effective(raw[i], true);
+        weights[i] = weight::detail::effective(map, element_about<T>{.weight = raw[i]}, raw[i]);
 }
 
 template <class Policy, class Map, class T> constexpr selections<T> selections_of() {

@@ -2,6 +2,7 @@
 // A pruned weight is hidden from the products but goes on learning, and may come back.
 #pragma once
 
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 
@@ -16,11 +17,11 @@ struct straight_through {
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = true;
 
-    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) { return g; }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep keep) {
+    template <class T> ESPALIER_FN static T pull(T g) { return g; }
+    template <class T> ESPALIER_FN static T store(T next) { return next; }
+    template <class T> ESPALIER_FN static T effective(T raw, element_about<T> const& about) {
         using espalier::select;
-        return select(keep, raw, T(scalar_of<T>(0)));
+        return select(about.keep, raw, T(scalar_of<T>(0)));
     }
 };
 

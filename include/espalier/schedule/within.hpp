@@ -45,20 +45,62 @@ double value_within(X const& x, clock const& now, bounds allowed, std::string_vi
     detail::throw_outside(value, now.step, allowed, axis, policy, number);
 }
 
-/// Base of a policy whose op is made of coefficients and nothing else, each a number or a schedule, finite and not
-/// negative: `struct l1 : schedule::with_coefficients<axis::penalty, l1<C>, l1_op, C>` has an axis and an op and makes
-/// the op of the coefficients' values. Throws data_error when a schedule gives another value.
-template <class Axis, class Policy, class Op, auto... Coefficients> struct with_coefficients {
-    static_assert(diagnostic::holds<(stays_within(Coefficients, not_negative) && ...), diagnostic::from_policy<Policy>,
-                                    diagnostic::given<Coefficients>...>,
-                  "espalier: the coefficient of a penalty must be finite and not negative; the next lines name the "
-                  "penalty and what it was given");
-    using axis = Axis;
+/// A number of a policy: what was given for it, a number or a schedule, and its kind, which has the `name` that
+/// messages call it and the `allowed` values.
+template <auto Given, class Kind> struct number;
+
+/// Kinds of numbers that several policies have: weights of terms, bounds of what is cut, shares of what is left out.
+struct coefficient {
+    static constexpr std::string_view name = "coefficient";
+    static constexpr bounds allowed = not_negative;
+};
+struct maximum {
+    static constexpr std::string_view name = "maximum";
+    static constexpr bounds allowed = not_negative;
+};
+struct rate {
+    static constexpr std::string_view name = "rate";
+    static constexpr bounds allowed = from_0_to_1;
+};
+
+namespace detail {
+
+/// The op with its numbers, made by its `of` where it does not hold them as they are given.
+template <class Op, class... Numbers> Op op_of_numbers(Numbers... values) {
+    if constexpr (requires { Op::of(values...); })
+        return Op::of(values...);
+    else
+        return Op{values...};
+}
+
+} // namespace detail
+
+/// Base of what has an op that is made of numbers and of nothing else: it gives `op` and `at`. `Where` has the `name`
+/// of the axis for messages. Throws data_error when a schedule gives a value that is not allowed.
+template <class Where, class Policy, class Op, class... Numbers> struct made_of;
+template <class Where, class Policy, class Op, auto... Given, class... Kinds>
+struct made_of<Where, Policy, Op, number<Given, Kinds>...> {
+    static_assert(diagnostic::holds<(stays_within(Given, Kinds::allowed) && ...), diagnostic::from_policy<Policy>,
+                                    number<Given, Kinds>..., diagnostic::needed<Kinds::allowed>...>,
+                  "espalier: a number of a policy lies outside of its bounds; the next lines name the policy, its "
+                  "numbers as they were given, and the bounds of each");
     using op = Op;
     static op at(clock const& now) {
-        return op{value_within(Coefficients, now, not_negative, Axis::name, Policy::name, "coefficient")...};
+        return detail::op_of_numbers<Op>(
+            value_within(Given, now, Kinds::allowed, Where::name, Policy::name, Kinds::name)...);
     }
 };
+
+/// The same with an axis: `struct clip_value : schedule::with_numbers<axis::transform, clip_value<Maximum>,
+/// clip_value_op, schedule::number<Maximum, maximum>>` is a policy but for its name.
+template <class Axis, class Policy, class Op, class... Numbers>
+struct with_numbers : made_of<Axis, Policy, Op, Numbers...> {
+    using axis = Axis;
+};
+
+/// The same for numbers that are all coefficients.
+template <class Axis, class Policy, class Op, auto... Coefficients>
+using with_coefficients = with_numbers<Axis, Policy, Op, number<Coefficients, coefficient>...>;
 
 } // namespace espalier::schedule
 

@@ -5,9 +5,9 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/transform/axis.hpp>
@@ -21,6 +21,15 @@ namespace espalier::transform {
 struct agreement_op {
     double strength;
     double epsilon;
+
+    struct strength_number {
+        static constexpr std::string_view name = "strength";
+        static constexpr schedule::bounds allowed = schedule::from_0_to_1;
+    };
+    struct epsilon_number {
+        static constexpr std::string_view name = "epsilon";
+        static constexpr schedule::bounds allowed{1e-30, 1.0};
+    };
 
     static constexpr bool draws = true;
     static constexpr bool needs_reference = true;
@@ -41,7 +50,7 @@ struct agreement_op {
         using S = scalar_of<T>;
         return a * select(probability(a, b) > u, T(S(1)), T(static_cast<S>(1.0 - strength)));
     }
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
+    template <class T> ESPALIER_FN T apply(T g, element_about<T> const& about) const {
         using S = scalar_of<T>;
         // the middle of the interval of the draw: a probability of 1 is never below it, one of 0 never above
         T const u = (static_cast<T>(about.bits) + T(S(0.5))) * T(static_cast<S>(0x1p-16));
@@ -57,21 +66,11 @@ struct agreement_op {
 /// "Regularized mask tuning", eq. 6 and 7). Strength: a number or a schedule with values in [0, 1]; Epsilon: a positive
 /// number, so gradients much smaller than it are kept with probability 1/2.
 template <schedule::number_or_schedule auto Strength, schedule::number_or_schedule auto Epsilon = 1e-8>
-struct agreement {
-    static_assert(diagnostic::holds<schedule::stays_within(Strength, schedule::from_0_to_1),
-                                    diagnostic::from_policy<agreement>, diagnostic::given<Strength>>,
-                  "espalier: the strength of transform::agreement must lie in [0, 1]");
-    static_assert(diagnostic::holds<schedule::stays_within(Epsilon, {1e-30, 1.0}), diagnostic::from_policy<agreement>,
-                                    diagnostic::given<Epsilon>>,
-                  "espalier: the epsilon of transform::agreement must lie in [1e-30, 1]");
-    using axis = espalier::axis::transform;
+struct agreement : schedule::with_numbers<axis::transform, agreement<Strength, Epsilon>, agreement_op,
+                                          schedule::number<Strength, agreement_op::strength_number>,
+                                          schedule::number<Epsilon, agreement_op::epsilon_number>> {
     static constexpr std::string_view name = "agreement";
     static constexpr int stage = static_cast<int>(transform_stage::gate);
-    using op = agreement_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Strength, now, schedule::from_0_to_1, "transform", name, "strength"),
-                  schedule::value_within(Epsilon, now, {1e-30, 1.0}, "transform", name, "epsilon")};
-    }
 };
 
 } // namespace espalier::transform

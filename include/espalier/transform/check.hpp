@@ -20,7 +20,8 @@ template <class P> void axis::transform::check(policy_checker& to, clock const& 
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
     auto const apply = [&](double g, double reference, std::uint32_t bits, double norm) {
-        return op.apply(g, transform_element<double, std::uint32_t>{0.3, reference, bits, norm});
+        return espalier::transform::detail::apply(
+            op, element_about<double>{.weight = 0.3, .reference = reference, .bits = bits, .global_norm = norm}, g);
     };
     {
         auto check = to.over("finite gradients stay finite");
@@ -55,7 +56,8 @@ template <class P> void axis::transform::check(policy_checker& to, clock const& 
     }
     to.packs("apply of a pack", [&](auto g, auto bits) {
         using T = decltype(g);
-        return op.apply(g, transform_element<T, decltype(bits)>{T(0.3f), T(-0.7f), bits, T(2.0f)});
+        return espalier::transform::detail::apply(
+            op, element_about<T>{.weight = T(0.3f), .reference = T(-0.7f), .bits = bits, .global_norm = T(2.0f)}, g);
     });
 }
 

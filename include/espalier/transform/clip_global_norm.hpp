@@ -4,9 +4,9 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/transform/axis.hpp>
@@ -22,7 +22,7 @@ struct clip_global_norm_op {
 
     static constexpr bool needs_global_norm = true;
 
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
+    template <class T> ESPALIER_FN T apply(T g, element_about<T> const& about) const {
         using espalier::min;
         using S = scalar_of<T>;
         T const ratio = T(static_cast<S>(maximum)) / (about.global_norm + T(static_cast<S>(1e-6)));
@@ -35,17 +35,11 @@ struct clip_global_norm_op {
 /// of the gradients as backward leaves them: before penalties and other transforms. It costs one declared pass over the
 /// gradients. A norm that is not a number makes every gradient one; an infinite norm makes finite gradients 0 and
 /// infinite ones not a number. Maximum: a number or a schedule, finite and not negative.
-template <schedule::number_or_schedule auto Maximum> struct clip_global_norm {
-    static_assert(diagnostic::holds<schedule::stays_within(Maximum, schedule::not_negative),
-                                    diagnostic::from_policy<clip_global_norm>, diagnostic::given<Maximum>>,
-                  "espalier: the maximum of transform::clip_global_norm must be finite and not negative");
-    using axis = espalier::axis::transform;
+template <schedule::number_or_schedule auto Maximum>
+struct clip_global_norm : schedule::with_numbers<axis::transform, clip_global_norm<Maximum>, clip_global_norm_op,
+                                                 schedule::number<Maximum, schedule::maximum>> {
     static constexpr std::string_view name = "clip_global_norm";
     static constexpr int stage = static_cast<int>(transform_stage::clip);
-    using op = clip_global_norm_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Maximum, now, schedule::not_negative, "transform", name, "maximum")};
-    }
 };
 
 } // namespace espalier::transform

@@ -4,9 +4,9 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/transform/axis.hpp>
@@ -20,7 +20,7 @@ namespace espalier::transform {
 struct clip_value_op {
     double maximum;
 
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const&) const {
+    template <class T> ESPALIER_FN T apply(T g) const {
         using espalier::max, espalier::min;
         T const bound(static_cast<scalar_of<T>>(maximum));
         return max(-bound, min(bound, g));
@@ -28,17 +28,11 @@ struct clip_value_op {
 };
 
 /// g <- max(-Maximum, min(Maximum, g)); a NaN stays one. Maximum: a number or a schedule, finite and not negative.
-template <schedule::number_or_schedule auto Maximum> struct clip_value {
-    static_assert(diagnostic::holds<schedule::stays_within(Maximum, schedule::not_negative),
-                                    diagnostic::from_policy<clip_value>, diagnostic::given<Maximum>>,
-                  "espalier: the maximum of transform::clip_value must be finite and not negative");
-    using axis = espalier::axis::transform;
+template <schedule::number_or_schedule auto Maximum>
+struct clip_value : schedule::with_numbers<axis::transform, clip_value<Maximum>, clip_value_op,
+                                           schedule::number<Maximum, schedule::maximum>> {
     static constexpr std::string_view name = "clip_value";
     static constexpr int stage = static_cast<int>(transform_stage::clip);
-    using op = clip_value_op;
-    static op at(clock const& now) {
-        return op{schedule::value_within(Maximum, now, schedule::not_negative, "transform", name, "maximum")};
-    }
 };
 
 } // namespace espalier::transform

@@ -11,26 +11,26 @@
 //         static op at(clock const&);
 //     };
 //     struct my_op {
-//         static constexpr bool draws = false;             // true: `about.bits` is a 16-bit draw of this element, its
-//         own static constexpr bool needs_reference = false;   // true: `about.reference` is the second stream's
-//         gradient static constexpr bool needs_global_norm = false; // true: `about.global_norm` is the norm of all
-//         gradients,
+//         template <class T> ESPALIER_FN T apply(T g) const; // or, to read more than the gradient:
+//         template <class T> ESPALIER_FN T apply(T g, element_about<T> const& about) const;
+//         static constexpr bool draws = false;             // true: `about.bits` is a draw of this element, its own
+//         static constexpr bool needs_reference = false;   // true: `about.reference` is the second stream's gradient
+//         static constexpr bool needs_global_norm = false; // true: `about.global_norm` is the norm of all gradients,
 //                                                          // which costs one more pass over them
-//         template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const;
 //     };
 //
-// The flags are false when not declared. T is float, double or a pack of them, Bits an unsigned integer or a pack of
-// them with as many lanes.
+// The flags are false when not declared; what else is in `about` stands in core/element_about.hpp. T is float, double
+// or a pack of them.
 #pragma once
 
+#include <espalier/core/about.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/transform/axis.hpp>
 
 #include <concepts>
-#include <cstdint>
 #include <type_traits>
 
 namespace espalier::transform {
@@ -40,9 +40,13 @@ concept has_stage = requires {
     { P::stage } -> std::convertible_to<int>;
 };
 
+namespace detail {
+ESPALIER_ABOUT_FORMS(apply)
+} // namespace detail
+
 template <class Op, class T>
-concept has_apply = requires(Op const& op, T g, transform_element<T, drawn_bits<T>> const& about) {
-    { op.apply(g, about) } -> gives<T>;
+concept has_apply = requires(Op const& op, element_about<T> const& about, T g) {
+    { detail::apply(op, about, g) } -> gives<T>;
 };
 
 template <class P>
@@ -56,9 +60,10 @@ namespace espalier {
 
 /// What a policy on the axis needs.
 template <class Asked> consteval bool axis::transform::members() {
+
     ESPALIER_NEEDS_OF_T(apply, espalier::transform::has_apply,
-                        "a gradient transform needs `template <class T, class Bits> ESPALIER_FN T apply(T g, "
-                        "transform_element<T, Bits> const& about) const` in its op");
+                        "a gradient transform needs `template <class T> ESPALIER_FN T apply(T g) const` or "
+                        "`apply(T g, element_about<T> const& about) const` in its op");
     return apply;
 }
 

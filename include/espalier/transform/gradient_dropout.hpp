@@ -4,10 +4,10 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
-#include <espalier/core/update.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/transform/axis.hpp>
@@ -24,30 +24,26 @@ struct gradient_dropout_op {
     double scale;            ///< factor of what is kept: 1 / (1 - threshold / 65536)
 
     static constexpr bool draws = true;
+    static gradient_dropout_op of(double rate) {
+        keep_threshold const keep = quantise(rate);
+        return {keep.threshold, keep.scale};
+    }
 
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
+    template <class T> ESPALIER_FN T apply(T g, element_about<T> const& about) const {
         using espalier::select;
         using S = scalar_of<T>;
-        return select(about.bits >= Bits(threshold), g * T(static_cast<S>(scale)), T(S(0)));
+        return select(about.bits >= drawn_bits<T>(threshold), g * T(static_cast<S>(scale)), T(S(0)));
     }
 };
 
 /// g <- g k / p with k = 1 with probability p = 1 - Rate, else 0, for every element on its own. What is kept is scaled
 /// by the quantised 1 / p, so the expected gradient is unchanged (as in Tseng et al. 2020, "Gradient dropout"). Dropped
 /// means a gradient of 0: moments of an optimizer still decay. Rate: a number or a schedule with values in [0, 1].
-template <schedule::number_or_schedule auto Rate> struct gradient_dropout {
-    static_assert(diagnostic::holds<schedule::stays_within(Rate, schedule::from_0_to_1),
-                                    diagnostic::from_policy<gradient_dropout>, diagnostic::given<Rate>>,
-                  "espalier: the rate of transform::gradient_dropout must lie in [0, 1]");
-    using axis = espalier::axis::transform;
+template <schedule::number_or_schedule auto Rate>
+struct gradient_dropout : schedule::with_numbers<axis::transform, gradient_dropout<Rate>, gradient_dropout_op,
+                                                 schedule::number<Rate, schedule::rate>> {
     static constexpr std::string_view name = "gradient_dropout";
     static constexpr int stage = static_cast<int>(transform_stage::gate);
-    using op = gradient_dropout_op;
-    static op at(clock const& now) {
-        keep_threshold const keep =
-            quantise(schedule::value_within(Rate, now, schedule::from_0_to_1, "transform", name, "rate"));
-        return op{keep.threshold, keep.scale};
-    }
 };
 
 } // namespace espalier::transform

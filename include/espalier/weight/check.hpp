@@ -18,14 +18,23 @@ namespace detail {
 template <class P> void check_weight_map(policy_checker& to, clock const& now) {
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
+    auto const effective = [&]<class T>(T raw, mask_of<T> keep) {
+        return espalier::weight::detail::effective(op, element_about<T>{.weight = raw, .keep = keep}, raw);
+    };
+    auto const pull = [&]<class T>(T g, T raw, mask_of<T> keep) {
+        return espalier::weight::detail::pull(op, element_about<T>{.weight = raw, .keep = keep}, g);
+    };
+    auto const store = [&]<class T>(T next, mask_of<T> keep) {
+        return espalier::weight::detail::store(op, element_about<T>{.weight = next, .keep = keep}, next);
+    };
     to.derivative(
-        "pull is the derivative of effective", "w", [&](double w) { return op.effective(w, true); },
-        [&](double w) { return op.pull(1.0, w, true); });
+        "pull is the derivative of effective", "w", [&](double w) { return effective(w, true); },
+        [&](double w) { return pull(1.0, w, true); });
     // A rule of pruning may let the gradient of a hidden weight through, which is no derivative.
     if constexpr (op_type::uses_mask && std::is_same_v<typename P::axis, axis::weight>)
         to.derivative(
             "pull is the derivative of effective where the mask drops", "w",
-            [&](double w) { return op.effective(w, false); }, [&](double w) { return op.pull(1.0, w, false); });
+            [&](double w) { return effective(w, false); }, [&](double w) { return pull(1.0, w, false); });
     else if constexpr (op_type::uses_mask)
         to.leave_out("whether pull is the derivative of effective where the mask drops: a rule that passes the "
                      "gradient on differs from it on purpose");
@@ -34,8 +43,8 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
         for (double const w : {-2.3, -0.4, 0.7, 3.1})
             for (bool const keep : {true, false}) {
                 if (!keep && !op_type::uses_mask) continue;
-                double const one = op.pull(1.0, w, keep);
-                check.compare("w = " + number_text(w) + (keep ? "" : ", dropped by the mask"), op.pull(-2.5, w, keep),
+                double const one = pull(1.0, w, keep);
+                check.compare("w = " + number_text(w) + (keep ? "" : ", dropped by the mask"), pull(-2.5, w, keep),
                               -2.5 * one, 1e-12 * (1.0 + std::fabs(one)));
             }
     }
@@ -43,17 +52,17 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
         using T = decltype(w);
         mask_of<T> keep(true);
         if constexpr (op_type::uses_mask) keep = (bits & decltype(bits)(1u)) == decltype(bits)(0u);
-        return op.pull(T(0.75f), w, keep) + op.effective(op.store(w, keep), keep);
+        return pull(T(0.75f), w, keep) + effective(store(w, keep), keep);
     });
     auto check = to.over(op_type::needs_operand ? "store keeps what it stored"
                                                 : "store keeps what it stored, and products may read it");
     for (double const w : {-2.0, -0.1, 0.0, 0.3, 4.0})
         for (bool const keep : {true, false}) {
             if (!keep && !op_type::uses_mask) continue;
-            double const stored = op.store(w, keep);
+            double const stored = store(w, keep);
             std::string const place = "w = " + number_text(w) + (keep ? "" : ", dropped by the mask");
-            check.compare(place, op.store(stored, keep), stored, 0.0);
-            if constexpr (!op_type::needs_operand) check.compare(place, op.effective(stored, keep), stored, 0.0);
+            check.compare(place, store(stored, keep), stored, 0.0);
+            if constexpr (!op_type::needs_operand) check.compare(place, effective(stored, keep), stored, 0.0);
         }
 }
 

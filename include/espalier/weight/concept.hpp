@@ -6,19 +6,22 @@
 //
 //     struct my_map {
 //         using axis = espalier::axis::weight;
-//         static constexpr bool uses_mask = false;     // whether `keep` comes from a bit mask; it is true otherwise
-//         static constexpr bool needs_operand = false; // whether effective weights differ from the stored ones, so
-//         that
-//                                                      // the update must write a second copy for the products
-//         template <class T, class Keep> ESPALIER_FN T pull(T g, T raw, Keep keep) const; // gradient of the raw weight
-//                                                      // from that of the effective one
-//         template <class T, class Keep> ESPALIER_FN T store(T next, Keep keep) const; // what is stored after the step
-//         template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep keep) const; // what products read
+//         static constexpr bool uses_mask = false;     // whether `about.keep` comes from a bit mask; true otherwise
+//         static constexpr bool needs_operand = false; // whether effective weights differ from the stored ones, so the
+//                                                      // update must write a second copy for the products
+//         template <class T> ESPALIER_FN T effective(T raw) const; // what products read
+//         template <class T> ESPALIER_FN T pull(T g) const;        // gradient of the raw weight from that of the
+//                                                                  // effective one
+//         template <class T> ESPALIER_FN T store(T next) const;    // what is stored after the step
 //     };
 //
-// T is float, double or a pack of them, Keep is mask_of<T>.
+// Each of the three may have `element_about<T> const& about` as its last argument (core/element_about.hpp): `pull`
+// finds the raw weight in it, and a map with a mask finds there whether it keeps the weight. T is float, double or a
+// pack of them.
 #pragma once
 
+#include <espalier/core/about.hpp>
+#include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
@@ -39,19 +42,25 @@ concept has_needs_operand = requires {
     { M::needs_operand } -> std::convertible_to<bool>;
 };
 
+namespace detail {
+ESPALIER_ABOUT_FORMS(pull)
+ESPALIER_ABOUT_FORMS(effective)
+ESPALIER_ABOUT_FORMS(store)
+} // namespace detail
+
 template <class M, class T>
-concept has_pull = requires(M const& map, T x, mask_of<T> keep) {
-    { map.pull(x, x, keep) } -> gives<T>;
+concept has_pull = requires(M const& map, element_about<T> const& about, T g) {
+    { detail::pull(map, about, g) } -> gives<T>;
 };
 
 template <class M, class T>
-concept has_store = requires(M const& map, T x, mask_of<T> keep) {
-    { map.store(x, keep) } -> gives<T>;
+concept has_store = requires(M const& map, element_about<T> const& about, T next) {
+    { detail::store(map, about, next) } -> gives<T>;
 };
 
 template <class M, class T>
-concept has_effective = requires(M const& map, T x, mask_of<T> keep) {
-    { map.effective(x, keep) } -> gives<T>;
+concept has_effective = requires(M const& map, element_about<T> const& about, T raw) {
+    { detail::effective(map, about, raw) } -> gives<T>;
 };
 
 /// The op of a weight policy or of a mask rule: what core/update.hpp calls `Map`.
@@ -73,14 +82,15 @@ template <class Asked> consteval bool map_members() {
     constexpr bool flags = espalier::weight::has_uses_mask<op> && espalier::weight::has_needs_operand<op>;
     ESPALIER_NEEDS(flags, "a weight map needs `static constexpr bool uses_mask` and `needs_operand` in its op");
     ESPALIER_NEEDS_OF_T(pull, espalier::weight::has_pull,
-                        "a weight map needs `template <class T, class Keep> ESPALIER_FN T pull(T g, T raw, Keep "
-                        "keep) const` in its op, the gradient of the raw weight");
+                        "a weight map needs `template <class T> ESPALIER_FN T pull(T g) const` in its op, the "
+                        "gradient of the raw weight; `element_about<T> const& about` may follow g: it has the "
+                        "weight and whether the mask keeps it");
     ESPALIER_NEEDS_OF_T(store, espalier::weight::has_store,
-                        "a weight map needs `template <class T, class Keep> ESPALIER_FN T store(T next, Keep keep) "
-                        "const` in its op, what is kept after the step");
+                        "a weight map needs `template <class T> ESPALIER_FN T store(T next) const` in its op, what "
+                        "is kept after the step; `element_about<T> const& about` may follow next");
     ESPALIER_NEEDS_OF_T(effective, espalier::weight::has_effective,
-                        "a weight map needs `template <class T, class Keep> ESPALIER_FN T effective(T raw, Keep "
-                        "keep) const` in its op, what products read");
+                        "a weight map needs `template <class T> ESPALIER_FN T effective(T raw) const` in its op, "
+                        "what products read; `element_about<T> const& about` may follow raw");
     return flags && pull && store && effective;
 }
 

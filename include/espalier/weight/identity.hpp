@@ -16,9 +16,9 @@ struct identity {
     static constexpr bool uses_mask = false;
     static constexpr bool needs_operand = false;
 
-    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) { return g; }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw; }
+    template <class T> ESPALIER_FN static T pull(T g) { return g; }
+    template <class T> ESPALIER_FN static T store(T next) { return next; }
+    template <class T> ESPALIER_FN static T effective(T raw) { return raw; }
 };
 
 } // namespace espalier::weight

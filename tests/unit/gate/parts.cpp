@@ -160,18 +160,18 @@ void forward_rows(Group const& group, Op const& op, inputs const& x, outcome& ou
     constexpr int E = Gate::experts, slots = Gate::slots, S = Op::needs.statistics;
     for (int first = 0; first < x.rows; first += Form::rows) {
         row<Group, T, E> z;
-        gate_more<Group, T, E, S> more;
+        gate_about<Group, T, E, S> about;
         fill<Form>(group, z, x.z.data(), first, x.rows, E);
-        fill<Form>(group, more.noise, x.eps.data(), first, x.rows, E);
-        fill<Form>(group, more.noise_logits, x.raw.data(), first, x.rows, E);
+        fill<Form>(group, about.noise, x.eps.data(), first, x.rows, E);
+        fill<Form>(group, about.noise_logits, x.raw.data(), first, x.rows, E);
         T share;
         if constexpr (Gate::slot_is_expert) {
             row<Group, T, E> chosen;
-            share = op.route(group, z, more, chosen);
+            share = op.route(group, z, chosen, about);
             keep<Form>(group, chosen, out.g.data(), first, x.rows, E);
         } else {
             gate_slots<T, slots> chosen;
-            share = op.route(group, z, more, chosen);
+            share = op.route(group, z, chosen, about);
             for (int r = 0; r < Form::rows && first + r < x.rows && leads(group); ++r)
                 for (int k = 0; k < slots; ++k) {
                     auto const at = static_cast<std::size_t>((first + r) * slots + k);
@@ -183,7 +183,7 @@ void forward_rows(Group const& group, Op const& op, inputs const& x, outcome& ou
                 }
         }
         for (int s = 0; s < S; ++s)
-            keep<Form>(group, more.statistic[s], out.statistics.data() + s * E, first, x.rows, S * E);
+            keep<Form>(group, about.statistic[s], out.statistics.data() + s * E, first, x.rows, S * E);
         for (int r = 0; r < Form::rows && first + r < x.rows && leads(group); ++r)
             t.share[static_cast<std::size_t>(first + r)] = Form::read(share, r);
     }
@@ -197,17 +197,17 @@ void backward_rows(Group const& group, Op const& op, inputs const& x, outcome& o
     T const term_scale(1.0 / x.rows);
     for (int first = 0; first < x.rows; first += Form::rows) {
         row<Group, T, E> z, dz;
-        gate_more<Group, T, E, S> more;
+        gate_about<Group, T, E, S> about;
         fill<Form>(group, z, x.z.data(), first, x.rows, E);
-        fill<Form>(group, more.noise, x.eps.data(), first, x.rows, E);
-        fill<Form>(group, more.noise_logits, x.raw.data(), first, x.rows, E);
+        fill<Form>(group, about.noise, x.eps.data(), first, x.rows, E);
+        fill<Form>(group, about.noise_logits, x.raw.data(), first, x.rows, E);
         for (int s = 0; s < S; ++s)
-            fill<Form>(group, more.slope[s], slopes.data() + s * E, first, x.rows, 0);
+            fill<Form>(group, about.slope[s], slopes.data() + s * E, first, x.rows, 0);
         if constexpr (Gate::slot_is_expert) {
             row<Group, T, E> chosen, dchosen;
             fill<Form>(group, chosen, out.g.data(), first, x.rows, E);
             fill<Form>(group, dchosen, x.cost.data(), first, x.rows, E);
-            op.backward(group, z, more, chosen, dchosen, term_scale, dz);
+            op.backward(group, z, chosen, dchosen, term_scale, dz, about);
         } else {
             gate_slots<T, slots> chosen;
             T dweight[slots];
@@ -228,10 +228,10 @@ void backward_rows(Group const& group, Op const& op, inputs const& x, outcome& o
                         dweight[k] = T(d);
                     }
                 }
-            op.backward(group, z, more, chosen, dweight, term_scale, dz);
+            op.backward(group, z, chosen, dweight, term_scale, dz, about);
         }
         keep<Form>(group, dz, out.dz.data(), first, x.rows, E);
-        if constexpr (Op::needs.noise_logits) keep<Form>(group, more.dnoise_logits, out.draw.data(), first, x.rows, E);
+        if constexpr (Op::needs.noise_logits) keep<Form>(group, about.dnoise_logits, out.draw.data(), first, x.rows, E);
     }
 }
 
@@ -426,16 +426,16 @@ TEST_CASE("parts: noise of any scale leaves finite logits", "[gate][parts]") {
     }
     struct {
         row<serial_group, float, 4> noise;
-    } more;
+    } about;
     struct {
         row<serial_group, float, 4> clean, noisy;
     } state;
     for (int i = 0; i < 4; ++i) {
-        more.noise.v[i] = static_cast<float>(i) * 2.2f - 6.7f;
+        about.noise.v[i] = static_cast<float>(i) * 2.2f - 6.7f;
         state.clean.v[i] = 3.0f;
     }
-    more.noise.v[3] = 0.0f;
-    gate::jitter<1e300>::at({}).disturb(serial_group{}, more, state);
+    about.noise.v[3] = 0.0f;
+    gate::jitter<1e300>::at({}).disturb(serial_group{}, about, state);
     for (int i = 0; i < 4; ++i)
         CHECK(std::isfinite(state.noisy.v[i]));
     CHECK(state.noisy.v[3] == 3.0f);

@@ -7,6 +7,7 @@
 #include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/gate/concept.hpp>
 
 #include <support/catch.hpp>
 
@@ -32,14 +33,18 @@ template <class T, int Experts> struct routed_row {
 template <int Experts, class Op, class T> auto route(Op const& op, serial_row<T, Op::logits> const& z) {
     routed_row<T, Experts> r;
     std::vector<T> space(Op::row_space);
-    r.share = op.route(serial_group{}, z, r.weights, space.data());
+    espalier::gate_about<serial_group, T, Experts, 0> about;
+    about.space = space.data();
+    r.share = op.route(serial_group{}, z, r.weights, about);
     return r;
 }
 template <int Experts, class Op, class T>
 void backward(Op const& op, serial_row<T, Op::logits> const& z, serial_row<T, Experts> const& weights,
               serial_row<T, Experts> const& dweights, T const& scale, serial_row<T, Op::logits>& dz) {
     std::vector<T> space(Op::row_space);
-    op.backward(serial_group{}, z, weights, dweights, scale, dz, space.data());
+    espalier::gate_about<serial_group, T, Experts, 0> about;
+    about.space = space.data();
+    op.backward(serial_group{}, z, weights, dweights, scale, dz, about);
 }
 
 /// Evenly from [-1, 1).

@@ -69,17 +69,18 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
             for (int q = 0; q < Optimizer::moments; ++q)
                 m[q] = static_cast<double>(before.moments[at + static_cast<std::size_t>(q * before.stride)]);
             bool const keep = !Rule::uses_mask || (before.mask[at / 32] >> (at % 32) & 1u) != 0;
-            espalier::transform_element<double, std::uint32_t> const about{
-                static_cast<double>(before.weights[at]), static_cast<double>(before.reference[at]), 0, 0.0};
+            espalier::element_about<double> const about{.weight = static_cast<double>(before.weights[at]),
+                                                        .rate = optimizer.rate() * s.rates.learning_rate,
+                                                        .keep = keep,
+                                                        .reference = static_cast<double>(before.reference[at])};
             double const w = update_element(
-                optimizer, rule, static_cast<double>(before.weights[at]), static_cast<double>(before.gradients[at]), m,
-                optimizer.rate() * s.rates.learning_rate, s.rates.decay, keep, about,
+                optimizer, rule, static_cast<double>(before.gradients[at]), m, s.rates.decay, about,
                 [&](int number) {
                     return espalier::draw(s.site, 0, static_cast<std::uint32_t>(i / 8),
                                           static_cast<std::uint32_t>(number))[static_cast<int>(i % 8)];
                 },
                 [&](int g) {
-                    bool const by_row = k::detail::rule_groups<Rule>::scope(g) == group_scope::rows;
+                    bool const by_row = Rule::scope(g) == group_scope::rows;
                     return static_cast<double>(by_row ? before.norms[g][static_cast<std::size_t>(r)]
                                                       : before.norms[g][static_cast<std::size_t>(c)]);
                 },
@@ -91,7 +92,8 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
                 right &= near(static_cast<double>(got.moments[at + static_cast<std::size_t>(q * got.stride)]), m[q],
                               tolerance);
             if (Rule::needs_operand || !std::is_same_v<W, N>)
-                right &= near(static_cast<double>(static_cast<W>(got.operands[at])), rule.map.effective(w, keep),
+                right &= near(static_cast<double>(static_cast<W>(got.operands[at])),
+                              espalier::weight::detail::effective(rule.map, about, w),
                               std::is_same_v<W, N> ? 2 * tolerance : 0.004);
         }
     REQUIRE(right);

@@ -24,14 +24,14 @@ namespace kernel_tests {
 struct doubled {
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = true;
-    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep keep) {
+    template <class T> ESPALIER_FN static T pull(T g, espalier::element_about<T> const& about) {
         using espalier::select;
-        return select(keep, g, g * T(espalier::scalar_of<T>(0.5)));
+        return select(about.keep, g, g * T(espalier::scalar_of<T>(0.5)));
     }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep keep) {
+    template <class T> ESPALIER_FN static T store(T next) { return next; }
+    template <class T> ESPALIER_FN static T effective(T raw, espalier::element_about<T> const& about) {
         using espalier::select;
-        return select(keep, raw + raw, T(espalier::scalar_of<T>(0)));
+        return select(about.keep, raw + raw, T(espalier::scalar_of<T>(0)));
     }
 };
 
@@ -100,7 +100,7 @@ void run_update(Launch const& launch, Optimizer const& optimizer, Rule const& ru
         k::group_scratch<W> const scratch{columns.data(), row_sums.data(), values.data()};
         launch([&](auto const& group) { k::update_grouped(group, optimizer, rule, s, context, scratch); });
         for (int g = 0; g < Rule::group_sets; ++g)
-            if (k::detail::rule_groups<Rule>::scope(g) == espalier::group_scope::columns)
+            if (Rule::scope(g) == espalier::group_scope::columns)
                 launch([&](auto const& group) {
                     k::add_partial_rows(group, columns.data(), strips, octets * 8, t.columns, s.next_norms[g], true,
                                         context.error);

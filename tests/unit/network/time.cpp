@@ -72,13 +72,9 @@ struct shrinking_op {
     double factor;
     static constexpr bool uses_mask = false;
     static constexpr bool needs_operand = true;
-    template <class T, class Keep> ESPALIER_FN T effective(T w, Keep) const {
-        return w * T(static_cast<scalar_of<T>>(factor));
-    }
-    template <class T, class Keep> ESPALIER_FN T pull(T g, T, Keep) const {
-        return g * T(static_cast<scalar_of<T>>(factor));
-    }
-    template <class T, class Keep> ESPALIER_FN T store(T w, Keep) const { return w; }
+    template <class T> ESPALIER_FN T effective(T w) const { return w * T(static_cast<scalar_of<T>>(factor)); }
+    template <class T> ESPALIER_FN T pull(T g) const { return g * T(static_cast<scalar_of<T>>(factor)); }
+    template <class T> ESPALIER_FN T store(T w) const { return w; }
 };
 struct shrinking {
     using axis = espalier::axis::weight;

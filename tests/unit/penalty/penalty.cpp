@@ -39,14 +39,14 @@ template <class P> void check_element() {
     for (double rate : {0.1, 1.0, 4.0})
         for (double w : {-2.0, -0.3, 0.0, 0.05, 0.2, 1.5}) {
             auto const cost = [&](double u) { return op.value(u) + (u - w) * (u - w) / (2 * rate); };
-            double const best = op.prox(w, rate);
+            double const best = op.prox(w, {.rate = rate});
             double lowest = cost(0.0);
             for (int k = -4000; k <= 4000; ++k)
                 lowest = std::min(lowest, cost(k * 1e-3));
             INFO("rate " << rate << " w " << w << " prox " << best);
             CHECK(cost(best) <= lowest + 1e-15);
         }
-    CHECK(std::isnan(op.prox(std::nan(""), 0.5)));
+    CHECK(std::isnan(op.prox(std::nan(""), {.rate = 0.5})));
 }
 
 template <class P, class T> void check_packs() {
@@ -56,12 +56,12 @@ template <class P, class T> void check_packs() {
     T w[n];
     for (int i = 0; i < n; ++i)
         w[i] = static_cast<T>(0.25 * (i - n / 2));
-    V const pw = V::load(w), value = op.value(pw), gradient = op.gradient(pw), prox = op.prox(pw, V(T(0.5)));
+    V const pw = V::load(w), value = op.value(pw), gradient = op.gradient(pw), prox = op.prox(pw, {.rate = V(T(0.5))});
     T const slack = std::numeric_limits<T>::epsilon(); // one rounding more or less where products are fused
     for (int i = 0; i < n; ++i) {
         CHECK(std::fabs(value[i] - op.value(w[i])) <= slack * std::fabs(op.value(w[i])));
         CHECK(std::fabs(gradient[i] - op.gradient(w[i])) <= slack * std::fabs(op.gradient(w[i])));
-        CHECK(std::fabs(prox[i] - op.prox(w[i], T(0.5))) <= slack * std::fabs(w[i]));
+        CHECK(std::fabs(prox[i] - op.prox(w[i], {.rate = T(0.5)})) <= slack * std::fabs(w[i]));
     }
 }
 
@@ -83,17 +83,17 @@ TEST_CASE("element penalties: value, gradient, prox", "[penalty]") {
 TEST_CASE("element penalties: conventions", "[penalty]") {
     CHECK(op_at<pen::l1<0.5>>({}).value(-3.0) == 1.5);
     CHECK(op_at<pen::l1<0.5>>({}).gradient(-3.0) == -0.5);
-    CHECK(op_at<pen::l1<0.5>>({}).prox(3.0, 0.1) == Approx(2.95));
-    CHECK(op_at<pen::l1<0.5>>({}).prox(-0.04, 0.1) == 0.0);
+    CHECK(op_at<pen::l1<0.5>>({}).prox(3.0, {.rate = 0.1}) == Approx(2.95));
+    CHECK(op_at<pen::l1<0.5>>({}).prox(-0.04, {.rate = 0.1}) == 0.0);
     CHECK(op_at<pen::l2<0.5>>({}).value(-3.0) == 2.25); // with the half
     CHECK(op_at<pen::l2<0.5>>({}).gradient(-3.0) == -1.5);
-    CHECK(op_at<pen::l2<0.5>>({}).prox(3.0, 1.0) == 2.0);
+    CHECK(op_at<pen::l2<0.5>>({}).prox(3.0, {.rate = 1.0}) == 2.0);
     CHECK(op_at<pen::elastic_net<0.5, 2.0>>({}).value(-3.0) == 10.5);
     CHECK(op_at<pen::elastic_net<0.5, 2.0>>({}).gradient(-3.0) == -6.5);
-    CHECK(op_at<pen::elastic_net<0.5, 2.0>>({}).prox(3.0, 0.5) == Approx(1.375));
+    CHECK(op_at<pen::elastic_net<0.5, 2.0>>({}).prox(3.0, {.rate = 0.5}) == Approx(1.375));
     STATIC_REQUIRE(pen::proximal<pen::l1<0.5>>::name == "proximal_l1");
     STATIC_REQUIRE(espalier::op_of<pen::proximal<pen::l1<0.5>>>::proximal);
-    CHECK(op_at<pen::proximal<pen::l1<0.5>>>({}).prox(3.0, 0.1) == Approx(2.95));
+    CHECK(op_at<pen::proximal<pen::l1<0.5>>>({}).prox(3.0, {.rate = 0.1}) == Approx(2.95));
 }
 
 TEMPLATE_TEST_CASE("element penalties of packs are those of plain numbers", "[penalty]", float, double) {
@@ -117,7 +117,7 @@ TEST_CASE("group lasso: gradient of the norm, 0 where the norm is 0", "[penalty]
         return s;
     };
     for (auto& x : w) {
-        double const kept = x, gradient = op.gradient(x, squares()), h = 1e-5;
+        double const kept = x, gradient = op.gradient(x, {.squared_norm = squares()}), h = 1e-5;
         x = kept + h;
         double const above = op.group_value(squares());
         x = kept - h;
@@ -125,21 +125,21 @@ TEST_CASE("group lasso: gradient of the norm, 0 where the norm is 0", "[penalty]
         x = kept;
         CHECK(gradient == Approx((above - below) / (2 * h)).margin(1e-10));
     }
-    CHECK(op.gradient(0.0, 0.0) == 0.0);
-    CHECK(op.gradient(1.0, 0.0) == 0.0);
+    CHECK(op.gradient(0.0, {.squared_norm = 0.0}) == 0.0);
+    CHECK(op.gradient(1.0, {.squared_norm = 0.0}) == 0.0);
     CHECK(op.group_value(0.0) == 0.0);
-    CHECK(op.gradient(1e-150, 1e-300) == Approx(0.3));
+    CHECK(op.gradient(1e-150, {.squared_norm = 1e-300}) == Approx(0.3));
     for (double const step : {0.0, 0.1}) // a rate of 0 too: 0 / 0 is near
-        CHECK(op.prox(0.0, step, 0.0) == 0.0);
-    CHECK(op.prox(2.0, 0.0, 4.0) == 2.0);
-    CHECK(op.prox(1e-150, 0.1, 1e-300) == 0.0);
+        CHECK(op.prox(0.0, {.rate = step, .squared_norm = 0.0}) == 0.0);
+    CHECK(op.prox(2.0, {.rate = 0.0, .squared_norm = 4.0}) == 2.0);
+    CHECK(op.prox(1e-150, {.rate = 0.1, .squared_norm = 1e-300}) == 0.0);
     using V = pack<float, 16>;
     V const x = V::iota(-7.0f), norm = V::iota(0.0f);
-    V const g = op.gradient(x, norm), value = op.group_value(norm);
+    V const g = op.gradient(x, {.squared_norm = norm}), value = op.group_value(norm);
     for (int i = 0; i < 16; ++i) {
-        CHECK(g[i] == op.gradient(x[i], norm[i]));
+        CHECK(g[i] == op.gradient(x[i], {.squared_norm = norm[i]}));
         CHECK(value[i] == op.group_value(norm[i]));
-        CHECK(op.prox(V(0.0f), V(0.1f), V(0.0f))[i] == 0.0f);
+        CHECK(op.prox(V(0.0f), {.rate = V(0.1f), .squared_norm = V(0.0f)})[i] == 0.0f);
     }
 }
 

@@ -419,48 +419,49 @@ TEST_CASE("a pruning policy is its four choices", "[prune]") {
 }
 
 TEST_CASE("mask rules differ in what is stored, what is read and what is learnt", "[prune]") {
-    CHECK(prune::hard::pull(2.0, 5.0, true) == 2.0);
-    CHECK(prune::hard::pull(2.0, 5.0, false) == 0.0);
-    CHECK(prune::hard::store(3.0, true) == 3.0);
-    CHECK(prune::hard::store(3.0, false) == 0.0);
+    CHECK(prune::hard::pull(2.0, {.keep = true}) == 2.0);
+    CHECK(prune::hard::pull(2.0, {.keep = false}) == 0.0);
+    CHECK(prune::hard::store(3.0, {.keep = true}) == 3.0);
+    CHECK(prune::hard::store(3.0, {.keep = false}) == 0.0);
     STATIC_REQUIRE(prune::hard::uses_mask && !prune::hard::needs_operand);
 
-    CHECK(prune::straight_through::pull(2.0, 5.0, false) == 2.0);
-    CHECK(prune::straight_through::store(3.0, false) == 3.0);
-    CHECK(prune::straight_through::effective(3.0, false) == 0.0);
-    CHECK(prune::straight_through::effective(3.0, true) == 3.0);
+    CHECK(prune::straight_through::pull(2.0) == 2.0);
+    CHECK(prune::straight_through::store(3.0) == 3.0);
+    CHECK(prune::straight_through::effective(3.0, {.keep = false}) == 0.0);
+    CHECK(prune::straight_through::effective(3.0, {.keep = true}) == 3.0);
     STATIC_REQUIRE(prune::straight_through::uses_mask && prune::straight_through::needs_operand);
 
     // The whole gradient goes on unless its derivative is asked for; what is read is the same.
     prune::decayed_op<prune::derivative::released> const released{0.5, 0.25};
-    CHECK(released.pull(2.0, 5.0, false) == 2.0);
-    CHECK(released.pull(2.0, 5.0, true) == 2.0);
-    CHECK(released.store(3.0, false) == 3.0);
-    CHECK(released.effective(3.0, false) == 0.75);
-    CHECK(released.effective(3.0, true) == 3.0);
+    CHECK(released.pull(2.0, {.keep = false}) == 2.0);
+    CHECK(released.pull(2.0, {.keep = true}) == 2.0);
+    CHECK(released.store(3.0) == 3.0);
+    CHECK(released.effective(3.0, {.keep = false}) == 0.75);
+    CHECK(released.effective(3.0, {.keep = true}) == 3.0);
     prune::decayed_op<prune::derivative::exact> const half{0.5, 0.25};
-    CHECK(half.pull(2.0, 5.0, false) == 1.0);
-    CHECK(half.pull(2.0, 5.0, true) == 2.0);
-    CHECK(half.store(3.0, false) == 3.0);
-    CHECK(half.effective(3.0, false) == 0.75); // what the next step reads
-    CHECK(half.effective(3.0, true) == 3.0);
+    CHECK(half.pull(2.0, {.keep = false}) == 1.0);
+    CHECK(half.pull(2.0, {.keep = true}) == 2.0);
+    CHECK(half.store(3.0) == 3.0);
+    CHECK(half.effective(3.0, {.keep = false}) == 0.75); // what the next step reads
+    CHECK(half.effective(3.0, {.keep = true}) == 3.0);
     STATIC_REQUIRE(decltype(half)::uses_mask && decltype(half)::needs_operand);
     STATIC_REQUIRE(decltype(released)::uses_mask && decltype(released)::needs_operand);
     // beta = exp(-1e-3 * 500), half of a group's weights kept
     prune::decayed_op<prune::derivative::exact> const fading{0.60653066, 0.60653066};
-    CHECK(fading.pull(0.1, 0.5, false) == Approx(0.060653066).epsilon(1e-8));
-    CHECK(fading.pull(0.3, -0.7, true) == 0.3);
+    CHECK(fading.pull(0.1, {.keep = false}) == Approx(0.060653066).epsilon(1e-8));
+    CHECK(fading.pull(0.3, {.keep = true}) == 0.3);
 
     using P = pack<float, 16>;
     P const w = P::iota(1.0f), g = P::iota(-3.0f);
     auto const keep = mask_of<P>::first(5);
     for (int i = 0; i < 16; ++i) {
-        CHECK(prune::hard::pull(g, w, keep)[i] == prune::hard::pull(g[i], w[i], i < 5));
-        CHECK(prune::hard::store(w, keep)[i] == prune::hard::store(w[i], i < 5));
-        CHECK(prune::straight_through::effective(w, keep)[i] == prune::straight_through::effective(w[i], i < 5));
-        CHECK(half.effective(w, keep)[i] == half.effective(w[i], i < 5));
-        CHECK(half.pull(g, w, keep)[i] == half.pull(g[i], w[i], i < 5));
-        CHECK(released.effective(w, keep)[i] == half.effective(w[i], i < 5));
-        CHECK(released.pull(g, w, keep)[i] == g[i]);
+        CHECK(prune::hard::pull(g, {.keep = keep})[i] == prune::hard::pull(g[i], {.keep = i < 5}));
+        CHECK(prune::hard::store(w, {.keep = keep})[i] == prune::hard::store(w[i], {.keep = i < 5}));
+        CHECK(prune::straight_through::effective(w, {.keep = keep})[i] ==
+              prune::straight_through::effective(w[i], {.keep = i < 5}));
+        CHECK(half.effective(w, {.keep = keep})[i] == half.effective(w[i], {.keep = i < 5}));
+        CHECK(half.pull(g, {.keep = keep})[i] == half.pull(g[i], {.keep = i < 5}));
+        CHECK(released.effective(w, {.keep = keep})[i] == half.effective(w[i], {.keep = i < 5}));
+        CHECK(released.pull(g, {.keep = keep})[i] == g[i]);
     }
 }

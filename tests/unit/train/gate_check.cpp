@@ -76,12 +76,12 @@ struct some_op {
     static constexpr bool has_term = true;
     static constexpr gate_needs needs{.noise = true, .noise_logits = true, .statistics = 1};
 
-    template <class Group, class T, class More>
-    ESPALIER_FN T route(Group const& group, row<Group, T, 4> const& z, More& more, row<Group, T, 4>& weights) const {
+    template <class Group, class T, class About>
+    ESPALIER_FN T route(Group const& group, row<Group, T, 4> const& z, row<Group, T, 4>& weights, About& about) const {
         using espalier::exp;
         using S = scalar_of<T>;
         for (int i = 0; i < z.local; ++i)
-            weights.v[i] = z.v[i] + more.noise.v[i] * exp(more.noise_logits.v[i]);
+            weights.v[i] = z.v[i] + about.noise.v[i] * exp(about.noise_logits.v[i]);
         if (mistake == fault::overflow) {
             for (int i = 0; i < z.local; ++i)
                 weights.v[i] = exp(weights.v[i]);
@@ -101,23 +101,23 @@ struct some_op {
         if (mistake == fault::sum || (mistake == fault::packs && is_pack<T>))
             for (int i = 0; i < z.local; ++i)
                 weights.v[i] = weights.v[i] * T(S(0.5));
-        more.statistic[0] = weights;
+        about.statistic[0] = weights;
         return square_of_first(group, z) * T(S(mistake == fault::term_of_packs && is_pack<T> ? 0.2 : 0.1));
     }
-    template <class Group, class T, class More>
-    ESPALIER_FN void backward(Group const& group, row<Group, T, 4> const& z, More& more,
-                              row<Group, T, 4> const& weights, row<Group, T, 4> const& dweights, T const& term_scale,
-                              row<Group, T, 4>& dz) const {
+    template <class Group, class T, class About>
+    ESPALIER_FN void backward(Group const& group, row<Group, T, 4> const& z, row<Group, T, 4> const& weights,
+                              row<Group, T, 4> const& dweights, T const& term_scale, row<Group, T, 4>& dz,
+                              About& about) const {
         using espalier::exp;
         using S = scalar_of<T>;
         auto d = dweights;
         for (int i = 0; i < z.local; ++i)
-            d.v[i] = d.v[i] + more.slope[0].v[i];
+            d.v[i] = d.v[i] + about.slope[0].v[i];
         T const mean = row_dot(group, weights, d);
         for (int i = 0; i < z.local; ++i) {
             dz.v[i] = weights.v[i] * (mistake == fault::gradient ? d.v[i] : d.v[i] - mean);
-            more.dnoise_logits.v[i] = dz.v[i] * more.noise.v[i] * exp(more.noise_logits.v[i]);
-            if (mistake == fault::scale_of_noise) more.dnoise_logits.v[i] = dz.v[i];
+            about.dnoise_logits.v[i] = dz.v[i] * about.noise.v[i] * exp(about.noise_logits.v[i]);
+            if (mistake == fault::scale_of_noise) about.dnoise_logits.v[i] = dz.v[i];
             if (mistake != fault::term)
                 dz.v[i] += select(z.column(group, i) == T(S(0)), T(S(0.2)) * term_scale * z.v[i], T(S(0)));
         }

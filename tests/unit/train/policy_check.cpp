@@ -131,18 +131,22 @@ struct wrong_prox {
     using axis = espalier::axis::penalty;
     template <class T> ESPALIER_FN T value(T w) const { return w * w; }
     template <class T> ESPALIER_FN T gradient(T w) const { return w + w; }
-    template <class T> ESPALIER_FN T prox(T w, T rate) const { return w / (T(scalar_of<T>(1)) + rate); }
+    template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
+        return w / (T(scalar_of<T>(1)) + about.rate);
+    }
 };
 struct wrong_group {
     using axis = espalier::axis::penalty;
     static constexpr group_scope groups = group_scope::rows;
-    template <class T> ESPALIER_FN T gradient(T w, T) const { return w; }
+    template <class T> ESPALIER_FN T gradient(T w) const { return w; }
     template <class T> ESPALIER_FN T group_value(T squared_norm) const { return squared_norm; }
 };
 struct wrong_group_prox : penalty::group_lasso_op<group_scope::rows> {
     using axis = espalier::axis::penalty;
     wrong_group_prox() : penalty::group_lasso_op<group_scope::rows>{0.5} {}
-    template <class T> ESPALIER_FN T prox(T w, T rate, T) const { return w / (T(scalar_of<T>(1)) + rate); }
+    template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
+        return w / (T(scalar_of<T>(1)) + about.rate);
+    }
 };
 struct forgets_the_rows {
     using axis = espalier::axis::activation_penalty;
@@ -154,25 +158,23 @@ struct forgets_the_rows {
 struct hidden_reference {
     using axis = espalier::axis::transform;
     [[maybe_unused]] static constexpr int stage = 0;
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
-        return g + about.reference;
-    }
+    template <class T> ESPALIER_FN T apply(T g, element_about<T> const& about) const { return g + about.reference; }
 };
 struct wrong_pull {
     using axis = espalier::axis::weight;
     static constexpr bool uses_mask = false;
     static constexpr bool needs_operand = true;
-    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) { return g; }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw + raw; }
+    template <class T> ESPALIER_FN static T pull(T g) { return g; }
+    template <class T> ESPALIER_FN static T store(T next) { return next; }
+    template <class T> ESPALIER_FN static T effective(T raw) { return raw + raw; }
 };
 struct no_operand {
     using axis = espalier::axis::weight;
     static constexpr bool uses_mask = false;
     static constexpr bool needs_operand = false;
-    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) { return g + g; }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw + raw; }
+    template <class T> ESPALIER_FN static T pull(T g) { return g + g; }
+    template <class T> ESPALIER_FN static T store(T next) { return next; }
+    template <class T> ESPALIER_FN static T effective(T raw) { return raw + raw; }
 };
 
 /// A mistake in packs alone.
@@ -224,22 +226,22 @@ template <member Wrong> struct penalty_of_packs {
     template <class T> ESPALIER_FN T gradient(T w) const {
         return Wrong == member::gradient ? off_in_packs(w + w) : w + w;
     }
-    template <class T> ESPALIER_FN T prox(T w, T rate) const {
-        T const u = w / (T(scalar_of<T>(1)) + rate + rate);
+    template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
+        T const u = w / (T(scalar_of<T>(1)) + about.rate + about.rate);
         return Wrong == member::prox ? off_in_packs(u) : u;
     }
 };
 template <member Wrong> struct group_of_packs {
     using axis = espalier::axis::penalty;
     static constexpr group_scope groups = group_scope::rows;
-    template <class T> ESPALIER_FN T gradient(T w, T) const {
+    template <class T> ESPALIER_FN T gradient(T w) const {
         return Wrong == member::gradient ? off_in_packs(w + w) : w + w;
     }
     template <class T> ESPALIER_FN T group_value(T squared_norm) const {
         return Wrong == member::value ? off_in_packs(squared_norm) : squared_norm;
     }
-    template <class T> ESPALIER_FN T prox(T w, T rate, T) const {
-        T const u = w / (T(scalar_of<T>(1)) + rate + rate);
+    template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
+        T const u = w / (T(scalar_of<T>(1)) + about.rate + about.rate);
         return Wrong == member::prox ? off_in_packs(u) : u;
     }
 };
@@ -255,18 +257,18 @@ template <member Wrong> struct output_penalty_of_packs {
     }
 };
 struct map_of_packs : weight::identity {
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return off_in_packs(raw); }
+    template <class T> ESPALIER_FN static T effective(T raw) { return off_in_packs(raw); }
 };
 struct flattened { // the sign of the gradient only
     using axis = espalier::axis::weight;
     static constexpr bool uses_mask = false;
     static constexpr bool needs_operand = false;
-    template <class T, class Keep> ESPALIER_FN static T pull(T g, T, Keep) {
+    template <class T> ESPALIER_FN static T pull(T g) {
         using espalier::select;
         return select(g > T(scalar_of<T>(0)), T(scalar_of<T>(1)), T(scalar_of<T>(-1)));
     }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw; }
+    template <class T> ESPALIER_FN static T store(T next) { return next; }
+    template <class T> ESPALIER_FN static T effective(T raw) { return raw; }
 };
 struct draws_too_much {
     using axis = espalier::axis::dropout;
@@ -284,14 +286,12 @@ struct divides_by_nothing : draws_too_much {
 struct transform_of_packs {
     using axis = espalier::axis::transform;
     [[maybe_unused]] static constexpr int stage = 0;
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const&) const {
-        return off_in_packs(g);
-    }
+    template <class T> ESPALIER_FN T apply(T g) const { return off_in_packs(g); }
 };
 struct divides_by_gradient {
     using axis = espalier::axis::transform;
     [[maybe_unused]] static constexpr int stage = 0;
-    template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const&) const { return g / g; }
+    template <class T> ESPALIER_FN T apply(T g) const { return g / g; }
 };
 enum class filling { infinite, of_float, by_stride, between, by_call };
 template <filling Way> struct fills_wrongly {

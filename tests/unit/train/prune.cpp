@@ -81,9 +81,11 @@ struct bent {
     static constexpr std::string_view name = "bent";
     static constexpr bool uses_mask = false;
     static constexpr bool needs_operand = true;
-    template <class T, class Keep> ESPALIER_FN static T pull(T g, T raw, Keep) { return g * (T(1) - T(3) * raw * raw); }
-    template <class T, class Keep> ESPALIER_FN static T store(T next, Keep) { return next; }
-    template <class T, class Keep> ESPALIER_FN static T effective(T raw, Keep) { return raw - raw * raw * raw; }
+    template <class T> ESPALIER_FN static T pull(T g, element_about<T> const& about) {
+        return g * (T(1) - T(3) * about.weight * about.weight);
+    }
+    template <class T> ESPALIER_FN static T store(T next) { return next; }
+    template <class T> ESPALIER_FN static T effective(T raw) { return raw - raw * raw * raw; }
 };
 
 } // namespace

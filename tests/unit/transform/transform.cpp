@@ -18,15 +18,15 @@
 #include <type_traits>
 
 namespace tf = espalier::transform;
+using espalier::element_about;
 using espalier::op_at;
-using espalier::transform_element;
 using espalier::transform_stage;
 using namespace espalier::literals;
 
 namespace {
 
-transform_element<double, std::uint32_t> about(double reference, std::uint32_t bits, double norm = 0.0) {
-    return {0.0, reference, bits, norm};
+element_about<double> about(double reference, std::uint32_t bits, double norm = 0.0) {
+    return {.reference = reference, .bits = bits, .global_norm = norm};
 }
 
 /// The draw whose middle is nearest to u.
@@ -47,11 +47,12 @@ template <class Op, class T> void compare_packs(Op const& op) {
         bits[i] = static_cast<U>((i * 9973 + 4000) % 65536);
     }
     g[2] = T(0);
-    transform_element<P, B> const element{P(T(0)), P::load(b), B::load(bits), P(T(2.5))};
-    P const wide = op.apply(P::load(g), element);
+    element_about<P> const all{.reference = P::load(b), .bits = B::load(bits), .global_norm = P(T(2.5))};
+    P const wide = tf::detail::apply(op, all, P::load(g));
     for (int i = 0; i < n; ++i) {
-        transform_element<T, std::uint32_t> const one{T(0), b[i], static_cast<std::uint32_t>(bits[i]), T(2.5)};
-        T const x = op.apply(g[i], one);
+        element_about<T> const one{
+            .reference = b[i], .bits = static_cast<std::uint32_t>(bits[i]), .global_norm = T(2.5)};
+        T const x = tf::detail::apply(op, one, g[i]);
         CHECK(std::fabs(wide[i] - x) <= std::numeric_limits<T>::epsilon() * std::fabs(x));
     }
 }
@@ -124,10 +125,10 @@ TEST_CASE("clipping by the global norm", "[transform]") {
 
 TEST_CASE("clipping by value", "[transform]") {
     auto const op = op_at<tf::clip_value<0.5>>({});
-    CHECK(op.apply(3.0, about(0, 0)) == 0.5);
-    CHECK(op.apply(-3.0, about(0, 0)) == -0.5);
-    CHECK(op.apply(0.25, about(0, 0)) == 0.25);
-    CHECK(std::isnan(op.apply(std::nan(""), about(0, 0))));
+    CHECK(op.apply(3.0) == 0.5);
+    CHECK(op.apply(-3.0) == -0.5);
+    CHECK(op.apply(0.25) == 0.25);
+    CHECK(std::isnan(op.apply(std::nan(""))));
 }
 
 TEST_CASE("gradient dropout keeps the expectation", "[transform]") {

@@ -21,14 +21,14 @@ static_assert(!weight::identity::uses_mask && weight::fixed_mask::uses_mask);
 static_assert(!weight::identity::needs_operand && !weight::fixed_mask::needs_operand);
 
 TEST_CASE("identity changes nothing, a fixed mask makes zeros that stay", "[weight]") {
+    CHECK(weight::identity::pull(2.0) == 2.0);
+    CHECK(weight::identity::store(2.0) == 2.0);
+    CHECK(weight::identity::effective(2.0) == 2.0);
     for (bool keep : {false, true}) {
-        CHECK(weight::identity::pull(2.0, 3.0, keep) == 2.0);
-        CHECK(weight::identity::store(2.0, keep) == 2.0);
-        CHECK(weight::identity::effective(2.0, keep) == 2.0);
         double const share = keep ? 1.0 : 0.0;
-        CHECK(weight::fixed_mask::pull(2.0, 3.0, keep) == 2.0 * share);
-        CHECK(weight::fixed_mask::store(-2.0, keep) == -2.0 * share);
-        CHECK(weight::fixed_mask::effective(-2.0, keep) == -2.0 * share);
+        CHECK(weight::fixed_mask::pull(2.0, {.keep = keep}) == 2.0 * share);
+        CHECK(weight::fixed_mask::store(-2.0, {.keep = keep}) == -2.0 * share);
+        CHECK(weight::fixed_mask::effective(-2.0, {.keep = keep}) == -2.0 * share);
     }
 }
 
@@ -36,8 +36,10 @@ TEST_CASE("the pull-back is the derivative of the effective weight", "[weight]")
     auto const check = [](auto map) {
         for (bool keep : {false, true})
             for (double w : {-2.0, 0.0, 0.5}) {
-                double const slope = (map.effective(w + 0.25, keep) - map.effective(w - 0.25, keep)) / 0.5;
-                CHECK(map.pull(3.0, w, keep) == 3.0 * slope);
+                espalier::element_about<double> const about{.weight = w, .keep = keep};
+                double const above = weight::detail::effective(map, about, w + 0.25);
+                double const below = weight::detail::effective(map, about, w - 0.25);
+                CHECK(weight::detail::pull(map, about, 3.0) == 3.0 * ((above - below) / 0.5));
             }
     };
     check(weight::identity{});
@@ -49,9 +51,10 @@ TEST_CASE("maps of packs are those of plain numbers", "[weight]") {
     P const w = P::iota(-3.0), g = P::iota(1.0);
     auto const keep = espalier::mask_of<P>::first(3);
     for (int i = 0; i < 8; ++i) {
-        CHECK(weight::fixed_mask::pull(g, w, keep)[i] == weight::fixed_mask::pull(g[i], w[i], i < 3));
-        CHECK(weight::fixed_mask::store(w, keep)[i] == weight::fixed_mask::store(w[i], i < 3));
-        CHECK(weight::fixed_mask::effective(w, keep)[i] == weight::fixed_mask::effective(w[i], i < 3));
-        CHECK(weight::identity::pull(g, w, keep)[i] == g[i]);
+        CHECK(weight::fixed_mask::pull(g, {.keep = keep})[i] == weight::fixed_mask::pull(g[i], {.keep = i < 3}));
+        CHECK(weight::fixed_mask::store(w, {.keep = keep})[i] == weight::fixed_mask::store(w[i], {.keep = i < 3}));
+        CHECK(weight::fixed_mask::effective(w, {.keep = keep})[i] ==
+              weight::fixed_mask::effective(w[i], {.keep = i < 3}));
+        CHECK(weight::identity::pull(g)[i] == g[i]);
     }
 }

@@ -11,17 +11,10 @@
 
 namespace espalier::cpu {
 
-/// Unsigned integers, one for every lane of T: what a 16-bit draw is widened to.
-template <class T>
-using bits_of =
-    std::conditional_t<is_pack<T>,
-                       pack<std::conditional_t<sizeof(scalar_of<T>) == 4, std::uint32_t, std::uint64_t>, pack_width<T>>,
-                       std::uint32_t>;
-
 /// Widens consecutive 16-bit draws to the lanes of T. `p` must be readable for all lanes.
-template <class T> ESPALIER_FN bits_of<T> load_bits(std::uint16_t const* p) {
+template <class T> ESPALIER_FN drawn_bits<T> load_bits(std::uint16_t const* p) {
     if constexpr (is_pack<T>)
-        return espalier::load_bits<pack_width<T>, scalar_of<bits_of<T>>>(p);
+        return espalier::load_bits<pack_width<T>, scalar_of<drawn_bits<T>>>(p);
     else
         return *p;
 }

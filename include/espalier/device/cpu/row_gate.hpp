@@ -56,26 +56,24 @@ void store_slots(From const (&from)[Slots][W], int count, To* to, index_t stride
 /// What an op reads beside the logits, for the rows of one step, and the sums that it leaves.
 template <class T, class Gate, class Op, class Plan> struct gate_extras {
     static constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
-    static constexpr bool used = espalier::detail::gate_uses_more<Op>();
     static constexpr int experts = Gate::experts;
     static constexpr int statistics = needs.statistics;
     using value = typename Plan::value;
     static constexpr int width = pack_width<value>;
     using row_type = typename Plan::template row<experts>;
-    using more_type = gate_more<typename Plan::group, value, experts, statistics>;
 
-    more_type more;
+    gate_about<typename Plan::group, value, experts, statistics> about;
     row_type sums[std::size_t{statistics > 0 ? statistics : 1}];
     int rows_summed = 0;
 
     /// The parts that are the same for all rows.
     void begin([[maybe_unused]] gate_run const& run, [[maybe_unused]] bool backward) {
-        if constexpr (needs.noise) fill(more.noise, [](int) { return T(0); });
+        if constexpr (needs.noise) fill(about.noise, [](int) { return T(0); });
         if constexpr (statistics > 0)
             for (int k = 0; k < statistics; ++k) {
                 fill(sums[k], [](int) { return T(0); });
                 if (backward)
-                    fill(more.slope[k],
+                    fill(about.slope[k],
                          [&](int e) { return static_cast<T>(run.slopes[(statistics + k) * experts + e]); });
                 else
                     for (int e = 0; e < experts; ++e)
@@ -90,10 +88,10 @@ template <class T, class Gate, class Op, class Plan> struct gate_extras {
                 constexpr index_t stride = (experts + 15) / 16 * 16;
                 alignas(64) T normals[Plan::rows * stride];
                 fill_normals(run.site, run.batch, first, count, experts, normals, stride);
-                load_rows(rows_at<T const>{normals, stride}, count, more.noise);
+                load_rows(rows_at<T const>{normals, stride}, count, about.noise);
             }
         if constexpr (needs.noise_logits)
-            load_rows(rows_at<T const>{logits.row(first) + experts, logits.stride}, count, more.noise_logits);
+            load_rows(rows_at<T const>{logits.row(first) + experts, logits.stride}, count, about.noise_logits);
     }
     /// Adds the statistics of `count` rows.
     void add([[maybe_unused]] gate_run const& run, [[maybe_unused]] int count) {
@@ -102,7 +100,7 @@ template <class T, class Gate, class Op, class Plan> struct gate_extras {
             for (int k = 0; k < statistics; ++k)
                 for (int i = 0; i < row_type::local; ++i)
                     sums[k].v[i] +=
-                        Plan::transposed ? select(real, more.statistic[k].v[i], value(T(0))) : more.statistic[k].v[i];
+                        Plan::transposed ? select(real, about.statistic[k].v[i], value(T(0))) : about.statistic[k].v[i];
             // Partial sums stay short, so that single precision does not run out of digits.
             if (++rows_summed % 64 == 0) flush(run);
         }
@@ -150,24 +148,25 @@ bool route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
     Op const op = given;
     bool const sums = extras::statistics > 0 && run.term;
     double term = 0.0;
-    [[maybe_unused]] extras extra;
+    extras extra;
     finite_watch<P> watch;
-    if constexpr (extras::used) extra.begin(run, false);
+    extra.begin(run, false);
     for (index_t first = 0; first < logits.rows; first += step) {
         int const count = logits.rows - first < step ? static_cast<int>(logits.rows - first) : step;
         typename plan::template row<espalier::detail::gate_row_columns<Gate, Op>()> z;
         load_rows(rows_at<T const>{logits.row(first), logits.stride}, count, z);
         for (int i = 0; i < z.local; ++i)
             watch.see(z.v[i]);
-        if constexpr (extras::used) extra.load(run, logits, first, count);
+        extra.load(run, logits, first, count);
+        P space[plan::space + 1];
+        extra.about.space = space;
         if constexpr (extras::needs.noise_logits)
-            for (int i = 0; i < extra.more.noise_logits.local; ++i)
-                watch.see(extra.more.noise_logits.v[i]);
-        [[maybe_unused]] P space[plan::space > 0 ? plan::space : 1];
+            for (int i = 0; i < extra.about.noise_logits.local; ++i)
+                watch.see(extra.about.noise_logits.v[i]);
         P share;
         if constexpr (Gate::slot_is_expert) {
             typename plan::template row<Gate::slots> chosen;
-            share = espalier::detail::gate_route(op, group{}, z, extra.more, chosen, &space[0]);
+            share = gate::detail::route(op, extra.about, group{}, z, chosen);
             for (int i = 0; i < chosen.local; ++i)
                 watch.see(chosen.v[i]);
             store_rows(rows_at<T>{weights.row(first), weights.stride}, count, chosen);
@@ -177,7 +176,7 @@ bool route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
                         experts(first + r, s) = s;
         } else {
             gate_slots<P, Gate::slots> chosen;
-            share = espalier::detail::gate_route(op, group{}, z, extra.more, chosen, &space[0]);
+            share = gate::detail::route(op, extra.about, group{}, z, chosen);
             // By slot in memory first: an element of a register is not to be had cheaply.
             constexpr int W = pack_width<P>;
             alignas(64) T weight[std::size_t{Gate::slots}][std::size_t{W}];
@@ -193,8 +192,7 @@ bool route(Op const& given, matrix_view<T const> logits, matrix_view<T> weights,
         if constexpr (espalier::detail::gate_has_term<Op>())
             for (int r = 0; r < count; ++r)
                 term += static_cast<double>(share[r]);
-        if constexpr (extras::used)
-            if (sums) extra.add(run, count);
+        if (sums) extra.add(run, count);
     }
     bool const finite = watch.all_finite();
     if (!run.term) return finite;
@@ -219,22 +217,23 @@ bool route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
     constexpr int step = plan::rows;
     Op const op = given;
     P const term_scale(static_cast<T>(1.0 / static_cast<double>(logits.rows > 0 ? logits.rows : 1)));
-    [[maybe_unused]] extras extra;
+    extras extra;
     finite_watch<P> watch;
-    if constexpr (extras::used) extra.begin(run, true);
+    extra.begin(run, true);
     for (index_t first = 0; first < logits.rows; first += step) {
         int const count = logits.rows - first < step ? static_cast<int>(logits.rows - first) : step;
         typename plan::template row<espalier::detail::gate_row_columns<Gate, Op>()> z, dz;
         load_rows(rows_at<T const>{logits.row(first), logits.stride}, count, z);
-        if constexpr (extras::used) extra.load(run, logits, first, count);
-        [[maybe_unused]] P space[plan::space > 0 ? plan::space : 1];
+        extra.load(run, logits, first, count);
+        P space[plan::space + 1];
+        extra.about.space = space;
         if constexpr (Gate::slot_is_expert) {
             typename plan::template row<Gate::slots> chosen, gradient;
             load_rows(rows_at<T const>{weights.row(first), weights.stride}, count, chosen);
             load_rows(rows_at<T const>{dweights.row(first), dweights.stride}, count, gradient);
             for (int i = 0; i < gradient.local; ++i)
                 watch.see(gradient.v[i]);
-            espalier::detail::gate_backward(op, group{}, z, extra.more, chosen, gradient, term_scale, dz, &space[0]);
+            gate::detail::backward(op, extra.about, group{}, z, chosen, gradient, term_scale, dz);
         } else {
             gate_slots<P, Gate::slots> chosen;
             P gradient[Gate::slots];
@@ -253,11 +252,12 @@ bool route_backward(Op const& given, matrix_view<T const> logits, matrix_view<T 
                 }
                 watch.see(gradient[s]);
             }
-            espalier::detail::gate_backward(op, group{}, z, extra.more, chosen, gradient, term_scale, dz, &space[0]);
+            gate::detail::backward(op, extra.about, group{}, z, chosen, gradient, term_scale, dz);
         }
         store_rows(rows_at<T>{dlogits.row(first), dlogits.stride}, count, dz);
         if constexpr (extras::needs.noise_logits)
-            store_rows(rows_at<T>{dlogits.row(first) + Gate::experts, dlogits.stride}, count, extra.more.dnoise_logits);
+            store_rows(rows_at<T>{dlogits.row(first) + Gate::experts, dlogits.stride}, count,
+                       extra.about.dnoise_logits);
     }
     return watch.all_finite();
 }

@@ -50,7 +50,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
         Optimizer optimizer;
         Rule rule;
         update_segment<T> s;
-        P learning_rate;
+        P rate;
         P decay;
         P global_norm;
     };
@@ -84,12 +84,11 @@ template <class Optimizer, class Rule, class T> struct update_loop {
         P moment[std::size_t{moments + 1}];
         for (int m = 0; m < moments; ++m)
             moment[m] = get(s.moments + m * s.moment_stride + i);
-        mask_of<P> keep(true);
-        if constexpr (Rule::uses_mask) keep = load_mask<P>(s.mask, i);
-        transform_element<P, bits_of<P>> about{w, P(T(0)), bits_of<P>(0), k.global_norm};
+        element_about<P> about{.weight = w, .rate = k.rate, .global_norm = k.global_norm};
+        if constexpr (Rule::uses_mask) about.keep = load_mask<P>(s.mask, i);
         if constexpr (Rule::needs_reference) about.reference = get(s.reference + i);
         P const next = update_element(
-            k.optimizer, k.rule, w, get(s.gradients + i), moment, k.learning_rate, k.decay, keep, about,
+            k.optimizer, k.rule, get(s.gradients + i), moment, k.decay, about,
             [&](int number) { return load_bits<P>(draws + number * draw_stride); }, norm,
             [&](int penalty, P const& v) {
                 if constexpr (Partial)
@@ -103,7 +102,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
             watch.see(moment[m]);
             put(s.moments + m * s.moment_stride + i, moment[m]);
         }
-        if constexpr (Rule::needs_operand) put(s.operands + i, k.rule.map.effective(next, keep));
+        if constexpr (Rule::needs_operand) put(s.operands + i, weight::detail::effective(k.rule.map, about, next));
         return next;
     }
 
@@ -153,7 +152,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                     index_t const n = s.columns - c0 < strip_draws ? s.columns - c0 : strip_draws;
                     auto const norm = [&](index_t c, index_t count) {
                         return [this, r, at = c0 + c, count](int group) {
-                            bool const by_column = groups_of(group) == group_scope::columns;
+                            bool const by_column = Rule::scope(group) == group_scope::columns;
                             if (!by_column) return P(s.norms[group][r]);
                             return count == lanes ? P::load(s.norms[group] + at)
                                                   : P::load(s.norms[group] + at, static_cast<int>(count));
@@ -163,29 +162,17 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                         P const square = select(mask_of<P>::first(count), w * w, P(T(0)));
                         row_sum = row_sum + square;
                         for (int g = 0; g < Rule::group_sets; ++g) {
-                            if (groups_of(g) != group_scope::columns) continue;
+                            if (Rule::scope(g) != group_scope::columns) continue;
                             T* const to = s.next_norms[g] + c0 + c;
                             (P::load(to, count) + square).store(to, count);
                         }
                     });
                 }
                 for (int g = 0; g < Rule::group_sets; ++g)
-                    if (groups_of(g) == group_scope::rows) s.next_norms[g][r] += horizontal_sum(row_sum);
+                    if (Rule::scope(g) == group_scope::rows) s.next_norms[g][r] += horizontal_sum(row_sum);
             }
         }
         return watch.all_finite();
-    }
-
-    /// The scope of the g-th grouped penalty.
-    ESPALIER_FN group_scope groups_of(int g) const {
-        group_scope found = group_scope::element;
-        int index = 0;
-        for_each(rule.penalties, [&](auto const& penalty) {
-            constexpr group_scope scope = espalier::detail::penalty_groups<std::remove_cvref_t<decltype(penalty)>>();
-            if constexpr (scope != group_scope::element)
-                if (index++ == g) found = scope;
-        });
-        return found;
     }
 };
 

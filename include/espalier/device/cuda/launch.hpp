@@ -182,7 +182,7 @@ inline constexpr unsigned gate_blocks = [] {
     constexpr int lanes =
         by_block ? static_cast<int>(block_threads) : static_cast<int>(kernels::gate_lanes<Gate, Op>());
     constexpr bool wide = detail::gate_row_columns<Gate, Op>() > 16 * lanes;
-    if (detail::gate_uses_more<Op>()) return sizeof(T) > 4 ? 1u : 2u;
+    if (detail::gate_says_needs<Op>()) return sizeof(T) > 4 ? 1u : 2u;
     return wide || sizeof(T) > 4 ? 2u : 4u;
 }();
 
@@ -599,9 +599,8 @@ void launch_update_grouped(launch_target const& target, kernels::numbers<Optimiz
     update_grouped_kernel<<<target.blocks(count * octets), block_threads, 0, target.stream>>>(optimizer, rule, segment,
                                                                                               context, scratch);
     check_launch("update_grouped");
-    using groups = kernels::detail::rule_groups<Rule>;
     for (int g = 0; g < Rule::group_sets; ++g) {
-        if (groups::scope(g) == group_scope::columns) {
+        if (Rule::scope(g) == group_scope::columns) {
             launch_add_partial_rows(target, static_cast<Wide const*>(scratch.columns), 0, segment.rows, segment.columns,
                                     segment.next_norms[g], true, context.error);
         } else {

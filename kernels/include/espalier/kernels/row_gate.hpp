@@ -86,25 +86,25 @@ template <class W> struct gate_batch {
 namespace detail {
 
 /// The noise of row r, the second half of its logits and the slopes of the terms over the batch.
-template <class Gate, class Op, bool Backward, class Group, class More, class T, class W>
-ESPALIER_FN void load_more(Group const& group, [[maybe_unused]] gate_batch<W> const& given,
-                           [[maybe_unused]] matrix_view<T const> logits, [[maybe_unused]] index_t r,
-                           [[maybe_unused]] More& more) {
+template <class Gate, class Op, bool Backward, class Group, class About, class T, class W>
+ESPALIER_FN void load_about(Group const& group, [[maybe_unused]] gate_batch<W> const& given,
+                            [[maybe_unused]] matrix_view<T const> logits, [[maybe_unused]] index_t r,
+                            [[maybe_unused]] About& about) {
     constexpr int experts = Gate::experts;
     constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
     if constexpr (needs.noise) {
         std::uint32_t const origin = given.batch.origin_of(r);
         ESPALIER_ROW_UNROLL
-        for (int i = 0; i < more.noise.local; ++i)
-            more.noise.v[i] = given.draws ? normal_at<W>(given.site, origin,
-                                                         static_cast<std::uint32_t>(row_column<experts>(group, i)))
-                                          : W(0);
+        for (int i = 0; i < about.noise.local; ++i)
+            about.noise.v[i] = given.draws ? normal_at<W>(given.site, origin,
+                                                          static_cast<std::uint32_t>(row_column<experts>(group, i)))
+                                           : W(0);
     }
-    if constexpr (needs.noise_logits) load_row(group, logits.row(r) + experts, more.noise_logits);
+    if constexpr (needs.noise_logits) load_row(group, logits.row(r) + experts, about.noise_logits);
     if constexpr (Backward && needs.statistics > 0) {
         ESPALIER_ROW_UNROLL
         for (int k = 0; k < needs.statistics; ++k)
-            load_row(group, given.slopes + k * experts, more.slope[k]);
+            load_row(group, given.slopes + k * experts, about.slope[k]);
     }
 }
 
@@ -121,24 +121,23 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
                                   error_word* error = nullptr) {
     using W = master_of<T>;
     constexpr int slots = Gate::slots;
-    constexpr bool uses_more = espalier::detail::gate_uses_more<Op>();
     constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
     auto const group = gate_group<Gate, Op, W>(block);
     using group_type = std::remove_cvref_t<decltype(group)>;
     detail::row_space<espalier::detail::gate_row_space<Op>(), W, group_type> spaces;
-    [[maybe_unused]] W* const space = spaces.of(block);
+    gate_about<group_type, W, Gate::experts, needs.statistics> about;
+    about.space = spaces.of(block);
     constexpr int lanes = static_cast<int>(group_type::lanes);
     for (index_t r = group.group_rank(); r < logits.rows; r += group.group_count()) {
         row<group_type, W, espalier::detail::gate_row_columns<Gate, Op>()> z;
         load_row(group, logits.row(r), z);
         report_row(error, gate_not_finite, r, z);
-        [[maybe_unused]] gate_more<group_type, W, Gate::experts, needs.statistics> more;
-        if constexpr (uses_more) detail::load_more<Gate, Op, false>(group, given, logits, r, more);
-        if constexpr (needs.noise_logits) report_row(error, gate_not_finite, r, more.noise_logits);
+        detail::load_about<Gate, Op, false>(group, given, logits, r, about);
+        if constexpr (needs.noise_logits) report_row(error, gate_not_finite, r, about.noise_logits);
         [[maybe_unused]] W share;
         if constexpr (Gate::slot_is_expert) {
             row<group_type, W, slots> chosen;
-            share = espalier::detail::gate_route(op, group, z, more, chosen, space);
+            share = gate::detail::route(op, about, group, z, chosen);
             report_row(error, gate_not_finite, r, chosen);
             store_row(group, chosen, weights.row(r));
             if (experts.data) { // beside another gate's slots
@@ -148,7 +147,7 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
             }
         } else {
             gate_slots<W, slots> chosen;
-            share = espalier::detail::gate_route(op, group, z, more, chosen, space);
+            share = gate::detail::route(op, about, group, z, chosen);
             // Lane s writes slot s; the choice of the slot is by comparison, not by an index at run time.
             ESPALIER_ROW_UNROLL
             for (int s = 0; s < slots; ++s)
@@ -164,7 +163,7 @@ ESPALIER_FN void row_gate_forward(Block const& block, Op const& op, matrix_view<
             if (given.statistics) {
                 ESPALIER_ROW_UNROLL
                 for (int k = 0; k < needs.statistics; ++k)
-                    store_row(group, more.statistic[k],
+                    store_row(group, about.statistic[k],
                               given.statistics + (r * needs.statistics + k) * index_t{Gate::experts});
             }
     }
@@ -209,24 +208,23 @@ ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view
                                    error_word* error = nullptr) {
     using W = master_of<T>;
     constexpr int slots = Gate::slots;
-    constexpr bool uses_more = espalier::detail::gate_uses_more<Op>();
     constexpr gate_needs needs = espalier::detail::gate_needs_of<Op>();
     auto const group = gate_group<Gate, Op, W>(block);
     using group_type = std::remove_cvref_t<decltype(group)>;
     detail::row_space<espalier::detail::gate_row_space<Op>(), W, group_type> spaces;
-    [[maybe_unused]] W* const space = spaces.of(block);
+    gate_about<group_type, W, Gate::experts, needs.statistics> about;
+    about.space = spaces.of(block);
     W const term_scale = W(1) / static_cast<W>(logits.rows > 0 ? logits.rows : 1);
     for (index_t r = group.group_rank(); r < logits.rows; r += group.group_count()) {
         row<group_type, W, espalier::detail::gate_row_columns<Gate, Op>()> z, dz;
         load_row(group, logits.row(r), z);
-        [[maybe_unused]] gate_more<group_type, W, Gate::experts, needs.statistics> more;
-        if constexpr (uses_more) detail::load_more<Gate, Op, true>(group, given, logits, r, more);
+        detail::load_about<Gate, Op, true>(group, given, logits, r, about);
         if constexpr (Gate::slot_is_expert) {
             row<group_type, W, slots> chosen, gradient;
             load_row(group, weights.row(r), chosen);
             load_row(group, dweights.row(r), gradient);
             report_row(error, gate_not_finite, r, gradient);
-            espalier::detail::gate_backward(op, group, z, more, chosen, gradient, term_scale, dz, space);
+            gate::detail::backward(op, about, group, z, chosen, gradient, term_scale, dz);
         } else {
             gate_slots<W, slots> chosen;
             W gradient[std::size_t{slots}];
@@ -237,10 +235,10 @@ ESPALIER_FN void row_gate_backward(Block const& block, Op const& op, matrix_view
                 gradient[s] = dweights(r, s);
                 if (!(gradient[s] - gradient[s] == W(0))) report(error, gate_not_finite, r);
             }
-            espalier::detail::gate_backward(op, group, z, more, chosen, gradient, term_scale, dz, space);
+            gate::detail::backward(op, about, group, z, chosen, gradient, term_scale, dz);
         }
         store_row(group, dz, dlogits.row(r));
-        if constexpr (needs.noise_logits) store_row(group, more.dnoise_logits, dlogits.row(r) + Gate::experts);
+        if constexpr (needs.noise_logits) store_row(group, about.dnoise_logits, dlogits.row(r) + Gate::experts);
     }
 }
 

@@ -37,25 +37,6 @@ struct update_context {
 
 namespace detail {
 
-/// Scopes of the grouped penalties of a rule, in order.
-template <class Rule> struct rule_groups;
-template <class Map, class... Penalties, class... Transforms>
-struct rule_groups<tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>>> {
-    ESPALIER_FN static constexpr group_scope scope(int g) {
-        constexpr int n = sizeof...(Penalties);
-        group_scope const all[std::size_t{n + 1}] = {espalier::detail::penalty_groups<Penalties>()...,
-                                                     group_scope::element};
-        for (int i = 0; i < n; ++i)
-            if (all[i] != group_scope::element && g-- == 0) return all[i];
-        return group_scope::element;
-    }
-    ESPALIER_FN static constexpr bool any(group_scope wanted) {
-        for (int g = 0; g < static_cast<int>(sizeof...(Penalties)); ++g)
-            if (scope(g) == wanted) return true;
-        return false;
-    }
-};
-
 /// Eight neighbouring weights of one tensor.
 template <class Optimizer, class Rule, class Wide, class Narrow> struct update_lane {
     static constexpr int moments = Optimizer::moments;
@@ -66,7 +47,7 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
     Rule const& rule;
     update_segment<Wide, Narrow> const& s;
     random_site site;
-    Wide learning_rate;
+    Wide rate;
     Wide decay;
     Wide global_norm;
     error_word* error;
@@ -75,7 +56,7 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
     ESPALIER_FN update_lane(Optimizer const& o, Rule const& r, update_segment<Wide, Narrow> const& segment,
                             update_context const& context, bool rows_aligned)
         : optimizer(o), rule(r), s(segment), site(segment.site),
-          learning_rate(static_cast<Wide>(o.rate() * segment.rates.learning_rate)),
+          rate(static_cast<Wide>(o.rate() * segment.rates.learning_rate)),
           decay(static_cast<Wide>(segment.rates.decay)), global_norm(static_cast<Wide>(segment.global_norm)),
           error(context.error) {
         if (context.step) site.step = *context.step;
@@ -114,16 +95,18 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < moments; ++k)
                 moment[k] = m[k][j];
-            bool const keep = (kept >> j & 1u) != 0;
-            transform_element<Wide, std::uint32_t> const about{w[j], reference[j], 0u, global_norm};
+            element_about<Wide> const about{.weight = w[j],
+                                            .rate = rate,
+                                            .keep = (kept >> j & 1u) != 0,
+                                            .reference = reference[j],
+                                            .global_norm = global_norm};
             w[j] = update_element(
-                optimizer, rule, w[j], g[j], moment, learning_rate, decay, keep, about,
-                [&](int k) { return bits[k][j]; }, [&](int group) { return norm(group, j); },
-                [&](int k, Wide v) { sum[k] += j < count ? v : Wide(0); });
+                optimizer, rule, g[j], moment, decay, about, [&](int k) { return bits[k][j]; },
+                [&](int group) { return norm(group, j); }, [&](int k, Wide v) { sum[k] += j < count ? v : Wide(0); });
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < moments; ++k)
                 m[k][j] = moment[k];
-            if constexpr (copies) operand[j] = rule.map.effective(w[j], keep);
+            if constexpr (copies) operand[j] = weight::detail::effective(rule.map, about, w[j]);
         }
         if constexpr (!espalier::detail::shrinks_groups<Optimizer>()) { // what moves no weight spoils none
             report_unless_finite(error, update_not_finite, first, w);
@@ -219,7 +202,6 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
                                 update_segment<Wide, Narrow> const& segment, update_context const& context,
                                 group_scratch<Wide> const& scratch) {
     if (failed(context.error)) return;
-    using groups = detail::rule_groups<Rule>;
     constexpr int sets = Rule::group_sets;
     index_t const columns = segment.columns, octets = octets_of(columns);
     detail::update_lane<Optimizer, Rule, Wide, Narrow> const lane(optimizer, rule, segment, context,
@@ -232,7 +214,7 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
         Wide column_norm[std::size_t{sets + 1}][std::size_t{octet}];
         ESPALIER_KERNEL_UNROLL
         for (int g = 0; g < sets; ++g)
-            if (groups::scope(g) == group_scope::columns)
+            if (Rule::scope(g) == group_scope::columns)
                 load8(segment.norms[g] + c, count, aligned16(segment.norms[g]), column_norm[g]);
         Wide column_square[octet] = {};
         double sum[Rule::penalty_count + 1] = {};
@@ -241,13 +223,11 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
             Wide row_norm[std::size_t{sets + 1}];
             ESPALIER_KERNEL_UNROLL
             for (int g = 0; g < sets; ++g)
-                row_norm[g] = groups::scope(g) == group_scope::rows ? segment.norms[g][r] : Wide(0);
+                row_norm[g] = Rule::scope(g) == group_scope::rows ? segment.norms[g][r] : Wide(0);
             Wide w[octet];
             lane.run(
                 r * columns + c, count,
-                [&](int g, int j) {
-                    return groups::scope(g) == group_scope::columns ? column_norm[g][j] : row_norm[g];
-                },
+                [&](int g, int j) { return Rule::scope(g) == group_scope::columns ? column_norm[g][j] : row_norm[g]; },
                 [&](int k, Wide v) { sum[k] += static_cast<double>(v); }, w);
             Wide row_square(0);
             ESPALIER_KERNEL_UNROLL
@@ -256,9 +236,9 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
                 column_square[j] += square;
                 row_square += square;
             }
-            if constexpr (groups::any(group_scope::rows)) scratch.rows[r * octets + at.place] = row_square;
+            if constexpr (Rule::groups_over(group_scope::rows)) scratch.rows[r * octets + at.place] = row_square;
         }
-        if constexpr (groups::any(group_scope::columns))
+        if constexpr (Rule::groups_over(group_scope::columns))
             store8(scratch.columns + at.line * octets * octet + c, octet, aligned16(scratch.columns), column_square);
         if (scratch.values) {
             ESPALIER_KERNEL_UNROLL

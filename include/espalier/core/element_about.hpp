@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a policy of the update may read of one weight beside the numbers that it works on.
+#pragma once
+
+#include <espalier/core/about.hpp>
+#include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
+
+namespace espalier {
+
+/// Over what a penalty on parameters sums: single elements, or the rows or columns of the tensor as groups.
+enum class group_scope { element, rows, columns };
+
+/// Order of gradient transforms, whatever their order in the list.
+enum class transform_stage : int { add = 0, gate = 1, scale = 2, clip = 3 };
+
+/// One weight of a tensor at a step: what penalties, transforms and weight maps may have as their last argument. A
+/// field that costs something holds what the comment says for the policies whose op asks for it, and its initial value
+/// for the others.
+template <class T> struct element_about {
+    T weight = T(scalar_of<T>(0));         ///< as it is stored, before the step
+    T rate = T(scalar_of<T>(0));           ///< learning rate of the step times the tensor's factor
+    mask_of<T> keep = mask_of<T>(true);    ///< whether the mask keeps it; for maps with `uses_mask`
+    T squared_norm = T(scalar_of<T>(0));   ///< of its group; for penalties with `groups`, for a prox after the step
+    T reference = T(scalar_of<T>(0));      ///< gradient of the second stream; for transforms with `needs_reference`
+    drawn_bits<T> bits = drawn_bits<T>(0); ///< a 16-bit draw, of this transform alone; for transforms with `draws`
+    T global_norm = T(scalar_of<T>(0));    ///< Euclidean norm of all gradients; for transforms with `needs_global_norm`
+};
+
+namespace detail {
+
+// What ops say of themselves.
+ESPALIER_MEMBER_OR(is_proximal, proximal, false)
+ESPALIER_MEMBER_OR(penalty_groups, groups, group_scope::element)
+ESPALIER_MEMBER_OR(op_draws, draws, false)
+ESPALIER_MEMBER_OR(op_needs_reference, needs_reference, false)
+ESPALIER_MEMBER_OR(op_needs_global_norm, needs_global_norm, false)
+
+/// Whether a step is the one that applies the proxes over groups: it moves no weight itself, and its rate is that of
+/// the step before it, or 0 when nothing is to be shrunk.
+ESPALIER_MEMBER_OR(shrinks_groups, shrinks_groups, false)
+
+} // namespace detail
+
+} // namespace espalier
