@@ -29,7 +29,6 @@
 
 #include <espalier/core/about.hpp>
 #include <espalier/core/axis.hpp>
-#include <espalier/core/clock.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/row.hpp>
@@ -104,13 +103,6 @@ template <class Part, class Op, class... Numbers> struct part_of : schedule::mad
 namespace detail {
 
 template <class P> using part_op = typename espalier::detail::op_type<P>::type;
-
-template <class P> constexpr part_op<P> part_at(clock const& now) {
-    if constexpr (requires { P::at(now); })
-        return P::at(now);
-    else
-        return part_op<P>{};
-}
 
 ESPALIER_MEMBER_OR(part_needs_of, needs, part_needs{})
 
