@@ -52,6 +52,14 @@ struct op_type<P> {
     using type = typename P::op;
 };
 
+/// The op with the numbers of this step; P is a policy, or a part of one that has an op.
+template <class P> constexpr typename op_type<P>::type numbers_at([[maybe_unused]] clock const& now) {
+    if constexpr (requires { P::at(now); })
+        return P::at(now);
+    else
+        return typename op_type<P>::type{};
+}
+
 template <class P> consteval std::string_view policy_name() {
     if constexpr (requires { P::name; })
         return P::name;
@@ -82,10 +90,7 @@ template <policy P> using op_of = typename detail::op_type<P>::type;
 template <policy P> constexpr op_of<P> op_at(clock const& now) {
     static_assert(std::is_trivially_copyable_v<op_of<P>>,
                   "espalier: the op of a policy must be trivially copyable: it is passed to kernels by value");
-    if constexpr (requires { P::at(now); })
-        return P::at(now);
-    else
-        return op_of<P>{};
+    return detail::numbers_at<P>(now);
 }
 
 /// The declared name, or the axis' name for an unnamed policy.

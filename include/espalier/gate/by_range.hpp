@@ -131,12 +131,7 @@ template <class Ranges, class Source = from_column<0>> struct by_range {
     static constexpr bool slot_is_expert = false;
 
     using op = by_range_op<typename espalier::detail::op_type<Ranges>::type, Source>;
-    static constexpr op at([[maybe_unused]] clock const& now) {
-        if constexpr (requires { Ranges::at(now); })
-            return op{Ranges::at(now)};
-        else
-            return op{typename espalier::detail::op_type<Ranges>::type{}};
-    }
+    static constexpr op at(clock const& now) { return op{espalier::detail::numbers_at<Ranges>(now)}; }
 
     template <class T> static std::string refusal(rows const& batch, index_t r, T const* x) {
         return detail::describe_source<Source>(

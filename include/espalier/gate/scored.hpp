@@ -329,7 +329,7 @@ template <int Experts, int K, class... Parts> struct scored_members<true, Expert
     using op = scored_op<Experts, K, part_op<Parts>...>;
     static constexpr int logits = op::needs.noise_logits ? 2 * Experts : Experts;
     static constexpr bool sums_to_one = !op::over_all;
-    static op at(clock const& now) { return op{{{{part_at<Parts>(now)}...}}}; }
+    static op at(clock const& now) { return op{{{{espalier::detail::numbers_at<Parts>(now)}...}}}; }
 };
 
 /// `initial`, where a part brings one.

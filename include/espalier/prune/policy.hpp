@@ -79,12 +79,7 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
 
     /// The rule as weight map: what the update pass is specialised on.
     using op = typename espalier::detail::op_type<Rule>::type;
-    static op at([[maybe_unused]] clock const& now) {
-        if constexpr (requires { Rule::at(now); })
-            return Rule::at(now);
-        else
-            return op{};
-    }
+    static op at(clock const& now) { return espalier::detail::numbers_at<Rule>(now); }
 
     /// Whether masks are selected anew before the step `now`.
     static constexpr bool due(clock const& now) {

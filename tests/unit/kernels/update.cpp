@@ -40,6 +40,7 @@ constexpr espalier::optimizer::adamw_op adamw{1e-2, 0.9, 0.99, 1e-6, 1e-2, 1.7, 
 using rows_lasso = espalier::penalty::group_lasso_op<group_scope::rows>;
 using columns_lasso = espalier::penalty::group_lasso_op<group_scope::columns>;
 using shrunk_columns = espalier::penalty::proximal_op<columns_lasso>;
+using shrunk_l1 = espalier::penalty::proximal_op<espalier::penalty::l1_op>;
 using shrunk_rows = espalier::penalty::proximal_op<rows_lasso>;
 
 template <class W, class N, class Optimizer, class Rule>
@@ -132,7 +133,73 @@ void check_shapes(Optimizer const& optimizer, Rule const& rule, double tolerance
             if (c > 0) check_update<W, N>(optimizer, rule, r, c, tolerance);
 }
 
+// Policies that give back what they see.
+struct step_down {
+    static constexpr int moments = 0;
+    ESPALIER_FN double rate() const { return 0.5; }
+    template <class T> ESPALIER_FN T step(T w, T g, T*, T rate, T) const { return w - rate * g; }
+};
+struct kept_rate {
+    static constexpr bool proximal = false;
+    template <class T> ESPALIER_FN T value(T w, espalier::element_about<T> const& about) const {
+        return w + about.rate + about.squared_norm;
+    }
+    template <class T> ESPALIER_FN T gradient(T w, espalier::element_about<T> const& about) const {
+        using espalier::select;
+        return select(about.keep, w, w * about.rate);
+    }
+};
+struct group_norm {
+    static constexpr group_scope groups = group_scope::rows;
+    template <class T> ESPALIER_FN T gradient(T, espalier::element_about<T> const& about) const {
+        return about.squared_norm;
+    }
+};
+template <bool Draws> struct sum_of_fields {
+    static constexpr bool draws = Draws;
+    static constexpr bool needs_reference = true;
+    template <class T> ESPALIER_FN T apply(T g, espalier::element_about<T> const& about) const {
+        return g + about.weight + about.reference + static_cast<T>(about.bits) + about.global_norm + about.squared_norm;
+    }
+};
+struct twice {
+    template <class T> ESPALIER_FN T apply(T g) const { return g + g; }
+};
+struct least_norm {
+    static constexpr group_scope groups = group_scope::rows;
+    static constexpr bool proximal = true;
+    template <class T> ESPALIER_FN T prox(T w, espalier::element_about<T> const& about) const {
+        return w + T(100) * about.rate + about.squared_norm + about.weight;
+    }
+};
+
 } // namespace
+
+TEST_CASE("every policy of an update sees its own fields of a weight") {
+    using rule = tensor_rule<doubled, flat_tuple<kept_rate, group_norm>,
+                             flat_tuple<sum_of_fields<true>, sum_of_fields<false>, twice>>;
+    double values[2] = {};
+    auto const next = [&](bool keep) {
+        return update_element(
+            step_down{}, rule{}, 3.0, static_cast<double*>(nullptr), 0.0,
+            espalier::element_about<double>{
+                .weight = 2.0, .rate = 0.25, .keep = keep, .reference = 10.0, .global_norm = 1000.0},
+            [](int) { return 7u; }, [](int group) { return 16.0 + group; }, [&](int i, double v) { values[i] += v; });
+    };
+    // pull, both penalties, two transforms of which one has a draw, twice that; the reference is pulled back as well
+    CHECK(next(true) == 2.0 - 0.25 * 2.0 * (3.0 + 2.0 + 16.0 + (2.0 + 10.0 + 7.0 + 1000.0) + (2.0 + 10.0 + 1000.0)));
+    CHECK(values[0] == 2.25); // no norm: that is for penalties over groups
+    CHECK(next(false) == 2.0 - 0.25 * 2.0 * (1.5 + 0.5 + 16.0 + (2.0 + 5.0 + 7.0 + 1000.0) + (2.0 + 5.0 + 1000.0)));
+
+    // The proxes of a step that shrinks groups.
+    using shrunk = tensor_rule<espalier::weight::identity, flat_tuple<least_norm, shrunk_l1>, flat_tuple<>>;
+    shrunk s{};
+    espalier::get<1>(s.penalties).coefficient = 5.0;
+    CHECK(update_element(
+              espalier::no_step{0.3}, s, 3.0, static_cast<double*>(nullptr), 0.0,
+              espalier::element_about<double>{.weight = 2.0, .rate = 0.25}, [](int) { return 7u; },
+              [](int) { return 16.0; }, [](int, double) {}) == 2.0 + 25.0 + 16.0 + 2.0);
+}
 
 TEST_CASE("update bodies: penalties, mask and random transform in one pass") {
     using rule = tensor_rule<espalier::weight::fixed_mask,

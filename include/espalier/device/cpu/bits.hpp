@@ -11,10 +11,13 @@
 
 namespace espalier::cpu {
 
+/// What a 16-bit draw is widened to.
+template <class T> using bits_of = drawn_bits<T>;
+
 /// Widens consecutive 16-bit draws to the lanes of T. `p` must be readable for all lanes.
-template <class T> ESPALIER_FN drawn_bits<T> load_bits(std::uint16_t const* p) {
+template <class T> ESPALIER_FN bits_of<T> load_bits(std::uint16_t const* p) {
     if constexpr (is_pack<T>)
-        return espalier::load_bits<pack_width<T>, scalar_of<drawn_bits<T>>>(p);
+        return espalier::load_bits<pack_width<T>, scalar_of<bits_of<T>>>(p);
     else
         return *p;
 }

@@ -44,13 +44,13 @@ ESPALIER_HOST_FN void draw_tile(random_site const& site, rows const& batch, inde
 
 /// The draws of one row for the lanes of T, starting at column c of the tile.
 template <class T, class Op>
-ESPALIER_FN drawn_bits<T> tile_bits(draw_buffer const& draws, index_t row, index_t c, index_t row_stride) {
+ESPALIER_FN bits_of<T> tile_bits(draw_buffer const& draws, index_t row, index_t c, index_t row_stride) {
     if constexpr (Op::scope == random_scope::element)
         return load_bits<T>(draws.value + row * row_stride + c);
     else if constexpr (Op::scope == random_scope::row)
-        return drawn_bits<T>(draws.value[row]);
+        return bits_of<T>(draws.value[row]);
     else
-        return drawn_bits<T>(0);
+        return bits_of<T>(0);
 }
 
 } // namespace detail
