@@ -5,6 +5,8 @@
 #include <espalier/core/context.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/finite.hpp>
+#include <espalier/core/group.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
@@ -94,6 +96,16 @@ public:
             p = last;
         }
         return espalier::cpu::all_finite(p, end - p);
+    }
+
+    /// A pass (docs/devices.md), with one lane; by its own loop for the CPU where it has one.
+    template <class Pass> void run(Pass const& pass) {
+        if constexpr (requires { pass.on_cpu(); })
+            pass.on_cpu();
+        else if constexpr (requires { pass(serial_group{}, live_groups{}, 0); })
+            pass(serial_group{}, live_groups{}, 0);
+        else
+            pass(serial_group{});
     }
 
     template <class Chosen> using product_for = std::conditional_t<std::is_void_v<Chosen>, Product, Chosen>;
