@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Explicit instantiations of the launch function for the passes in instances.inc. A .cu of espalier::kernels defines
+// Explicit instantiations of the launch function for the passes of instances.inc. A .cu of espalier::kernels defines
 // them; a program that links the library may include this header first and then compiles none of these kernels itself.
 // Launch functions, not kernels: since CUDA 13 the host half of a kernel template is local to the .cu that instantiates
 // it.
@@ -31,35 +31,54 @@
 // What the kinds of instances.inc stand for: passes, each named with its template arguments. `P` is one of the two
 // macros that declare and define the launch of a pass.
 #define ESPALIER_INSTANCE_EPILOGUE(P, T, A, D)                                                                         \
-    P(epilogue_forward<epilogue_op<activation::A, dropout::D>, T>)                                                     \
-    P(epilogue_backward<epilogue_op<activation::A, dropout::D>, T>)
+    P(epilogue_forward<epilogue_op<activation::A, dropout::D>, T>);                                                    \
+    P(epilogue_backward<epilogue_op<activation::A, dropout::D>, T>);
 #define ESPALIER_INSTANCE_UPDATE(P, W, N, O, M, ...)                                                                   \
-    P(update<O, tensor_rule<weight::M, flat_tuple<__VA_ARGS__>, flat_tuple<>>, W, N>)
+    P(update<O, tensor_rule<weight::M, flat_tuple<__VA_ARGS__>, flat_tuple<>>, W, N>);
 #define ESPALIER_INSTANCE_SUMS(P, W)                                                                                   \
-    P(column_partials<W>)                                                                                              \
-    P(add_partial_rows<W>) P(add_sums<double>) P(finish_loss<double>) P(gate_term<double>) P(finish_moments<W>)        \
-        P(finish_normal_sums<W>) P(running_moments<W>)
+    P(column_partials<W>);                                                                                             \
+    P(add_partial_rows<W>);                                                                                            \
+    P(add_sums<double>);                                                                                               \
+    P(finish_loss<double>);                                                                                            \
+    P(gate_term<double>);                                                                                              \
+    P(finish_moments<W>);                                                                                              \
+    P(finish_normal_sums<W>);                                                                                          \
+    P(running_moments<W>);
 #define ESPALIER_INSTANCE_SOFTMAX(P, T, C)                                                                             \
-    P(row_forward<C, activation::softmax, T>) P(row_backward<C, activation::softmax, T>)
-#define ESPALIER_INSTANCE_COUNT(P, L) P(count_rows<loss::L>)
-#define ESPALIER_INSTANCE_LOSS(P, T, C, L) P(row_loss<C, loss::L, T>)
+    P(row_forward<C, activation::softmax, T>);                                                                         \
+    P(row_backward<C, activation::softmax, T>);
+#define ESPALIER_INSTANCE_COUNT(P, L) P(count_rows<loss::L>);
+#define ESPALIER_INSTANCE_LOSS(P, T, C, L) P(row_loss<C, loss::L, T>);
 #define ESPALIER_INSTANCE_GATE(P, T, ...)                                                                              \
-    P(row_gate_forward<gate_shape_of<gate::__VA_ARGS__>, op_of<gate::__VA_ARGS__>, T>)                                 \
-    P(row_gate_backward<gate_shape_of<gate::__VA_ARGS__>, op_of<gate::__VA_ARGS__>, T>)
+    P(row_gate_forward<gate_shape_of<gate::__VA_ARGS__>, op_of<gate::__VA_ARGS__>, T>);                                \
+    P(row_gate_backward<gate_shape_of<gate::__VA_ARGS__>, op_of<gate::__VA_ARGS__>, T>);
 #define ESPALIER_INSTANCE_EXPERTS(P, T)                                                                                \
-    P(combine<T>)                                                                                                      \
-    P(weight_gradients<T>) P(expert_gradient<T>) P(gather<T>) P(scatter_add<T>) P(add_pairs<T>) P(pass_back<T>)
+    P(combine<T>);                                                                                                     \
+    P(weight_gradients<T>);                                                                                            \
+    P(expert_gradient<T>);                                                                                             \
+    P(gather<T>);                                                                                                      \
+    P(scatter_add<T>);                                                                                                 \
+    P(add_pairs<T>);                                                                                                   \
+    P(pass_back<T>);
 #define ESPALIER_INSTANCE_PAIRS(P, W)                                                                                  \
-    P(count_pairs<kernels::slot_order::by_choice, false, W>)                                                           \
-    P(count_pairs<kernels::slot_order::by_row, true, W>) P(count_pairs<kernels::slot_order::by_row, false, W>)         \
-        P(scan_pairs<false, W>) P(scan_pairs<true, W>) P(mark_pairs<W>) P(fill_pairs<false, W>) P(fill_pairs<true, W>) \
-            P(share_pairs<W>) P(finish_measures<W>)
+    P(count_pairs<kernels::slot_order::by_choice, false, W>);                                                          \
+    P(count_pairs<kernels::slot_order::by_row, true, W>);                                                              \
+    P(count_pairs<kernels::slot_order::by_row, false, W>);                                                             \
+    P(scan_pairs<false, W>);                                                                                           \
+    P(scan_pairs<true, W>);                                                                                            \
+    P(mark_pairs<W>);                                                                                                  \
+    P(fill_pairs<false, W>);                                                                                           \
+    P(fill_pairs<true, W>);                                                                                            \
+    P(share_pairs<W>);                                                                                                 \
+    P(finish_measures<W>);
 #define ESPALIER_INSTANCE_BATCH_NORM(P, T)                                                                             \
-    P(moment_partials<T>) P(normalise<T>) P(normal_sum_partials<T>) P(normalise_backward<T>)
+    P(moment_partials<T>);                                                                                             \
+    P(normalise<T>);                                                                                                   \
+    P(normal_sum_partials<T>);                                                                                         \
+    P(normalise_backward<T>);
 
-#define ESPALIER_DECLARE_PASS(...)                                                                                     \
-    extern template void launch(launch_target const&, kernels::passes::__VA_ARGS__ const&);
-#define ESPALIER_DEFINE_PASS(...) template void launch(launch_target const&, kernels::passes::__VA_ARGS__ const&);
+#define ESPALIER_DEFINE_PASS(...) template void launch(launch_target const&, kernels::passes::__VA_ARGS__ const&)
+#define ESPALIER_DECLARE_PASS(...) extern ESPALIER_DEFINE_PASS(__VA_ARGS__)
 
 #define ESPALIER_INSTANCE_PRODUCTS(prefix, T)                                                                          \
     prefix template void launch_tile_forward(tile_target const&, matrix_view<T const>, matrix_view<T const>,           \

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <espalier/core/live_groups.hpp>
+#include <espalier/core/pass.hpp>
 #include <espalier/core/view.hpp>
 
 namespace espalier::device {
@@ -66,6 +67,13 @@ public:
     template <class T> void zero(T* p, index_t n) {
         for (int g = 0; g < live_.groups; ++g)
             device_.zero(live_.tensor(p, g), n);
+    }
+
+    template <class Pass> void run(Pass const& pass) {
+        static_assert(group_pass<Pass>,
+                      "espalier: a pass inside an expert is for groups: operator()(block, live_groups, group), which "
+                      "keeps to live.window(group)");
+        device_.on_live_rows(live_, [&] { device_.run(pass); });
     }
 
     // Verbs that need no more than the window. scatter_add is for one group: rows of several would be added to at once.

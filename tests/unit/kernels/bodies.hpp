@@ -8,6 +8,7 @@
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/live_window.hpp>
 #include <espalier/core/pairs.hpp>
+#include <espalier/core/pass.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
@@ -35,7 +36,7 @@ public:
 
     template <class Pass> void run(Pass const& pass) {
         if (pass.lanes() == 0) return;
-        if constexpr (k::for_groups<Pass>)
+        if constexpr (group_pass<Pass>)
             for (int g = 0; g < live_.groups; ++g)
                 pass(lane, live_, g);
         else

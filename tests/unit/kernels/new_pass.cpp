@@ -94,7 +94,7 @@ TEST_CASE("devices: a verb that is missing, or takes something else, is found") 
     struct without : device::cpu {
         void gather(int) {}
     };
-    CHECK(device::device<device::cpu>);
-    CHECK_FALSE(device::device<without>);
-    CHECK_FALSE(device::device<int>);
+    STATIC_REQUIRE(device::device<device::cpu>);
+    STATIC_REQUIRE_FALSE(device::device<without>);
+    STATIC_REQUIRE_FALSE(device::device<int>);
 }

@@ -8,6 +8,7 @@
 #include <espalier/core/group.hpp>
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/pairs.hpp>
+#include <espalier/core/pass.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/device/cpu/batch_norm.hpp>
@@ -98,11 +99,11 @@ public:
         return espalier::cpu::all_finite(p, end - p);
     }
 
-    /// A pass (docs/devices.md), with one lane; by its own loop for the CPU where it has one.
+    /// A pass (core/pass.hpp), with one lane; by its own loop for the CPU where it has one.
     template <class Pass> void run(Pass const& pass) {
         if constexpr (requires { pass.on_cpu(); })
             pass.on_cpu();
-        else if constexpr (requires { pass(serial_group{}, live_groups{}, 0); })
+        else if constexpr (group_pass<Pass>)
             pass(serial_group{}, live_groups{}, 0);
         else
             pass(serial_group{});

@@ -5,6 +5,7 @@
 
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/pass.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/device/cuda/check.hpp>
 #include <espalier/device/cuda/group.hpp>
@@ -116,13 +117,13 @@ template <class Pass, class Use> void with_members(Pass const& pass, Use const& 
 template <class Pass> void launch(launch_target const& target, Pass const& pass) {
     index_t const lanes = pass.lanes();
     if (lanes == 0) return;
-    if constexpr (kernels::whole<Pass> && kernels::for_groups<Pass>)
+    if constexpr (kernels::whole<Pass> && group_pass<Pass>)
         whole_group_pass_kernel<<<target.grid(lanes), block_threads, 0, target.stream>>>(pass, target.live);
     else if constexpr (kernels::whole<Pass>)
         whole_pass_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(pass);
     else
         detail::with_members(pass, [&]<class... Members>(Members const&... members) {
-            if constexpr (kernels::for_groups<Pass>)
+            if constexpr (group_pass<Pass>)
                 group_pass_kernel<Pass>
                     <<<target.grid(lanes), block_threads, 0, target.stream>>>(target.live, members...);
             else

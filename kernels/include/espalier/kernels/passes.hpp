@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Passes: what a device that runs kernel bodies does at once. On a GPU a pass is one launch; anywhere else one lane or
-// an emulated block runs it. docs/devices.md says how verbs are made of passes.
+// The passes (core/pass.hpp) that verbs are made of (kernels/verbs.hpp): on a GPU a launch each. docs/devices.md says
+// what the verbs do, and the bodies what the passes do.
 #pragma once
 
 #include <espalier/core/layout.hpp>
@@ -8,6 +8,7 @@
 #include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pairs.hpp>
+#include <espalier/core/pass.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/core/view.hpp>
@@ -30,34 +31,11 @@
 
 #include <cstdint>
 
-// Archetype. A pass is an aggregate of its arguments:
-//
-//     template <class T> struct pass {
-//         matrix_view<T> x;                                    // in the order of the verb's arguments
-//
-//         static constexpr unsigned blocks = 2;                // optional: blocks of block_threads lanes that a
-//                                                              //   multiprocessor shall hold at once. Left to itself,
-//                                                              //   ptxas takes 64 registers for some passes and spills
-//         static constexpr bool whole = true;                  // optional: a member is indexed at run time
-//         index_t lanes() const;                               // lanes that the pass keeps busy; 0: there is nothing
-//                                                              //   to do. Up to block_threads of them are one block
-//         template <class Block> ESPALIER_FN void operator()(Block const&) const;
-//     };
-//
-// A pass that is for every group of a launch (core/live_groups.hpp) has operator()(block, live_groups, group) instead.
-// No number of lanes or blocks is part of a result.
-
 namespace espalier::kernels {
 
 /// Threads of a block that passes are planned for. Part of no result: bodies give the same bits for every block size
 /// (rows wider than widest_tile_row excepted, which one block adds up).
 inline constexpr unsigned block_threads = 256;
-
-/// A pass that a launch makes for each of its groups.
-template <class Pass>
-concept for_groups = requires(Pass const pass, serial_group const lane, live_groups const& live) {
-    pass(lane, live, 0);
-};
 
 /// A pass that is to stay where the arguments of a kernel are.
 template <class Pass>
