@@ -65,7 +65,7 @@ template <class D> struct needs {
     static constexpr bool always = true, host = D::host_memory, other = !D::host_memory;
 };
 
-#define VERB(name, needed, way, live, ...)                                                                             \
+#define VERB(name, needed, cpu, body, live, ...)                                                                       \
     template <class D>                                                                                                 \
     concept has_##name = !needs<D>::needed || requires(D & device, verb_arguments const a) {                           \
         device.__VA_ARGS__;                                                                                            \
@@ -83,7 +83,7 @@ concept device_memory = requires(D& device, scratch_view space) {
     device.scratch = space;
 };
 
-#define VERB(name, needed, way, live, ...) &&detail::has_##name<D>
+#define VERB(name, needed, cpu, body, live, ...) &&detail::has_##name<D>
 /// A device: memory, and all verbs that its kind of memory needs.
 template <class D>
 concept device = device_memory<D>
@@ -94,7 +94,7 @@ concept device = device_memory<D>
 template <class D> consteval bool check_device() {
     static_assert(device_memory<D>, "espalier: a device has host_memory, threads(), scratch and a template buffer; "
                                     "docs/devices.md says what they are");
-#define VERB(name, needed, way, live, ...)                                                                             \
+#define VERB(name, needed, cpu, body, live, ...)                                                                       \
     static_assert(detail::has_##name<D>, "espalier: this device has no verb " #name                                    \
                                          " that takes what layers give it; docs/devices.md says what "                 \
                                          "it does and with what arguments");

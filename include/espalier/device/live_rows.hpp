@@ -82,7 +82,7 @@ public:
     template <class... Arguments> void name(Arguments const&... arguments) {                                           \
         device_.on_live_rows(live_, [&] { device_.name(arguments...); });                                              \
     }
-#define VERB(name, needed, way, live, ...) ESPALIER_VERB_##live(name)
+#define VERB(name, needed, cpu, body, live, ...) ESPALIER_VERB_##live(name)
 #include <espalier/device/verbs.inc>
 #undef ESPALIER_VERB_none
 #undef ESPALIER_VERB_each

@@ -435,7 +435,7 @@ public:
         this->run(passes::name{arguments...});                                                                         \
     }
 #define ESPALIER_VERB_own(name)
-#define VERB(name, needed, way, live, ...) ESPALIER_VERB_##way(name)
+#define VERB(name, needed, cpu, body, live, ...) ESPALIER_VERB_##body(name)
 #include <espalier/device/verbs.inc>
 #undef ESPALIER_VERB_pass
 #undef ESPALIER_VERB_own
