@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <limits>
 #include <stdexcept>
+#include <string>
 
 namespace kernel_tests {
 
@@ -43,6 +44,7 @@ public:
             pass(lane);
     }
     template <class Body> void on_live_rows(live_groups const& live, Body const& body) {
+        if (live.groups > 1) require_scratch(live_bytes);
         ++launches;
         live_ = live;
         body();
@@ -68,6 +70,13 @@ public:
 
     inline static int launches = 0; ///< on rows that the device counts, or for several experts
 
+protected:
+    /// Asked for beyond the need, to see that what is asked for is there.
+    static constexpr std::size_t dispatch_bytes = 1 << 20, live_bytes = 1 << 19;
+    void require_scratch(std::size_t bytes) const {
+        if (scratch.size < bytes) throw std::logic_error("bodies: " + std::to_string(bytes) + " bytes are not there");
+    }
+
 private:
     serial_group lane;
     live_groups live_{};
@@ -85,6 +94,16 @@ public:
     static std::size_t product_scratch(index_t batch_rows, index_t inner, index_t columns) {
         return std::max(device::cpu::product_scratch<T, Chosen>(batch_rows, inner, columns),
                         verb_scratch<T>(batch_rows, inner, columns));
+    }
+    static std::size_t dispatch_scratch(index_t, index_t, int) { return dispatch_bytes; }
+    template <class T> static std::size_t live_scratch(live_groups const& live, index_t b, index_t m, index_t n) {
+        return verbs::live_scratch<T>(live, b, m, n) + live_bytes;
+    }
+    template <class T>
+    void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
+                     pair_plan const& plan, pair_table const& table) {
+        require_scratch(dispatch_bytes);
+        verbs::build_pairs(weights, experts, batch, plan, table);
     }
     template <class T>
     void live_product_forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z,

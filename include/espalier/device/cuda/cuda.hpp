@@ -18,8 +18,8 @@
 
 namespace espalier::device {
 
-/// A GPU and a stream on it. The verbs are those of basic_cpu: same names, same arguments, every pointer a device
-/// pointer; `rows` too holds device pointers. No verb waits for the device and none allocates device memory; the
+/// A GPU and a stream on it. docs/devices.md says what the verbs do; every pointer is a device pointer, `rows` too holds
+/// device pointers. No verb waits for the device and none allocates device memory; the
 /// members that do say so. Everything a verb needs for a short time comes from `scratch`, device memory that the owner
 /// provides (product_scratch says how much) and that one stream's verbs share.
 ///
