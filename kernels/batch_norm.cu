@@ -4,7 +4,7 @@
 
 namespace espalier::cuda {
 
-#define BATCH_NORM(...) ESPALIER_INSTANCE_BATCH_NORM(, __VA_ARGS__)
+#define BATCH_NORM(...) ESPALIER_INSTANCE_BATCH_NORM(ESPALIER_DEFINE_PASS, __VA_ARGS__)
 #include "instances.inc"
 
 } // namespace espalier::cuda

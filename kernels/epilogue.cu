@@ -4,7 +4,7 @@
 
 namespace espalier::cuda {
 
-#define EPILOGUE(...) ESPALIER_INSTANCE_EPILOGUE(, __VA_ARGS__)
+#define EPILOGUE(...) ESPALIER_INSTANCE_EPILOGUE(ESPALIER_DEFINE_PASS, __VA_ARGS__)
 #include "instances.inc"
 
 } // namespace espalier::cuda

@@ -5,9 +5,9 @@
 
 namespace espalier::cuda {
 
-#define GATE(...) ESPALIER_INSTANCE_GATE(, __VA_ARGS__)
-#define EXPERTS(...) ESPALIER_INSTANCE_EXPERTS(, __VA_ARGS__)
-#define PAIRS(...) ESPALIER_INSTANCE_PAIRS(, __VA_ARGS__)
+#define GATE(...) ESPALIER_INSTANCE_GATE(ESPALIER_DEFINE_PASS, __VA_ARGS__)
+#define EXPERTS(...) ESPALIER_INSTANCE_EXPERTS(ESPALIER_DEFINE_PASS, __VA_ARGS__)
+#define PAIRS(...) ESPALIER_INSTANCE_PAIRS(ESPALIER_DEFINE_PASS, __VA_ARGS__)
 #include "instances.inc"
 
 } // namespace espalier::cuda

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Explicit instantiations of the launch functions in instances.inc. A .cu of espalier::kernels defines them; a program
-// that links the library may include this header first and then compiles none of these kernels itself. Launch
-// functions, not kernels: since CUDA 13 the host half of a kernel template is local to the .cu that instantiates it.
+// Explicit instantiations of the launch function for the passes of instances.inc. A .cu of espalier::kernels defines
+// them; a program that links the library may include this header first and then compiles none of these kernels itself.
+// Launch functions, not kernels: since CUDA 13 the host half of a kernel template is local to the .cu that instantiates
+// it.
 #pragma once
 
 #include <espalier/activation/gelu.hpp>
@@ -27,77 +28,57 @@
 
 #include <cstdint>
 
-#define ESPALIER_INSTANCE_EPILOGUE(prefix, T, A, D)                                                                    \
-    prefix template void launch_epilogue_forward(                                                                      \
-        launch_target const&, kernels::numbers<epilogue_op<activation::A, dropout::D>> const&, matrix_view<T const>,   \
-        matrix_view<T>, kernels::site_numbers const&, rows const&);                                                    \
-    prefix template void launch_epilogue_backward(                                                                     \
-        launch_target const&, kernels::numbers<epilogue_op<activation::A, dropout::D>> const&, matrix_view<T const>,   \
-        matrix_view<T const>, matrix_view<T>, kernels::site_numbers const&, rows const&,                               \
-        epilogue_statistics<master_of<T>> const&, master_of<T>*, master_of<T>*);
+// What the kinds of instances.inc stand for: passes, each named with its template arguments. `P` is one of the two
+// macros that declare and define the launch of a pass.
+#define ESPALIER_INSTANCE_EPILOGUE(P, T, A, D)                                                                         \
+    P(epilogue_forward<epilogue_op<activation::A, dropout::D>, T>);                                                    \
+    P(epilogue_backward<epilogue_op<activation::A, dropout::D>, T>);
+#define ESPALIER_INSTANCE_UPDATE(P, W, N, O, M, ...)                                                                   \
+    P(update<O, tensor_rule<weight::M, flat_tuple<__VA_ARGS__>, flat_tuple<>>, W, N>);
+#define ESPALIER_INSTANCE_SUMS(P, W)                                                                                   \
+    P(column_partials<W>);                                                                                             \
+    P(add_partial_rows<W>);                                                                                            \
+    P(add_sums<double>);                                                                                               \
+    P(finish_loss<double>);                                                                                            \
+    P(gate_term<double>);                                                                                              \
+    P(finish_moments<W>);                                                                                              \
+    P(finish_normal_sums<W>);                                                                                          \
+    P(running_moments<W>);
+#define ESPALIER_INSTANCE_SOFTMAX(P, T, C)                                                                             \
+    P(row_forward<C, activation::softmax, T>);                                                                         \
+    P(row_backward<C, activation::softmax, T>);
+#define ESPALIER_INSTANCE_COUNT(P, L) P(count_rows<loss::L>);
+#define ESPALIER_INSTANCE_LOSS(P, T, C, L) P(row_loss<C, loss::L, T>);
+#define ESPALIER_INSTANCE_GATE(P, T, ...)                                                                              \
+    P(row_gate_forward<gate_shape_of<gate::__VA_ARGS__>, op_of<gate::__VA_ARGS__>, T>);                                \
+    P(row_gate_backward<gate_shape_of<gate::__VA_ARGS__>, op_of<gate::__VA_ARGS__>, T>);
+#define ESPALIER_INSTANCE_EXPERTS(P, T)                                                                                \
+    P(combine<T>);                                                                                                     \
+    P(weight_gradients<T>);                                                                                            \
+    P(expert_gradient<T>);                                                                                             \
+    P(gather<T>);                                                                                                      \
+    P(scatter_add<T>);                                                                                                 \
+    P(add_pairs<T>);                                                                                                   \
+    P(pass_back<T>);
+#define ESPALIER_INSTANCE_PAIRS(P, W)                                                                                  \
+    P(count_pairs<kernels::slot_order::by_choice, false, W>);                                                          \
+    P(count_pairs<kernels::slot_order::by_row, true, W>);                                                              \
+    P(count_pairs<kernels::slot_order::by_row, false, W>);                                                             \
+    P(scan_pairs<false, W>);                                                                                           \
+    P(scan_pairs<true, W>);                                                                                            \
+    P(mark_pairs<W>);                                                                                                  \
+    P(fill_pairs<false, W>);                                                                                           \
+    P(fill_pairs<true, W>);                                                                                            \
+    P(share_pairs<W>);                                                                                                 \
+    P(finish_measures<W>);
+#define ESPALIER_INSTANCE_BATCH_NORM(P, T)                                                                             \
+    P(moment_partials<T>);                                                                                             \
+    P(normalise<T>);                                                                                                   \
+    P(normal_sum_partials<T>);                                                                                         \
+    P(normalise_backward<T>);
 
-#define ESPALIER_INSTANCE_UPDATE(prefix, W, N, O, M, ...)                                                              \
-    prefix template void launch_update(                                                                                \
-        launch_target const&, kernels::numbers<O> const&,                                                              \
-        kernels::numbers<tensor_rule<weight::M, flat_tuple<__VA_ARGS__>, flat_tuple<>>> const&,                        \
-        update_segment<W, N> const&, kernels::update_context const&, double*);
-
-#define ESPALIER_INSTANCE_SOFTMAX(prefix, T, C)                                                                        \
-    prefix template void launch_row_forward<C>(launch_target const&, kernels::numbers<activation::softmax> const&,     \
-                                               matrix_view<T>);                                                        \
-    prefix template void launch_row_backward<C>(launch_target const&, kernels::numbers<activation::softmax> const&,    \
-                                                matrix_view<T const>, matrix_view<T>);
-
-#define ESPALIER_INSTANCE_LOSS(prefix, T, C, L)                                                                        \
-    prefix template void launch_row_loss<C>(launch_target const&, kernels::numbers<loss::L> const&,                    \
-                                            kernels::row_loss_arguments<T> const&, kernels::row_loss_result*, double*, \
-                                            kernels::error_word*);
-
-#define ESPALIER_INSTANCE_GATE(prefix, T, ...)                                                                         \
-    prefix template void launch_row_gate_forward<gate_shape_of<gate::__VA_ARGS__>>(                                    \
-        launch_target const&, kernels::numbers<op_of<gate::__VA_ARGS__>> const&, matrix_view<T const>,                 \
-        matrix_view<master_of<T>>, matrix_view<std::int32_t>, kernels::gate_batch<master_of<T>>, std::uint32_t const*, \
-        gate_scratch<master_of<T>> const&);                                                                            \
-    prefix template void launch_row_gate_backward<gate_shape_of<gate::__VA_ARGS__>>(                                   \
-        launch_target const&, kernels::numbers<op_of<gate::__VA_ARGS__>> const&, matrix_view<T const>,                 \
-        matrix_view<master_of<T> const>, matrix_view<std::int32_t const>, matrix_view<master_of<T> const>,             \
-        matrix_view<T>, kernels::gate_batch<master_of<T>> const&, std::uint32_t const*);
-
-#define ESPALIER_INSTANCE_EXPERTS(prefix, T)                                                                           \
-    prefix template void launch_combine_experts(launch_target const&, matrix_view<master_of<T> const>,                 \
-                                                expert_outputs<T> const&, matrix_view<T>);                             \
-    prefix template void launch_weight_gradients(launch_target const&, matrix_view<master_of<T> const>,                \
-                                                 matrix_view<T const>, expert_outputs<T> const&,                       \
-                                                 matrix_view<master_of<T>>);                                           \
-    prefix template void launch_expert_gradient(launch_target const&, matrix_view<master_of<T> const>,                 \
-                                                matrix_view<std::int32_t const>, mixture_tasks const&,                 \
-                                                expert_pairs const&, matrix_view<T const>, matrix_view<T>);            \
-    prefix template void launch_gather_rows(launch_target const&, matrix_view<T const>, std::int32_t const*,           \
-                                            matrix_view<T>);                                                           \
-    prefix template void launch_scatter_add_rows(launch_target const&, matrix_view<T const>, std::int32_t const*,      \
-                                                 matrix_view<T>);                                                      \
-    prefix template void launch_add_pairs(launch_target const&, matrix_view<T const>, std::int32_t const*, index_t,    \
-                                          bool, matrix_view<T>);                                                       \
-    prefix template void launch_pass_back(launch_target const&, matrix_view<master_of<T> const>, mixture_tasks const&, \
-                                          std::int32_t const*, matrix_view<T const>, matrix_view<T>);
-
-#define ESPALIER_INSTANCE_PAIRS(prefix, W)                                                                             \
-    prefix template void launch_build_pairs(launch_target const&, kernels::pair_work<W> const&, rows const&);          \
-    prefix template void launch_measure_mixture(launch_target const&, kernels::pair_work<W> const&,                    \
-                                                std::int32_t const*, double*);
-
-#define ESPALIER_INSTANCE_BATCH_NORM(prefix, T)                                                                        \
-    prefix template void launch_column_moments(launch_target const&, matrix_view<T const>, master_of<T>*,              \
-                                               master_of<T>*, index_t*, master_of<T>*);                                \
-    prefix template void launch_normalise(launch_target const&, matrix_view<T const>, master_of<T> const*,             \
-                                          master_of<T> const*, master_of<T> const*, master_of<T> const*, double,       \
-                                          matrix_view<T>);                                                             \
-    prefix template void launch_normal_sums(launch_target const&, matrix_view<T const>, matrix_view<T const>,          \
-                                            master_of<T> const*, master_of<T> const*, double, master_of<T>*,           \
-                                            master_of<T>*, master_of<T>*, master_of<T>*);                              \
-    prefix template void launch_normalise_backward(launch_target const&, matrix_view<T const>, matrix_view<T const>,   \
-                                                   master_of<T> const*, master_of<T> const*, master_of<T> const*,      \
-                                                   double, master_of<T> const*, matrix_view<T>);
+#define ESPALIER_DEFINE_PASS(...) template void launch(launch_target const&, kernels::passes::__VA_ARGS__ const&)
+#define ESPALIER_DECLARE_PASS(...) extern ESPALIER_DEFINE_PASS(__VA_ARGS__)
 
 #define ESPALIER_INSTANCE_PRODUCTS(prefix, T)                                                                          \
     prefix template void launch_tile_forward(tile_target const&, matrix_view<T const>, matrix_view<T const>,           \
@@ -116,14 +97,16 @@ using optimizer::adam_op, optimizer::adamw_op, optimizer::momentum_kind, optimiz
 using penalty::l1_op, penalty::l2_op;
 
 // Definitions further down in the defining .cu follow these declarations.
-#define EPILOGUE(...) ESPALIER_INSTANCE_EPILOGUE(extern, __VA_ARGS__)
-#define UPDATE(...) ESPALIER_INSTANCE_UPDATE(extern, __VA_ARGS__)
-#define SOFTMAX(...) ESPALIER_INSTANCE_SOFTMAX(extern, __VA_ARGS__)
-#define LOSS(...) ESPALIER_INSTANCE_LOSS(extern, __VA_ARGS__)
-#define GATE(...) ESPALIER_INSTANCE_GATE(extern, __VA_ARGS__)
-#define EXPERTS(...) ESPALIER_INSTANCE_EXPERTS(extern, __VA_ARGS__)
-#define PAIRS(...) ESPALIER_INSTANCE_PAIRS(extern, __VA_ARGS__)
-#define BATCH_NORM(...) ESPALIER_INSTANCE_BATCH_NORM(extern, __VA_ARGS__)
+#define EPILOGUE(...) ESPALIER_INSTANCE_EPILOGUE(ESPALIER_DECLARE_PASS, __VA_ARGS__)
+#define UPDATE(...) ESPALIER_INSTANCE_UPDATE(ESPALIER_DECLARE_PASS, __VA_ARGS__)
+#define SUMS(...) ESPALIER_INSTANCE_SUMS(ESPALIER_DECLARE_PASS, __VA_ARGS__)
+#define SOFTMAX(...) ESPALIER_INSTANCE_SOFTMAX(ESPALIER_DECLARE_PASS, __VA_ARGS__)
+#define COUNT(...) ESPALIER_INSTANCE_COUNT(ESPALIER_DECLARE_PASS, __VA_ARGS__)
+#define LOSS(...) ESPALIER_INSTANCE_LOSS(ESPALIER_DECLARE_PASS, __VA_ARGS__)
+#define GATE(...) ESPALIER_INSTANCE_GATE(ESPALIER_DECLARE_PASS, __VA_ARGS__)
+#define EXPERTS(...) ESPALIER_INSTANCE_EXPERTS(ESPALIER_DECLARE_PASS, __VA_ARGS__)
+#define PAIRS(...) ESPALIER_INSTANCE_PAIRS(ESPALIER_DECLARE_PASS, __VA_ARGS__)
+#define BATCH_NORM(...) ESPALIER_INSTANCE_BATCH_NORM(ESPALIER_DECLARE_PASS, __VA_ARGS__)
 #define PRODUCTS(...) ESPALIER_INSTANCE_PRODUCTS(extern, __VA_ARGS__)
 #include "instances.inc"
 

@@ -4,7 +4,7 @@
 
 namespace espalier::cuda {
 
-#define UPDATE(...) ESPALIER_INSTANCE_UPDATE(, __VA_ARGS__)
+#define UPDATE(...) ESPALIER_INSTANCE_UPDATE(ESPALIER_DEFINE_PASS, __VA_ARGS__)
 #include "instances.inc"
 
 } // namespace espalier::cuda

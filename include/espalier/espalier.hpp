@@ -39,6 +39,7 @@
 #include <espalier/core/normals.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/pairs.hpp>
+#include <espalier/core/pass.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>
@@ -53,6 +54,7 @@
 #include <espalier/data/npy.hpp>
 #include <espalier/data/number_view.hpp>
 #include <espalier/data/table.hpp>
+#include <espalier/device/concept.hpp>
 #include <espalier/device/cpu/batch_norm.hpp>
 #include <espalier/device/cpu/bits.hpp>
 #include <espalier/device/cpu/buffer.hpp>

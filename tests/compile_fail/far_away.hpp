@@ -17,6 +17,7 @@ struct far_away {
     void gather(auto&&...) {}
     void combine(auto&&...) {}
     void measure_mixture(auto&&...) {}
+    void run(auto&&) {}
     void on_live_rows(espalier::live_groups const&, auto&& body) { body(); }
     void live_product_forward(auto&&...) {}
 };

@@ -7,6 +7,7 @@
 #include <espalier/activation/tanh.hpp>
 #include <espalier/activation_penalty/flops.hpp>
 #include <espalier/activation_penalty/l1.hpp>
+#include <espalier/device/concept.hpp>
 #include <espalier/device/cuda/cuda.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
@@ -40,12 +41,16 @@
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 
+#include <support/scale_rows.hpp>
+
 #include <cstdint>
 #include <type_traits>
 
 namespace device_verbs {
 
 using namespace espalier;
+
+static_assert(device::device<device::cuda>);
 
 template <class Op, class T>
 void epilogue(device::cuda& device, Op const& op, matrix_view<T> z, matrix_view<T> y, master_of<T>* bias) {
@@ -179,6 +184,7 @@ template <class T> void memory(device::cuda& device, matrix_view<T> a, matrix_vi
     device.initialise([](matrix_view<W>, random_site const&) {}, matrix_view<W>{sums, 1, 1, 1}, random_site{});
     device.sum_of_squares_to(sums, 1, static_cast<double*>(nullptr));
     device.clear_left_out(sums, static_cast<std::uint32_t const*>(nullptr), 0);
+    device.run(test_passes::scale_rows_pass<W>{{sums, 1, 1, 1}, sums});
 }
 
 template <class T> void batch_norms(device::cuda& device, matrix_view<T> y, master_of<T>* w, index_t* counted) {

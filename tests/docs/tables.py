@@ -17,6 +17,9 @@ Every member in the page's tables ("| `scope`, `at(clock)` | ...", "| op: `facto
 headers; every member that the first of them asks for, in a requires-expression or through core/about.hpp, stands in a table; and
 for one that is "yes", required, a concept asks, or it is used and no header asks whether it is there.
 
+Verbs of devices. The tables whose first column is headed "verb" have exactly the verbs of device/verbs.inc, and in the
+column headed "needed" what that says.
+
 Defaults of seams. A name in backticks that is marked "(default)", or stands in a column headed "default" of a table of
 seams, is what a list of policies or a template falls back to somewhere in the headers.
 """
@@ -132,6 +135,20 @@ def check_members(include, headers, rows):
     return wrong
 
 
+def check_verbs(include, rows):
+    listed = dict(re.findall(r"^VERB\((\w+), (\w+)", (include / "device/verbs.inc").read_text(encoding="utf-8"), flags=re.M))
+    said, wrong = {}, []
+    for row in rows:
+        said.update((name, row[1]) for name in names_in(row[0]))
+    wrong += [f"the verb `{name}` is in no table" for name in listed if name not in said]
+    for name, needed in said.items():
+        if name not in listed:
+            wrong.append(f"`{name}` is no verb of device/verbs.inc")
+        elif needed != listed[name]:
+            wrong.append(f"the page says '{needed}' of the verb `{name}`, device/verbs.inc '{listed[name]}'")
+    return wrong
+
+
 def check_default(include, name):
     for path in include.rglob("*.hpp"):
         if re.search(rf"pick<axis::\w+, {name}\b|= {name}[>,]", code_of(path)):
@@ -141,7 +158,7 @@ def check_default(include, name):
 
 def check_page(include, text):
     """What is wrong with a page, a sentence each; and how many tables were read."""
-    wrong, rows, read = [], [], 0
+    wrong, rows, verbs, read = [], [], [], 0
     for headings, body in tables_of(text):
         struct = re.fullmatch(r"field of `(\w+)`", headings[0])
         if struct and headings[1] == "default":
@@ -152,6 +169,8 @@ def check_page(include, text):
                       for row in body for name in names_in(row[0]) if name not in fields]
         elif headings[0].startswith("member"):
             rows += [(row, headings[1] == "required") for row in body]
+        elif headings[:2] == ["verb", "needed"]:
+            verbs += body
         elif headings[0] == "seam" and headings[-1] == "default":
             for name in [n for row in body for n in re.findall(r"`([\w:]+)`", row[-1])]:
                 wrong += check_default(include, name)
@@ -160,6 +179,8 @@ def check_page(include, text):
         read += 1
     for name in re.findall(r"^\| `([\w:]+)[^`]*` \(default\)", text, flags=re.M):
         wrong += check_default(include, name)
+    if verbs:
+        wrong += check_verbs(include, verbs)
     headers = re.search(r"^<!-- members: (.*) -->$", text, flags=re.M)
     if rows and not headers:
         wrong.append("a table of members, and no comment says which headers look at them")
@@ -176,9 +197,12 @@ def self_test(include):
                "| op: `scope` | yes |\n| op: `factor<T>(bits)` | yes |\n| `at(clock)` | no |\n")
     seams = "| seam | default |\n|---|---|\n| product | `product::direct` |\n"
     some = "| field of `gradient_check_options` | in words |\n|---|---|\n| `step` | how far |\n"
+    listed = re.findall(r"^VERB\((\w+), (\w+)", (include / "device/verbs.inc").read_text(encoding="utf-8"), flags=re.M)
+    verbs = "| verb | needed |\n|---|---|\n" + "".join(f"| `{name}(x)` | {needed} |\n" for name, needed in listed)
     for right in (fields, members, seams, some):
         wrong, read = check_page(include, right)
         assert read == 1 and not wrong, wrong
+    assert check_page(include, verbs) == ([], 1)
     for what, page in {
             "default": fields.replace("40", "41"),
             "field": fields + "| `more` | 1 |\n",
@@ -188,6 +212,9 @@ def self_test(include):
             "table without a member": members.replace("| op: `factor<T>(bits)` | yes |\n", ""),
             "requirement": members.replace("| `at(clock)` | no |", "| `at(clock)`, `stage` | yes |"),
             "default of a seam": seams.replace("direct", "eigen"),
+            "verb": verbs + "| `dance()` | always |\n",
+            "table without a verb": verbs.replace("| `zero(x)` | always |\n", ""),
+            "need of a verb": verbs.replace("| `zero(x)` | always |", "| `zero(x)` | host |"),
             "mark": "| `product::eigen` (default) | | |\n",
             "page without a comment": members.split("\n\n")[1],
     }.items():

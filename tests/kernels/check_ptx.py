@@ -17,9 +17,8 @@ import sys
 import tempfile
 
 PHILOX = re.compile(r"-766435501|3528531795|0xD2511F53", re.I)  # its first multiplier, as PTX may spell it
-VECTOR = ("epilogue_forward_kernel", "epilogue_backward_kernel", "update_kernel", "moment_partials_kernel",
-          "normalise_kernel", "normal_sum_partials_kernel", "normalise_backward_kernel", "combine_experts_kernel",
-          "expert_gradient_kernel", "gather_rows_kernel", "scatter_add_rows_kernel", "pass_back_kernel")
+VECTOR = ("epilogue_forward", "epilogue_backward", "update", "moment_partials", "normalise", "normal_sum_partials",
+          "normalise_backward", "combine", "expert_gradient", "gather", "scatter_add", "pass_back")
 PRODUCTS = ("tile_forward_kernel", "tile_input_gradient_kernel", "tile_weight_gradient_kernel")
 
 
@@ -33,7 +32,7 @@ def demangle(names):
 
 def short(name):
     """The kernel and its template arguments, without namespaces and parameters."""
-    name = re.sub(r"\b(espalier|cuda|kernels|activation|dropout|optimizer|penalty|weight|loss|gate)::", "", name)
+    name = re.sub(r"\b(espalier|cuda|kernels|passes|activation|dropout|optimizer|penalty|weight|loss|gate)::", "", name)
     name = re.sub(r"\(\w+\)(?=\d)", "", name)  # (enumeration)0
     return re.sub(r"^void ", "", name).split("(kernels")[0].split("(numbers")[0].split("(")[0]
 
@@ -70,14 +69,15 @@ def registered(stub):
 
 def expected(instances):
     """How many kernels of each kind the list asks for."""
-    kinds = {"EPILOGUE": ("epilogue_forward_kernel", "epilogue_backward_kernel"), "UPDATE": ("update_kernel",),
-             "SOFTMAX": ("row_forward_kernel", "row_backward_kernel"), "LOSS": ("row_loss_kernel",),
-             "GATE": ("row_gate_forward_kernel", "row_gate_backward_kernel"),
-             "EXPERTS": ("combine_experts_kernel", "weight_gradients_kernel", "expert_gradient_kernel",
-                         "gather_rows_kernel", "scatter_add_rows_kernel", "pass_back_kernel"),
-             "PAIRS": ("mark_pairs_kernel", "share_pairs_kernel", "finish_measures_kernel"),
-             "BATCH_NORM": ("moment_partials_kernel", "normalise_kernel", "normal_sum_partials_kernel",
-                            "normalise_backward_kernel"),
+    kinds = {"EPILOGUE": ("epilogue_forward", "epilogue_backward"), "UPDATE": ("update",),
+             "SUMS": ("column_partials", "add_partial_rows", "add_sums", "finish_loss", "finish_moments",
+                      "finish_normal_sums"),
+             "SOFTMAX": ("row_forward", "row_backward"), "COUNT": ("count_rows",), "LOSS": ("row_loss",),
+             "GATE": ("row_gate_forward", "row_gate_backward"),
+             "EXPERTS": ("combine", "weight_gradients", "expert_gradient", "gather", "scatter_add", "add_pairs",
+                         "pass_back"),
+             "PAIRS": ("mark_pairs", "share_pairs", "finish_measures"),
+             "BATCH_NORM": ("moment_partials", "normalise", "normal_sum_partials", "normalise_backward"),
              "PRODUCTS": PRODUCTS}
     wanted = {}
     for line in instances.splitlines():
@@ -112,8 +112,8 @@ def main():
             wrong.append(f"{source.name}: ptxas reports {len(figures)} kernels, the PTX has {len(device)}")
         readable = demangle(sorted(device))
         for name, body in sorted(device.items()):
-            kernel = re.search(r"[a-z_]+_kernel", readable[name])
-            kernel = kernel[0] if kernel else name
+            kernel = re.search(r"passes::([a-z_]+)", readable[name]) or re.search(r"([a-z_]+_kernel)", readable[name])
+            kernel = kernel[1] if kernel else name
             count[kernel] = count.get(kernel, 0) + 1
             what = f"{source.name}: {short(readable[name])}"
             stack, stores, loads, registers = figures.get(name, (0, 0, 0, 0))

@@ -4,9 +4,8 @@
 #pragma once
 
 #include <espalier/core/live_groups.hpp>
+#include <espalier/core/pass.hpp>
 #include <espalier/core/view.hpp>
-
-#include <cstdint>
 
 namespace espalier::device {
 
@@ -58,51 +57,35 @@ public:
                                                                  live_.tensor(dw, g));
     }
 
-    template <class... Arguments> void epilogue_forward(Arguments const&... arguments) {
-        device_.on_live_rows(live_, [&] { device_.epilogue_forward(arguments...); });
-    }
-    template <class... Arguments> void epilogue_backward(Arguments const&... arguments) {
-        device_.on_live_rows(live_, [&] { device_.epilogue_backward(arguments...); });
-    }
     template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
         device_.on_live_rows(live_, [&] { device_.template row_forward<Activation, Width>(y); });
     }
     template <class Activation, index_t Width, class T> void row_backward(matrix_view<T const> y, matrix_view<T> dy) {
         device_.on_live_rows(live_, [&] { device_.template row_backward<Activation, Width>(y, dy); });
     }
-    template <class... Arguments> void column_sums(Arguments const&... arguments) {
-        device_.on_live_rows(live_, [&] { device_.column_sums(arguments...); });
-    }
-    template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {
-        device_.on_live_rows(live_, [&] { device_.copy(from, to); });
-    }
-    template <class T> void add(matrix_view<T const> from, matrix_view<T> to) {
-        device_.on_live_rows(live_, [&] { device_.add(from, to); });
-    }
-    template <class T> void clear(matrix_view<T> rows_of) {
-        device_.on_live_rows(live_, [&] { device_.clear(rows_of); });
-    }
     /// Of a tensor.
     template <class T> void zero(T* p, index_t n) {
         for (int g = 0; g < live_.groups; ++g)
             device_.zero(live_.tensor(p, g), n);
     }
-    template <class... Arguments> void update(Arguments const&... arguments) {
-        device_.on_live_rows(live_, [&] { device_.update(arguments...); });
+
+    template <class Pass> void run(Pass const& pass) {
+        static_assert(group_pass<Pass>,
+                      "espalier: a pass inside an expert is for groups: operator()(block, live_groups, group), which "
+                      "keeps to live.window(group)");
+        device_.on_live_rows(live_, [&] { device_.run(pass); });
     }
 
-    // ---- to the expert and back
-
-    template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
-        device_.on_live_rows(live_, [&] { device_.gather(from, row, to); });
+    // Verbs that need no more than the window. scatter_add is for one group: rows of several would be added to at once.
+#define ESPALIER_VERB_none(name)
+#define ESPALIER_VERB_each(name)                                                                                       \
+    template <class... Arguments> void name(Arguments const&... arguments) {                                           \
+        device_.on_live_rows(live_, [&] { device_.name(arguments...); });                                              \
     }
-    /// For one group: rows of several would be added to at once.
-    template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
-        device_.on_live_rows(live_, [&] { device_.scatter_add(from, row, to); });
-    }
-    template <class... Arguments> void expert_gradient(Arguments const&... arguments) {
-        device_.on_live_rows(live_, [&] { device_.expert_gradient(arguments...); });
-    }
+#define VERB(name, needed, cpu, body, live, ...) ESPALIER_VERB_##live(name)
+#include <espalier/device/verbs.inc>
+#undef ESPALIER_VERB_none
+#undef ESPALIER_VERB_each
 
     template <class... Arguments> void embed(Arguments const&...) {
         static_assert(

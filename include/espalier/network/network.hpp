@@ -4,6 +4,7 @@
 
 #include <espalier/core/context.hpp>
 #include <espalier/core/error.hpp>
+#include <espalier/device/concept.hpp>
 #include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/network/parameters.hpp>
 
@@ -21,6 +22,8 @@ namespace espalier {
 /// Memory to run a stack on batches of up to `capacity` rows: tape, work space, packing space. Runs any parameters of
 /// that type. Nothing is allocated after construction.
 template <class Stack, class Device, class T> class executor {
+    static_assert(device::check_device<Device>());
+
 public:
     using layer = bound<Stack>;
     using parameters_type = parameters<Stack, Device, T>;

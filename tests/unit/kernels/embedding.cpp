@@ -3,6 +3,7 @@
 // and a stack with an embedding that is trained by them.
 #include <support/catch.hpp>
 
+#include "bodies.hpp"
 #include "launches.hpp"
 
 #include <espalier/activation/tanh.hpp>
@@ -67,29 +68,6 @@ template <class T> void check_bodies(std::vector<index_t> const& sizes, index_t 
         REQUIRE(same_bits(sums, gradient));
     });
 }
-
-/// The verbs of embeddings by their kernel bodies.
-class bodies : public device::cpu {
-public:
-    static constexpr bool host_memory = false;
-
-    /// What is not finite is the tests' of the bodies themselves.
-    void watch_numbers(bool) {}
-    template <class T> void watch_gradients(T const*, index_t) {}
-
-    template <class T>
-    void embed(matrix_view<T const> ids, index_t const* sizes, T const* table, index_t width, matrix_view<T> y) {
-        auto const tables = k::id_tables::of(sizes, ids.columns);
-        emulated_launch<32>(2, [&](auto& block) { k::embed(block, ids, tables, table, width, y, nullptr); });
-    }
-    template <class T>
-    void embed_backward(matrix_view<T const> ids, index_t const* sizes, matrix_view<T const> dy, index_t width,
-                        T* gradient) {
-        auto const tables = k::id_tables::of(sizes, ids.columns);
-        zero(gradient, tables.begin[ids.columns] * width);
-        emulated_launch<32>(2, [&](auto& block) { k::embed_backward(block, ids, tables, dy, width, gradient); });
-    }
-};
 
 constexpr int classes = 5;
 using ids_of_test = vocabulary<3, 60, 7>;

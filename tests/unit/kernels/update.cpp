@@ -360,41 +360,6 @@ TEST_CASE("what a mask leaves out becomes 0") {
     }
 }
 
-TEST_CASE("squares of rows and columns") {
-    for (index_t r : all_rows)
-        for (index_t c : all_columns) {
-            CAPTURE(r, c);
-            padded_matrix<float> const m(r, c, 3, 9);
-            std::vector<float> first_rows, first_columns;
-            for_launches([&](auto const& launch) {
-                std::vector<float> by_row(static_cast<std::size_t>(r), 0.5f),
-                    by_column(static_cast<std::size_t>(c), 0.5f);
-                index_t const strips = k::strips_of(r).count, stride = k::octets_of(c) * 8;
-                std::vector<float> partial(static_cast<std::size_t>(strips * stride), -9.0f);
-                launch([&](auto const& group) { k::row_square_sums(group, m.view(), by_row.data()); });
-                launch([&](auto const& group) { k::column_square_partials(group, m.view(), partial.data()); });
-                launch([&](auto const& group) {
-                    k::add_partial_rows(group, partial.data(), strips, stride, c, by_column.data(), true);
-                });
-                if (first_rows.empty()) first_rows = by_row;
-                if (first_columns.empty()) first_columns = by_column;
-                REQUIRE(same_bits(by_row, first_rows));
-                REQUIRE(same_bits(by_column, first_columns));
-            });
-            std::vector<double> rows(static_cast<std::size_t>(r), 0.5), columns(static_cast<std::size_t>(c), 0.5);
-            for (index_t i = 0; i < r; ++i)
-                for (index_t j = 0; j < c; ++j) {
-                    double const v = static_cast<double>(m(i, j));
-                    rows[static_cast<std::size_t>(i)] += v * v;
-                    columns[static_cast<std::size_t>(j)] += v * v;
-                }
-            for (std::size_t i = 0; i < rows.size(); ++i)
-                REQUIRE(near(static_cast<double>(first_rows[i]), rows[i], 3e-6));
-            for (std::size_t j = 0; j < columns.size(); ++j)
-                REQUIRE(near(static_cast<double>(first_columns[j]), columns[j], 3e-6));
-        }
-}
-
 TEST_CASE("eight draws from any element on are those of the elements") {
     auto const site = espalier::make_site(1, 2, 3, 0);
     for (index_t first = 0; first < 40; ++first) {

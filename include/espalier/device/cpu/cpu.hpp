@@ -5,7 +5,10 @@
 #include <espalier/core/context.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/finite.hpp>
+#include <espalier/core/group.hpp>
+#include <espalier/core/live_groups.hpp>
 #include <espalier/core/pairs.hpp>
+#include <espalier/core/pass.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/device/cpu/batch_norm.hpp>
@@ -94,6 +97,16 @@ public:
             p = last;
         }
         return espalier::cpu::all_finite(p, end - p);
+    }
+
+    /// A pass (core/pass.hpp), with one lane; by its own loop for the CPU where it has one.
+    template <class Pass> void run(Pass const& pass) {
+        if constexpr (requires { pass.on_cpu(); })
+            pass.on_cpu();
+        else if constexpr (group_pass<Pass>)
+            pass(serial_group{}, live_groups{}, 0);
+        else
+            pass(serial_group{});
     }
 
     template <class Chosen> using product_for = std::conditional_t<std::is_void_v<Chosen>, Product, Chosen>;
@@ -189,17 +202,6 @@ public:
             zero(rows_of.row(r), rows_of.columns);
     }
 
-    /// Rows of tables, looked up by number, and the tables' gradient.
-    template <class T>
-    void embed(matrix_view<T const> ids, index_t const* sizes, T const* table, index_t width, matrix_view<T> y) {
-        espalier::cpu::embed(ids, sizes, table, width, y);
-    }
-    template <class T, class Wide>
-    void embed_backward(matrix_view<T const> ids, index_t const* sizes, matrix_view<T const> dy, index_t width,
-                        Wide* gradient) {
-        espalier::cpu::embed_backward(ids, sizes, dy, width, gradient);
-    }
-
     /// The mean loss of the rows of z to `value`; its gradient and the samples' new state where those have memory.
     template <int N, class Loss, class T>
     void loss(Loss const& given, matrix_view<T const> z, rows const& batch, matrix_view<T const> targets,
@@ -217,11 +219,6 @@ public:
 
     template <class T> void sum_of_squares_to(T const* p, index_t n, double* result) {
         *result = espalier::cpu::sum_of_squares(p, n);
-    }
-
-    /// Elements that the mask does not keep become 0.
-    template <class T> void clear_left_out(T* p, std::uint32_t const* mask, index_t n) {
-        espalier::cpu::clear_left_out(p, mask, n);
     }
 
     /// Sets a tensor's first values by `fill(view, site)`.
@@ -242,18 +239,6 @@ public:
     template <class T> void column_moments(matrix_view<T const> x, T* mean, T* variance, index_t* counted) {
         note(espalier::cpu::column_moments(x, mean, variance), step_place::statistics);
         *counted = x.rows;
-    }
-    template <class T>
-    void normalise(matrix_view<T const> x, T const* mean, T const* variance, T const* scale, T const* shift,
-                   double epsilon, matrix_view<T> y) {
-        espalier::cpu::normalise(x, mean, variance, scale, shift, epsilon, y);
-    }
-    template <class T>
-    void normalise_backward(matrix_view<T const> x, matrix_view<T const> dy, T const* mean, T const* variance,
-                            T const* scale, double epsilon, bool through_statistics, T* dscale, T* dshift,
-                            matrix_view<T> dx) {
-        espalier::cpu::normalise_backward(x, dy, mean, variance, scale, epsilon, through_statistics, dscale, dshift,
-                                          dx);
     }
     template <class T>
     void running_moments(T const* mean, T const* variance, index_t columns, index_t const* row_count, double momentum,
@@ -283,40 +268,17 @@ public:
                  matrix_view<std::int32_t> experts) {
         espalier::cpu::look_up<Gate>(op, batch, x, table, weights, experts);
     }
-    /// Keeps the `count` largest weights of every column, the lower row of equal ones; the others become 0.
-    template <class T> void choose_rows(index_t count, T* order, matrix_view<T> weights) {
-        espalier::cpu::choose_rows(count, order, weights);
-    }
     /// Every row of `to` is the vector `from`.
     template <class T> void repeat_rows(T const* from, matrix_view<T> to) {
         for (index_t r = 0; r < to.rows; ++r)
             std::memcpy(to.row(r), from, static_cast<std::size_t>(to.columns) * sizeof(T));
     }
 
-    /// Weights by slot as weights by expert, and their gradients back; gates with a search use them.
-    template <class T>
-    void spread_slots(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, matrix_view<T> spread) {
-        espalier::cpu::spread_slots(weights, experts, spread);
-    }
-    template <class T>
-    void gather_slots(matrix_view<T const> dspread, matrix_view<T const> weights,
-                      matrix_view<std::int32_t const> experts, matrix_view<T> dweights) {
-        espalier::cpu::gather_slots(dspread, weights, experts, dweights);
-    }
     /// Slot s of every row belongs to expert s.
     void number_slots(matrix_view<std::int32_t> experts) {
         for (index_t r = 0; r < experts.rows; ++r)
             for (index_t s = 0; s < experts.columns; ++s)
                 experts(r, s) = static_cast<std::int32_t>(s);
-    }
-    /// Divides every row by its sum, which goes to `sums`, and the gradient of that.
-    template <class T> void divide_by_sums(matrix_view<T> weights, T* sums) {
-        espalier::cpu::divide_by_sums(weights, sums);
-    }
-    template <class T>
-    void divide_by_sums_backward(matrix_view<T const> weights, matrix_view<T const> dweights, T const* sums,
-                                 matrix_view<T> d) {
-        espalier::cpu::divide_by_sums_backward(weights, dweights, sums, d);
     }
     /// The doubly stochastic matrix of a search's scores, and its term; the gradient of the scores; and the permutation
     /// nearest to it as a matrix of zeros and ones (gate/local_search.hpp).
@@ -326,47 +288,7 @@ public:
         note(espalier::cpu::all_finite(scores, index_t{n} * n), step_place::gate);
         espalier::cpu::soft_permutation(op, n, scores, site, noisy, potentials, soft, permutation, term);
     }
-    template <class Op, class T>
-    void soft_permutation_backward(Op const& op, int n, double const* noisy, double* potentials, double const* soft,
-                                   T const* dpermutation, double* dsoft, T* dscores) {
-        espalier::cpu::soft_permutation_backward(op, n, noisy, potentials, soft, dpermutation, dsoft, dscores);
-    }
-    template <class T> void round_permutation(int n, double const* soft, double* room, T* permutation) {
-        espalier::cpu::round_permutation(n, soft, room, permutation);
-    }
 
-    template <class T>
-    void build_pairs(matrix_view<T const> weights, matrix_view<std::int32_t const> experts, rows const& batch,
-                     pair_plan const& plan, pair_table const& table) {
-        espalier::cpu::build_pairs(weights, experts, batch, plan, table);
-    }
-    template <class T> void combine(matrix_view<T const> weights, expert_outputs<T> const& outputs, matrix_view<T> y) {
-        espalier::cpu::combine(weights, outputs, y);
-    }
-    template <class T>
-    void weight_gradients(matrix_view<T const> weights, matrix_view<T const> dy, expert_outputs<T> const& outputs,
-                          matrix_view<T> dweights) {
-        espalier::cpu::weight_gradients(weights, dy, outputs, dweights);
-    }
-    /// d_i = the weights of the block's expert in its row i times dy of that row.
-    template <class T>
-    void expert_gradient(matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
-                         mixture_tasks const& tasks, expert_pairs const& block, matrix_view<T const> dy,
-                         matrix_view<T> d) {
-        espalier::cpu::expert_gradient(weights, experts, tasks, block, dy, d);
-    }
-    /// dx += the weights of slots without a pair times dy, where the row took the place of the expert's output.
-    template <class T>
-    void pass_back(matrix_view<T const> weights, mixture_tasks const& tasks, std::int32_t const* pair,
-                   matrix_view<T const> dy, matrix_view<T> dx) {
-        espalier::cpu::pass_back(weights, tasks, pair, dy, dx);
-    }
-    /// What `mixture_measures` lists, then the experts' loads.
-    template <class T>
-    void measure_mixture(matrix_view<T const> weights, matrix_view<std::int32_t const> experts,
-                         std::int32_t const* pair, pair_plan const& plan, double* measures) {
-        espalier::cpu::measure_mixture(weights, experts, pair, plan, measures);
-    }
     /// to_i = from_row[i]
     template <class T> void gather(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
         for (index_t i = 0; i < to.rows; ++i)
@@ -376,10 +298,6 @@ public:
     template <class From, class U> void gather_values(From const& from, std::int32_t const* row, index_t n, U* to) {
         for (index_t i = 0; i < n; ++i)
             to[i] = from[row[i]];
-    }
-    /// to_row[i] += from_i
-    template <class T> void scatter_add(matrix_view<T const> from, std::int32_t const* row, matrix_view<T> to) {
-        espalier::cpu::scatter_add(from, row, to);
     }
 
     template <class T> void copy(matrix_view<T const> from, matrix_view<T> to) {
@@ -410,6 +328,18 @@ public:
                 sums, m.columns, [&](index_t c, auto const& load) { return load(sums + c) + load(row + c); });
         }
     }
+
+    // ---- verbs that are a loop with the same arguments
+
+#define ESPALIER_VERB_own(name)
+#define ESPALIER_VERB_loop(name)                                                                                       \
+    template <class... Arguments> void name(Arguments const&... arguments) {                                           \
+        espalier::cpu::name(arguments...);                                                                             \
+    }
+#define VERB(name, needed, cpu, body, live, ...) ESPALIER_VERB_##cpu(name)
+#include <espalier/device/verbs.inc>
+#undef ESPALIER_VERB_own
+#undef ESPALIER_VERB_loop
 
 private:
     /// A matrix that a product has found finite.

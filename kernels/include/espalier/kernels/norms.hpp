@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernel bodies of norms: sums of squares of a tensor, of its rows, of its columns, each in a fixed order.
+// Kernel bodies that look at all numbers of a tensor: the sum of their squares, in a fixed order, and whether they are
+// finite.
 #pragma once
 
 #include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/kernels/access.hpp>
-#include <espalier/kernels/sums.hpp>
 
 namespace espalier::kernels {
 
@@ -90,49 +90,6 @@ ESPALIER_FN void clear_left_out(Group const& group, T* x, std::uint32_t const* m
         for (int j = 0; j < octet; ++j)
             if ((kept >> j & 1u) == 0) v[j] = master_of<T>(0);
         store8(x + i, count, vector, v);
-    }
-}
-
-/// norms[r] += sum of squares of row r. One tile of 32 lanes a row. Floor: b rows columns bytes.
-template <class Block, class T>
-ESPALIER_FN void row_square_sums(Block const& block, matrix_view<T const> m, master_of<T>* norms) {
-    using W = master_of<T>;
-    auto const tile = block.template tile<(Block::lanes < 32 ? Block::lanes : 32)>();
-    bool const vector = aligned16(m);
-    for (index_t r = tile.group_rank(); r < m.rows; r += tile.group_count()) {
-        W sum(0);
-        for (index_t c = static_cast<index_t>(tile.thread_rank()) * octet; c < m.columns;
-             c += static_cast<index_t>(tile.size()) * octet) {
-            W v[octet];
-            load8(m.row(r) + c, count8(c, m.columns), vector, v);
-            ESPALIER_KERNEL_UNROLL
-            for (int j = 0; j < octet; ++j)
-                sum += v[j] * v[j];
-        }
-        sum = tile.reduce_add(sum);
-        if (tile.thread_rank() == 0) norms[r] += sum;
-    }
-}
-
-/// Partial rows of the sums of squares of the columns, for add_partial_rows to finish. Floor: b rows columns bytes.
-template <class Group, class T>
-ESPALIER_FN void column_square_partials(Group const& group, matrix_view<T const> m, master_of<T>* partial) {
-    using W = master_of<T>;
-    strips const cut = strips_of(m.rows);
-    bool const vector = aligned16(m);
-    index_t const octets = octets_of(m.columns);
-    for (pair_walk at(grid_lane(group), grid_lanes(group), octets); at.line < cut.count; at.advance()) {
-        index_t const c = at.place * octet, first = at.line * cut.height;
-        index_t const last = first + cut.height < m.rows ? first + cut.height : m.rows;
-        W sum[octet] = {};
-        for (index_t r = first; r < last; ++r) {
-            W v[octet];
-            load8(m.row(r) + c, count8(c, m.columns), vector, v);
-            ESPALIER_KERNEL_UNROLL
-            for (int j = 0; j < octet; ++j)
-                sum[j] += v[j] * v[j];
-        }
-        store8(partial + at.line * octets * octet + c, octet, aligned16(partial), sum);
     }
 }
 
