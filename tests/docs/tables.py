@@ -91,7 +91,7 @@ def fields_of(include, struct):
         if start:
             body = block_at(text, start.end() - 1)
             return {name: (braces or value or "").strip() for name, braces, value in
-                    re.findall(r"^ {4}(?:[\w:]+(?:<.*>)?)\*? (\w+)(?:(\{[^;]*\})| = ([^;]*))?;", body, flags=re.M)}
+                    re.findall(r"^ {4}(?:[\w:]+(?:<.*>)?)(?: const)?\*? (\w+)(?:(\{[^;]*\})| = ([^;]*))?;", body, flags=re.M)}
     raise Mistake(f"no header defines struct {struct}")
 
 

@@ -156,7 +156,14 @@ struct keep_threshold {
     std::uint32_t threshold = 0; ///< 65536 times the drop probability that holds
     double scale = 1.0;          ///< its reciprocal keep probability, so that the expectation is exact; 0 when all drop
 
-    ESPALIER_FN constexpr bool keeps(std::uint32_t bits) const { return bits >= threshold; }
+    /// Whether draws keep; `Bits` is an unsigned integer of 32 bits or more, or a pack of them.
+    template <class Bits> ESPALIER_FN constexpr auto keeps(Bits bits) const { return bits >= Bits(threshold); }
+    /// What the draws multiply by.
+    template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
+        using espalier::select;
+        using S = scalar_of<T>;
+        return select(keeps(bits), T(static_cast<S>(scale)), T(S(0)));
+    }
 
     friend constexpr bool operator==(keep_threshold const&, keep_threshold const&) = default;
 };

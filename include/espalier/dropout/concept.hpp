@@ -8,9 +8,13 @@
 //         template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const; // not for random_scope::none
 //     };
 //
-// `bits` is a uniform 16-bit draw, widened to an unsigned integer or a pack of them with the lanes of T. The policy has
-// `axis`, `name`, `op`, `at(clock)` as in core/policy.hpp. At inference the factor is 1: E[factor] = 1 is the policy's
-// to keep.
+// `bits` is a uniform 16-bit draw, widened to an unsigned integer or a pack of them with the lanes of T. A factor that
+// depends on more than its draw takes `about` (core/epilogue.hpp) in its place:
+//
+//         template <class T, class Bits> ESPALIER_FN T factor(epilogue_element<T, Bits> const& about) const;
+//
+// The policy has `axis`, `name`, `op`, `at(clock)` as in core/policy.hpp. At inference the factor is 1: E[factor] = 1
+// is the policy's to keep.
 #pragma once
 
 #include <espalier/core/axis.hpp>
@@ -30,6 +34,9 @@ concept has_scope = std::same_as<std::remove_cvref_t<decltype(Op::scope)>, rando
 template <class Op, class T>
 concept has_factor = requires(Op const& op, drawn_bits<T> bits) {
     { op.template factor<T>(bits) } -> gives<T>;
+}
+|| requires(Op const& op, epilogue_element<T, drawn_bits<T>> const& about) {
+    { op.factor(about) } -> gives<T>;
 };
 
 namespace detail {

@@ -155,7 +155,8 @@ template <class Where, class Layer, class P> struct member_checks {
         } else {
             ESPALIER_NEEDS_OF_T(factor, dropout::has_factor,
                                 "a dropout needs `template <class T, class Bits> ESPALIER_FN T factor(Bits bits) "
-                                "const` in its op; bits is a uniform 16-bit draw");
+                                "const` in its op, where bits is a uniform 16-bit draw, or "
+                                "`factor(epilogue_element<T, Bits> const& about) const`");
             return factor;
         }
     }
@@ -167,18 +168,16 @@ template <class Where, class Layer, class P> struct member_checks {
                        "column");
         ESPALIER_NEEDS_OF_T(contribution, activation_penalty::has_contribution,
                             "an activation penalty needs `template <class T> ESPALIER_FN T contribution(T y) const` in "
-                            "its op, the share of one element in the sum");
+                            "its op, the share of one element in the sum, or `template <class T, class Bits> "
+                            "ESPALIER_FN T contribution(T y, epilogue_element<T, Bits> const& about) const`");
         ESPALIER_NEEDS(finish, "an activation penalty needs `ESPALIER_FN double finish(double sum, double row_count) "
                                "const` in its op, the term that is added to the loss");
-        if constexpr (scope) {
-            ESPALIER_NEEDS_OF_T(gradient, activation_penalty::has_gradient_of_scope,
-                                "an activation penalty needs `template <class T> ESPALIER_FN T gradient(T y, T "
-                                "row_count) const` in its op, or `gradient(T y, T column_sum, T row_count)` when its "
-                                "scope is column");
-            return contribution && finish && gradient;
-        } else {
-            return false;
-        }
+        ESPALIER_NEEDS_OF_T(gradient, activation_penalty::has_gradient,
+                            "an activation penalty needs `template <class T> ESPALIER_FN T gradient(T y, T row_count) "
+                            "const` in its op, or `template <class T, class Bits> ESPALIER_FN T gradient(T y, "
+                            "epilogue_element<T, Bits> const& about) const`, whose about.column_sum is the sum of the "
+                            "element's column");
+        return scope && contribution && finish && gradient;
     }
     static constexpr bool penalty_members() {
         if constexpr (penalty_groups<op>() != group_scope::element) {

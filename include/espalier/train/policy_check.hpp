@@ -168,21 +168,34 @@ template <class P> void check_activation(policy_checker& to, clock const& now) {
     }
 }
 
+/// What an op of an epilogue is told of an element of the second of 4 rows of 8 columns without tags.
+template <class T, class Bits = drawn_bits<T>>
+epilogue_element<T, Bits> about_element(rows const& batch, Bits bits, std::uint32_t column, T column_sum = T()) {
+    auto about = about_row<T, Bits>(batch, 1, 8, T(static_cast<scalar_of<T>>(batch.count)), 3);
+    about.bits = bits;
+    about.column = Bits(column);
+    about.column_sum = column_sum;
+    return about;
+}
+
 template <class P> void check_dropout(policy_checker& to, clock const& now) {
     auto const op = op_at<P>(now);
+    rows const batch{.count = 4};
     if constexpr (std::remove_cvref_t<decltype(op)>::scope == random_scope::none) {
         to.line(true, "draws nothing");
     } else {
         double sum = 0.0;
         auto check = to.over("factors are finite");
         for (std::uint32_t bits = 0; bits < 65536; ++bits) {
-            double const factor = op.template factor<double>(bits);
+            double const factor = factor_of(op, about_element<double>(batch, bits, 5));
             if (!std::isfinite(factor)) check.fail("bits = " + std::to_string(bits), "given " + number_text(factor));
             sum += factor;
         }
         check.seen = 65536;
         to.over("the mean factor over all draws is 1").compare("all 65536 draws", sum / 65536.0, 1.0, 1e-9);
-        to.packs("factor of a pack", [&](auto x, auto bits) { return op.template factor<decltype(x)>(bits); });
+        to.packs("factor of a pack", [&](auto x, auto bits) {
+            return decltype(x)(factor_of(op, about_element<decltype(x)>(batch, bits, 5)));
+        });
     }
 }
 
@@ -256,13 +269,15 @@ template <class P> void check_activation_penalty(policy_checker& to, clock const
     auto const op = op_at<P>(now);
     constexpr bool by_column = std::remove_cvref_t<decltype(op)>::scope == penalty_scope::column;
     constexpr int row_count = 4, columns = 3;
-    to.packs("contribution of a pack", [&](auto y, auto) { return op.contribution(y); });
-    to.packs("gradient of a pack", [&](auto y, auto) {
+    rows const batch{.count = row_count};
+    auto const share = [&](double y, int c) {
+        return contribution_of(op, y, about_element<double>(batch, 0, static_cast<std::uint32_t>(c)));
+    };
+    to.packs("contribution of a pack",
+             [&](auto y, auto bits) { return contribution_of(op, y, about_element<decltype(y)>(batch, bits, 2)); });
+    to.packs("gradient of a pack", [&](auto y, auto bits) {
         using T = decltype(y);
-        if constexpr (by_column)
-            return op.gradient(y, T(1.7f), T(4.0f));
-        else
-            return op.gradient(y, T(4.0f));
+        return gradient_of(op, y, about_element<T>(batch, bits, 2, T(1.7f)));
     });
     auto check = to.over("gradient is the derivative of the term");
     for (int round = 0; round < 6; ++round) {
@@ -273,7 +288,7 @@ template <class P> void check_activation_penalty(policy_checker& to, clock const
         auto const sum_of = [&](int c) {
             double sum = 0.0;
             for (int r = 0; r < row_count; ++r)
-                sum += op.contribution(y[r][c]);
+                sum += share(y[r][c], c);
             return sum;
         };
         auto const term = [&] {
@@ -287,10 +302,8 @@ template <class P> void check_activation_penalty(policy_checker& to, clock const
         double gradients[row_count][columns], scale = 0.0;
         for (int r = 0; r < row_count; ++r)
             for (int c = 0; c < columns; ++c) {
-                if constexpr (by_column)
-                    gradients[r][c] = op.gradient(y[r][c], sum_of(c), double(row_count));
-                else
-                    gradients[r][c] = op.gradient(y[r][c], double(row_count));
+                gradients[r][c] =
+                    gradient_of(op, y[r][c], about_element<double>(batch, 0, static_cast<std::uint32_t>(c), sum_of(c)));
                 scale = std::max(scale, std::fabs(gradients[r][c]));
             }
         for (int r = 0; r < row_count; ++r)

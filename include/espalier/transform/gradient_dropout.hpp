@@ -13,22 +13,18 @@
 #include <espalier/schedule/within.hpp>
 #include <espalier/transform/concept.hpp>
 
-#include <cstdint>
 #include <string_view>
 
 namespace espalier::transform {
 
 /// Numbers and element function of `gradient_dropout`.
-struct gradient_dropout_op {
-    std::uint32_t threshold; ///< draws below it drop
-    double scale;            ///< factor of what is kept: 1 / (1 - threshold / 65536)
-
+struct gradient_dropout_op : keep_threshold {
     static constexpr bool draws = true;
 
     template <class T, class Bits> ESPALIER_FN T apply(T g, transform_element<T, Bits> const& about) const {
         using espalier::select;
         using S = scalar_of<T>;
-        return select(about.bits >= Bits(threshold), g * T(static_cast<S>(scale)), T(S(0)));
+        return select(keeps(about.bits), g * T(static_cast<S>(scale)), T(S(0)));
     }
 };
 
@@ -44,9 +40,7 @@ template <schedule::number_or_schedule auto Rate> struct gradient_dropout {
     static constexpr int stage = static_cast<int>(transform_stage::gate);
     using op = gradient_dropout_op;
     static op at(clock const& now) {
-        keep_threshold const keep =
-            quantise(schedule::value_within(Rate, now, schedule::from_0_to_1, "transform", name, "rate"));
-        return op{keep.threshold, keep.scale};
+        return {quantise(schedule::value_within(Rate, now, schedule::from_0_to_1, "transform", name, "rate"))};
     }
 };
 

@@ -34,6 +34,35 @@ using espalier::random_site;
 constexpr espalier::dropout::bernoulli_op third{21845, 65536.0 / (65536.0 - 21845.0)};
 constexpr espalier::dropout::drop_path_op half_of_rows{32768, 2.0};
 
+// A number that depends on all that an element knows but the draw and the sums.
+template <class T, class Bits> ESPALIER_FN T place_of(espalier::epilogue_element<T, Bits> const& about) {
+    using S = espalier::scalar_of<T>;
+    auto const number = [](auto x) { return T(static_cast<S>(x)); };
+    return (static_cast<T>(about.column) * number(0.25) + number(about.width) +
+            number(about.origin % 16) * number(0.5) + number(about.row) * number(0.125) +
+            number(about.batch->label[about.row]) + number(about.step)) /
+           (number(about.width) + about.row_count * number(0.25) + number(40));
+}
+// Any factor that is known from its draw and its place.
+struct placed_dropout {
+    static constexpr espalier::random_scope scope = espalier::random_scope::element;
+    template <class T, class Bits> ESPALIER_FN T factor(espalier::epilogue_element<T, Bits> const& about) const {
+        using espalier::select;
+        return select(about.bits < Bits(20000u), T(0), place_of(about));
+    }
+};
+template <espalier::penalty_scope Scope> struct placed_penalty {
+    static constexpr espalier::penalty_scope scope = Scope;
+    template <class T, class Bits>
+    ESPALIER_FN T contribution(T y, espalier::epilogue_element<T, Bits> const& about) const {
+        return y * y * place_of(about);
+    }
+    ESPALIER_FN double finish(double sum, double row_count) const { return sum / row_count; }
+    template <class T, class Bits> ESPALIER_FN T gradient(T y, espalier::epilogue_element<T, Bits> const& about) const {
+        return (y + y) * place_of(about) / about.row_count + about.column_sum * T(0.0625f);
+    }
+};
+
 random_site const site = espalier::make_site(7, 3, 11, 1);
 
 // Everything a body and a loop leave behind.
@@ -97,11 +126,15 @@ void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra
     CAPTURE(row_count, columns, extra, with_origin);
     padded_matrix<T> const z(row_count, columns, extra, 1), dy(row_count, columns, extra, 2);
     std::vector<std::uint32_t> origin;
-    for (index_t r = 0; r < row_count; ++r)
+    std::vector<std::int32_t> label;
+    for (index_t r = 0; r < row_count; ++r) {
         origin.push_back(static_cast<std::uint32_t>(1000 - 3 * r));
+        label.push_back(static_cast<std::int32_t>(r % 5));
+    }
     espalier::rows batch;
     batch.count = row_count;
     batch.first = 40;
+    batch.label = label.data();
     if (with_origin) batch.origin = origin.data();
 
     std::vector<result<T>> results;
@@ -127,17 +160,25 @@ void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra
                            Op::scope == espalier::random_scope::row ? 0u : static_cast<std::uint32_t>(c / 8));
         return b[Op::scope == espalier::random_scope::row ? 0 : static_cast<int>(c % 8)];
     };
+    auto const about = [&](index_t r, index_t c) {
+        auto element =
+            espalier::about_row<double, std::uint32_t>(batch, r, columns, static_cast<double>(row_count), site.step);
+        element.bits = bits_of(r, c);
+        element.column = static_cast<std::uint32_t>(c);
+        return element;
+    };
     bool y_right = true;
     for (index_t r = 0; r < row_count; ++r)
         for (index_t c = 0; c < columns; ++c) {
-            double const y = op.forward(static_cast<double>(static_cast<W>(z(r, c))), bits_of(r, c));
+            double const y = op.forward(static_cast<double>(static_cast<W>(z(r, c))), about(r, c));
             y_right &= near(static_cast<double>(static_cast<W>(got.y(r, c))), y, tolerance);
             int index = 0, column_index = 0;
             for_each(op.penalties, [&](auto const& penalty) {
                 if (std::remove_cvref_t<decltype(penalty)>::scope == espalier::penalty_scope::column)
-                    sums[static_cast<std::size_t>(column_index++ * columns + c)] += penalty.contribution(y);
+                    sums[static_cast<std::size_t>(column_index++ * columns + c)] +=
+                        espalier::detail::contribution_of(penalty, y, about(r, c));
                 else
-                    element_sum[index] += penalty.contribution(y);
+                    element_sum[index] += espalier::detail::contribution_of(penalty, y, about(r, c));
                 ++index;
             });
         }
@@ -169,8 +210,7 @@ void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra
         for (index_t r = 0; r < row_count; ++r) {
             double const d =
                 op.backward(static_cast<double>(static_cast<W>(z(r, c))), static_cast<double>(static_cast<W>(dy(r, c))),
-                            bits_of(r, c), static_cast<double>(row_count),
-                            [&](int i) { return sums[static_cast<std::size_t>(i * columns + c)]; });
+                            about(r, c), [&](int i) { return sums[static_cast<std::size_t>(i * columns + c)]; });
             bias += d;
             dz_right &= near(static_cast<double>(static_cast<W>(got.dz(r, c))), d, 4 * tolerance);
         }
@@ -236,6 +276,19 @@ TEST_CASE("epilogue bodies with activation penalties") {
     espalier::get<2>(op.penalties) = flops{0.2};
     check_op<float>(op, 3e-6);
     check_op<double>(op, 1e-14);
+}
+
+TEST_CASE("epilogue bodies tell an element where it stands") {
+    using by_element = placed_penalty<espalier::penalty_scope::element>;
+    using by_column = placed_penalty<espalier::penalty_scope::column>;
+    epilogue_op<act::identity, placed_dropout> const alone{};
+    epilogue_op<act::identity, placed_dropout, by_element, by_column> const penalised{};
+    for (index_t r : {1, 33})
+        for (index_t c : {1, 9, 33, 257}) {
+            check_shape<float>(alone, r, c, 3, r == 1, 3e-6);
+            check_shape<float>(penalised, r, c, 3, r != 1, 2e-5);
+            check_shape<double>(penalised, r, c, 3, r != 1, 1e-14);
+        }
 }
 
 TEST_CASE("epilogue bodies with 16-bit storage") {

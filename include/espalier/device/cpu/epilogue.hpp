@@ -53,6 +53,11 @@ ESPALIER_FN bits_of<T> tile_bits(draw_buffer const& draws, index_t row, index_t 
         return bits_of<T>(0);
 }
 
+/// The columns of the lanes of T, the first of them c.
+template <class T> ESPALIER_FN bits_of<T> columns_from(index_t c) {
+    return bits_of<T>::iota(static_cast<scalar_of<bits_of<T>>>(c));
+}
+
 } // namespace detail
 
 /// y = factor * activation(z) over a batch; `z` and `y` may be the same memory. Penalty values, when `statistics.value`
@@ -79,6 +84,7 @@ bool epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
             sum = P(T(0));
         finite_watch<P> seen;
         for (index_t r = 0; r < rn; ++r) {
+            auto about = about_row<P, bits_of<P>>(batch, r0 + r, z.columns, P(static_cast<T>(z.rows)), site.step);
             T const* const from = z.row(r0 + r) + c0;
             T* const to = y.row(r0 + r) + c0;
             // Always inlined, for GCC finds it too long and a call costs as much as the element.
@@ -86,14 +92,16 @@ bool epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
                 __attribute__((always_inline)) {
                 P const x = load_some(from + c);
                 seen.see(x);
-                P const value = op.forward(x, detail::tile_bits<P, Op>(draws, r, c, draw_stride));
+                about.bits = detail::tile_bits<P, Op>(draws, r, c, draw_stride);
+                about.column = detail::columns_from<P>(c0 + c);
+                P const value = op.forward(x, about);
                 store_some(to + c, value);
                 if constexpr (Op::has_penalties) {
                     int index = 0;
                     int column_index = 0;
                     for_each(op.penalties, [&](auto const& penalty) {
                         using penalty_op = std::remove_cvref_t<decltype(penalty)>;
-                        P const share = partial(penalty.contribution(value));
+                        P const share = partial(espalier::detail::contribution_of(penalty, value, about));
                         if constexpr (penalty_op::scope == penalty_scope::column) {
                             T* const sums = statistics.column_sums + column_index++ * statistics.column_stride + c0 + c;
                             store_some(sums, load_some(sums) + share);
@@ -177,9 +185,10 @@ bool epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T co
             for (index_t r = 0; r < rn; ++r) {
                 P const upstream = load_some(dys.row(r0 + r) + c0 + c);
                 seen.see(upstream);
-                P const gradient =
-                    op.backward(load_some(zs.row(r0 + r) + c0 + c), upstream,
-                                detail::tile_bits<P, Op>(draws, r, c, draw_stride), row_count, column_sum);
+                auto about = about_row<P, bits_of<P>>(batch, r0 + r, zs.columns, row_count, site.step);
+                about.bits = detail::tile_bits<P, Op>(draws, r, c, draw_stride);
+                about.column = detail::columns_from<P>(c0 + c);
+                P const gradient = op.backward(load_some(zs.row(r0 + r) + c0 + c), upstream, about, column_sum);
                 store_some(dzs.row(r0 + r) + c0 + c, gradient);
                 sum = sum + gradient;
             }
