@@ -149,9 +149,14 @@ template <class Where, class Layer, class P> struct member_checks {
     }
     static constexpr bool dropout_members() {
         constexpr bool scope = dropout::has_scope<op>;
-        ESPALIER_NEEDS(scope, "a dropout needs `static constexpr random_scope scope` in its op: element, row or none");
-        if constexpr (!scope || dropout::detail::draws_nothing<op>()) {
-            return scope;
+        ESPALIER_NEEDS(scope, "a dropout needs `static constexpr random_scope scope` in its op: element, row, segment, "
+                              "step or none");
+        constexpr bool segment = !scope || dropout::has_segment<op>;
+        ESPALIER_NEEDS(segment,
+                       "a dropout whose scope is segment needs `std::uint32_t segment` in its op, the number of "
+                       "columns that one decision covers");
+        if constexpr (!scope || !segment || dropout::detail::draws_nothing<op>()) {
+            return scope && segment;
         } else {
             ESPALIER_NEEDS_OF_T(factor, dropout::has_factor,
                                 "a dropout needs `template <class T, class Bits> ESPALIER_FN T factor(Bits bits) "
@@ -317,6 +322,18 @@ template <class Where, class Layer, class P> consteval bool check_admitted() {
                   "espalier: a policy refuses the layer it was given to (its `admits` is false: see the policy's "
                   "documentation for what it needs); the next lines name the layer's index, the layer and the policy");
     return ok;
+}
+
+/// The dropout of a layer of that width.
+template <class Where, class Layer, index_t Width, class... Ps> consteval bool check_segments() {
+    using policy = pick<axis::dropout, void, Ps...>;
+    constexpr index_t segment = dropout::detail::constant_segment<policy>();
+    constexpr bool fills = segment == 0 || Width % segment == 0;
+    static_assert(diagnostic::holds<fills, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<policy>,
+                                    diagnostic::given<segment>, diagnostic::given_width<Width>>,
+                  "espalier: the segments of a dropout must fill the layer's output; the next lines name the layer's "
+                  "index, the dropout, its columns and the layer's width; take a number of columns that divides it");
+    return fills;
 }
 
 /// The checks of a list of policies that ask nothing of the layer but its axes.

@@ -29,7 +29,8 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
     using bias_type = tensor_kind<role::bias, initial::zeros, Ps...>;
     static constexpr bool has_bias = pick<axis::bias, with_bias, Ps...>::present;
     static constexpr layer_facts facts{.reads_output = Epilogue::row_form,
-                                       .needs = Kernel::needs | (has_bias ? bias_type::needs : need::none)};
+                                       .needs = Kernel::needs | (has_bias ? bias_type::needs : need::none) |
+                                                Epilogue::needs};
 
     shape input;
     Kernel kernel;
@@ -41,7 +42,7 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
         typename bias_type::rule bias_rule;
         typename Epilogue::train_op epilogue_op;
     };
-    static numbers at(clock const& now) { return {Kernel::at(now), bias_type::at(now), Epilogue::at(now)}; }
+    numbers at(clock const& now) const { return {Kernel::at(now), bias_type::at(now), epilogue.at(now)}; }
 
     template <class T> constexpr footprint kernel_size() const { return kernel.template size<T>(); }
     template <class T> constexpr footprint size() const {
@@ -132,7 +133,7 @@ template <shape In, int Out, class... Ps> struct bound_dense {
     static constexpr layer_facts facts = kind::facts;
 
     using numbers = typename kind::numbers;
-    static numbers at(clock const& now) { return kind::at(now); }
+    static numbers at(clock const& now) { return body().at(now); }
     template <class T> static constexpr footprint size() { return body().template size<T>(); }
     template <class T> static constexpr extent work() { return body().template work<T>(); }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
@@ -177,6 +178,12 @@ struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
     }
 };
 
+template <class Where, class Layer, index_t Width, class Inherited, class... Ps> struct dense_dropout_check;
+template <class Where, class Layer, index_t Width, class... Inherited, class... Ps>
+struct dense_dropout_check<Where, Layer, Width, type_list<Inherited...>, Ps...> {
+    static consteval bool run() { return check_segments<Where, Layer, Width, Ps..., Inherited...>(); }
+};
+
 } // namespace detail
 
 /// y = factor * activation(x W + b).
@@ -195,6 +202,9 @@ template <int Out, class... Ps> struct dense {
         if constexpr (!detail::check_has_input<Where, dense, In>())
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
+            return false;
+        else if constexpr (!detail::dense_dropout_check<Where, diagnostic::layer_of_message<Where, dense>, Out,
+                                                        Inherited, Ps...>::run())
             return false;
         else
             return detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited,

@@ -876,7 +876,9 @@ private:
     }
     template <class Device, class T>
     static void gather_tags(Device& device, layer_memory<T> const& m, rows const& batch, expert_rows const& at) {
-        static_assert(Device::host_memory, "espalier: gates that look rows up stand inside an expert on the CPU only");
+        static_assert(Device::host_memory,
+                      "espalier: what looks rows up by their tags, a gate, a dropout or an activation penalty, stands "
+                      "inside an expert on the CPU only");
         std::int32_t const* const row = pairs(m).row + at.first;
         for_each_pair_tag([&](auto tag, auto place) {
             auto const& array = batch.*tag.array;

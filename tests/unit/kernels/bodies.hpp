@@ -214,15 +214,16 @@ public:
     void epilogue_forward(Op const& op, matrix_view<T const> z, matrix_view<T> y, random_site const& site,
                           rows const& batch, epilogue_statistics<T> statistics) {
         statistics.value = groups_.term(statistics.value, group_);
-        device::cpu::epilogue_forward(op, some(z), some(y), groups_.site(site, group_), k::live_rows(batch, live_),
-                                      statistics);
+        device::cpu::epilogue_forward(op, some(z), some(y), k::grouped::epilogue_site<Op>(groups_, group_, site),
+                                      k::live_rows(batch, live_), statistics);
     }
     template <class Op, class T>
     void epilogue_backward(Op const& op, matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
                            T* bias_gradient, random_site const& site, rows const& batch,
                            epilogue_statistics<T> statistics) {
         device::cpu::epilogue_backward(op, some(z), some(dy), some(dz), groups_.tensor(bias_gradient, group_),
-                                       groups_.site(site, group_), k::live_rows(batch, live_), statistics);
+                                       k::grouped::epilogue_site<Op>(groups_, group_, site), k::live_rows(batch, live_),
+                                       statistics);
     }
     template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
         device::cpu::row_forward<Activation, Width>(some(y));

@@ -36,11 +36,14 @@ template <class Op, class W> struct octet_about {
     bits8 bits{};
     std::uint32_t first_column;
 
-    ESPALIER_FN octet_about(random_site const& site, rows const& batch, index_t r, index_t place, index_t width,
-                            index_t row_count)
-        : row(about_row<W, std::uint32_t>(batch, r, width, static_cast<W>(row_count), site.step)),
+    ESPALIER_FN octet_about(Op const& op, random_site const& site, rows const& batch, index_t r, index_t place,
+                            index_t width, index_t row_count)
+        : row(about_row<Op, W, std::uint32_t>(batch, r, width, static_cast<W>(row_count), site.step)),
           first_column(static_cast<std::uint32_t>(place * octet)) {
-        if constexpr (Op::scope != random_scope::none) bits = octet_bits<Op::scope>(site, row.origin, place);
+        using dropout = typename Op::dropout_type;
+        std::uint32_t const drawn_at = espalier::detail::draw_place<dropout>(batch, r);
+        bits = octet_bits(op.dropout, site, drawn_at, place);
+        if constexpr (Op::needs_row_bits) row.row_bits = draw(site, drawn_at, 0, row_draw)[0];
     }
     ESPALIER_FN epilogue_element<W, std::uint32_t> operator[](int j) const {
         auto about = row;
@@ -76,7 +79,7 @@ ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<
         for (int k = 0; k < ahead; ++k) {
             if (count[k] == 0) continue;
             report_unless_finite(error, activation_not_finite, line[k], x[k]);
-            octet_about<Op, W> const about(site, batch, line[k], place[k], z.columns, z.rows);
+            octet_about<Op, W> const about(op, site, batch, line[k], place[k], z.columns, z.rows);
             ESPALIER_KERNEL_UNROLL
             for (int j = 0; j < octet; ++j)
                 x[k][j] = op.forward(x[k][j], about[j]);
@@ -104,7 +107,7 @@ ESPALIER_FN void epilogue_forward_strips(Group const& group, Op const& op, matri
             W x[octet];
             load8(z.row(r) + c, count, vector, x);
             report_unless_finite(error, activation_not_finite, r, x);
-            octet_about<Op, W> const about(site, batch, r, at.place, z.columns, z.rows);
+            octet_about<Op, W> const about(op, site, batch, r, at.place, z.columns, z.rows);
             ESPALIER_KERNEL_UNROLL
             for (int j = 0; j < octet; ++j)
                 x[j] = op.forward(x[j], about[j]);
@@ -209,7 +212,7 @@ ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view
             for (int k = 0; k < ahead; ++k) {
                 if (r0 + k >= last) continue;
                 report_unless_finite(error, activation_not_finite, r0 + k, g[k]);
-                octet_about<Op, W> const about(site, batch, r0 + k, at.place, z.columns, window.count);
+                octet_about<Op, W> const about(op, site, batch, r0 + k, at.place, z.columns, window.count);
                 ESPALIER_KERNEL_UNROLL
                 for (int j = 0; j < octet; ++j) {
                     g[k][j] = op.backward(x[k][j], g[k][j], about[j], [&](int i) { return column_sum[i][j]; });
