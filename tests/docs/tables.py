@@ -169,7 +169,8 @@ def self_test(include):
     fields = ("| field of `gradient_check_options` | default |\n|---|---|\n| `step` | `1e-5` |\n| `elements` | 40 |\n"
               "| `inputs` | true |\n")
     members = ("<!-- members: dropout/concept.hpp core/policy.hpp -->\n\n| member | required |\n|---|---|\n"
-               "| op: `scope` | yes |\n| op: `factor<T>(bits)` | yes |\n| `at(clock)` | no |\n")
+               "| op: `scope` | yes |\n| op: `factor<T>(bits)` | yes |\n| `at(clock)` | no |\n"
+               "| op: `segment`, `segment_columns`, `keeps_mean` | no |\n")
     seams = "| seam | default |\n|---|---|\n| product | `product::direct` |\n"
     for right in (fields, members, seams):
         wrong, read = check_page(include, right)

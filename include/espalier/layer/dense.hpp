@@ -186,7 +186,7 @@ struct dense_dropout_check<Where, Layer, Width, type_list<Inherited...>, Ps...> 
 
 } // namespace detail
 
-/// y = factor * activation(x W + b).
+/// y = factor * activation(x W + b) + shift.
 /// x: rows x in, W ("kernel"): in x Out row-major, b ("bias"): Out, y: rows x Out. Policies in any order on the axes
 /// activation, dropout, activation_penalty, weight, prune, penalty, transform, initial, bias, product, group.
 /// Forward costs 2 rows in Out operations and one pass over y; backward twice that and one pass.
