@@ -12,6 +12,7 @@
 #include <espalier/core/view.hpp>
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/kernels/dispatch.hpp>
+#include <espalier/kernels/grouped.hpp>
 #include <espalier/kernels/pairs.hpp>
 #include <espalier/kernels/routing.hpp>
 #include <espalier/kernels/row_gate.hpp>
