@@ -9,13 +9,10 @@
 
 namespace espalier::detail {
 
-template <std::size_t N> struct joined_text {
-    char text[N]{};
-    constexpr operator std::string_view() const { return {text, N}; }
-};
+template <std::size_t N> struct joined_text { char text[N]{}; };
 
-template <auto Prefix, class P> consteval auto join_name() {
-    constexpr std::string_view prefix = Prefix(), own = name_of<P>();
+template <class Prefix, class P> consteval auto join_name() {
+    constexpr std::string_view prefix = Prefix::text, own = name_of<P>();
     joined_text<prefix.size() + own.size()> joined;
     for (std::size_t i = 0; i < prefix.size(); ++i)
         joined.text[i] = prefix[i];
@@ -24,7 +21,10 @@ template <auto Prefix, class P> consteval auto join_name() {
     return joined;
 }
 
-/// What the function Prefix returns, followed by the name of P.
-template <auto Prefix, class P> inline constexpr auto prefixed_name = join_name<Prefix, P>();
+template <class Prefix, class P> inline constexpr auto joined_name_of = join_name<Prefix, P>();
+
+/// The text of Prefix, followed by the name of P.
+template <class Prefix, class P>
+inline constexpr std::string_view prefixed_name{joined_name_of<Prefix, P>.text, sizeof(joined_name_of<Prefix, P>.text)};
 
 } // namespace espalier::detail

@@ -30,9 +30,9 @@ template <class Op> struct filled_op : Op {
 };
 
 namespace detail {
-consteval std::string_view filled_prefix() {
-    return "filled_";
-}
+struct filled_prefix {
+    static constexpr std::string_view text = "filled_";
+};
 inline constexpr schedule::bounds any_number{-std::numeric_limits<double>::max(), std::numeric_limits<double>::max()};
 } // namespace detail
 

@@ -19,9 +19,9 @@ namespace espalier::dropout {
 template <class Op, class Tag> struct shared_op : Op { using place = Tag; };
 
 namespace detail {
-consteval std::string_view shared_prefix() {
-    return "shared_";
-}
+struct shared_prefix {
+    static constexpr std::string_view text = "shared_";
+};
 
 template <auto Tag>
 concept whole_tag = std::integral<typename row_tag<Tag>::value>;

@@ -13,9 +13,9 @@
 namespace espalier::dropout {
 
 namespace detail {
-consteval std::string_view unscaled_prefix() {
-    return "unscaled_";
-}
+struct unscaled_prefix {
+    static constexpr std::string_view text = "unscaled_";
+};
 
 template <class Op>
 concept has_scale = requires(Op& op) {

@@ -328,7 +328,7 @@ template <class Where, class Layer, class P> consteval bool check_admitted() {
 template <class Where, class Layer, index_t Width, class... Ps> consteval bool check_segments() {
     using policy = pick<axis::dropout, void, Ps...>;
     constexpr index_t segment = dropout::detail::constant_segment<policy>();
-    constexpr bool fills = segment == 0 || Width % segment == 0;
+    constexpr bool fills = Width % (segment > 0 ? segment : 1) == 0;
     static_assert(diagnostic::holds<fills, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<policy>,
                                     diagnostic::given<segment>, diagnostic::given_width<Width>>,
                   "espalier: the segments of a dropout must fill the layer's output; the next lines name the layer's "
