@@ -41,6 +41,7 @@
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/pass.hpp>
 #include <espalier/core/policy.hpp>
+#include <espalier/core/prefixed_name.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/rows.hpp>
@@ -72,7 +73,14 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/concept.hpp>
 #include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/drop_segment.hpp>
+#include <espalier/dropout/drop_step.hpp>
+#include <espalier/dropout/filled.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/dropout/rate_of_row.hpp>
+#include <espalier/dropout/shared_by.hpp>
+#include <espalier/dropout/unscaled.hpp>
+#include <espalier/dropout/with_rate.hpp>
 #include <espalier/gate/balance.hpp>
 #include <espalier/gate/by_range.hpp>
 #include <espalier/gate/comet.hpp>

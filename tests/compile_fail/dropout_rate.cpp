@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: rate of dropout::bernoulli must
+// expect: rate of a dropout must
 // expect: 1\.5
+// expect: bernoulli
 // A rate that is no probability.
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/layer/dense.hpp>

@@ -11,7 +11,11 @@
 #include <espalier/device/cuda/cuda.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/drop_segment.hpp>
+#include <espalier/dropout/filled.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/dropout/rate_of_row.hpp>
+#include <espalier/dropout/shared_by.hpp>
 #include <espalier/gate/balance.hpp>
 #include <espalier/gate/by_range.hpp>
 #include <espalier/gate/comet.hpp>
@@ -69,6 +73,11 @@ template <class T> void epilogues(device::cuda& device, matrix_view<T> z, matrix
     epilogue(device, epilogue_op<activation::gelu, dropout::bernoulli_op, ap_flops, ap_l1>{}, z, y, bias);
     epilogue(device, epilogue_op<activation::identity, dropout::none, ap_flops, ap_flops>{}, z, y, bias);
     epilogue(device, epilogue_op<activation::relu, dropout::none, ap_l1>{}, z, y, bias);
+    epilogue(device, epilogue_op<activation::relu, dropout::drop_segment_op>{}, z, y, bias);
+    epilogue(device, epilogue_op<activation::tanh, dropout::rate_of_row<>, ap_flops>{}, z, y, bias);
+    using of_key = dropout::shared_op<dropout::threshold_op<random_scope::row>, row_tag<&rows::key>>;
+    epilogue(device, epilogue_op<activation::relu, dropout::filled_op<of_key>>{}, z, y, bias);
+    epilogue(device, epilogue_op<activation::relu, dropout::threshold_op<random_scope::step>>{}, z, y, bias);
 }
 
 template <class W, class N> void updates(device::cuda& device, update_segment<W, N> const& segment, double* norm) {

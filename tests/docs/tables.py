@@ -94,7 +94,7 @@ def fields_of(include, struct):
         if start:
             body = block_at(text, start.end() - 1)
             return {name: (braces or value or "").strip() for name, braces, value in
-                    re.findall(r"^ {4}(?:[\w:]+(?:<.*>)?)\*? (\w+)(?:\[\w+\])?(?:(\{[^;]*\})| = ([^;]*))?;", body, flags=re.M)}
+                    re.findall(r"^ {4}(?:[\w:]+(?:<.*>)?)(?: const)?\*? (\w+)(?:\[\w+\])?(?:(\{[^;]*\})| = ([^;]*))?;", body, flags=re.M)}
     raise Mistake(f"no header defines struct {struct}")
 
 
@@ -194,7 +194,8 @@ def self_test(include):
     fields = ("| field of `gradient_check_options` | default |\n|---|---|\n| `step` | `1e-5` |\n| `elements` | 40 |\n"
               "| `inputs` | true |\n")
     members = ("<!-- members: dropout/concept.hpp core/policy.hpp -->\n\n| member | required |\n|---|---|\n"
-               "| op: `scope` | yes |\n| op: `factor<T>(bits)` | yes |\n| `at(clock)` | no |\n")
+               "| op: `scope` | yes |\n| op: `factor<T>(bits)` | yes |\n| `at(clock)` | no |\n"
+               "| op: `segment`, `segment_columns`, `keeps_mean` | no |\n")
     seams = "| seam | default |\n|---|---|\n| product | `product::direct` |\n"
     some = "| field of `gradient_check_options` | in words |\n|---|---|\n| `step` | how far |\n"
     listed = re.findall(r"^VERB\((\w+), (\w+)", (include / "device/verbs.inc").read_text(encoding="utf-8"), flags=re.M)

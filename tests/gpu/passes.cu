@@ -11,6 +11,8 @@
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/drop_segment.hpp>
+#include <espalier/dropout/filled.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/loss/cross_entropy.hpp>
@@ -503,12 +505,17 @@ void tests() {
         penalised{{}, third, {}};
     get<0>(penalised.penalties) = {0.7};
     get<1>(penalised.penalties) = {0.3};
+    epilogue_op<activation::tanh, dropout::drop_segment_op> const segments{{}, {{third}, 20}, {}};
+    epilogue_op<activation::tanh, dropout::filled_op<dropout::threshold_op<random_scope::step>>> const filled{
+        {}, {{quantise(0.01)}, -0.5}, {}};
     for (index_t r : {index_t{0}, index_t{1}, index_t{33}, index_t{1000}})
         for (index_t c : {index_t{1}, index_t{9}, index_t{64}, index_t{257}}) {
             if (short_run && (r != 33 || c < 64)) continue;
             check_epilogue<float>(device, "gelu and dropout", gelu, r, c, 2e-6);
             check_epilogue<float>(device, "relu and drop path", path, r, c, 2e-6);
             check_epilogue<float>(device, "dropout and penalties", penalised, r, c, 4e-6);
+            check_epilogue<float>(device, "dropped segments", segments, r, c, 3e-6);
+            check_epilogue<float>(device, "one decision and a value", filled, r, c, 3e-6);
             check_epilogue<bfloat16>(device, "bf16 relu and drop path", path, r, c, 5e-3);
         }
 

@@ -133,7 +133,7 @@ def main():
                 if ("mma.sync" in body) != ("bfloat16" in name):
                     wrong.append(f"{what}: {'has' if 'mma.sync' in body else 'no'} tensor-core code")
             if kernel.startswith("epilogue_"):
-                draws = "bernoulli_op" in readable[name] or "bernoulli_op" in name
+                draws = "threshold_op" in readable[name] or "threshold_op" in name
                 drawing += draws
                 if bool(PHILOX.search(body)) != draws:
                     wrong.append(f"{what}: {'no' if draws else 'has'} random-bit code")

@@ -8,6 +8,13 @@
 #include <espalier/device/cuda/cuda.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/drop_segment.hpp>
+#include <espalier/dropout/drop_step.hpp>
+#include <espalier/dropout/filled.hpp>
+#include <espalier/dropout/rate_of_row.hpp>
+#include <espalier/dropout/shared_by.hpp>
+#include <espalier/dropout/unscaled.hpp>
+#include <espalier/dropout/with_rate.hpp>
 #include <espalier/gate/balance.hpp>
 #include <espalier/gate/by_range.hpp>
 #include <espalier/gate/comet.hpp>
@@ -76,6 +83,8 @@ using dense_layers =
                 initial::uniform<-third, third>>,
           dense<16, penalty::group_lasso<third, penalty::over::rows>, on<role::bias, penalty::l1<sixth>>,
                 transform::agreement<third, sixth>>,
+          dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>>,
+          dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,
           dense<16, penalty::proximal<penalty::l1<third>>, on<role::kernel, initial::constant<third>>>,
           dense<16, weight::low_rank<4, ranks>>, batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
           tap<"here"_name, activation_penalty::l1<falling>>>;

@@ -20,13 +20,15 @@ template <class P> void axis::activation_penalty::check(policy_checker& to, cloc
     auto const op = op_at<P>(now);
     constexpr bool by_column = std::remove_cvref_t<decltype(op)>::scope == penalty_scope::column;
     constexpr int row_count = 4, columns = 3;
-    to.packs("contribution of a pack", [&](auto y, auto) { return op.contribution(y); });
-    to.packs("gradient of a pack", [&](auto y, auto) {
+    rows const batch{.count = row_count};
+    auto const share = [&](double y, int c) {
+        return contribution_of(op, y, about_element<double>(batch, 0, static_cast<std::uint32_t>(c)));
+    };
+    to.packs("contribution of a pack",
+             [&](auto y, auto bits) { return contribution_of(op, y, about_element<decltype(y)>(batch, bits, 2)); });
+    to.packs("gradient of a pack", [&](auto y, auto bits) {
         using T = decltype(y);
-        if constexpr (by_column)
-            return op.gradient(y, T(1.7f), T(4.0f));
-        else
-            return op.gradient(y, T(4.0f));
+        return gradient_of(op, y, about_element<T>(batch, bits, 2, T(1.7f)));
     });
     auto check = to.over("gradient is the derivative of the term");
     for (int round = 0; round < 6; ++round) {
@@ -37,7 +39,7 @@ template <class P> void axis::activation_penalty::check(policy_checker& to, cloc
         auto const sum_of = [&](int c) {
             double sum = 0.0;
             for (int r = 0; r < row_count; ++r)
-                sum += op.contribution(y[r][c]);
+                sum += share(y[r][c], c);
             return sum;
         };
         auto const term = [&] {
@@ -51,10 +53,8 @@ template <class P> void axis::activation_penalty::check(policy_checker& to, cloc
         double gradients[row_count][columns], scale = 0.0;
         for (int r = 0; r < row_count; ++r)
             for (int c = 0; c < columns; ++c) {
-                if constexpr (by_column)
-                    gradients[r][c] = op.gradient(y[r][c], sum_of(c), double(row_count));
-                else
-                    gradients[r][c] = op.gradient(y[r][c], double(row_count));
+                gradients[r][c] =
+                    gradient_of(op, y[r][c], about_element<double>(batch, 0, static_cast<std::uint32_t>(c), sum_of(c)));
                 scale = std::max(scale, std::fabs(gradients[r][c]));
             }
         for (int r = 0; r < row_count; ++r)

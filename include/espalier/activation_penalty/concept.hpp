@@ -5,12 +5,17 @@
 // Archetype of its op (the policy has `axis`, `name`, `op` and `at(clock)` as in core/policy.hpp):
 //
 //     struct my_op {
-//         static constexpr penalty_scope scope = penalty_scope::element; // what is summed: all elements, or each
-//         column template <class T> ESPALIER_FN T contribution(T y) const;      // share of one element in the sum
-//         ESPALIER_FN double finish(double sum, double row_count) const; // the term; for columns, the share of one
-//         column template <class T> ESPALIER_FN T gradient(T y, T row_count) const;               // element: d term /
-//         d y template <class T> ESPALIER_FN T gradient(T y, T column_sum, T row_count) const; // column:  d term / d y
+//         static constexpr penalty_scope scope = penalty_scope::element; // one sum; column: one for each column
+//         template <class T> ESPALIER_FN T contribution(T y) const;      // share of one element in its sum
+//         ESPALIER_FN double finish(double sum, double row_count) const; // the term; of a column its share
+//         template <class T> ESPALIER_FN T gradient(T y, T row_count) const; // d term / d y
 //     };
+//
+// A contribution or a gradient that depends on more takes `about` (core/epilogue.hpp) as its last argument; the sum of
+// its column is there:
+//
+//         template <class T, class Bits> ESPALIER_FN T contribution(T y, epilogue_about<T, Bits> const& about) const;
+//         template <class T, class Bits> ESPALIER_FN T gradient(T y, epilogue_about<T, Bits> const& about) const;
 //
 // T is float, double or a pack of them. `finish` is not called, and the term is 0, for a batch without rows.
 #pragma once
@@ -32,6 +37,9 @@ concept has_scope = std::same_as<std::remove_cvref_t<decltype(Op::scope)>, penal
 template <class Op, class T>
 concept has_contribution = requires(Op const& op, T y) {
     { op.contribution(y) } -> gives<T>;
+}
+|| requires(Op const& op, T y, epilogue_about<T, drawn_bits<T>> const& about) {
+    { op.contribution(y, about) } -> gives<T>;
 };
 
 template <class Op>
@@ -40,35 +48,20 @@ concept has_finish = requires(Op const& op, double sum) {
 };
 
 template <class Op, class T>
-concept has_element_gradient = requires(Op const& op, T y) {
+concept has_gradient = requires(Op const& op, T y) {
     { op.gradient(y, y) } -> gives<T>;
-};
-
-template <class Op, class T>
-concept has_column_gradient = requires(Op const& op, T y) {
-    { op.gradient(y, y, y) } -> gives<T>;
-};
-
-namespace detail {
-
-template <class Op, class T> consteval bool gradient_fits_scope() {
-    if constexpr (Op::scope == penalty_scope::column)
-        return has_column_gradient<Op, T>;
-    else
-        return has_element_gradient<Op, T>;
 }
-
-} // namespace detail
+|| requires(Op const& op, T y, epilogue_about<T, drawn_bits<T>> const& about) {
+    { op.gradient(y, about) } -> gives<T>;
+};
 
 template <class Op, class T>
-concept has_gradient_of_scope = detail::gradient_fits_scope<Op, T>();
+concept has_functions = has_contribution<Op, T> && has_gradient<Op, T>;
 
 template <class P>
 concept output_penalty = policy_on<P, axis::activation_penalty> && std::is_trivially_copyable_v<op_of<P>> &&
-                         has_scope<op_of<P>> && has_contribution < op_of<P>,
-float > &&has_contribution<op_of<P>, double>&& has_finish<op_of<P>>&& has_gradient_of_scope<op_of<P>, float>&&
-            has_gradient_of_scope<op_of<P>, double>&& has_contribution<op_of<P>, native_pack<float>>&&
-                has_gradient_of_scope<op_of<P>, native_pack<float>>;
+                         has_scope<op_of<P>> && has_finish<op_of<P>> && has_functions < op_of<P>,
+float > &&has_functions<op_of<P>, double>&& has_functions<op_of<P>, native_pack<float>>;
 
 } // namespace espalier::activation_penalty
 
@@ -83,18 +76,16 @@ template <class Asked> consteval bool axis::activation_penalty::members() {
                           "column");
     ESPALIER_NEEDS_OF_T(contribution, espalier::activation_penalty::has_contribution,
                         "an activation penalty needs `template <class T> ESPALIER_FN T contribution(T y) const` in "
-                        "its op, the share of one element in the sum");
+                        "its op, the share of one element in the sum, or `template <class T, class Bits> "
+                        "ESPALIER_FN T contribution(T y, epilogue_about<T, Bits> const& about) const`");
     ESPALIER_NEEDS(finish, "an activation penalty needs `ESPALIER_FN double finish(double sum, double row_count) "
                            "const` in its op, the term that is added to the loss");
-    if constexpr (scope) {
-        ESPALIER_NEEDS_OF_T(gradient, espalier::activation_penalty::has_gradient_of_scope,
-                            "an activation penalty needs `template <class T> ESPALIER_FN T gradient(T y, T "
-                            "row_count) const` in its op, or `gradient(T y, T column_sum, T row_count)` when its "
-                            "scope is column");
-        return contribution && finish && gradient;
-    } else {
-        return false;
-    }
+    ESPALIER_NEEDS_OF_T(gradient, espalier::activation_penalty::has_gradient,
+                        "an activation penalty needs `template <class T> ESPALIER_FN T gradient(T y, T row_count) "
+                        "const` in its op, or `template <class T, class Bits> ESPALIER_FN T gradient(T y, "
+                        "epilogue_about<T, Bits> const& about) const`, whose about.column_sum is the sum of the "
+                        "element's column");
+    return scope && contribution && finish && gradient;
 }
 
 } // namespace espalier

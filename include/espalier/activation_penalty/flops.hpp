@@ -29,10 +29,11 @@ struct flops_op {
         double const mean = column_sum / row_count;
         return coefficient * mean * mean;
     }
-    template <class T> ESPALIER_FN T gradient(T y, T column_sum, T row_count) const {
+    template <class T, class Bits> ESPALIER_FN T gradient(T y, epilogue_about<T, Bits> const& about) const {
         using espalier::select;
         using S = scalar_of<T>;
-        T const zero(S(0)), share = T(static_cast<S>(2.0 * coefficient)) * column_sum / (row_count * row_count);
+        T const zero(S(0)),
+            share = T(static_cast<S>(2.0 * coefficient)) * about.column_sum / (about.row_count * about.row_count);
         return select(y > zero, share, select(y < zero, -share, zero));
     }
 };

@@ -6,6 +6,7 @@
 #include <espalier/core/view.hpp>
 
 #include <cstdint>
+#include <string_view>
 
 namespace espalier {
 
@@ -41,6 +42,13 @@ template <class Device, class T, mode Mode> struct context {
 
     random_site site(std::uint32_t stream, purpose use) const {
         return make_site(seed, stream * purposes + static_cast<std::uint32_t>(use), step, pass);
+    }
+    /// The same for all layers: of a policy whose decisions hold for the whole network.
+    random_site common_site(std::string_view policy) const {
+        std::uint64_t hash = 14695981039346656037u; // Fowler, Noll and Vo's, 64 bits
+        for (char const c : policy)
+            hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+        return make_site(seed, hash | std::uint64_t{1} << 63, step, pass); // no stream of a layer has the highest bit
     }
 };
 

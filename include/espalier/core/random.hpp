@@ -156,18 +156,30 @@ struct keep_threshold {
     std::uint32_t threshold = 0; ///< 65536 times the drop probability that holds
     double scale = 1.0;          ///< its reciprocal keep probability, so that the expectation is exact; 0 when all drop
 
-    ESPALIER_FN constexpr bool keeps(std::uint32_t bits) const { return bits >= threshold; }
+    /// Whether draws keep; `Bits` is an unsigned integer of 32 bits or more, or a pack of them.
+    template <class Bits> ESPALIER_FN constexpr auto keeps(Bits bits) const { return bits >= Bits(threshold); }
+    /// What the draws multiply by.
+    template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
+        using espalier::select;
+        using S = scalar_of<T>;
+        return select(keeps(bits), T(static_cast<S>(scale)), T(S(0)));
+    }
+
+    /// Of a probability in [0, 1]: threshold = round(65536 p), scale = 65536 / (65536 - threshold).
+    ESPALIER_FN static constexpr keep_threshold nearest(double drop_probability) {
+        auto const threshold = static_cast<std::uint32_t>(drop_probability * 65536.0 + 0.5);
+        return {threshold, threshold == 65536 ? 0.0 : 65536.0 / (65536.0 - static_cast<double>(threshold))};
+    }
 
     friend constexpr bool operator==(keep_threshold const&, keep_threshold const&) = default;
 };
 
-/// threshold = round(65536 p), scale = 65536 / (65536 - threshold). Probabilities below 2^-17 drop nothing.
+/// The threshold nearest to a drop probability. Probabilities below 2^-17 drop nothing.
 /// Throws data_error when p is not in [0, 1]; in a constant expression compilation stops.
 constexpr keep_threshold quantise(double drop_probability) {
     if (!(drop_probability >= 0.0 && drop_probability <= 1.0))
         espalier::detail::throw_data_error("a drop probability of ", drop_probability, " was given; it is in [0, 1]");
-    auto const threshold = static_cast<std::uint32_t>(drop_probability * 65536.0 + 0.5);
-    return {threshold, threshold == 65536 ? 0.0 : 65536.0 / (65536.0 - static_cast<double>(threshold))};
+    return keep_threshold::nearest(drop_probability);
 }
 
 // ---- many decisions at once (host)

@@ -60,6 +60,7 @@ struct rows {
     float const* sign = nullptr;                 ///< direction of the row's loss; +1 when absent
     std::int32_t const* group = nullptr;         ///< rows that belong together
     std::uint64_t const* key = nullptr;          ///< what a hash gate looks up
+    row_numbers rate = nullptr;                  ///< share of the row that a dropout drops which asks; 0 when absent
 
     ESPALIER_FN constexpr std::uint32_t origin_of(index_t i) const {
         return origin ? origin[i] : first + static_cast<std::uint32_t>(copies == 1 ? i : i % (count / copies));
@@ -97,7 +98,7 @@ template <row_numbers rows::*Array> struct row_tag<Array> {
 /// list.
 using row_tags = type_list<row_tag<&rows::origin>, row_tag<&rows::sample>, row_tag<&rows::label>,
                            row_tag<&rows::partner_label>, row_tag<&rows::mixing>, row_tag<&rows::weight>,
-                           row_tag<&rows::sign>, row_tag<&rows::group>, row_tag<&rows::key>>;
+                           row_tag<&rows::sign>, row_tag<&rows::group>, row_tag<&rows::key>, row_tag<&rows::rate>>;
 
 /// Calls `f(tag, place)` for every tag in order, with the place in the list as a constant. On the host.
 template <class F> constexpr void for_each_tag(F const& f) {

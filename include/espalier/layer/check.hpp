@@ -99,6 +99,18 @@ template <class Where, class Layer, class P> consteval bool check_admitted() {
     return ok;
 }
 
+/// The dropout of a layer of that width.
+template <class Where, class Layer, index_t Width, class... Ps> consteval bool check_segments() {
+    using policy = pick<axis::dropout, void, Ps...>;
+    constexpr index_t segment = dropout::detail::constant_segment<policy>();
+    constexpr bool fills = Width % (segment > 0 ? segment : 1) == 0;
+    static_assert(diagnostic::holds<fills, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<policy>,
+                                    diagnostic::given<segment>, diagnostic::given_width<Width>>,
+                  "espalier: the segments of a dropout must fill the layer's output; the next lines name the layer's "
+                  "index, the dropout, its columns and the layer's width; take a number of columns that divides it");
+    return fills;
+}
+
 /// The checks of a list of policies that ask nothing of the layer but its axes.
 template <class Where, class Layer, class AcceptedAxes, class... Ps> struct list_checks;
 

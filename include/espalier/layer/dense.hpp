@@ -17,7 +17,8 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
     using bias_type = tensor_kind<role::bias, initial::zeros, Ps...>;
     static constexpr bool has_bias = pick<axis::bias, with_bias, Ps...>::present;
     static constexpr layer_facts facts{.reads_output = Epilogue::row_form,
-                                       .needs = Kernel::needs | (has_bias ? bias_type::needs : need::none)};
+                                       .needs = Kernel::needs | (has_bias ? bias_type::needs : need::none) |
+                                                Epilogue::needs};
 
     shape input;
     Kernel kernel;
@@ -29,7 +30,7 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
         typename bias_type::rule bias_rule;
         typename Epilogue::train_op epilogue_op;
     };
-    static numbers at(clock const& now) { return {Kernel::at(now), bias_type::at(now), Epilogue::at(now)}; }
+    numbers at(clock const& now) const { return {Kernel::at(now), bias_type::at(now), epilogue.at(now)}; }
 
     template <class T> constexpr footprint kernel_size() const { return kernel.template size<T>(); }
     template <class T> constexpr footprint size() const {
@@ -150,9 +151,15 @@ struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
     }
 };
 
+template <class Where, class Layer, index_t Width, class Inherited, class... Ps> struct dense_dropout_check;
+template <class Where, class Layer, index_t Width, class... Inherited, class... Ps>
+struct dense_dropout_check<Where, Layer, Width, type_list<Inherited...>, Ps...> {
+    static consteval bool run() { return check_segments<Where, Layer, Width, Ps..., Inherited...>(); }
+};
+
 } // namespace detail
 
-/// y = factor * activation(x W + b).
+/// y = factor * activation(x W + b) + shift.
 /// x: rows x in, W ("kernel"): in x Out row-major, b ("bias"): Out, y: rows x Out. Policies in any order on the axes
 /// activation, dropout, activation_penalty, weight, prune, penalty, transform, initial, bias, product, group.
 /// Forward costs 2 rows in Out operations and one pass over y; backward twice that and one pass.
@@ -167,6 +174,9 @@ template <int Out, class... Ps> struct dense {
         if constexpr (!detail::check_has_input<Where, dense, In>())
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
+            return false;
+        else if constexpr (!detail::dense_dropout_check<Where, diagnostic::layer_of_message<Where, dense>, Out,
+                                                        Inherited, Ps...>::run())
             return false;
         else
             return detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited,

@@ -11,6 +11,7 @@
 #include <espalier/core/finite.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/dropout/axis.hpp>
+#include <espalier/dropout/concept.hpp>
 #include <espalier/dropout/none.hpp>
 #include <espalier/initial/axis.hpp>
 #include <espalier/initial/he_normal.hpp>
@@ -302,6 +303,14 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
 
     static constexpr bool row_form = is_row_form<activation_op>();
 
+    /// Where the dropout draws.
+    template <class Context, class T> static random_site site(Context const& context, layer_memory<T> const& m) {
+        if constexpr (train_op::scope == random_scope::step)
+            return context.common_site(name_of<dropout_policy>());
+        else
+            return context.site(m.stream, purpose::dropout);
+    }
+
     template <class Dropout, class List> struct compose;
     template <class Dropout, class... Penalties> struct compose<Dropout, flat_tuple<Penalties...>> {
         using type =
@@ -312,15 +321,18 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
 
     template <class Op>
     static constexpr bool trivial = std::is_same_v<Op, epilogue_op<activation::identity, dropout::none>>;
+    static constexpr need needs = train_op::needs_tags ? need::tags : need::none;
     /// Whether an element-wise pass follows the product: otherwise the product's result is the output.
     template <mode Mode>
     static constexpr bool pass_follows =
         !row_form && !trivial<std::conditional_t<Mode == mode::train, train_op, evaluate_op>>;
 
-    static train_op at(clock const& now) {
+    train_op at(clock const& now) const {
         train_op op;
         if constexpr (!row_form) op.activation = op_at<activation_policy>(now);
         op.dropout = op_at<dropout_policy>(now);
+        if constexpr (train_op::scope == random_scope::segment)
+            dropout::check_segment(name_of<dropout_policy>(), op.dropout.segment, width, now.step);
         op.penalties = ops_at<penalty_policies>(now);
         return op;
     }
@@ -366,8 +378,11 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
         else if constexpr (Context::behaviour == mode::evaluate)
             context.device.epilogue_forward(evaluate_op{op.activation, {}, {}}, z, y, random_site{}, batch,
                                             epilogue_statistics<master_of<T>>{});
-        else
-            context.device.epilogue_forward(op, z, y, context.site(m.stream, purpose::dropout), batch, statistics(m));
+        else {
+            if constexpr (Context::device_type::host_memory && requires { op.dropout.require_rows(batch); })
+                op.dropout.require_rows(batch);
+            context.device.epilogue_forward(op, z, y, site(context, m), batch, statistics(m));
+        }
     }
 
     /// Overwrites dy with the gradient of the epilogue's input z and leaves its column sums in `bias_gradient`.
@@ -385,8 +400,8 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
                 context.device.epilogue_backward(evaluate_op{op.activation, {}, {}}, z, upstream, dy, bias_gradient,
                                                  random_site{}, batch, epilogue_statistics<master_of<T>>{});
             else
-                context.device.epilogue_backward(op, z, upstream, dy, bias_gradient,
-                                                 context.site(m.stream, purpose::dropout), batch, statistics(m));
+                context.device.epilogue_backward(op, z, upstream, dy, bias_gradient, site(context, m), batch,
+                                                 statistics(m));
         }
     }
 

@@ -15,7 +15,8 @@ template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In
     static constexpr epilogue_type epilogue = choose_epilogue<In.size(), Ps...>();
     static constexpr layer_facts facts{.passes_through = !epilogue_type::row_form &&
                                                          !epilogue_type::template pass_follows<mode::train>,
-                                       .reads_output = epilogue_type::row_form};
+                                       .reads_output = epilogue_type::row_form,
+                                       .needs = epilogue_type::needs};
 
     using numbers = typename epilogue_type::train_op;
     static numbers at(clock const& now) { return epilogue.at(now); }
@@ -48,8 +49,8 @@ template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In
 
 } // namespace detail
 
-/// y = factor * activation(x): activation, dropout and activation penalties on their own, after a layer that has no
-/// epilogue or before a head that is run several times. Inherited policies do not reach it. One pass.
+/// y = factor * activation(x) + shift: activation, dropout and activation penalties on their own, after a layer that
+/// has no epilogue or before a head that is run several times. Inherited policies do not reach it. One pass.
 template <class... Ps> struct elementwise {
     static constexpr std::string_view name = "elementwise";
     using axes = axes_at<axis_place::epilogue>;
@@ -57,8 +58,10 @@ template <class... Ps> struct elementwise {
     template <class Where, shape In, class Inherited> static consteval bool check() {
         if constexpr (!detail::check_has_input<Where, elementwise, In>())
             return false;
+        else if constexpr (!detail::policy_checks<Where, elementwise, axes, Ps...>::run())
+            return false;
         else
-            return detail::policy_checks<Where, elementwise, axes, Ps...>::run();
+            return detail::check_segments<Where, diagnostic::layer_of_message<Where, elementwise>, In.size(), Ps...>();
     }
     template <shape In, class Inherited> using bind = detail::bound_elementwise<In, Ps...>;
 };

@@ -188,10 +188,8 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
             return true;
         }(),
         "espalier: a layer behind a multi_sample looks its rows up by label, group or key (a gate::hash, "
-        "gate::enforced "
-        "or gate::by_range), and of the several samples of a row only their place is known there; put that layer "
-        "before "
-        "the multi_sample or into it");
+        "gate::enforced or gate::by_range, a dropout or an activation penalty that reads tags), and of the several "
+        "samples of a row only their place is known there; put that layer before the multi_sample or into it");
 
     using numbers = flat_tuple<typename Layers::numbers...>;
     static numbers at(clock const& now) { return numbers{{{body_of<Layers>.at(now)}...}}; }

@@ -20,7 +20,7 @@ namespace detail {
 template <shape In, short_name Name, class... Ps> struct bound_tap : invalid_layer<In, In> {
     using epilogue_type = decltype(choose_epilogue<In.size(), Ps...>());
     static constexpr epilogue_type epilogue = choose_epilogue<In.size(), Ps...>();
-    static constexpr layer_facts facts{.passes_through = true, .watches = true};
+    static constexpr layer_facts facts{.passes_through = true, .watches = true, .needs = epilogue_type::needs};
     static constexpr index_t width = In.size();
 
     using numbers = typename epilogue_type::train_op;

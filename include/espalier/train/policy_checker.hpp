@@ -2,10 +2,12 @@
 // host only. What checks of policies are made of: the report, points of comparison, and rows in every form.
 #pragma once
 
+#include <espalier/core/epilogue.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>
+#include <espalier/core/rows.hpp>
 #include <espalier/device/cpu/row_lanes.hpp>
 #include <espalier/train/check_gradients.hpp>
 
@@ -232,6 +234,21 @@ inline void compare_tables(policy_checker& to, std::string const& what, number_t
 /// Evenly from [-1, 1), the same at every call.
 inline double check_number(std::uint64_t i, std::uint32_t purpose = 0) {
     return 2.0 * uniform01(draw(make_site(purpose, check_stream), static_cast<std::uint32_t>(i), 0).word[0]) - 1.0;
+}
+
+/// What an op of an epilogue is told of an element of the second of some rows of 8 columns without tags.
+template <class T, class Bits = drawn_bits<T>>
+epilogue_about<T, Bits> about_element(rows const& batch, Bits bits, std::uint32_t column, T column_sum = T()) {
+    return {.bits = bits,
+            .row_bits = bits,
+            .column = Bits(column),
+            .row_count = T(static_cast<scalar_of<T>>(batch.count)),
+            .column_sum = column_sum,
+            .width = 8,
+            .row = 1,
+            .batch = &batch,
+            .origin = 1,
+            .step = 3};
 }
 
 } // namespace detail

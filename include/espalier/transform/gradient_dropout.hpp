@@ -13,26 +13,19 @@
 #include <espalier/transform/axis.hpp>
 #include <espalier/transform/concept.hpp>
 
-#include <cstdint>
 #include <string_view>
 
 namespace espalier::transform {
 
 /// Numbers and element function of `gradient_dropout`.
-struct gradient_dropout_op {
-    std::uint32_t threshold; ///< draws below it drop
-    double scale;            ///< factor of what is kept: 1 / (1 - threshold / 65536)
-
+struct gradient_dropout_op : keep_threshold {
     static constexpr bool draws = true;
-    static gradient_dropout_op of(double rate) {
-        keep_threshold const keep = quantise(rate);
-        return {keep.threshold, keep.scale};
-    }
+    static gradient_dropout_op of(double rate) { return {quantise(rate)}; }
 
     template <class T> ESPALIER_FN T apply(T g, element_about<T> const& about) const {
         using espalier::select;
         using S = scalar_of<T>;
-        return select(about.bits >= drawn_bits<T>(threshold), g * T(static_cast<S>(scale)), T(S(0)));
+        return select(keeps(about.bits), g * T(static_cast<S>(scale)), T(S(0)));
     }
 };
 

@@ -11,6 +11,7 @@
 #include <support/catch.hpp>
 
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -46,10 +47,10 @@ template <class Op> double term(Op const& op, matrix const& y) {
 
 template <class Op> double gradient(Op const& op, matrix const& y, std::size_t r, std::size_t c) {
     auto const n = static_cast<double>(y.size());
-    if constexpr (Op::scope == penalty_scope::column)
-        return op.gradient(y[r][c], column_sum(op, y, c), n);
-    else
-        return op.gradient(y[r][c], n);
+    espalier::epilogue_about<double, std::uint32_t> about;
+    about.row_count = n;
+    about.column_sum = column_sum(op, y, c);
+    return espalier::detail::gradient_of(op, y[r][c], about);
 }
 
 template <class P> void check_gradient() {
@@ -123,13 +124,19 @@ TEMPLATE_TEST_CASE("activation penalties of packs are those of plain numbers", "
     auto const l1 = op_at<ap::l1<0.7>>({});
     auto const flops = op_at<ap::flops<0.7>>({});
     P const y = P::iota(T(-3)) * P(T(0.5)), sum = P::iota(T(1)), row_count(T(12));
+    espalier::epilogue_about<P, espalier::drawn_bits<P>> about;
+    about.row_count = row_count;
+    about.column_sum = sum;
     P const share = l1.contribution(y), gradient_l1 = l1.gradient(y, row_count),
-            gradient_flops = flops.gradient(y, sum, row_count);
+            gradient_flops = flops.gradient(y, about);
     for (int i = 0; i < n; ++i) {
         CHECK(share[i] == l1.contribution(y[i]));
         CHECK(flops.contribution(y)[i] == flops.contribution(y[i]));
         CHECK(gradient_l1[i] == l1.gradient(y[i], T(12)));
-        CHECK(gradient_flops[i] == flops.gradient(y[i], sum[i], T(12)));
+        espalier::epilogue_about<T, std::uint32_t> one;
+        one.row_count = T(12);
+        one.column_sum = sum[i];
+        CHECK(gradient_flops[i] == flops.gradient(y[i], one));
     }
 }
 

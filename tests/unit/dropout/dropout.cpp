@@ -6,7 +6,13 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/concept.hpp>
 #include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/drop_segment.hpp>
+#include <espalier/dropout/drop_step.hpp>
+#include <espalier/dropout/filled.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/dropout/rate_of_row.hpp>
+#include <espalier/dropout/shared_by.hpp>
+#include <espalier/dropout/unscaled.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/schedule/runtime.hpp>
 
@@ -14,6 +20,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <type_traits>
 
 namespace drop = espalier::dropout;
@@ -25,11 +32,22 @@ using namespace espalier::literals;
 
 static_assert(drop::random_field<drop::none> && drop::random_field<drop::bernoulli<0.5>>);
 static_assert(drop::random_field<drop::drop_path<linear{.from = 0.0, .to = 0.3, .steps = 10}>>);
+static_assert(drop::random_field<drop::drop_segment<4, 0.5>> && drop::random_field<drop::drop_step<0.5>> &&
+              drop::random_field<drop::filled<-1.0, drop::bernoulli<0.5>>> &&
+              drop::random_field<drop::unscaled<drop::drop_path<0.5>>> &&
+              drop::random_field<drop::shared_by<&espalier::rows::group, drop::bernoulli<0.5>>> &&
+              drop::random_field<drop::rate_of_row<>>);
+// Rates, numbers of columns and values make no further kernels.
+static_assert(std::is_same_v<espalier::op_of<drop::unscaled<drop::bernoulli<0.1>>>, drop::bernoulli_op>);
+static_assert(
+    std::is_same_v<espalier::op_of<drop::drop_segment<4, 0.5>>, espalier::op_of<drop::drop_segment<8, 0.25>>>);
+static_assert(std::is_same_v<espalier::op_of<drop::filled<1.0, drop::bernoulli<0.1>>>,
+                             espalier::op_of<drop::filled<-1.0, drop::unscaled<drop::bernoulli<0.2>>>>>);
 static_assert(std::is_empty_v<drop::none> && drop::none::scope == random_scope::none);
 static_assert(std::is_same_v<espalier::op_of<drop::bernoulli<0.1>>, espalier::op_of<drop::bernoulli<0.2>>>);
 
 TEMPLATE_TEST_CASE("the expected factor is exactly 1", "[dropout]", drop::bernoulli<0.3>, drop::bernoulli<0.5>,
-                   drop::bernoulli<0>, drop::drop_path<0.123f>, drop::bernoulli<0.99>) {
+                   drop::bernoulli<0>, drop::drop_path<0.123f>, drop::bernoulli<0.99>, drop::drop_step<0.25>) {
     auto const op = op_at<TestType>({});
     double sum = 0.0;
     int kept = 0;
@@ -90,4 +108,78 @@ TEST_CASE("a rate that leaves [0, 1) while running is refused", "[dropout]") {
         CHECK_THROWS_AS(op_at<swept>(now), espalier::data_error);
         CHECK_THROWS_AS(op_at<swept_path>(now), espalier::data_error);
     }
+}
+
+TEST_CASE("what is kept stays as it is without the scale", "[dropout]") {
+    auto const op = op_at<drop::unscaled<drop::drop_path<0.25>>>({});
+    CHECK(op.threshold == 16384);
+    CHECK(op.factor<double>(16383u) == 0.0);
+    CHECK(op.factor<double>(16384u) == 1.0);
+    CHECK(espalier::name_of<drop::unscaled<drop::drop_path<0.25>>>() == "unscaled_drop_path");
+}
+
+TEST_CASE("what is dropped becomes the value", "[dropout]") {
+    using policy = drop::filled<linear{.from = -1.0, .to = 3.0, .steps = 4}, drop::bernoulli<0.5>>;
+    auto const op = op_at<policy>(espalier::clock{.step = 1});
+    auto const shift = [&](std::uint32_t bits) {
+        return op.shift(espalier::epilogue_about<double, std::uint32_t>{.bits = bits});
+    };
+    CHECK(shift(32767) == 0.0); // the value at this step
+    CHECK(op_at<policy>({}).value == -1.0);
+    CHECK(op_at<policy>(espalier::clock{.step = 4}).shift(espalier::epilogue_about<float, std::uint32_t>{}) == 3.0f);
+    CHECK(op_at<policy>(espalier::clock{.step = 4})
+              .shift(espalier::epilogue_about<double, std::uint32_t>{.bits = 32768}) == 0.0);
+    CHECK(espalier::name_of<policy>() == "filled_bernoulli");
+    using swept = drop::filled<runtime{.name = "null"_name}, drop::bernoulli<0.5>>;
+    espalier::named_value const bad[] = {{"null"_name, std::nan("")}};
+    CHECK_THROWS_AS(op_at<swept>(espalier::clock{.values = {bad, 1}}), espalier::data_error);
+}
+
+TEST_CASE("the columns of a segment are a whole number", "[dropout]") {
+    using swept = drop::drop_segment<runtime{.name = "columns"_name, .initial = 4.0}, 0.5>;
+    CHECK(op_at<swept>({}).segment == 4);
+    CHECK(op_at<swept>({}).threshold == 32768);
+    CHECK(op_at<drop::drop_segment<7, 0.25>>({}).segment == 7);
+    for (double bad : {0.0, -3.0, 2.5, 1e12, std::nan("")}) {
+        espalier::named_value const values[] = {{"columns"_name, bad}};
+        CHECK_THROWS_AS(op_at<swept>(espalier::clock{.values = {values, 1}}), espalier::data_error);
+    }
+    CHECK_NOTHROW(drop::check_segment("drop_segment", 4, 12, 0));
+    CHECK_THROWS_AS(drop::check_segment("drop_segment", 5, 12, 0), espalier::data_error);
+    CHECK_THROWS_AS(drop::check_segment("drop_segment", 0, 12, 0), espalier::data_error);
+}
+
+TEST_CASE("a rate of a row is quantised as that of a policy", "[dropout]") {
+    using policy = drop::rate_of_row<>;
+    double const rates[] = {0.0, 0.25, 0.5, 1.0, -0.1, 1.5, std::nan("")};
+    espalier::rows batch{.count = 7, .rate = rates};
+    auto const factor = [&](espalier::index_t row, std::uint32_t bits) {
+        return policy::factor(
+            espalier::epilogue_about<double, std::uint32_t>{.bits = bits, .row = row, .batch = &batch});
+    };
+    for (espalier::index_t row = 0; row < 4; ++row)
+        for (std::uint32_t bits : {0u, 16383u, 16384u, 32767u, 32768u, 65535u})
+            CHECK(factor(row, bits) == espalier::quantise(rates[row]).factor<double>(bits));
+    for (espalier::index_t row = 4; row < 7; ++row)
+        CHECK(std::isnan(factor(row, 40000)));
+    batch.rate = nullptr;
+    CHECK(factor(3, 0) == 1.0);
+}
+
+TEST_CASE("where the draws of a row come from", "[dropout]") {
+    using espalier::detail::draw_place;
+    using of_group = espalier::op_of<drop::shared_by<&espalier::rows::group, drop::bernoulli<0.5>>>;
+    using of_key = espalier::op_of<drop::shared_by<&espalier::rows::key, drop::bernoulli<0.5>>>;
+    std::int32_t const group[] = {4, -1, 4};
+    std::uint64_t const key[] = {7, 7 + (std::uint64_t{1} << 32), 7 + (std::uint64_t{1} << 40)};
+    espalier::rows const tagged{.count = 3, .first = 50, .group = group, .key = key}, plain{.count = 3, .first = 50};
+    CHECK(draw_place<drop::bernoulli_op>(tagged, 2) == 52);
+    CHECK(draw_place<of_group>(tagged, 0) == 4);
+    CHECK(draw_place<of_group>(tagged, 2) == 4);
+    CHECK(draw_place<of_group>(plain, 2) == 52);
+    CHECK(draw_place<of_key>(tagged, 0) == 7);
+    CHECK(draw_place<of_key>(tagged, 1) != draw_place<of_key>(tagged, 0));
+    CHECK(draw_place<of_key>(tagged, 2) != draw_place<of_key>(tagged, 0));
+    STATIC_REQUIRE(espalier::detail::reads_tags<of_group>());
+    STATIC_REQUIRE_FALSE(espalier::detail::reads_tags<drop::bernoulli_op>());
 }

@@ -16,8 +16,14 @@
 #include <espalier/device/cpu/epilogue.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/drop_segment.hpp>
+#include <espalier/dropout/drop_step.hpp>
+#include <espalier/dropout/filled.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/dropout/rate_of_row.hpp>
+#include <espalier/dropout/shared_by.hpp>
 #include <espalier/kernels/epilogue.hpp>
+#include <espalier/kernels/grouped.hpp>
 
 #include <cstdint>
 #include <vector>
@@ -33,6 +39,50 @@ using espalier::random_site;
 
 constexpr espalier::dropout::bernoulli_op third{21845, 65536.0 / (65536.0 - 21845.0)};
 constexpr espalier::dropout::drop_path_op half_of_rows{32768, 2.0};
+
+// A number that depends on all that an element knows but the draw and the sums.
+template <class T, class Bits> ESPALIER_FN T place_of(espalier::epilogue_about<T, Bits> const& about) {
+    using S = espalier::scalar_of<T>;
+    auto const number = [](auto x) { return T(static_cast<S>(x)); };
+    return (static_cast<T>(about.column) * number(0.25) + number(about.width) +
+            number(about.origin % 16) * number(0.5) + number(about.row) * number(0.125) +
+            number(about.batch->label[about.row]) + number(about.step)) /
+           (number(about.width) + about.row_count * number(0.25) + number(40));
+}
+// Any factor that is known from its draw and its place.
+struct placed_dropout {
+    static constexpr espalier::random_scope scope = espalier::random_scope::element;
+    static constexpr bool needs_tags = true;
+    template <class T, class Bits> ESPALIER_FN T factor(espalier::epilogue_about<T, Bits> const& about) const {
+        using espalier::select;
+        return select(about.bits < Bits(20000u), T(0), place_of(about));
+    }
+};
+// Half of the rows lose some of their elements, each with a further draw; what is kept grows by 0.75.
+struct of_some_rows {
+    static constexpr espalier::random_scope scope = espalier::random_scope::element;
+    static constexpr bool needs_row_bits = true;
+    template <class T, class Bits> ESPALIER_FN T factor(espalier::epilogue_about<T, Bits> const& about) const {
+        using espalier::select;
+        return select(about.row_bits < Bits(32768u), select(about.bits < Bits(40000u), T(0), T(1)), T(1));
+    }
+    template <class T, class Bits> ESPALIER_FN T shift(Bits bits) const {
+        using espalier::select;
+        return select(bits < Bits(40000u), T(0), T(0.75f));
+    }
+};
+template <espalier::penalty_scope Scope> struct placed_penalty {
+    static constexpr espalier::penalty_scope scope = Scope;
+    static constexpr bool needs_tags = true;
+    template <class T, class Bits>
+    ESPALIER_FN T contribution(T y, espalier::epilogue_about<T, Bits> const& about) const {
+        return y * y * place_of(about);
+    }
+    ESPALIER_FN double finish(double sum, double row_count) const { return sum / row_count; }
+    template <class T, class Bits> ESPALIER_FN T gradient(T y, espalier::epilogue_about<T, Bits> const& about) const {
+        return (y + y) * place_of(about) / about.row_count + about.column_sum * T(0.0625f);
+    }
+};
 
 random_site const site = espalier::make_site(7, 3, 11, 1);
 
@@ -97,11 +147,21 @@ void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra
     CAPTURE(row_count, columns, extra, with_origin);
     padded_matrix<T> const z(row_count, columns, extra, 1), dy(row_count, columns, extra, 2);
     std::vector<std::uint32_t> origin;
-    for (index_t r = 0; r < row_count; ++r)
+    std::vector<std::int32_t> label;
+    std::vector<std::uint64_t> key;
+    std::vector<float> rate;
+    for (index_t r = 0; r < row_count; ++r) {
         origin.push_back(static_cast<std::uint32_t>(1000 - 3 * r));
+        label.push_back(static_cast<std::int32_t>(r % 5));
+        key.push_back((std::uint64_t{3} << 32) + static_cast<std::uint64_t>(r % 4));
+        rate.push_back(static_cast<float>(r % 6) / 5.0f);
+    }
     espalier::rows batch;
     batch.count = row_count;
     batch.first = 40;
+    batch.label = label.data();
+    batch.key = key.data();
+    batch.rate = rate.data();
     if (with_origin) batch.origin = origin.data();
 
     std::vector<result<T>> results;
@@ -120,24 +180,47 @@ void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra
     // The definition, in double.
     std::vector<double> sums(static_cast<std::size_t>((Op::column_penalties + 1) * columns)), y_all;
     double element_sum[Op::penalty_count + 1] = {};
+    using dropout = typename Op::dropout_type;
+    auto const place_of_draw = [&](index_t r) {
+        if constexpr (requires { typename dropout::place; })
+            return static_cast<std::uint32_t>(key[static_cast<std::size_t>(r)]) ^ 3u * 0x9e3779b9u;
+        else
+            return batch.origin_of(r);
+    };
     auto const bits_of = [&](index_t r, index_t c) -> std::uint32_t {
-        if (Op::scope == espalier::random_scope::none) return 0;
-        auto const b =
-            espalier::draw(site, batch.origin_of(r),
-                           Op::scope == espalier::random_scope::row ? 0u : static_cast<std::uint32_t>(c / 8));
-        return b[Op::scope == espalier::random_scope::row ? 0 : static_cast<int>(c % 8)];
+        using espalier::random_scope;
+        auto const at = [&](std::uint32_t row, index_t i) {
+            return espalier::draw(site, row, static_cast<std::uint32_t>(i / 8))[static_cast<int>(i % 8)];
+        };
+        if constexpr (Op::scope == random_scope::none)
+            return 0;
+        else if constexpr (Op::scope == random_scope::segment)
+            return at(place_of_draw(r), c / op.dropout.segment);
+        else if constexpr (Op::scope == random_scope::step)
+            return at(0, 0);
+        else
+            return at(place_of_draw(r), Op::scope == random_scope::row ? 0 : c);
+    };
+    auto const about = [&](index_t r, index_t c) {
+        auto element = espalier::about_row<Op, double, std::uint32_t>(batch, r, columns, static_cast<double>(row_count),
+                                                                      site.step);
+        element.bits = bits_of(r, c);
+        element.row_bits = espalier::draw(site, place_of_draw(r), 0, 1)[0];
+        element.column = static_cast<std::uint32_t>(c);
+        return element;
     };
     bool y_right = true;
     for (index_t r = 0; r < row_count; ++r)
         for (index_t c = 0; c < columns; ++c) {
-            double const y = op.forward(static_cast<double>(static_cast<W>(z(r, c))), bits_of(r, c));
+            double const y = op.forward(static_cast<double>(static_cast<W>(z(r, c))), about(r, c));
             y_right &= near(static_cast<double>(static_cast<W>(got.y(r, c))), y, tolerance);
             int index = 0, column_index = 0;
             for_each(op.penalties, [&](auto const& penalty) {
                 if (std::remove_cvref_t<decltype(penalty)>::scope == espalier::penalty_scope::column)
-                    sums[static_cast<std::size_t>(column_index++ * columns + c)] += penalty.contribution(y);
+                    sums[static_cast<std::size_t>(column_index++ * columns + c)] +=
+                        espalier::detail::contribution_of(penalty, y, about(r, c));
                 else
-                    element_sum[index] += penalty.contribution(y);
+                    element_sum[index] += espalier::detail::contribution_of(penalty, y, about(r, c));
                 ++index;
             });
         }
@@ -169,8 +252,7 @@ void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra
         for (index_t r = 0; r < row_count; ++r) {
             double const d =
                 op.backward(static_cast<double>(static_cast<W>(z(r, c))), static_cast<double>(static_cast<W>(dy(r, c))),
-                            bits_of(r, c), static_cast<double>(row_count),
-                            [&](int i) { return sums[static_cast<std::size_t>(i * columns + c)]; });
+                            about(r, c), [&](int i) { return sums[static_cast<std::size_t>(i * columns + c)]; });
             bias += d;
             dz_right &= near(static_cast<double>(static_cast<W>(got.dz(r, c))), d, 4 * tolerance);
         }
@@ -236,6 +318,52 @@ TEST_CASE("epilogue bodies with activation penalties") {
     espalier::get<2>(op.penalties) = flops{0.2};
     check_op<float>(op, 3e-6);
     check_op<double>(op, 1e-14);
+}
+
+TEST_CASE("epilogue bodies tell an element where it stands") {
+    using by_element = placed_penalty<espalier::penalty_scope::element>;
+    using by_column = placed_penalty<espalier::penalty_scope::column>;
+    epilogue_op<act::identity, placed_dropout> const alone{};
+    epilogue_op<act::identity, placed_dropout, by_element, by_column> const penalised{};
+    for (index_t r : {1, 33})
+        for (index_t c : {1, 9, 33, 257}) {
+            check_shape<float>(alone, r, c, 3, r == 1, 3e-6);
+            check_shape<float>(penalised, r, c, 3, r != 1, 2e-5);
+            check_shape<double>(penalised, r, c, 3, r != 1, 1e-14);
+        }
+}
+
+TEST_CASE("epilogue bodies with a decision for each segment, for all, for equal tags and with rates of rows") {
+    namespace drop = espalier::dropout;
+    using flops = espalier::activation_penalty::flops_op;
+    auto const check = [](auto const& dropout) {
+        using dropout_op = std::remove_cvref_t<decltype(dropout)>;
+        epilogue_op<act::tanh, dropout_op> const alone{{}, dropout, {}};
+        epilogue_op<act::tanh, dropout_op, flops> penalised{{}, dropout, {}};
+        espalier::get<0>(penalised.penalties) = flops{0.7};
+        for (index_t c : {9, 100, 257}) {
+            check_shape<float>(alone, 33, c, 3, c == 9, 3e-6);
+            check_shape<double>(penalised, 33, c, 3, c != 9, 1e-14);
+        }
+    };
+    for (std::uint32_t columns : {1u, 3u, 8u, 20u, 257u})
+        check(drop::drop_segment_op{{third}, columns});
+    check(drop::threshold_op<espalier::random_scope::step>{espalier::quantise(0.01)});
+    check(drop::shared_op<drop::bernoulli_op, espalier::row_tag<&espalier::rows::key>>{third});
+    check(drop::filled_op<drop::shared_op<drop::drop_path_op, espalier::row_tag<&espalier::rows::key>>>{{half_of_rows},
+                                                                                                        -1.5});
+    check(drop::rate_of_row<>{});
+    check(of_some_rows{});
+}
+
+TEST_CASE("groups draw from streams of their own, but for a decision that holds for all") {
+    using espalier::kernels::grouped::epilogue_site;
+    using common = espalier::dropout::threshold_op<espalier::random_scope::step>;
+    espalier::live_groups live;
+    live.streams = 3;
+    CHECK(epilogue_site<epilogue_op<act::identity, espalier::dropout::bernoulli_op>>(live, 2, site) ==
+          espalier::later_stream(site, 6));
+    CHECK(epilogue_site<epilogue_op<act::identity, common>>(live, 2, site) == site);
 }
 
 TEST_CASE("epilogue bodies with 16-bit storage") {

@@ -6,7 +6,13 @@
 #include <espalier/core/math.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/dropout/drop_path.hpp>
+#include <espalier/dropout/drop_segment.hpp>
+#include <espalier/dropout/drop_step.hpp>
+#include <espalier/dropout/filled.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/dropout/rate_of_row.hpp>
+#include <espalier/dropout/shared_by.hpp>
+#include <espalier/dropout/unscaled.hpp>
 #include <espalier/gate/dispatch.hpp>
 #include <espalier/initial/constant.hpp>
 #include <espalier/initial/he_normal.hpp>
@@ -121,6 +127,17 @@ struct without_scale {
         using espalier::select;
         return select(bits >= Bits(16384), T(scalar_of<T>(1)), T(scalar_of<T>(0)));
     }
+};
+struct forgets_its_column { // drops more the further to the right, and never scales
+    using axis = espalier::axis::dropout;
+    static constexpr random_scope scope = random_scope::element;
+    template <class T, class Bits> ESPALIER_FN T factor(epilogue_about<T, Bits> const& about) const {
+        using espalier::select;
+        return select(about.bits >= about.column * Bits(4096), T(scalar_of<T>(1)), T(scalar_of<T>(0)));
+    }
+};
+struct means_it : forgets_its_column {
+    [[maybe_unused]] static constexpr bool keeps_mean = false;
 };
 struct wrong_penalty {
     using axis = espalier::axis::penalty;
@@ -378,7 +395,9 @@ TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]")
 }
 
 TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest pass", "[train][policy_check]") {
-    all_pass<dropout::none, dropout::bernoulli<0.3>, dropout::drop_path<0.1>, transform::agreement<0.5>,
+    all_pass<dropout::none, dropout::bernoulli<0.3>, dropout::drop_path<0.1>, dropout::drop_segment<4, 0.1>,
+             dropout::rate_of_row<>, dropout::filled<-1.0, dropout::unscaled<dropout::drop_step<0.5>>>, means_it,
+             dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
              transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
              weight::identity, weight::fixed_mask, weight::low_rank<3>>();
     all_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
@@ -433,6 +452,7 @@ TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][pol
     fails<reads_more>("backward reads what it declares, no more at x = -2.3: given nan");
     fails<wrong_row>("gradient of a row at column 0");
     fails<without_scale>("the mean factor over all draws is 1 at all 65536 draws: given 0.75, expected 1");
+    fails<forgets_its_column>("the mean factor over all draws is 1 at all 65536 draws: given 0.6875, expected 1");
     fails<wrong_penalty>("gradient is the derivative of value at w = -4.94203125");
     fails<wrong_prox>("prox minimises value(u) + (u - w)^2 / (2 rate) at w = -3.2, rate = 0.05");
     fails<wrong_group_prox>("prox minimises group_value(|u|^2) + |u - w|^2 / (2 rate) at w = (-3.2, 0), rate = 0.05");

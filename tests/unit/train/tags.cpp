@@ -34,7 +34,7 @@ struct tagged {
     std::vector<std::int64_t> sample;
     std::vector<std::int32_t> label, partner, group;
     std::vector<float> mixing, weight, sign;
-    std::vector<double> weight_of_double;
+    std::vector<double> weight_of_double, rate;
     std::vector<std::uint64_t> key;
 
     explicit tagged(int count, bool some_miss = false) {
@@ -47,6 +47,7 @@ struct tagged {
             mixing.push_back(1.0f / static_cast<float>(1 + i));
             weight.push_back(1.0f / static_cast<float>(2 + i));
             weight_of_double.push_back(1.0 / (2 + i));
+            rate.push_back(1.0 / (3 + i));
             sign.push_back(i % 2 == 0 ? 1.0f : -1.0f);
             key.push_back(static_cast<std::uint64_t>(i) << 40);
         }
@@ -65,6 +66,7 @@ struct tagged {
         t.sign = sign.data();
         t.group = group.data();
         t.key = key.data();
+        t.rate = rate.data();
         return t;
     }
 };
@@ -76,7 +78,7 @@ bool same_tags(rows const& some, index_t r, rows const& all, index_t from) {
     return some.origin_of(r) == all.origin_of(from) && same(some.sample, all.sample) && same(some.label, all.label) &&
            same(some.partner_label, all.partner_label) && same(some.mixing, all.mixing) &&
            same(some.weight, all.weight) && same(some.sign, all.sign) && same(some.group, all.group) &&
-           same(some.key, all.key);
+           same(some.key, all.key) && same(some.rate, all.rate);
 }
 
 } // namespace

@@ -29,28 +29,80 @@ template <class Body> ESPALIER_HOST_FN void for_tiles(index_t row_count, index_t
     }
 }
 
+/// The decisions of a tile, and one more of each of its rows where an op asks for it.
+template <class Op> struct tile_draws {
+    static constexpr index_t most_rows = strip_draws / 8;
+    draw_buffer element;
+    std::uint16_t row[Op::needs_row_bits ? most_rows : 1];
+};
+
 template <class Op>
-ESPALIER_HOST_FN void draw_tile(random_site const& site, rows const& batch, index_t first_row, index_t row_count,
-                                index_t first_column, index_t column_count, draw_buffer& draws) {
+ESPALIER_HOST_FN void draw_tile(Op const& op, random_site const& site, rows const& batch, index_t first_row,
+                                index_t row_count, index_t first_column, index_t column_count, tile_draws<Op>& draws) {
+    using dropout = typename Op::dropout_type;
+    auto const place = [&](index_t r) { return espalier::detail::draw_place<dropout>(batch, first_row + r); };
+    std::uint16_t* const to = draws.element.value;
+    index_t const block_count = (column_count + 7) / 8;
+    if constexpr (Op::needs_row_bits)
+        for (index_t r = 0; r < row_count; ++r)
+            draws.row[r] = static_cast<std::uint16_t>(draw(site, place(r), 0, row_draw)[0]);
     if constexpr (Op::scope == random_scope::element) {
-        auto const blocks = static_cast<std::uint32_t>((column_count + 7) / 8);
+        auto const blocks = static_cast<std::uint32_t>(block_count);
         auto const block = static_cast<std::uint32_t>(first_column / 8);
-        fill_bits(site, batch.slice(first_row, row_count), block, blocks, draws.value);
+        if constexpr (requires { typename dropout::place; }) {
+            std::uint32_t places[tile_draws<Op>::most_rows];
+            for (index_t r = 0; r < row_count; ++r)
+                places[r] = place(r);
+            fill_bits(site, places, row_count, block, blocks, to);
+        } else {
+            fill_bits(site, batch.slice(first_row, row_count), block, blocks, to);
+        }
     } else if constexpr (Op::scope == random_scope::row) {
         for (index_t r = 0; r < row_count; ++r)
-            draws.value[r] = static_cast<std::uint16_t>(draw(site, batch.origin_of(first_row + r), 0)[0]);
+            to[r] = static_cast<std::uint16_t>(draw(site, place(r), 0)[0]);
+    } else if constexpr (Op::scope == random_scope::step) {
+        to[0] = static_cast<std::uint16_t>(draw(site, 0, 0)[0]);
+    } else if constexpr (Op::scope == random_scope::segment) {
+        index_t const length = op.dropout.segment;
+        for (index_t r = 0; r < row_count; ++r) {
+            std::uint16_t* const of_row = to + r * block_count * 8;
+            index_t segment = first_column / length, c = 0;
+            bits8 bits = draw(site, place(r), static_cast<std::uint32_t>(segment / 8));
+            for (; c < column_count; ++segment) {
+                if (segment % 8 == 0) bits = draw(site, place(r), static_cast<std::uint32_t>(segment / 8));
+                auto const decision = static_cast<std::uint16_t>(bits[static_cast<int>(segment % 8)]);
+                for (; c < column_count && first_column + c < (segment + 1) * length; ++c)
+                    of_row[c] = decision;
+            }
+        }
     }
 }
 
 /// The draws of one row for the lanes of T, starting at column c of the tile.
 template <class T, class Op>
-ESPALIER_FN bits_of<T> tile_bits(draw_buffer const& draws, index_t row, index_t c, index_t row_stride) {
-    if constexpr (Op::scope == random_scope::element)
-        return load_bits<T>(draws.value + row * row_stride + c);
+ESPALIER_FN bits_of<T> tile_bits(tile_draws<Op> const& draws, index_t row, index_t c, index_t row_stride) {
+    if constexpr (Op::scope == random_scope::element || Op::scope == random_scope::segment)
+        return load_bits<T>(draws.element.value + row * row_stride + c);
     else if constexpr (Op::scope == random_scope::row)
-        return bits_of<T>(draws.value[row]);
+        return bits_of<T>(draws.element.value[row]);
+    else if constexpr (Op::scope == random_scope::step)
+        return bits_of<T>(draws.element.value[0]);
     else
         return bits_of<T>(0);
+}
+
+/// What all elements of row r of the tile have in common.
+template <class T, class Op>
+ESPALIER_FN auto about_tile_row(tile_draws<Op> const& draws, rows const& batch, index_t first_row, index_t r,
+                                index_t width, T row_count, random_site const& site) {
+    auto about = about_row<Op, T, bits_of<T>>(batch, first_row + r, width, row_count, site.step);
+    if constexpr (Op::needs_row_bits) about.row_bits = bits_of<T>(draws.row[r]);
+    return about;
+}
+
+/// The columns of the lanes of T, the first of them c.
+template <class T> ESPALIER_FN bits_of<T> columns_from(index_t c) {
+    return bits_of<T>::iota(static_cast<scalar_of<bits_of<T>>>(c));
 }
 
 } // namespace detail
@@ -62,7 +114,7 @@ bool epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
                       rows const& batch, epilogue_statistics<T> statistics) {
     using P = native_pack<T>;
     constexpr index_t lanes = pack_width<P>;
-    draw_buffer draws;
+    detail::tile_draws<Op> draws;
     finite_watch<P> watch;
     double element_sum[Op::penalty_count + 1] = {};
     if constexpr (Op::column_penalties > 0)
@@ -71,7 +123,7 @@ bool epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
                 statistics.column_sums[i * statistics.column_stride + c] = T(0);
 
     detail::for_tiles(z.rows, z.columns, [&](index_t r0, index_t rn, index_t c0, index_t cn) {
-        detail::draw_tile<Op>(site, batch, r0, rn, c0, cn, draws);
+        detail::draw_tile(given, site, batch, r0, rn, c0, cn, draws);
         index_t const draw_stride = (cn + 7) / 8 * 8;
         Op const op = given; // of the tile's own: through a reference its numbers are read again after every store
         P contribution[Op::penalty_count + 1]; // of the tile
@@ -79,6 +131,7 @@ bool epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
             sum = P(T(0));
         finite_watch<P> seen;
         for (index_t r = 0; r < rn; ++r) {
+            auto about = detail::about_tile_row(draws, batch, r0, r, z.columns, P(static_cast<T>(z.rows)), site);
             T const* const from = z.row(r0 + r) + c0;
             T* const to = y.row(r0 + r) + c0;
             // Always inlined, for GCC finds it too long and a call costs as much as the element.
@@ -86,14 +139,16 @@ bool epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
                 __attribute__((always_inline)) {
                 P const x = load_some(from + c);
                 seen.see(x);
-                P const value = op.forward(x, detail::tile_bits<P, Op>(draws, r, c, draw_stride));
+                about.bits = detail::tile_bits<P>(draws, r, c, draw_stride);
+                about.column = detail::columns_from<P>(c0 + c);
+                P const value = op.forward(x, about);
                 store_some(to + c, value);
                 if constexpr (Op::has_penalties) {
                     int index = 0;
                     int column_index = 0;
                     for_each(op.penalties, [&](auto const& penalty) {
                         using penalty_op = std::remove_cvref_t<decltype(penalty)>;
-                        P const share = partial(penalty.contribution(value));
+                        P const share = partial(espalier::detail::contribution_of(penalty, value, about));
                         if constexpr (penalty_op::scope == penalty_scope::column) {
                             T* const sums = statistics.column_sums + column_index++ * statistics.column_stride + c0 + c;
                             store_some(sums, load_some(sums) + share);
@@ -153,14 +208,14 @@ bool epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T co
                        epilogue_statistics<T> statistics) {
     using P = native_pack<T>;
     constexpr index_t lanes = pack_width<P>;
-    draw_buffer draws;
+    detail::tile_draws<Op> draws;
     finite_watch<P> watch;
     if (bias_gradient)
         for (index_t c = 0; c < z.columns; ++c)
             bias_gradient[c] = T(0);
 
     detail::for_tiles(z.rows, z.columns, [&](index_t r0, index_t rn, index_t c0, index_t cn) {
-        detail::draw_tile<Op>(site, batch, r0, rn, c0, cn, draws);
+        detail::draw_tile(given, site, batch, r0, rn, c0, cn, draws);
         index_t const draw_stride = (cn + 7) / 8 * 8;
         Op const op = given; // of the tile's own, as in the forward pass, and so are the views
         matrix_view<T const> const zs = z, dys = dy;
@@ -177,9 +232,10 @@ bool epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T co
             for (index_t r = 0; r < rn; ++r) {
                 P const upstream = load_some(dys.row(r0 + r) + c0 + c);
                 seen.see(upstream);
-                P const gradient =
-                    op.backward(load_some(zs.row(r0 + r) + c0 + c), upstream,
-                                detail::tile_bits<P, Op>(draws, r, c, draw_stride), row_count, column_sum);
+                auto about = detail::about_tile_row(draws, batch, r0, r, zs.columns, row_count, site);
+                about.bits = detail::tile_bits<P>(draws, r, c, draw_stride);
+                about.column = detail::columns_from<P>(c0 + c);
+                P const gradient = op.backward(load_some(zs.row(r0 + r) + c0 + c), upstream, about, column_sum);
                 store_some(dzs.row(r0 + r) + c0 + c, gradient);
                 sum = sum + gradient;
             }

@@ -38,7 +38,9 @@ struct pair_tag_blocks {
     template <class Device, class T>
     void gather(Device& device, layer_memory<T> const& m, rows const& batch, std::int32_t const* row, index_t first,
                 index_t count) const {
-        static_assert(Device::host_memory, "espalier: gates that look rows up stand inside an expert on the CPU only");
+        static_assert(Device::host_memory,
+                      "espalier: what looks rows up by their tags, a gate, a dropout or an activation penalty, stands "
+                      "inside an expert on the CPU only");
         for_each_pair_tag([&](auto tag, auto place) {
             auto const& array = batch.*tag.array;
             if (array) device.gather_values(array, row, count, of(m, tag, place) + first);

@@ -171,15 +171,42 @@ ESPALIER_FN int count8(index_t first, index_t size) {
 
 // ---- random bits and masks
 
-/// The draws of an octet of an epilogue: for each element, one for the row, or none.
-template <random_scope Scope>
-ESPALIER_FN bits8 octet_bits(random_site const& site, std::uint32_t origin, index_t block) {
-    if constexpr (Scope == random_scope::element) {
-        return draw(site, origin, static_cast<std::uint32_t>(block));
-    } else if constexpr (Scope == random_scope::row) {
-        std::uint32_t const bits = draw(site, origin, 0)[0];
-        std::uint32_t const both = bits | bits << 16;
-        return {{both, both, both, both}};
+namespace detail {
+
+/// Eight times the same decision.
+ESPALIER_FN constexpr bits8 one_for_all(std::uint32_t bits) {
+    std::uint32_t const both = bits | bits << 16;
+    return {{both, both, both, both}};
+}
+/// Decision j of a draw, where j is known at run time: no register array is indexed with it.
+ESPALIER_FN constexpr std::uint32_t decision(bits8 const& bits, std::uint32_t j) {
+    std::uint32_t const low = j & 2u ? bits.word[1] : bits.word[0], high = j & 2u ? bits.word[3] : bits.word[2];
+    return ((j & 4u ? high : low) >> (16 * (j & 1u))) & 0xffffu;
+}
+
+} // namespace detail
+
+/// The draws of an octet of an epilogue: for each element, for its segment, one for the row or for all, or none.
+template <class Dropout>
+ESPALIER_FN bits8 octet_bits(Dropout const& op, random_site const& site, std::uint32_t place, index_t block) {
+    if constexpr (Dropout::scope == random_scope::element) {
+        return draw(site, place, static_cast<std::uint32_t>(block));
+    } else if constexpr (Dropout::scope == random_scope::row) {
+        return detail::one_for_all(draw(site, place, 0)[0]);
+    } else if constexpr (Dropout::scope == random_scope::step) {
+        return detail::one_for_all(draw(site, 0, 0)[0]);
+    } else if constexpr (Dropout::scope == random_scope::segment) {
+        // Eight columns lie in at most eight segments, whose decisions come from at most two draws.
+        auto const column = static_cast<std::uint32_t>(block * octet), length = op.segment;
+        std::uint32_t const first = column / length / 8, last = (column + octet - 1) / length / 8;
+        bits8 const near = draw(site, place, first), far = last == first ? near : draw(site, place, last);
+        bits8 bits;
+        ESPALIER_KERNEL_UNROLL
+        for (std::uint32_t j = 0; j < octet; ++j) {
+            std::uint32_t const segment = (column + j) / length;
+            bits.word[j >> 1] |= detail::decision(segment / 8 == first ? near : far, segment % 8) << (16 * (j & 1u));
+        }
+        return bits;
     } else {
         return {};
     }

@@ -30,6 +30,29 @@ template <class W> struct epilogue_scratch {
     }
 };
 
+/// What the ops of an epilogue may know of the eight elements of an octet.
+template <class Op, class W> struct octet_about {
+    epilogue_about<W, std::uint32_t> row;
+    bits8 bits{};
+    std::uint32_t first_column;
+
+    ESPALIER_FN octet_about(Op const& op, random_site const& site, rows const& batch, index_t r, index_t place,
+                            index_t width, index_t row_count)
+        : row(about_row<Op, W, std::uint32_t>(batch, r, width, static_cast<W>(row_count), site.step)),
+          first_column(static_cast<std::uint32_t>(place * octet)) {
+        using dropout = typename Op::dropout_type;
+        std::uint32_t const drawn_at = espalier::detail::draw_place<dropout>(batch, r);
+        bits = octet_bits(op.dropout, site, drawn_at, place);
+        if constexpr (Op::needs_row_bits) row.row_bits = draw(site, drawn_at, 0, row_draw)[0];
+    }
+    ESPALIER_FN epilogue_about<W, std::uint32_t> operator[](int j) const {
+        auto about = row;
+        about.bits = bits[j];
+        about.column = first_column + static_cast<std::uint32_t>(j);
+        return about;
+    }
+};
+
 /// y = op.forward(z) over a batch, for ops without penalties. z and y may be the same memory.
 /// Floor: 2 b rows columns bytes; mask bytes: 0. The loads of two octets are under way before the first is used.
 template <class Group, class Op, class T>
@@ -56,12 +79,10 @@ ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<
         for (int k = 0; k < ahead; ++k) {
             if (count[k] == 0) continue;
             report_unless_finite(error, activation_not_finite, line[k], x[k]);
-            bits8 bits{};
-            if constexpr (Op::scope != random_scope::none)
-                bits = octet_bits<Op::scope>(site, batch.origin_of(line[k]), place[k]);
+            octet_about<Op, W> const about(op, site, batch, line[k], place[k], z.columns, z.rows);
             ESPALIER_KERNEL_UNROLL
             for (int j = 0; j < octet; ++j)
-                x[k][j] = op.forward(x[k][j], bits[j]);
+                x[k][j] = op.forward(x[k][j], about[j]);
             store8(y.row(line[k]) + place[k] * octet, count[k], vector, x[k]);
         }
     }
@@ -86,12 +107,10 @@ ESPALIER_FN void epilogue_forward_strips(Group const& group, Op const& op, matri
             W x[octet];
             load8(z.row(r) + c, count, vector, x);
             report_unless_finite(error, activation_not_finite, r, x);
-            bits8 bits{};
-            if constexpr (Op::scope != random_scope::none)
-                bits = octet_bits<Op::scope>(site, batch.origin_of(r), at.place);
+            octet_about<Op, W> const about(op, site, batch, r, at.place, z.columns, z.rows);
             ESPALIER_KERNEL_UNROLL
             for (int j = 0; j < octet; ++j)
-                x[j] = op.forward(x[j], bits[j]);
+                x[j] = op.forward(x[j], about[j]);
             store8(y.row(r) + c, count, vector, x);
             int index = 0, column_index = 0;
             for_each(op.penalties, [&](auto const& penalty) {
@@ -99,13 +118,13 @@ ESPALIER_FN void epilogue_forward_strips(Group const& group, Op const& op, matri
                 if constexpr (penalty_op::scope == penalty_scope::column) {
                     ESPALIER_KERNEL_UNROLL
                     for (int j = 0; j < octet; ++j)
-                        column_sum[column_index][j] += penalty.contribution(x[j]);
+                        column_sum[column_index][j] += espalier::detail::contribution_of(penalty, x[j], about[j]);
                     ++column_index;
                 } else {
                     W sum(0);
                     ESPALIER_KERNEL_UNROLL
                     for (int j = 0; j < octet; ++j)
-                        sum += j < count ? penalty.contribution(x[j]) : W(0);
+                        sum += j < count ? espalier::detail::contribution_of(penalty, x[j], about[j]) : W(0);
                     element_sum[index] += static_cast<double>(sum);
                 }
                 ++index;
@@ -169,7 +188,6 @@ ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view
     // Nothing to add up: shorter strips keep more threads busy.
     strips const cut = partial ? strips_of(window.count) : strips{ahead, (window.count + ahead - 1) / ahead};
     index_t const octets = octets_of(z.columns);
-    W const row_count = static_cast<W>(window.count);
     for (pair_walk at(grid_lane(group), grid_lanes(group), octets); at.line < cut.count; at.advance()) {
         index_t const c = at.place * octet, begin = at.line * cut.height;
         index_t const end = begin + cut.height < window.count ? begin + cut.height : window.count;
@@ -194,13 +212,10 @@ ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view
             for (int k = 0; k < ahead; ++k) {
                 if (r0 + k >= last) continue;
                 report_unless_finite(error, activation_not_finite, r0 + k, g[k]);
-                bits8 bits{};
-                if constexpr (Op::scope != random_scope::none)
-                    bits = octet_bits<Op::scope>(site, batch.origin_of(r0 + k), at.place);
+                octet_about<Op, W> const about(op, site, batch, r0 + k, at.place, z.columns, window.count);
                 ESPALIER_KERNEL_UNROLL
                 for (int j = 0; j < octet; ++j) {
-                    g[k][j] =
-                        op.backward(x[k][j], g[k][j], bits[j], row_count, [&](int i) { return column_sum[i][j]; });
+                    g[k][j] = op.backward(x[k][j], g[k][j], about[j], [&](int i) { return column_sum[i][j]; });
                     sum[j] += g[k][j];
                 }
                 store8(dz.row(r0 + k) + c, count, vector, g[k]);

@@ -38,13 +38,19 @@ ESPALIER_FN index_t strips_before(live_groups const& live, int group, index_t ro
 
 namespace grouped {
 
+/// Where the dropout of a group draws: as every other layer where its decisions hold for all.
+template <class Op>
+ESPALIER_FN random_site epilogue_site(live_groups const& live, int group, random_site const& of_first) {
+    return Op::scope == random_scope::step ? of_first : live.site(of_first, group);
+}
+
 template <class Block, class Op, class T>
 ESPALIER_FN void epilogue_forward(Block const& block, live_groups const& live, int group, Op const& op,
                                   matrix_view<T const> z, matrix_view<T> y, random_site const& site, rows const& batch,
                                   error_word* error = nullptr) {
     live_window const window = live.window(group);
-    kernels::epilogue_forward(block, op, live_rows(z, window), live_rows(y, window), live.site(site, group),
-                              live_rows(batch, window), error);
+    kernels::epilogue_forward(block, op, live_rows(z, window), live_rows(y, window),
+                              epilogue_site<Op>(live, group, site), live_rows(batch, window), error);
 }
 template <class Block, class Op, class T>
 ESPALIER_FN void epilogue_forward_strips(Block const& block, live_groups const& live, int group, Op const& op,
@@ -53,8 +59,9 @@ ESPALIER_FN void epilogue_forward_strips(Block const& block, live_groups const& 
                                          error_word* error = nullptr) {
     live_window const window = live.window(group);
     kernels::epilogue_forward_strips(
-        block, op, live_rows(z, window), live_rows(y, window), live.site(site, group), live_rows(batch, window),
-        scratch.template behind<Op>(strips_before(live, group, z.rows), octets_of(z.columns)), error);
+        block, op, live_rows(z, window), live_rows(y, window), epilogue_site<Op>(live, group, site),
+        live_rows(batch, window), scratch.template behind<Op>(strips_before(live, group, z.rows), octets_of(z.columns)),
+        error);
 }
 template <class Block, class Op, class W>
 ESPALIER_FN void epilogue_finish(Block const& block, live_groups const& live, int group, Op const& op,
@@ -75,7 +82,8 @@ ESPALIER_FN void epilogue_backward(Block const& block, live_groups const& live, 
     epilogue_window const part{static_cast<std::int32_t>(live_first(window)),
                                static_cast<std::int32_t>(live_count(z.rows, window)),
                                static_cast<std::int32_t>(partial ? strips_before(live, group, z.rows) : 0)};
-    kernels::epilogue_backward(block, op, z, dy, dz, live.site(site, group), batch, statistics, partial, part, error);
+    kernels::epilogue_backward(block, op, z, dy, dz, epilogue_site<Op>(live, group, site), batch, statistics, partial,
+                               part, error);
 }
 
 template <class Block, class T>
