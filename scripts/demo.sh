@@ -15,13 +15,22 @@ grep -qs '^ESPALIER_TESTS:BOOL=ON' "$root/build/release/CMakeCache.txt" || setti
 configure release ${settings+"${settings[@]}"}
 build release espalier_demo
 
+# A later --output among the arguments replaces this one.
 out=$root/out/demo
+given=("$@")
+for ((i = 0; i < ${#given[@]}; ++i)); do
+  case ${given[i]} in
+    --output) out=${given[i + 1]-$out} ;;
+    --output=*) out=${given[i]#*=} ;;
+  esac
+done
+cd "$root"
 mkdir -p "$out"
 say "Training; results go to $out"
-cd "$root"
-# A later --output among the arguments replaces this one.
 build/release/examples/espalier_demo --output "$out" "$@" || stop "the demo failed with status $? (its words are above)"
 
+# Without gnuplot it says so, and the numbers are there all the same.
+if compgen -G "$out/*_curves.csv" >/dev/null; then scripts/charts.sh "$out" || true; fi
 shopt -s nullglob
 if command -v dot >/dev/null; then
   for graph in "$out"/*.dot; do

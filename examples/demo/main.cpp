@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The demo: stacks that differ in one policy, trained on real data. Prints a table and writes charts, the stacks'
-// pictures and the numbers behind both.
+// The demo: stacks that differ in one policy, trained on real data. Prints a table and writes it as numbers, with every
+// run's curves and the stacks' graphs; scripts/charts.sh draws them.
 #include "stack.hpp"
 
 #include <espalier/core/error.hpp>
@@ -8,14 +8,12 @@
 #include <espalier/data/idx.hpp>
 #include <espalier/io/atomic_file.hpp>
 #include <espalier/io/history.hpp>
-#include <espalier/io/svg_chart.hpp>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -81,7 +79,7 @@ void add_options(CLI::App& app, arguments& a) {
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
     app.add_option("--seed", a.seed, "First seed")->capture_default_str();
-    app.add_option("--output", a.output, "Folder for tables and pictures")
+    app.add_option("--output", a.output, "Folder for tables and curves")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
         ->capture_default_str();
     app.add_flag("--quick", a.quick, "2 epochs and one seed, to see that everything works");
@@ -143,74 +141,13 @@ std::string table_of(demo::task const& task, std::vector<demo::outcome> const& a
     return t.text();
 }
 
-/// Mean over the seeds, epoch by epoch.
-std::vector<double> mean_of(std::vector<demo::trained> const& runs, std::vector<double> demo::trained::*what) {
-    std::vector<double> mean(runs.empty() ? 0 : (runs[0].*what).size());
-    for (demo::trained const& run : runs)
-        for (std::size_t e = 0; e < mean.size(); ++e)
-            mean[e] += (run.*what)[e] / static_cast<double>(runs.size());
-    return mean;
-}
-
-void draw(fs::path const& folder, demo::task const& task, std::vector<demo::outcome> const& all) {
-    std::string const mean = task.seeds.size() == 1 ? "one seed" : fmt::format("mean of {} seeds", task.seeds.size());
-    esp::line_chart errors{.title = fmt::format("{}: test error by epoch, {}", task.name, mean),
-                           .x_label = "epoch",
-                           .y_label = "wrong test rows, %",
-                           .series = {}};
-    esp::line_chart losses{.title = fmt::format("{}: training loss by epoch, {}", task.name, mean),
-                           .x_label = "epoch",
-                           .y_label = "cross-entropy, penalties not included",
-                           .series = {},
-                           .log_y = true};
-    esp::bar_chart bars{.title = fmt::format("{}: test accuracy after {} epochs", task.name, task.epochs),
-                        .x_label = "test accuracy, mean of the seeds (the axis does not begin at 0)",
-                        .categories = {},
-                        .series = {},
-                        .decimals = 2,
-                        .unit = " %"};
-    esp::bar_chart steps{.title = fmt::format("{}: time of a training step, {} rows, one core", task.name, task.batch),
-                         .x_label = "microseconds, median",
-                         .categories = {},
-                         .series = {},
-                         .decimals = 0,
-                         .unit = " us"};
-    bars.series.push_back({"test accuracy", {}});
-    steps.series.push_back({"step", {}});
-    double worst = 100.0;
-    for (demo::outcome const& out : all) {
-        std::vector<double> error = mean_of(out.runs, &demo::trained::accuracy), epoch;
-        for (double& e : error) {
-            e = 100.0 * (1.0 - e);
-            epoch.push_back(static_cast<double>(epoch.size() + 1));
-        }
-        errors.series.push_back({out.stack, error, epoch});
-        losses.series.push_back({out.stack, mean_of(out.runs, &demo::trained::loss), epoch});
-        bars.categories.push_back(out.stack);
-        bars.series[0].values.push_back(100.0 * out.mean_accuracy());
-        worst = std::min(worst, 100.0 * out.mean_accuracy());
-        steps.categories.push_back(out.stack);
-        steps.series[0].values.push_back(out.step_us);
-    }
-    bars.from = std::max(0.0, std::floor(worst) - 2.0);
-    // The first epochs of a small data set would leave no room for the rest.
-    double least = 100.0, most = 0.0;
-    for (esp::chart_series const& line : errors.series)
-        for (double const e : line.y) {
-            least = std::min(least, e);
-            most = std::max(most, e);
-        }
-    if (most > 4.0 * least && least > 0.0) errors.y_to = 4.0 * least;
-    esp::write_svg(folder / (task.name + "_test_error.svg"), errors);
-    esp::write_svg(folder / (task.name + "_training_loss.svg"), losses);
-    esp::write_svg(folder / (task.name + "_accuracy.svg"), bars);
-    esp::write_svg(folder / (task.name + "_step_time.svg"), steps);
-}
-
-/// Every run's curves as CSV, and the stacks' pictures as Graphviz files.
+/// The stacks' numbers and every run's curves as CSV, and the stacks' pictures as Graphviz files.
 void write_files(fs::path const& folder, demo::task const& task, std::vector<demo::outcome> const& all) {
     std::string csv = "stack,seed,epoch,training_loss,test_accuracy\n";
+    std::string stacks = "stack,test_accuracy,step_us,batch,parameters,non_zeros,tape_bytes_per_row\n";
     for (demo::outcome const& out : all) {
+        stacks += fmt::format("{},{},{},{},{},{},{}\n", out.stack, out.mean_accuracy(), out.step_us, task.batch,
+                              out.parameters, out.non_zeros, out.tape_bytes);
         for (demo::trained const& run : out.runs)
             for (std::size_t e = 0; e < run.loss.size(); ++e)
                 csv += fmt::format("{},{},{},{},{}\n", out.stack, run.seed, e + 1, run.loss[e], run.accuracy[e]);
@@ -220,6 +157,7 @@ void write_files(fs::path const& folder, demo::task const& task, std::vector<dem
         if (!out.dot.empty()) esp::write_text_file(folder / fmt::format("{}_{}.dot", task.name, name), out.dot);
     }
     esp::write_text_file(folder / (task.name + "_curves.csv"), csv);
+    esp::write_text_file(folder / (task.name + "_stacks.csv"), stacks);
 }
 
 demo::task make_task(std::string const& name, arguments const& a, esp::data_set& train, esp::data_set& test) {
@@ -272,12 +210,11 @@ int run(arguments const& a) {
         report += text + "\n";
         for (demo::outcome const& out : all)
             if (!out.description.empty()) report += out.stack + "\n" + out.description + "\n";
-        draw(folder, task, all);
         write_files(folder, task, all);
     }
     esp::write_text_file(folder / "table.txt", report);
-    fmt::print("Pictures, curves and this table are in {} ({:.0f} s)\n", folder.string(),
-               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    fmt::print("Curves and this table are in {} ({:.0f} s); scripts/charts.sh {} draws them\n", folder.string(),
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), folder.string());
     return 0;
 }
 
@@ -285,7 +222,8 @@ int run(arguments const& a) {
 
 int main(int argc, char** argv) {
     arguments given;
-    CLI::App app{"Trains stacks that differ in one policy on handwritten digits, prints a table and draws charts."};
+    CLI::App app{
+        "Trains stacks that differ in one policy on handwritten digits, prints a table and writes the curves."};
     add_options(app, given);
     CLI11_PARSE(app, argc, argv);
     try {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The recommender comparison of the COMET paper (Ibrahim et al. 2023) in miniature: one multi-gate mixture of experts,
 // eight gates, MovieLens as two tasks (watched, rating). The same gates as classifiers of letters and digits. Prints
-// tables, says which of the paper's orderings this run shows, and draws learning curves and the experts' loads.
+// tables, says which of the paper's orderings this run shows, and writes learning curves and the experts' loads.
 #include "data.hpp"
 #include "report.hpp"
 
@@ -91,7 +91,7 @@ void add_options(CLI::App& app, arguments& a) {
         ->capture_default_str();
     app.add_option("--data-seed", a.data_seed, "Seed of the split and of the negatives; the same for all trainings")
         ->capture_default_str();
-    app.add_option("--output", a.output, "Folder for tables and pictures")
+    app.add_option("--output", a.output, "Folder for tables and curves")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
         ->capture_default_str();
     app.add_flag("--quick", a.quick,
@@ -168,12 +168,11 @@ int run(arguments const& a) {
         fmt::print("\n{}\n", text);
         if (a.quick) require_learning(p, all);
         report += text + "\n";
-        draw(folder, p, all);
         write_curves(folder, p, all);
     }
     esp::write_text_file(folder / "table.txt", report);
-    fmt::print("Pictures, curves and this table are in {} ({:.0f} s)\n", folder.string(),
-               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    fmt::print("Curves and this table are in {} ({:.0f} s); scripts/charts.sh {} draws them\n", folder.string(),
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), folder.string());
     return 0;
 }
 

@@ -4,7 +4,6 @@
 #include "data.hpp"
 
 #include <espalier/io/atomic_file.hpp>
-#include <espalier/io/svg_chart.hpp>
 
 #include <fmt/format.h>
 
@@ -64,30 +63,6 @@ std::string lines_of(std::vector<std::vector<std::string>> const& rows) {
         if (r == 0) out += std::string(width_of(line), '-') + "\n";
     }
     return out;
-}
-
-/// Mean over the seeds, point by point.
-std::vector<double> mean_curve(outcome const& out, std::function<std::vector<double>(trained const&)> const& curve) {
-    std::vector<double> mean;
-    for (trained const& run : out.runs) {
-        std::vector<double> const y = curve(run);
-        mean.resize(y.size());
-        for (std::size_t i = 0; i < y.size(); ++i)
-            mean[i] += y[i] / static_cast<double>(out.runs.size());
-    }
-    return mean;
-}
-
-std::vector<double> of_scores(trained const& run, double score::*what) {
-    std::vector<double> y;
-    for (score const& s : run.curve)
-        y.push_back(s.*what);
-    return y;
-}
-
-/// A plus is awkward in a file's name.
-std::string file_name(std::string const& name) {
-    return name.ends_with('+') ? name.substr(0, name.size() - 1) + "_search" : name;
 }
 
 /// Larger by more than the spread, smaller by more than the spread, or neither.
@@ -192,53 +167,6 @@ std::string orderings_of(problem const& p, std::vector<outcome> const& all) {
                 "of\ntwo single runs has. One data set, one size and one set of hyper-parameters for all gates: the "
                 "paper tunes\neach gate on its own.\n";
     return text;
-}
-
-void draw(std::filesystem::path const& folder, problem const& p, std::vector<outcome> const& all) {
-    std::string const mean = p.seeds.size() == 1 ? "one seed" : fmt::format("mean of {} seeds", p.seeds.size());
-    auto const chart = [&](std::string const& file, std::string const& title, std::string const& y_label,
-                           double score::*what) {
-        esp::line_chart lines{.title = fmt::format("{}: {}, {}", p.name, title, mean),
-                              .x_label = "epoch",
-                              .y_label = y_label + ", validation part",
-                              .series = {}};
-        for (outcome const& out : all) {
-            esp::chart_series line{.name = out.gate,
-                                   .y = mean_curve(out, [&](trained const& run) { return of_scores(run, what); })};
-            for (std::size_t e = 0; e < line.y.size(); ++e)
-                line.x.push_back(static_cast<double>(e + 1));
-            lines.series.push_back(std::move(line));
-        }
-        esp::write_svg(folder / (p.name + "_" + file + ".svg"), lines);
-    };
-    if (p.what == kind::ratings) {
-        chart("auc", "area under the curve of watched", "AUC", &score::auc);
-        chart("squared_error", "squared error of the rating", "stars squared", &score::squared_error);
-    } else
-        chart("accuracy", "accuracy", "share of right rows", &score::accuracy);
-
-    esp::line_chart active{.title = fmt::format("{}: experts that run for a training row, {}", p.name, mean),
-                           .x_label = "epoch",
-                           .y_label = "experts a row",
-                           .series = {},
-                           .y_from = 0.0};
-    for (outcome const& out : all) {
-        if (out.runs.empty()) continue;
-        active.series.push_back({.name = out.gate,
-                                 .y = mean_curve(out, [](trained const& run) { return run.experts; }),
-                                 .x = out.runs[0].epoch_of});
-        // Experts have no order that seeds share, so loads are those of one seed.
-        trained const& run = out.runs[0];
-        esp::line_chart loads{.title = fmt::format("{}: loads of the experts, {}, seed {}", p.name, out.gate, run.seed),
-                              .x_label = "epoch",
-                              .y_label = "share of all places that are filled",
-                              .series = {},
-                              .y_from = 0.0};
-        for (std::size_t e = 0; e < run.loads.size(); ++e)
-            loads.series.push_back({.name = fmt::format("expert {}", e), .y = run.loads[e], .x = run.epoch_of});
-        esp::write_svg(folder / fmt::format("{}_loads_{}.svg", p.name, file_name(out.gate)), loads);
-    }
-    esp::write_svg(folder / (p.name + "_experts.svg"), active);
 }
 
 void write_curves(std::filesystem::path const& folder, problem const& p, std::vector<outcome> const& all) {

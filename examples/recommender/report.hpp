@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the comparison prints, draws and writes.
+// What the comparison prints and writes.
 #pragma once
 
 #include "problem.hpp"
@@ -16,10 +16,7 @@ std::string table_of(problem const&, std::vector<outcome> const&);
 /// For every pair of gates that the paper orders: the difference found, and whether it is larger than the spread.
 std::string orderings_of(problem const&, std::vector<outcome> const&);
 
-/// Learning curves, experts a row and the experts' loads over training, as SVG.
-void draw(std::filesystem::path const& folder, problem const&, std::vector<outcome> const&);
-
-/// Every run's curves as CSV.
+/// Every run's learning curves, experts a row and the experts' loads over training, as CSV.
 void write_curves(std::filesystem::path const& folder, problem const&, std::vector<outcome> const&);
 
 } // namespace recommender

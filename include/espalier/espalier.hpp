@@ -128,7 +128,6 @@
 #include <espalier/io/printable.hpp>
 #include <espalier/io/progress.hpp>
 #include <espalier/io/safetensors.hpp>
-#include <espalier/io/svg_chart.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>

@@ -6,7 +6,8 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 script=$(basename -- "$0")
 
 # What the build of the demo needs. Debian 12, Debian 13 and Ubuntu 24.04 have all of them by these names.
-packages=(cmake ninja-build g++ libeigen3-dev nlohmann-json3-dev libcli11-dev libfmt-dev zlib1g-dev libdnnl-dev graphviz)
+packages=(cmake ninja-build g++ libeigen3-dev nlohmann-json3-dev libcli11-dev libfmt-dev zlib1g-dev libdnnl-dev graphviz
+  gnuplot-nox)
 # What tests and benchmarks need besides. The demo does without: Boost alone has 15000 files.
 test_packages=(libboost-dev libboost-context-dev catch2 libbenchmark-dev python3 python3-numpy python3-venv pkg-config)
 # For `configure release`: all of the above is there, or the demo's part only, in the same folder.

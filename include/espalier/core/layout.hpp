@@ -102,8 +102,9 @@ private:
     constexpr lanes as_lanes() const { return std::bit_cast<lanes>(*this); }
 };
 
-/// What a block holds: one row for every row of the batch capacity, or one whatever it is.
+/// Rows of a block that has one for every row of the batch capacity.
 inline constexpr extent each_row{1, 0};
+/// Rows of a block that has one whatever the capacity.
 inline constexpr extent once{0, 1};
 
 /// So many rows of `width` elements of type T: a multiple of 64 bytes for every capacity.

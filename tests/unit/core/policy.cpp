@@ -16,6 +16,7 @@
 #include <support/catch.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -135,6 +136,37 @@ TEST_CASE("layout: blocks begin on cache lines for every capacity", "[core]") {
     extent const both = larger(wide, tall);
     for (index_t capacity : {32, 64, 320})
         CHECK(both.bytes(capacity) >= std::max(wide.bytes(capacity), tall.bytes(capacity)));
+}
+
+namespace {
+template <class T> struct some_blocks : block_list {
+    constexpr some_blocks() {}
+    memory_block<T> rows{*this, 3};
+    memory_block<std::int32_t> absent{*this, 0};
+    memory_block<double> sums{*this, 5, once};
+    memory_block<std::byte> child{*this, extent{10, 128}};
+    memory_block<T> groups{*this, 2, extent{4, 32}};
+};
+} // namespace
+
+TEST_CASE("layout: a list of blocks gives their places, their size and typed pointers", "[core]") {
+    constexpr some_blocks<float> at;
+    STATIC_REQUIRE(at.rows.at == extent{0, 0});
+    STATIC_REQUIRE(at.absent.at == extent{12, 0});
+    STATIC_REQUIRE(at.sums.at == extent{12, 0});
+    STATIC_REQUIRE(at.child.at == extent{12, 64});
+    STATIC_REQUIRE(at.groups.at == extent{22, 192});
+    STATIC_REQUIRE(at.end == extent{22 + 4 * 8, 192 + 32 * 8});
+    STATIC_REQUIRE(block_size<char>(3) == extent{4, 0}); // rows of an odd number of bytes would end off a cache line
+
+    alignas(64) std::byte arena[4096];
+    layer_memory<float> m;
+    m.tape = m.work = arena;
+    m.capacity = 32;
+    double* const sums = m.tape_block(at.sums);
+    CHECK(reinterpret_cast<std::byte*>(sums) == arena + 12 * 32);
+    float* const groups = m.work_block(at.groups);
+    CHECK(reinterpret_cast<std::byte*>(groups) == arena + 22 * 32 + 192);
 }
 
 TEST_CASE("short_name: sixteen characters in two integers", "[core]") {

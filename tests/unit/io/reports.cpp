@@ -2,7 +2,6 @@
 // What every text has in common that the library makes for people or files.
 #include <espalier/activation/relu.hpp>
 #include <espalier/io/history.hpp>
-#include <espalier/io/svg_chart.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/sequence.hpp>
@@ -23,16 +22,13 @@ using stack = espalier::sequence<espalier::input<3>, espalier::dense<2, espalier
 TEST_CASE("every report ends with one line end") {
     espalier::history record;
     record.append({{"epoch", 1.0}, {"loss", 0.5}});
-    std::array<std::pair<char const*, std::string>, 8> const texts{{
+    std::array<std::pair<char const*, std::string>, 6> const texts{{
         {"describe", espalier::describe<stack>()},
         {"to_dot", espalier::to_dot<stack>()},
         {"policy_report", espalier::check_policy<espalier::activation::relu>().text},
         {"gradient_report", espalier::gradient_report{}.text()},
         {"to_csv", record.to_csv()},
         {"to_json", record.to_json()},
-        {"to_svg of lines", espalier::to_svg(espalier::line_chart{.series = {{.name = "a", .y = {1, 2}}}})},
-        {"to_svg of bars",
-         espalier::to_svg(espalier::bar_chart{.categories = {"a"}, .series = {{.name = "b", .values = {1}}}})},
     }};
     for (auto const& [what, text] : texts) {
         INFO(what);
