@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "frame.hpp"
 
+#include <espalier/core/random.hpp>
 #include <espalier/data/csv.hpp>
 #include <espalier/io/atomic_file.hpp>
 
@@ -8,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <ctime>
@@ -55,8 +57,22 @@ double mean(std::vector<double> const& values) {
     return sum / static_cast<double>(values.size());
 }
 
+double least(std::vector<double> const& values) {
+    return *std::min_element(values.begin(), values.end());
+}
+
 std::pair<esp::data_set, esp::data_set> read_digits(options const& given, esp::index_t train_rows) {
-    esp::data_set all = esp::read_csv(given.digits);
+    esp::data_set const file = esp::read_csv(given.digits);
+    std::vector<std::int64_t> order(static_cast<std::size_t>(file.count));
+    esp::random_permutation(esp::make_site(0, 0), esp::array_view<std::int64_t>{order.data(), file.count});
+    esp::data_set all;
+    all.count = file.count;
+    all.width = file.width;
+    for (std::int64_t const r : order) {
+        auto const row = file.features.begin() + r * file.width;
+        all.features.insert(all.features.end(), row, row + file.width);
+        all.labels.push_back(file.labels[static_cast<std::size_t>(r)]);
+    }
     esp::scale(all, 1.0 / 16);
     return esp::split(all, train_rows);
 }

@@ -81,11 +81,13 @@ struct program {
 /// condition holds, whether or not the rows keep to their lines.
 int run(int argc, char** argv, program const& what);
 
-/// The 8x8 digits, pixels / 16: the first `train_rows` rows and the others. Throws data_error as `read_csv` does.
+/// The 8x8 digits, pixels / 16, in an order that is shuffled once and for all (the file has one writer after the
+/// other): the first `train_rows` rows and the others. Throws data_error as `read_csv` does.
 std::pair<esp::data_set, esp::data_set> read_digits(options const& given, esp::index_t train_rows);
 
 /// Of one number a seed.
 double mean(std::vector<double> const& values);
+double least(std::vector<double> const& values);
 
 /// Calls `f(seed)` for every seed and returns what it gave.
 template <class F> auto for_each_seed(options const& given, F const& f) {
