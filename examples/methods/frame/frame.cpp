@@ -50,6 +50,13 @@ line no_line() {
     return {"none", nullptr};
 }
 
+condition every_above(std::vector<double> const& values, double limit, std::string_view what) {
+    return {fmt::format("{} above {}", what, limit), least(values) > limit};
+}
+condition every_below(std::vector<double> const& values, double limit, std::string_view what) {
+    return {fmt::format("{} below {}", what, limit), *std::max_element(values.begin(), values.end()) < limit};
+}
+
 double mean(std::vector<double> const& values) {
     double sum = 0.0;
     for (double const v : values)

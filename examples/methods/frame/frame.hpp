@@ -57,6 +57,9 @@ struct condition {
     bool holds = false;
 };
 
+condition every_above(std::vector<double> const& values, double limit, std::string_view what);
+condition every_below(std::vector<double> const& values, double limit, std::string_view what);
+
 /// One finding.
 struct row {
     std::string card;   ///< two digits and, where a mechanism has parts, their name: "01", "40 comet"
