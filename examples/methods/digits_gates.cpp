@@ -27,8 +27,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -57,19 +57,10 @@ struct outcome {
     std::vector<double> live;     ///< experts that a test row has, on average
 };
 
-template <class Network> std::vector<float> tensor(Network& net, std::string_view name) {
-    std::vector<float> values;
-    for (esp::tensor_info const& t : Network::tensors())
-        if (t.name == name) {
-            auto const v = net.values().view(t);
-            values.assign(v.data, v.data + t.size());
-        }
-    return values;
-}
-
 /// Squared coefficient of variation of the experts' weights over all rows, of top-2 without its noise.
 template <class Network> double variation_of_top_2(Network& net, esp::data_set const& data) {
-    std::vector<float> const kernel = tensor(net, "1.gate.kernel"), bias = tensor(net, "1.gate.bias");
+    std::span<float const> const kernel = methods::tensor(net, "1.gate.kernel"),
+                                 bias = methods::tensor(net, "1.gate.bias");
     std::size_t const columns = bias.size();
     std::vector<double> importance(experts);
     for (esp::index_t r = 0; r < data.count; ++r) {
