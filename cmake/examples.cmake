@@ -79,9 +79,21 @@ if(espalier_methods_sources)
       set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
       target_link_libraries(${target} PRIVATE ${espalier_example_libraries} ZLIB::ZLIB)
       add_dependencies(espalier_methods ${target})
-      add_test(NAME example_${target} COMMAND ${target} --quick)
-      set_tests_properties(example_${target} PROPERTIES LABELS example TIMEOUT 300)
+      set(rows ${PROJECT_BINARY_DIR}/out/methods/${name}.json)
+      add_test(NAME example_${target} COMMAND ${target} --quick --json ${rows})
+      set_tests_properties(example_${target} PROPERTIES LABELS example TIMEOUT 300 FIXTURES_SETUP ${target})
+      list(APPEND espalier_methods_rows ${rows})
+      list(APPEND espalier_methods_programs ${target})
     endforeach()
+    file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/out/methods)
+    # The rows in docs/mechanisms.md are those that the programs print.
+    find_package(Python3 COMPONENTS Interpreter QUIET)
+    if(TARGET Python3::Interpreter)
+      add_test(NAME example_methods_rows COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/scripts/lib/methods.py rows
+                                                 ${espalier_methods_rows})
+      set_tests_properties(example_methods_rows PROPERTIES LABELS example TIMEOUT 60
+                                                           FIXTURES_REQUIRED "${espalier_methods_programs}")
+    endif()
   else()
     message(STATUS "espalier: examples/methods needs fmt, CLI11 and nlohmann_json (Debian: libfmt-dev libcli11-dev "
                    "nlohmann-json3-dev); left out")
