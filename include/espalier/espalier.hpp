@@ -118,6 +118,7 @@
 #include <espalier/io/safetensors.hpp>
 #include <espalier/io/svg_chart.hpp>
 #include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/by_sample.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/dense.hpp>

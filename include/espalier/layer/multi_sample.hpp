@@ -16,8 +16,9 @@ namespace detail {
 template <int Samples, class Tail> struct bound_multi_sample {
     static constexpr shape input = Tail::input;
     static constexpr shape output = Tail::output;
-    static constexpr layer_facts facts{
-        .reads_output = Tail::facts.reads_output, .growth = Samples, .needs = Tail::facts.needs};
+    static constexpr layer_facts facts{.reads_output = Tail::facts.reads_output,
+                                       .growth = Samples,
+                                       .needs = without(Tail::facts.needs, need::samples)};
 
     using numbers = typename Tail::numbers;
     static numbers at(clock const& now) { return Tail::at(now); }
