@@ -7,6 +7,7 @@
 #include <espalier/core/random.hpp>
 #include <espalier/device/cpu/routing.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/hash.hpp>
 #include <espalier/gate/local_search.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/layer/batch_norm.hpp>
@@ -16,6 +17,7 @@
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_sample.hpp>
+#include <espalier/layer/parallel.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/early_learning.hpp>
@@ -27,6 +29,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <set>
+#include <string>
 #include <vector>
 
 using namespace espalier;
@@ -285,4 +289,47 @@ TEST_CASE("multi_sample: a search finds the permutation nearest to the mean of t
         differ += found != alone;
     }
     CHECK(differ > 0);
+}
+
+TEST_CASE("multi_sample: a layer behind it looks the rows of all samples up", "[layer][gate]") {
+    constexpr index_t n = 11;
+    using drop = elementwise<dropout::bernoulli<0.5>>;
+    using by_key = moe<gate::hash<4, 50>, dense<5>>;
+    using by_group = moe<gate::hash<3, 7, gate::from_group>, dense<4>>;
+    using sum = parallel<merge::add, dense<8>, dense<8>>; // writes into its work space in forward
+    // Behind samples, and behind samples of samples; inside, a layer sees the batch itself.
+    naive::network<sequence<input<6>, multi_sample<3, drop>, by_key, multi_sample<2, drop>, sum, by_group>> behind({2},
+                                                                                                                   32);
+    naive::network<sequence<input<6>, multi_sample<3, drop, by_key>, multi_sample<2, drop>, sum, by_group>> inside({2},
+                                                                                                                   32);
+    auto const labels = naive::cyclic_labels(n, 4);
+    std::vector<std::uint64_t> keys;
+    std::vector<std::int32_t> groups;
+    std::vector<double> weights;
+    for (index_t i = 0; i < n; ++i) {
+        keys.push_back(static_cast<std::uint64_t>(7 * i % 50));
+        groups.push_back(static_cast<std::int32_t>(3 * i % 7));
+        weights.push_back(1.0 + 0.1 * static_cast<double>(i));
+    }
+    rows tags = naive::tags_of(n, &labels);
+    tags.key = keys.data();
+    tags.group = groups.data();
+    tags.weight = weights.data();
+    auto const x = naive::random(n, 6, 3);
+    auto const first_keys = naive::tensor(behind, "2.gate.table").values;
+    auto const second_keys = naive::tensor(behind, "5.gate.table").values;
+    auto const train = [&](auto& net) {
+        training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+        double total = 0.0;
+        for (int i = 0; i < 3; ++i)
+            total += run.step({x.view(), tags, {}}).loss;
+        return total;
+    };
+    CHECK(std::set<double>(first_keys.begin(), first_keys.end()).size() == 4);
+    CHECK(std::set<double>(second_keys.begin(), second_keys.end()).size() == 3);
+    double const loss_behind = train(behind), loss_inside = train(inside);
+    CHECK(loss_behind == Approx(loss_inside).epsilon(1e-13));
+    for (int e = 0; e < 4; ++e)
+        CHECK(naive::distance(naive::tensor(behind, "2.expert." + std::to_string(e) + ".kernel"),
+                              naive::tensor(inside, "1.1.expert." + std::to_string(e) + ".kernel")) < 1e-13);
 }
