@@ -51,10 +51,10 @@ line no_line() {
 }
 
 condition every_above(std::vector<double> const& values, double limit, std::string_view what) {
-    return {fmt::format("{} above {}", what, limit), least(values) > limit};
+    return {fmt::format("{} above {}", what, limit), std::ranges::all_of(values, [=](double v) { return v > limit; })};
 }
 condition every_below(std::vector<double> const& values, double limit, std::string_view what) {
-    return {fmt::format("{} below {}", what, limit), *std::max_element(values.begin(), values.end()) < limit};
+    return {fmt::format("{} below {}", what, limit), std::ranges::all_of(values, [=](double v) { return v < limit; })};
 }
 
 double mean(std::vector<double> const& values) {
