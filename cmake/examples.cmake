@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # examples/NAME.cpp -> example_NAME, run by ctest with --quick (label example). examples/NAME.cu -> example_NAME when CUDA
 # is on (label gpu, status 77 is skipped). examples/demo/*.cpp -> espalier_demo; examples/recommender/*.cpp ->
-# espalier_recommender, run by ctest with --quick on all of its data.
+# espalier_recommender, run by ctest with --quick on all of its data. examples/methods/NAME.cpp -> methods_NAME, run by ctest
+# with --quick; the target espalier_methods is all of them.
 find_package(fmt QUIET)
 find_package(CLI11 QUIET)
 set(espalier_example_libraries espalier_program)
@@ -62,5 +63,44 @@ if(espalier_recommender_sources)
     set_tests_properties(example_recommender PROPERTIES LABELS example TIMEOUT 300)
   else()
     message(STATUS "espalier: the recommender needs fmt and CLI11 (Debian: libfmt-dev libcli11-dev); left out")
+  endif()
+endif()
+
+file(GLOB espalier_methods_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/methods/*.cpp)
+if(espalier_methods_sources)
+  if(TARGET fmt::fmt AND TARGET CLI11::CLI11 AND TARGET nlohmann_json::nlohmann_json)
+    add_library(espalier_methods_frame OBJECT ${PROJECT_SOURCE_DIR}/examples/methods/frame/frame.cpp)
+    target_link_libraries(espalier_methods_frame PRIVATE ${espalier_example_libraries} nlohmann_json::nlohmann_json)
+    add_executable(methods_self_test ${PROJECT_SOURCE_DIR}/examples/methods/frame/self_test.cpp
+                                     $<TARGET_OBJECTS:espalier_methods_frame>)
+    target_link_libraries(methods_self_test PRIVATE ${espalier_example_libraries} ZLIB::ZLIB)
+    add_test(NAME example_methods_self_test COMMAND methods_self_test)
+    set_tests_properties(example_methods_self_test PROPERTIES LABELS example TIMEOUT 60)
+    add_custom_target(espalier_methods)
+    foreach(source IN LISTS espalier_methods_sources)
+      cmake_path(GET source STEM LAST_ONLY name)
+      set(target methods_${name})
+      add_executable(${target} ${source} $<TARGET_OBJECTS:espalier_methods_frame>)
+      set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
+      target_link_libraries(${target} PRIVATE ${espalier_example_libraries} ZLIB::ZLIB)
+      add_dependencies(espalier_methods ${target})
+      set(rows ${PROJECT_BINARY_DIR}/out/methods/${name}.json)
+      add_test(NAME example_${target} COMMAND ${target} --quick --json ${rows})
+      set_tests_properties(example_${target} PROPERTIES LABELS example TIMEOUT 300 FIXTURES_SETUP ${target})
+      list(APPEND espalier_methods_rows ${rows})
+      list(APPEND espalier_methods_programs ${target})
+    endforeach()
+    file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/out/methods)
+    # The rows in docs/mechanisms.md are those that the programs print.
+    find_package(Python3 COMPONENTS Interpreter QUIET)
+    if(TARGET Python3::Interpreter)
+      add_test(NAME example_methods_rows COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/scripts/lib/methods.py rows
+                                                 ${espalier_methods_rows})
+      set_tests_properties(example_methods_rows PROPERTIES LABELS example TIMEOUT 60
+                                                           FIXTURES_REQUIRED "${espalier_methods_programs}")
+    endif()
+  else()
+    message(STATUS "espalier: examples/methods needs fmt, CLI11 and nlohmann_json (Debian: libfmt-dev libcli11-dev "
+                   "nlohmann-json3-dev); left out")
   endif()
 endif()

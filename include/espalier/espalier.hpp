@@ -129,6 +129,7 @@
 #include <espalier/io/progress.hpp>
 #include <espalier/io/safetensors.hpp>
 #include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/by_sample.hpp>
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/dense.hpp>
@@ -191,6 +192,7 @@
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/constant.hpp>
 #include <espalier/schedule/cosine.hpp>
+#include <espalier/schedule/drop_path.hpp>
 #include <espalier/schedule/exponential.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/schedule/piecewise.hpp>

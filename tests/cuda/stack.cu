@@ -17,7 +17,9 @@
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/by_sample.hpp>
 #include <espalier/layer/dense.hpp>
+#include <espalier/layer/elementwise.hpp>
 #include <espalier/layer/embedding.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
@@ -46,9 +48,11 @@ using namespace literals;
 struct tapped : sequence<input<64>, dense<32>, tap<"hidden"_name, activation_penalty::l1<0.1>>,
                          residual<dense<32>, tap<"inside"_name>>, dense<10>> {};
 
-struct sampled : sequence<input<64>, dense<32>,
-                          multi_sample<4, dense<16, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, dense<10>>> {
-};
+struct sampled
+    : sequence<input<64>, dense<32>,
+               multi_sample<4, dense<16, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>,
+                            by_sample<elementwise<dropout::bernoulli<0.2>>, elementwise<dropout::bernoulli<0.4>>>,
+                            dense<10>>> {};
 
 using expert = sequence<dense<32, activation::relu, dropout::bernoulli<0.5>>, batch_norm<>, dense<24>>;
 struct mixed : sequence<input<64>, moe<gate::softmax<8>, expert, dispatch::dense>,

@@ -23,7 +23,9 @@
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/by_sample.hpp>
 #include <espalier/layer/dense.hpp>
+#include <espalier/layer/elementwise.hpp>
 #include <espalier/layer/embedding.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
@@ -315,7 +317,8 @@ void tests() {
     check<embedded>("embedding");
     check_tables();
     refusals();
-    using sampled = multi_sample<3, dense<9, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, head>;
+    using rates = by_sample<elementwise<dropout::bernoulli<0.2>>, elementwise<dropout::bernoulli<0.4>>>;
+    using sampled = multi_sample<3, dense<9, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, rates, head>;
     check<sequence<input<width>, plain, sampled>>("multi_sample");
 }
 

@@ -44,6 +44,13 @@ expect "help" 0 "--every-isa" test_sh --help
 expect "the end of the help" 0 "that nvcc cannot check them" test_sh --help
 expect "no more than the help" 0 "" bash -c "! bash $work/project/scripts/test.sh --help | grep -q shellcheck"
 
+# ---- arguments of methods.sh
+methods_sh() { bash "$work/project/scripts/methods.sh" "$@" 2>&1 </dev/null; }
+expect "unknown option of methods" 1 "unknown argument '--fast'" methods_sh --fast
+expect "no number of seeds" 1 "--seeds needs a number" methods_sh --seeds many
+expect "no such program" 1 "there is no program examples/methods/none.cpp" methods_sh none
+expect "help of methods" 0 "trainings of everything" methods_sh --help
+
 # ---- apt's locks: two attempts find a lock, the third one succeeds; nothing waits in earnest
 stub sleep <<<':'
 stub apt-get <<EOF

@@ -71,10 +71,15 @@ enum class need : std::uint32_t {
     reference = 1u << 1,   ///< a transform reads the gradients of a second stream
     pruning = 1u << 2,     ///< masks are selected anew on a schedule
     tags = 1u << 3,        ///< more of the rows is read than their origin
+    samples = 1u << 4,     ///< the samples of a multi_sample are told apart
 };
 /// What either of them has.
 constexpr need operator|(need a, need b) {
     return static_cast<need>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
+}
+/// What `all` has beside `one`.
+constexpr need without(need all, need one) {
+    return static_cast<need>(static_cast<std::uint32_t>(all) & ~static_cast<std::uint32_t>(one));
 }
 /// Whether `one` is among `all`.
 constexpr bool has(need all, need one) {

@@ -18,8 +18,9 @@ namespace detail {
 template <int Samples, class Tail> struct bound_multi_sample {
     static constexpr shape input = Tail::input;
     static constexpr shape output = Tail::output;
-    static constexpr layer_facts facts{
-        .reads_output = Tail::facts.reads_output, .growth = Samples, .needs = Tail::facts.needs};
+    static constexpr layer_facts facts{.reads_output = Tail::facts.reads_output,
+                                       .growth = Samples,
+                                       .needs = without(Tail::facts.needs, need::samples)};
 
     using numbers = typename Tail::numbers;
     static numbers at(clock const& now) { return Tail::at(now); }
@@ -140,7 +141,8 @@ template <class Where, int Samples, class Tail> consteval bool check_samples() {
 /// outputs follow one another, Samples * rows of them, and the loss averages over all (Inoue 2019, "Multi-sample
 /// dropout for accelerated training and better generalization": the mean of the losses, not of the logits). With one
 /// sample it is the plain tail, bit for bit. Evaluation runs the tail once. Penalties on activations inside count once
-/// a sample; a batch_norm or a search of a gate inside learns from all samples, once a step.
+/// a sample; a batch_norm or a search of a gate inside learns from all samples, once a step. Layers behind it have the
+/// rows of all samples, with the tags of the row that each came from and random bits of its own.
 template <int Samples, class... Tail> struct multi_sample {
     static constexpr std::string_view name = "multi_sample";
     static constexpr shape output(shape in) { return sequence<Tail...>::output(in); }

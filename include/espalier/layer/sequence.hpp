@@ -5,11 +5,13 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/rows.hpp>
 #include <espalier/layer/concept.hpp>
 
 #include <array>
 #include <cstddef>
 #include <initializer_list>
+#include <type_traits>
 #include <utility>
 
 namespace espalier {
@@ -45,6 +47,35 @@ struct sequence_places {
     }
 };
 
+/// What the tags of one row take where they are repeated.
+template <class... Tags> consteval extent room_of_tags(type_list<Tags...>) {
+    extent sum{};
+    for (extent const e : {row_block<typename Tags::value>(1)...})
+        sum = sum + e;
+    return sum;
+}
+
+/// The tags of `batch` but the origins, `copies` times, in `room` for as many rows in batches of up to `capacity`.
+template <class Device>
+void repeat_tags(Device& device, rows const& batch, int copies, std::byte* room, index_t capacity, rows& several) {
+    for_each_tag([&]<class Tag>(Tag tag, auto) {
+        if constexpr (!std::is_same_v<Tag, row_tag<&rows::origin>>) {
+            auto const repeat = [&]<class U>(U const* from) {
+                U* const to = reinterpret_cast<U*>(room);
+                device.repeat(from, batch.count, copies, to);
+                several.*tag.array = to;
+            };
+            auto const& array = batch.*tag.array;
+            if (!array) return;
+            if constexpr (requires { array.visit(repeat); })
+                array.visit(repeat);
+            else
+                repeat(array);
+            room += (index_t{copies} * row_block<typename Tag::value>(1)).bytes(capacity);
+        }
+    });
+}
+
 // One traversal of a sequence, forward or backward: what every layer is given beside its numbers and its index.
 template <class Context, class T> struct sequence_walk {
     static constexpr bool grown = Context::behaviour == mode::train;
@@ -52,6 +83,7 @@ template <class Context, class T> struct sequence_walk {
     Context& context;
     layer_memory<T> const& memory;
     rows const& batch;
+    rows const& several; ///< what is known of rows that came out of several samples
     matrix_view<T const> x;
     matrix_view<T const> y;
     matrix_view<T> dy;
@@ -59,14 +91,12 @@ template <class Context, class T> struct sequence_walk {
 
     layer_memory<T> of_child(std::size_t i) const { return places.of_child(i, memory, grown); }
 
-    /// The tags of the rows that layer i is given. Of rows that came out of several samples they say how many there are
-    /// and nothing else: the batch's arrays are as long as the batch.
+    /// The tags of the rows that layer i is given.
     rows tags(std::size_t i) const {
         if (!grown || places.growth_before[i] == 1) return batch;
-        rows several;
-        several.count = batch.count * places.growth_before[i];
-        several.first = batch.first;
-        return several;
+        rows its = several;
+        its.count = batch.count * places.growth_before[i];
+        return its;
     }
 
     /// Value i: the input, the output, or a block of the tape.
@@ -180,16 +210,15 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
                            .growth = growth_before[count],
                            .needs = needs_of_layers<Layers...>};
     }();
-    static_assert(
-        [] {
-            bool const reads[] = {has(Layers::facts.needs, need::tags)...};
-            for (std::size_t i = 0; i < count; ++i)
-                if (reads[i] && growth_before[i] > 1) return false;
-            return true;
-        }(),
-        "espalier: a layer behind a multi_sample looks its rows up by label, group or key (a gate::hash, "
-        "gate::enforced or gate::by_range, a dropout or an activation penalty that reads tags), and of the several "
-        "samples of a row only their place is known there; put that layer before the multi_sample or into it");
+    /// How many rows of one have tags that a layer looks at; 1: none that came out of several samples. The batch's
+    /// arrays are as long as the batch, so they are repeated for that layer.
+    static constexpr int tagged_copies = [] {
+        bool const reads[] = {has(Layers::facts.needs, need::tags)...};
+        int most = 1;
+        for (std::size_t i = 0; i < count; ++i)
+            if (reads[i] && growth_before[i] > most) most = growth_before[i];
+        return most;
+    }();
 
     using numbers = flat_tuple<typename Layers::numbers...>;
     static numbers at(clock const& now) { return numbers{{{body_of<Layers>.at(now)}...}}; }
@@ -218,6 +247,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         l.child[count] = at;
         l.gradient = {extent{}, widest};
         l.child_work = 2 * widest;
+        if (tagged_copies > 1) l.child_work = l.child_work + index_t{tagged_copies} * room_of_tags(row_tags{});
         l.work = l.child_work + most;
         return l;
     }
@@ -245,7 +275,8 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         if constexpr (facts.passes_through)
             if (x.data != y.data) context.device.copy(x, y);
         if constexpr (!facts.passes_through || facts.watches) {
-            sequence_walk<Context, T> const walk{places<T>, context, memory, batch, x, y, {}, {}};
+            rows const several = rows_of_samples(context, memory, batch);
+            sequence_walk<Context, T> const walk{places<T>, context, memory, batch, several, x, y, {}, {}};
             int const in_order[] = {(forward_child(walk, body_of<Layers>, get<At>(n), At), 0)...};
             static_cast<void>(in_order);
         }
@@ -257,7 +288,8 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         if constexpr (facts.passes_through && Want.inputs)
             if (dx.data != dy.data) context.device.copy(matrix_view<T const>(dy), dx);
         if constexpr (!facts.passes_through || facts.watches) {
-            sequence_walk<Context, T> const walk{places<T>, context, memory, batch, x, y, dy, dx};
+            rows const several = rows_of_samples(context, memory, batch);
+            sequence_walk<Context, T> const walk{places<T>, context, memory, batch, several, x, y, dy, dx};
             int const in_order[] = {
                 (backward_child<differentiate{Want.parameters, wants_inputs(Want, count - 1 - At)}>(
                      walk, body_of<type_at<count - 1 - At, Layers...>>, get<count - 1 - At>(n), count - 1 - At),
@@ -287,6 +319,19 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     }
 
 private:
+    // Of rows that came out of several samples only the place is known, unless a layer looks at more: their origins
+    // differ, for they are rows with bits of their own there.
+    template <class Context, class T>
+    static rows rows_of_samples(Context& context, layer_memory<T> const& memory, rows const& batch) {
+        rows several;
+        several.first = batch.first;
+        if constexpr (Context::behaviour == mode::train && tagged_copies > 1)
+            repeat_tags(context.device, batch, tagged_copies,
+                        memory.template work_block<std::byte>(table<T>.gradient[1] + table<T>.gradient[1]),
+                        memory.capacity, several);
+        return several;
+    }
+
     // The gradient with respect to an input is wanted when the caller wants it or a layer before has parameters.
     static constexpr std::size_t first_trained = [] {
         bool const trained[] = {(body_of<Layers>.template size<float>().tensors > 0)...};

@@ -27,6 +27,10 @@ template <class Stack, class Device, class T> class executor {
 public:
     using layer = bound<Stack>;
     using parameters_type = parameters<Stack, Device, T>;
+    static_assert(
+        !has(layer::facts.needs, need::samples),
+        "espalier: a by_sample of the stack stands in no multi_sample, so that there are no samples of which "
+        "each could run another of its layers; put it into a multi_sample, or one of its layers in its place");
 
     explicit executor(index_t capacity, std::unique_ptr<Device> device = std::make_unique<Device>())
         : device_(std::move(device)) {

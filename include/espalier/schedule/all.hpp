@@ -4,6 +4,7 @@
 
 #include <espalier/schedule/constant.hpp>
 #include <espalier/schedule/cosine.hpp>
+#include <espalier/schedule/drop_path.hpp>
 #include <espalier/schedule/exponential.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/schedule/piecewise.hpp>

@@ -13,6 +13,7 @@
 #include <espalier/dropout/rate_of_row.hpp>
 #include <espalier/dropout/shared_by.hpp>
 #include <espalier/dropout/unscaled.hpp>
+#include <espalier/schedule/drop_path.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/schedule/runtime.hpp>
 
@@ -96,6 +97,48 @@ TEST_CASE("factors of packs are those of plain numbers", "[dropout]") {
         CHECK(g[i] == row.factor<float>(bits[i]));
         if (i < 8) CHECK(d[i] == op.factor<double>(bits[i]));
     }
+}
+
+TEST_CASE("drop_path: published decisions and values", "[dropout]") {
+    // Kept with probability 0.9: the sum of it and u, rounded down. A decision has 16 bits, so u is one of 65536
+    // numbers and the factor is off by as much as a rate that is.
+    struct published {
+        double u, x[2], y[2];
+        bool kept;
+    };
+    published const rows[] = {{0.05, {1, -2}, {0, 0}, false},
+                              {0.09, {3, 0.5}, {0, 0}, false},
+                              {0.8, {-1, 4}, {-1.111111111, 4.444444444}, true},
+                              {0.1, {1, 0}, {1.111111111, 0}, true},
+                              {0.35, {1, 0}, {1.111111111, 0}, true}};
+    auto const op = op_at<drop::drop_path<0.1>>({});
+    for (published const& r : rows) {
+        INFO("u = " << r.u);
+        double const factor = op.factor<double>(static_cast<std::uint32_t>(std::lround(r.u * 65536)));
+        CHECK((factor != 0.0) == r.kept);
+        for (int i = 0; i < 2; ++i)
+            CHECK(factor * r.x[i] == Approx(r.y[i]).epsilon(0).margin(std::abs(r.x[i]) * 1e-5));
+    }
+}
+
+TEST_CASE("drop_path: its scheduled rate is met by what is drawn", "[dropout]") {
+    // Cell 2 of 3 at the end of training, where 0.55 are kept in the last one.
+    using scheduled = drop::drop_path<espalier::schedule::drop_path{.keep = 0.55, .cell = 1, .cells = 3, .steps = 100}>;
+    auto const op = op_at<scheduled>(espalier::clock{.step = 100});
+    double sum = 0.0;
+    int kept = 0;
+    constexpr std::uint32_t blocks = 12500;
+    for (std::uint32_t b = 0; b < blocks; ++b) {
+        auto const drawn = espalier::draw(espalier::make_site(3, 5), b, 0);
+        for (int i = 0; i < 8; ++i) {
+            double const factor = op.factor<double>(drawn[i]);
+            kept += factor != 0.0;
+            sum += factor;
+        }
+    }
+    CHECK(std::abs(sum / (8 * blocks) - 1.0) < 0.01);
+    CHECK(std::abs(static_cast<double>(kept) / (8 * blocks) - 0.7) < 0.005);
+    CHECK(op_at<scheduled>({}).threshold == 0);
 }
 
 TEST_CASE("a rate that leaves [0, 1) while running is refused", "[dropout]") {

@@ -3,6 +3,8 @@
 #include <espalier/core/group.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/gate/comet.hpp>
+#include <espalier/gate/smooth_step.hpp>
+#include <espalier/gate/soft_tree.hpp>
 #include <espalier/schedule/linear.hpp>
 
 #include "whole_row.hpp"
@@ -44,10 +46,17 @@ TEST_CASE("comet: published row values", "[gate][comet]") {
                               {-0.459138278, -0.119885188},
                               {0.014929954, 0.026406674}};
     double const dx[2][2] = {{-0.309797894, 0.20351257}, {1.887932456, -0.304900411}};
+    double const s[2][3][2] = {{{0.758336, 0.123904}, {0.758336, 0.865634}, {0.455054, 0.529984}},
+                               {{0.268192, 0.808704}, {0.068608, 0.033638}, {0.923126, 0.470016}}};
+    double const p[2][2][4] = {
+        {{0.575073489, 0.183262511, 0.10997017, 0.13169383}, {0.107255515, 0.016648485, 0.464316862, 0.411779138}},
+        {{0.018400117, 0.249791883, 0.675550992, 0.056257008}, {0.027203185, 0.781500815, 0.089912181, 0.101383819}}};
+    double const droot[2][2] = {{-0.816184644, 0.653754874}, {0.554342432, -0.40826662}};
     using op_type = gate::comet_op<4, 2>;
     op_type const op{1.0, 0.5};
+    gate::smooth_step<double> const step(op.width);
     double omega = 0.0;
-    double sum_s[3][2] = {}, sum_a[4][2] = {};
+    double sum_s[3][2] = {}, sum_a[4][2] = {}, sum_root[2][2] = {};
     for (int b = 0; b < 2; ++b) {
         serial_row<double, op_type::logits> z, dz;
         for (int j = 0; j < 2; ++j) {
@@ -55,6 +64,14 @@ TEST_CASE("comet: published row values", "[gate][comet]") {
                 z.v[j * 7 + q] = x[b][0] * ws[q][j][0] + x[b][1] * ws[q][j][1] + bs[q][j];
             for (int l = 0; l < 4; ++l)
                 z.v[j * 7 + 3 + l] = x[b][0] * wa[l][j][0] + x[b][1] * wa[l][j][1] + ba[l][j];
+            double splits[3], nodes[7];
+            for (int q = 0; q < 3; ++q) {
+                splits[q] = step.value(z.v[j * 7 + q]);
+                CHECK(splits[q] == Approx(s[b][q][j]).epsilon(0).margin(6e-10));
+            }
+            gate::soft_tree<4>::reach(serial_group{}, splits, nodes);
+            for (int l = 0; l < 4; ++l)
+                CHECK(nodes[gate::soft_tree<4>::leaf(l)] == Approx(p[b][j][l]).epsilon(0).margin(6e-10));
         }
         auto const r = route<4>(op, z);
         omega += r.share / 2.0;
@@ -66,6 +83,8 @@ TEST_CASE("comet: published row values", "[gate][comet]") {
         whole_row::backward<4>(op, z, r.weights, dweights, 0.5, dz);
         double back[2] = {};
         for (int j = 0; j < 2; ++j) {
+            for (int i = 0; i < 2; ++i)
+                sum_root[j][i] += dz.v[j * 7] * x[b][i];
             for (int q = 0; q < 3; ++q) {
                 sum_s[q][j] += dz.v[j * 7 + q];
                 for (int i = 0; i < 2; ++i)
@@ -82,6 +101,8 @@ TEST_CASE("comet: published row values", "[gate][comet]") {
     }
     CHECK(omega == Approx(0.938577742).epsilon(0).margin(6e-10));
     for (int j = 0; j < 2; ++j) {
+        for (int i = 0; i < 2; ++i)
+            CHECK(sum_root[j][i] == Approx(droot[j][i]).epsilon(0).margin(6e-10));
         for (int q = 0; q < 3; ++q)
             CHECK(sum_s[q][j] == Approx(dbs[q][j]).epsilon(0).margin(6e-10));
         for (int l = 0; l < 4; ++l)

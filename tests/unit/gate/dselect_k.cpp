@@ -2,6 +2,7 @@
 // DSelect-k against published numbers, central differences, and itself in packs.
 #include <espalier/core/group.hpp>
 #include <espalier/gate/dselect_k.hpp>
+#include <espalier/gate/smooth_step.hpp>
 
 #include "whole_row.hpp"
 
@@ -34,6 +35,19 @@ TEST_CASE("dselect_k: published values and gradients", "[gate][dselect_k]") {
     for (int l = 0; l < 5; ++l)
         CHECK(weights.v[l] == Approx(q[l]).epsilon(0).margin(6e-10));
     CHECK(term == Approx(0.1 * 1.514423463 + 3.854050011).epsilon(0).margin(1e-5)); // published without the 1e-6
+    op_type const of_entropy{1.0, 0.1, 0.0};
+    CHECK(whole_row::route<5>(of_entropy, z).share == Approx(0.1 * 1.514423463).epsilon(0).margin(6e-10));
+    // What each selector adds to q, and by how much it counts: the sum of a selector is alpha times its mass.
+    double const r[2][5] = {{0.028700672, 0.052835328, 0.007907328, 0.014556672, 0.247267328},
+                            {0.011820674, 0.410346263, 0.015976326, 0.554606737, 0.000086326}};
+    double const alpha[] = {0.574442517, 0.425557483};
+    auto const apart = whole_row::route<10>(op.taken_apart(), z).weights;
+    for (int i = 0; i < 2; ++i)
+        for (int l = 0; l < 5; ++l)
+            CHECK(apart.v[5 * i + l] == Approx(alpha[i] * r[i][l]).epsilon(0).margin(1e-9));
+    double const s[] = {0.896, 0.216, 0.648, 0.00725, 0.57475, 0.972};
+    for (int i = 0; i < 6; ++i)
+        CHECK(gate::smooth_step<double>(1.0).value(z.v[i]) == Approx(s[i]).epsilon(1e-14));
     whole_row::backward<5>(op, z, weights, dweights, 1.0, dz);
     double const published[] = {5.565576696, 2.736606601,  6.947006982, 0.263256511,
                                 0.225154469, -0.091610377, 0.060940027, -0.060940027};

@@ -2,17 +2,22 @@
 // Multi-sample dropout against arithmetic in double, which itself is held against published-style golden numbers.
 #include "naive.hpp"
 
+#include <espalier/activation/tanh.hpp>
 #include <espalier/core/context.hpp>
+#include <espalier/core/random.hpp>
 #include <espalier/device/cpu/routing.hpp>
 #include <espalier/dropout/bernoulli.hpp>
+#include <espalier/gate/hash.hpp>
 #include <espalier/gate/local_search.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/by_sample.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/elementwise.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_sample.hpp>
+#include <espalier/layer/parallel.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/early_learning.hpp>
@@ -22,7 +27,10 @@
 #include <support/catch.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <set>
+#include <string>
 #include <vector>
 
 using namespace espalier;
@@ -52,35 +60,10 @@ reference multi_sample_reference(naive::matrix const& h, std::vector<naive::matr
     return sum;
 }
 
-naive::matrix from(index_t rows, index_t columns, std::vector<double> values) {
-    naive::matrix m(rows, columns);
-    m.values = std::move(values);
-    return m;
-}
-
-} // namespace
-
-TEST_CASE("multi_sample: the reference of this test gives the golden numbers", "[layer]") {
-    auto const h = from(2, 4, {0.5, -1.0, 2.0, 0.25, 1.5, 0.75, -0.5, 1.0});
-    auto const w = from(4, 3, {0.2, -0.1, 0.4, 0.3, 0.5, -0.2, -0.4, 0.1, 0.25, 0.6, -0.3, 0.05});
-    auto const b = from(1, 3, {0.1, 0.0, -0.1});
-    auto const r = multi_sample_reference(
-        h, {from(2, 4, {2, 0, 2, 2, 0, 2, 2, 0}), from(2, 4, {0, 2, 2, 0, 2, 2, 0, 2})}, w, b, {2, 0});
-    CHECK(r.loss == Approx(0.362090656).margin(5e-10));
-    CHECK(naive::distance(
-              r.kernel, from(4, 3,
-                             {-0.162995456, 0.101645078, 0.061350377, -0.286264606, 0.103159212, 0.183105393,
-                              0.219043665, 0.250654566, -0.469698231, -0.111560198, 0.058615486, 0.052944712})) < 1e-9);
-    CHECK(naive::distance(r.bias, from(1, 3, {-0.157006647, 0.197415612, -0.040408966})) < 1e-9);
-    CHECK(naive::distance(r.input, from(2, 4,
-                                        {-0.061839144, 0.051306269, -0.057711166, -0.019303873, 0.008464083,
-                                         -0.026152781, 0.129108468, -0.077047561})) < 1e-9);
-}
-
-TEST_CASE("multi_sample: loss, gradients of the head and of its input", "[layer]") {
+template <class Drop> void check_against_reference() {
     constexpr index_t n = 13;
-    using head = multi_sample<3, elementwise<dropout::bernoulli<0.5>>, dense<5>>;
-    using drawing = sequence<input<9>, multi_sample<3, elementwise<dropout::bernoulli<0.5>>, dense<9, no_bias>>>;
+    using head = multi_sample<3, Drop, dense<5>>;
+    using drawing = sequence<input<9>, multi_sample<3, Drop, dense<9, no_bias>>>;
     naive::network<sequence<input<9>, head>> net({2}, n);
     naive::network<drawing> draws({2}, n);
     // ones through a unit matrix: the outputs are the factors, one block of rows a sample
@@ -118,6 +101,82 @@ TEST_CASE("multi_sample: loss, gradients of the head and of its input", "[layer]
     auto const y = naive::forward<mode::evaluate>(net, x);
     CHECK(naive::distance(y, naive::affine(x, naive::tensor(net, "1.1.kernel"), naive::tensor(net, "1.1.bias"))) <
           1e-14);
+}
+
+naive::matrix from(index_t rows, index_t columns, std::vector<double> values) {
+    naive::matrix m(rows, columns);
+    m.values = std::move(values);
+    return m;
+}
+
+} // namespace
+
+TEST_CASE("multi_sample: the reference of this test gives the golden numbers", "[layer]") {
+    auto const h = from(2, 4, {0.5, -1.0, 2.0, 0.25, 1.5, 0.75, -0.5, 1.0});
+    auto const w = from(4, 3, {0.2, -0.1, 0.4, 0.3, 0.5, -0.2, -0.4, 0.1, 0.25, 0.6, -0.3, 0.05});
+    auto const b = from(1, 3, {0.1, 0.0, -0.1});
+    auto const r = multi_sample_reference(
+        h, {from(2, 4, {2, 0, 2, 2, 0, 2, 2, 0}), from(2, 4, {0, 2, 2, 0, 2, 2, 0, 2})}, w, b, {2, 0});
+    CHECK(r.loss == Approx(0.362090656).margin(5e-10));
+    CHECK(naive::distance(
+              r.kernel, from(4, 3,
+                             {-0.162995456, 0.101645078, 0.061350377, -0.286264606, 0.103159212, 0.183105393,
+                              0.219043665, 0.250654566, -0.469698231, -0.111560198, 0.058615486, 0.052944712})) < 1e-9);
+    CHECK(naive::distance(r.bias, from(1, 3, {-0.157006647, 0.197415612, -0.040408966})) < 1e-9);
+    CHECK(naive::distance(r.input, from(2, 4,
+                                        {-0.061839144, 0.051306269, -0.057711166, -0.019303873, 0.008464083,
+                                         -0.026152781, 0.129108468, -0.077047561})) < 1e-9);
+
+    // as the network is used
+    naive::network<sequence<input<4>, multi_sample<2, elementwise<dropout::bernoulli<0.5>>, dense<3>>>> net({2}, 2);
+    naive::set_tensor(net, "1.1.kernel", w);
+    naive::set_tensor(net, "1.1.bias", b);
+    CHECK(naive::distance(naive::forward<mode::evaluate>(net, h),
+                          from(2, 3, {-0.75, -0.425, 0.8125, 1.425, -0.125, 0.275})) < 1e-14);
+    std::vector<std::int32_t> const labels{2, 0};
+    training run(net, loss::cross_entropy{}, optimizer::sgd{});
+    CHECK(run.evaluate({h.view(), naive::tags_of(2, &labels), {}}) == Approx(0.414908474).margin(5e-10));
+}
+
+TEST_CASE("multi_sample: loss, gradients of the head and of its input", "[layer]") {
+    check_against_reference<elementwise<dropout::bernoulli<0.5>>>();
+}
+
+TEST_CASE("by_sample: every sample has its own rate", "[layer]") {
+    using mixed = by_sample<elementwise<dropout::bernoulli<0.2>>, elementwise<dropout::bernoulli<0.5>>,
+                            elementwise<dropout::bernoulli<0.75>>>;
+    check_against_reference<mixed>();
+
+    constexpr index_t n = 200, width = 16;
+    naive::network<sequence<input<width>, multi_sample<3, mixed>>> net({2}, n);
+    auto const factors = naive::forward<mode::train>(net, naive::matrix(n, width, 1.0));
+    double const kept[] = {1.0 - quantise(0.2).threshold / 65536.0, 0.5, 0.25};
+    for (index_t s = 0; s < 3; ++s) {
+        auto const its = naive::middle_rows(factors, s * n, n);
+        auto const zeros = std::count(its.values.begin(), its.values.end(), 0.0);
+        CHECK(std::count(its.values.begin(), its.values.end(), 1.0 / kept[s]) + zeros == n * width);
+        CHECK(std::abs(static_cast<double>(zeros) / (n * width) - (1.0 - kept[s])) < 0.04);
+    }
+    CHECK(naive::forward<mode::evaluate>(net, naive::matrix(n, width, 1.0)).values ==
+          naive::matrix(n, width, 1.0).values);
+}
+
+TEST_CASE("by_sample: of equal layers it is the layer, in further samples and passes too", "[layer]") {
+    using drop = elementwise<activation::tanh, dropout::bernoulli<0.5>>;
+    naive::network<sequence<input<9>, multi_sample<4, by_sample<drop, drop>, dense<5>>>> a({2}, 16);
+    naive::network<sequence<input<9>, multi_sample<4, drop, dense<5>>>> b({2}, 16);
+    auto const x = naive::random(16, 9, 4);
+    auto const labels = naive::cyclic_labels(16, 5);
+    training run_a(a, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    training run_b(b, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    for (int i = 0; i < 3; ++i) {
+        run_a.step({x.view(), naive::tags_of(16, &labels), {}});
+        run_b.step({x.view(), naive::tags_of(16, &labels), {}});
+    }
+    CHECK(naive::tensor(a, "1.1.kernel").values == naive::tensor(b, "1.1.kernel").values);
+    CHECK(naive::forward<mode::train>(a, x, 9).values == naive::forward<mode::train>(b, x, 9).values);
+    CHECK(naive::network<sequence<input<9>, multi_sample<4, by_sample<drop, drop>, dense<5>>>>::size ==
+          naive::network<sequence<input<9>, multi_sample<4, drop, dense<5>>>>::size);
 }
 
 TEST_CASE("multi_sample: one sample is the plain tail, bit for bit", "[layer]") {
@@ -230,4 +289,47 @@ TEST_CASE("multi_sample: a search finds the permutation nearest to the mean of t
         differ += found != alone;
     }
     CHECK(differ > 0);
+}
+
+TEST_CASE("multi_sample: a layer behind it looks the rows of all samples up", "[layer][gate]") {
+    constexpr index_t n = 11;
+    using drop = elementwise<dropout::bernoulli<0.5>>;
+    using by_key = moe<gate::hash<4, 50>, dense<5>>;
+    using by_group = moe<gate::hash<3, 7, gate::from_group>, dense<4>>;
+    using sum = parallel<merge::add, dense<8>, dense<8>>; // writes into its work space in forward
+    // Behind samples, and behind samples of samples; inside, a layer sees the batch itself.
+    naive::network<sequence<input<6>, multi_sample<3, drop>, by_key, multi_sample<2, drop>, sum, by_group>> behind({2},
+                                                                                                                   32);
+    naive::network<sequence<input<6>, multi_sample<3, drop, by_key>, multi_sample<2, drop>, sum, by_group>> inside({2},
+                                                                                                                   32);
+    auto const labels = naive::cyclic_labels(n, 4);
+    std::vector<std::uint64_t> keys;
+    std::vector<std::int32_t> groups;
+    std::vector<double> weights;
+    for (index_t i = 0; i < n; ++i) {
+        keys.push_back(static_cast<std::uint64_t>(7 * i % 50));
+        groups.push_back(static_cast<std::int32_t>(3 * i % 7));
+        weights.push_back(1.0 + 0.1 * static_cast<double>(i));
+    }
+    rows tags = naive::tags_of(n, &labels);
+    tags.key = keys.data();
+    tags.group = groups.data();
+    tags.weight = weights.data();
+    auto const x = naive::random(n, 6, 3);
+    auto const first_keys = naive::tensor(behind, "2.gate.table").values;
+    auto const second_keys = naive::tensor(behind, "5.gate.table").values;
+    auto const train = [&](auto& net) {
+        training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+        double total = 0.0;
+        for (int i = 0; i < 3; ++i)
+            total += run.step({x.view(), tags, {}}).loss;
+        return total;
+    };
+    CHECK(std::set<double>(first_keys.begin(), first_keys.end()).size() == 4);
+    CHECK(std::set<double>(second_keys.begin(), second_keys.end()).size() == 3);
+    double const loss_behind = train(behind), loss_inside = train(inside);
+    CHECK(loss_behind == Approx(loss_inside).epsilon(1e-13));
+    for (int e = 0; e < 4; ++e)
+        CHECK(naive::distance(naive::tensor(behind, "2.expert." + std::to_string(e) + ".kernel"),
+                              naive::tensor(inside, "1.1.expert." + std::to_string(e) + ".kernel")) < 1e-13);
 }

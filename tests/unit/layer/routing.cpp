@@ -141,6 +141,11 @@ TEST_CASE("ranges: ends, bounds and what lies outside", "[gate]") {
     CHECK(three.range_of(3.1) == -1);
     CHECK(three.range_of(-0.1) == -1);
     CHECK(three.range_of(std::nan("")) == -1);
+    // Five experts for a thousand steps of a diffusion, as published.
+    constexpr auto five = gate::equal_ranges<5, 0.0, 1000.0>::at(espalier::clock{});
+    int const step[] = {0, 199, 200, 399, 400, 999}, expert_of_step[] = {0, 0, 1, 1, 2, 4};
+    for (int i = 0; i < 6; ++i)
+        CHECK(five.range_of(static_cast<double>(step[i])) == expert_of_step[i]);
     using ranges = gate::ranges_between<0.0, 0.1, 10.0>;
     constexpr auto uneven = ranges::at(espalier::clock{});
     CHECK(ranges::count == 2);

@@ -13,6 +13,7 @@
 #include <espalier/prune/per_layer.hpp>
 #include <espalier/prune/select.hpp>
 #include <espalier/prune/straight_through.hpp>
+#include <espalier/schedule/exponential.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/schedule/runtime.hpp>
 #include <espalier/weight/concept.hpp>
@@ -416,6 +417,57 @@ TEST_CASE("a pruning policy is its four choices", "[prune]") {
     two_of_four::select(contiguous_view(w.data(), 3, 2), 0.0, mask.data());
     CHECK(mask[0] == 0b111111u);
     CHECK_THROWS_AS(gradual::select(matrix_view<float const>{w.data(), 2, 2, 3}, 0.5, mask.data()), shape_error);
+}
+
+TEST_CASE("N of M with fading weights gives the published masks, products and gradients", "[prune]") {
+    // Two outputs of eight inputs; a kernel has a column for each output, and groups go down it.
+    double const w[2][8] = {{.5, -.1, .3, -.7, .2, .25, -.6, .05}, {-.02, .9, .4, -.4, .8, -.3, .1, .7}};
+    double const x[8] = {1, -1, .5, 2, 0, 1, -.5, .3};
+    std::vector<double> kernel;
+    for (int i = 0; i < 8; ++i)
+        for (auto const& output : w)
+            kernel.push_back(output[i]);
+    matrix_view<double> const view{kernel.data(), 8, 2, 2};
+    auto const mask_of_pattern = [&]<int N, int M>() {
+        auto mask = mask_for(16);
+        prune::select_n_m<prune::by_magnitude, N, M, double>(view, mask.data());
+        return mask;
+    };
+    auto const two_of_four = mask_of_pattern.operator()<2, 4>(), one_of_four = mask_of_pattern.operator()<1, 4>();
+    auto const one_of_eight = mask_of_pattern.operator()<1, 8>();
+    bool const wanted[2][8] = {{1, 0, 0, 1, 0, 1, 1, 0}, {0, 1, 1, 0, 1, 0, 0, 1}}; // of |.4| twice the first one
+    for (int output = 0; output < 2; ++output)
+        for (int i = 0; i < 8; ++i) {
+            CHECK(bit(two_of_four, 2 * i + output) == wanted[output][i]);
+            CHECK(bit(one_of_eight, 2 * i + output) == (i == (output == 0 ? 3 : 1)));
+        }
+
+    constexpr schedule::exponential fast{.from = 1.0, .rate = 0.99900049983337499},
+        slow{.from = 1.0, .rate = 0.99990000499983334};
+    constexpr schedule::linear line{.from = 1.0, .to = 0.0, .steps = 1000};
+    auto const check = [&](auto const& rule, double first, double second) {
+        for (int output = 0; output < 2; ++output) {
+            double y = 0.0;
+            for (int i = 0; i < 8; ++i)
+                y += x[i] * rule.effective(w[output][i], bit(one_of_four, 2 * i + output));
+            CHECK(y == Approx(output == 0 ? first : second).epsilon(0).margin(6e-10));
+        }
+    };
+    // What an update leaves is for the step after it.
+    check(prune::decayed<fast>::at(espalier::clock{.step = 499}), -0.48437138, -1.360963301);
+    check(prune::decayed<line>::at(espalier::clock{.step = 499}), -0.5925, -1.28);
+    check(prune::decayed<slow>::at(espalier::clock{.step = 19999}), -0.962634688, -1.002854815);
+    check(prune::straight_through{}, -1.1, -0.9);
+
+    double const g[8] = {0.1, 0.2, -0.1, 0.3, 0, -0.2, 0.1, 0.05};
+    double const faded[8] = {0.060653066, 0.121306132, -0.060653066, 0.3, 0, -0.121306132, 0.1, 0.030326533};
+    auto const released = prune::decayed<fast>::at(espalier::clock{.step = 500});
+    auto const exact = prune::decayed<fast, prune::derivative::exact>::at(espalier::clock{.step = 500});
+    for (int i = 0; i < 8; ++i) {
+        bool const keep = bit(one_of_four, 2 * i);
+        CHECK(released.pull(g[i], w[0][i], keep) == g[i]);
+        CHECK(exact.pull(g[i], w[0][i], keep) == Approx(faded[i]).epsilon(0).margin(6e-10));
+    }
 }
 
 TEST_CASE("mask rules differ in what is stored, what is read and what is learnt", "[prune]") {

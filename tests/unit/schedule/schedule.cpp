@@ -112,6 +112,30 @@ TEST_CASE("schedule: polynomial is the cubic pruning schedule", "[schedule]") {
     CHECK(schedule::polynomial{.from = 0.0, .to = 0.8, .power = 3.0}.at(at_step(0)) == 0.8);
 }
 
+TEST_CASE("schedule: drop_path gives the published rates", "[schedule]") {
+    struct published {
+        double keep;
+        std::uint64_t cell, cells, step, steps;
+        double by_time, by_depth, by_both; // what is kept
+    };
+    published const rows[] = {{0.6, 0, 20, 0, 937500, 1.0, 0.98, 1.0},
+                              {0.6, 9, 20, 468750, 937500, 0.8, 0.8, 0.9},
+                              {0.6, 19, 20, 937500, 937500, 0.6, 0.6, 0.6},
+                              {0.6, 19, 20, 2000000, 937500, 0.6, 0.6, 0.6},
+                              {0.7, 5, 22, 100000, 250000, 0.88, 0.918181818, 0.967272727}};
+    for (published const& r : rows) {
+        INFO("cell " << r.cell << " of " << r.cells << " at step " << r.step);
+        auto const kept = [&](schedule::drop_path const& s) { return 1.0 - s.at(at_step(r.step)); };
+        CHECK(kept({.keep = r.keep, .steps = r.steps}) == Approx(r.by_time).margin(5e-10));
+        CHECK(kept({.keep = r.keep, .cell = r.cell, .cells = r.cells}) == Approx(r.by_depth).margin(5e-10));
+        CHECK(kept({.keep = r.keep, .cell = r.cell, .cells = r.cells, .steps = r.steps}) ==
+              Approx(r.by_both).margin(5e-10));
+    }
+    static_assert(schedule::drop_path{}.at(at_step(7)) == 0.0);
+    static_assert(
+        schedule::drop_path{.keep = 0.5, .steps = 4, .unit = schedule::time_unit::epoch}.at(at_epoch(2, 10)) == 0.25);
+}
+
 TEST_CASE("schedule: piecewise starts its second part at time 0", "[schedule]") {
     using schedule::linear;
     constexpr schedule::piecewise s{
@@ -208,6 +232,7 @@ TEST_CASE("schedule: ranges hold every value", "[schedule]") {
     static_assert(range_of(0.5) == bounds{0.5, 0.5});
     static_assert(range_of(schedule::linear{.from = 0.5, .to = 0.1, .steps = 5}) == bounds{0.1, 0.5});
     static_assert(range_of(schedule::exponential{.from = 0.5, .rate = 0.9}) == bounds{0.0, 0.5});
+    static_assert(range_of(schedule::drop_path{.keep = 0.5, .cell = 1, .cells = 4, .steps = 9}) == bounds{0.0, 0.25});
     static_assert(range_of(schedule::runtime{.name = "rate"_name}) == bounds{});
     static_assert(range_of(schedule::piecewise{.steps = 3, .first = -1.0, .second = 2.0}) == bounds{-1.0, 2.0});
     static_assert(range_of(schedule::product{.a = -2.0, .b = schedule::linear{.from = -1.0, .to = 3.0, .steps = 5}}) ==
@@ -234,6 +259,11 @@ TEST_CASE("schedule: numbers that make no sense are named", "[schedule]") {
     CHECK(schedule::problem(schedule::step{.factor = -1.0}) != nullptr);
     CHECK(schedule::problem(schedule::step{.every = 0}) != nullptr);
     CHECK(schedule::problem(schedule::exponential{.rate = 0.0}) != nullptr);
+    CHECK(schedule::problem(schedule::drop_path{.keep = 0.0}) != nullptr);
+    CHECK(schedule::problem(schedule::drop_path{.keep = 1.5}) != nullptr);
+    CHECK(schedule::problem(schedule::drop_path{.keep = not_a_number}) != nullptr);
+    CHECK(schedule::problem(schedule::drop_path{.keep = 0.5, .cell = 3, .cells = 3}) != nullptr);
+    CHECK(schedule::problem(schedule::drop_path{.keep = 0.5, .cell = 2, .cells = 3}) == nullptr);
     CHECK(schedule::problem(schedule::runtime{}) != nullptr);
     CHECK(schedule::problem(schedule::product{.a = 1.0, .b = schedule::constant{.value = not_a_number}}) != nullptr);
     CHECK(schedule::problem(schedule::warm_up{.steps = 1, .inner = 1.0, .from = -1.0}) != nullptr);

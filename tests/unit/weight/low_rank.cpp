@@ -7,6 +7,7 @@
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/schedule/linear.hpp>
@@ -19,6 +20,7 @@
 #include <support/allocations.hpp>
 #include <support/catch.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -82,6 +84,41 @@ TEST_CASE("low_rank: at every rank it is the dense layer with W = U V", "[weight
     }
     CHECK_THROWS_AS(weight::bake(thin, "3", wide.tensor("1.kernel")), data_error);
     CHECK_THROWS_AS(weight::bake(thin, "2", wide.tensor("1.kernel")), shape_error);
+}
+
+TEST_CASE("low_rank: the published outputs and gradients at rank 1 of 2", "[weight][low_rank]") {
+    // y = U_b V_b x + bias; a factor has a row for each input, or for each rank
+    constexpr schedule::runtime of_two{.name = "rank"_name, .initial = 2.0};
+    network<sequence<input<3>, dense<2, weight::low_rank<2, of_two>>>, device::cpu, double> net{seed{1}, 2};
+    auto const set = [&](char const* name, std::vector<double> const& values) {
+        std::copy(values.begin(), values.end(), net.tensor(name).data);
+    };
+    set("1.factor_in", {0.5, 0.3, -0.2, 0.8, 0.1, -0.4});
+    set("1.factor_out", {0.9, 0.1, -0.3, 0.7});
+    set("1.bias", {0.05, -0.1});
+    std::vector<double> const x{1.0, 2.0, -1.0, 0.5, -0.5, 2.0}, target{0.3, -0.2, 1.0, 0.4};
+    auto const check_close = [](double const* got, std::vector<double> const& wanted) {
+        for (std::size_t i = 0; i < wanted.size(); ++i)
+            CHECK(got[i] == Approx(wanted[i]).epsilon(0).margin(1e-14));
+    };
+    std::vector<double> y(4);
+    auto const outputs = [&](double rank) {
+        net.set_value("rank"_name, rank);
+        net.predict(contiguous_view(x.data(), 2, 3), contiguous_view(y.data(), 2, 2));
+        return y.data();
+    };
+    check_close(outputs(2.0), {-0.64, 1.51, 0.86, -0.78});
+    check_close(outputs(1.0), {0.05, -0.1, 0.545, -0.045});
+
+    training run{net, loss::mean_squared_error{}, optimizer::sgd{}};
+    batch_view<double> batch;
+    batch.inputs = contiguous_view(x.data(), 2, 3);
+    batch.tags.count = 2;
+    batch.targets = contiguous_view(target.data(), 2, 2);
+    CHECK(run.gradients_of(batch) == Approx(0.1193875).epsilon(1e-14)); // of two columns: half the mean over the rows
+    check_close(run.gradient("1.factor_in").data, {-0.221, 0, -0.1015, 0, -0.3465, 0});
+    check_close(run.gradient("1.factor_out").data, {-0.125125, -0.122375, 0, 0});
+    check_close(run.gradient("1.bias").data, {-0.3525, -0.1725});
 }
 
 TEST_CASE("low_rank: the gradients of what does not take part are exactly zero", "[weight][low_rank]") {
