@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dropout: which draws drop, what the rest is multiplied by, packs against numbers, rates that make no sense.
+#include <espalier/activation/tanh.hpp>
+#include <espalier/core/epilogue.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/random.hpp>
@@ -151,6 +153,41 @@ TEST_CASE("a rate that leaves [0, 1) while running is refused", "[dropout]") {
         CHECK_THROWS_AS(op_at<swept>(now), espalier::data_error);
         CHECK_THROWS_AS(op_at<swept_path>(now), espalier::data_error);
     }
+}
+
+namespace {
+
+struct moved {
+    static constexpr random_scope scope = random_scope::element;
+    template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
+        return bits < Bits(32768) ? T(0.5) : T(1.5);
+    }
+    template <class T, class Bits> ESPALIER_FN T shift(Bits bits) const {
+        return bits < Bits(16384) ? T(-0.75) : T(0.25);
+    }
+};
+struct energy {
+    static constexpr espalier::penalty_scope scope = espalier::penalty_scope::element;
+    template <class T> ESPALIER_FN T contribution(T y) const { return y * y; }
+    template <class T> ESPALIER_FN T gradient(T y, T row_count) const { return (y + y) / row_count; }
+};
+
+} // namespace
+
+TEST_CASE("what is shifted is what penalties see", "[dropout]") {
+    espalier::epilogue_op<espalier::activation::tanh, moved, energy> const op{};
+    for (std::uint32_t bits : {0u, 20000u, 50000u})
+        for (double z : {-1.5, 0.25, 0.75}) {
+            espalier::epilogue_element<double, std::uint32_t> const about{.bits = bits, .row_count = 4.0};
+            double const factor = bits < 32768 ? 0.5 : 1.5, shift = bits < 16384 ? -0.75 : 0.25;
+            CHECK(op.forward(z, about) == Approx(factor * std::tanh(z) + shift).epsilon(1e-13));
+            auto const objective = [&](double at) {
+                double const y = op.forward(at, about);
+                return 0.7 * y + y * y / 4.0;
+            };
+            double const h = 1e-5, numeric = (objective(z + h) - objective(z - h)) / (2.0 * h);
+            CHECK(op.backward(z, 0.7, about, [](int) { return 0.0; }) == Approx(numeric).epsilon(1e-8));
+        }
 }
 
 TEST_CASE("what is kept stays as it is without the scale", "[dropout]") {

@@ -196,16 +196,13 @@ ESPALIER_FN bits8 octet_bits(Dropout const& op, random_site const& site, std::ui
     } else if constexpr (Dropout::scope == random_scope::step) {
         return detail::one_for_all(draw(site, 0, 0)[0]);
     } else if constexpr (Dropout::scope == random_scope::segment) {
-        // Eight columns lie in at most eight segments, whose decisions come from at most two draws.
-        auto const column = static_cast<std::uint32_t>(block * octet), length = op.segment;
-        std::uint32_t const first = column / length / 8, last = (column + octet - 1) / length / 8;
-        bits8 const near = draw(site, place, first), far = last == first ? near : draw(site, place, last);
+        // The first of eight segments begins with an octet, so all segments of an octet have one draw.
+        auto const column = static_cast<std::uint32_t>(block * octet);
+        bits8 const drawn = draw(site, place, column / op.segment / 8);
         bits8 bits;
         ESPALIER_KERNEL_UNROLL
-        for (std::uint32_t j = 0; j < octet; ++j) {
-            std::uint32_t const segment = (column + j) / length;
-            bits.word[j >> 1] |= detail::decision(segment / 8 == first ? near : far, segment % 8) << (16 * (j & 1u));
-        }
+        for (std::uint32_t j = 0; j < octet; ++j)
+            bits.word[j >> 1] |= detail::decision(drawn, (column + j) / op.segment % 8) << (16 * (j & 1u));
         return bits;
     } else {
         return {};
