@@ -253,15 +253,16 @@ public:
     template <int N, class Loss, class T>
     void row_loss(Loss const& loss, row_loss_arguments<T> const& arguments, row_loss_result* result) {
         rows const& batch = arguments.batch;
-        std::string const its_name(Loss::name);
+        auto const its_name = [] { return std::string(Loss::name); };
         if (loss::needs_labels<Loss> && !batch.label && batch.count > 0)
-            throw data_error(its_name + " needs labels, the batch has none");
+            throw data_error(its_name() + " needs labels, the batch has none");
         if (loss::needs_dense_target<Loss> && !arguments.dense_targets.data && batch.count > 0)
-            throw data_error(its_name + " needs target rows, there are none");
+            throw data_error(its_name() + " needs target rows, there are none");
         if (loss::per_sample_state<Loss> && arguments.state.data && !batch.sample && batch.count > 0)
-            throw data_error(its_name + " keeps state of every sample and needs the samples' ids, the batch has none");
+            throw data_error(its_name() +
+                             " keeps state of every sample and needs the samples' ids, the batch has none");
         if (arguments.z.columns != N || arguments.z.rows != batch.count)
-            throw shape_error(its_name + ": the logits are " + std::to_string(arguments.z.rows) + " x " +
+            throw shape_error(its_name() + ": the logits are " + std::to_string(arguments.z.rows) + " x " +
                               std::to_string(arguments.z.columns) + ", needed are " + std::to_string(batch.count) +
                               " x " + std::to_string(N));
         scratch_cursor space(this->scratch);
