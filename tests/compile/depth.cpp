@@ -68,7 +68,7 @@ static_assert(layer::size<float>().terms == 64);
 // Everything that a network does with a layer without a device.
 espalier::layer_report report_of_deep_stack() {
     espalier::layer_report report;
-    layer::describe(report, "");
+    layer::describe(report, "", {});
     return report;
 }
 espalier::index_t parameters_of_deep_stack() {

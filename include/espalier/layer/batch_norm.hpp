@@ -27,6 +27,8 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     static constexpr tensor_kind<role::shift, initial::zeros, Ps...> shift{1, width};
     static constexpr layer_facts facts{.needs = scale.needs | shift.needs};
 
+    static constexpr footprint shift_at = scale.size();
+
     struct numbers {
         typename decltype(scale)::rule scale_rule;
         typename decltype(shift)::rule shift_rule;
@@ -53,9 +55,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
         return Device::template moments_scratch<T>(capacity, width);
     }
 
-    template <class T> static layer_memory<T> shift_memory(layer_memory<T> const& m) {
-        return m.child(scale.size(), {});
-    }
+    template <class T> static layer_memory<T> shift_memory(layer_memory<T> const& m) { return m.child(shift_at, {}); }
     template <class T> static master_of<T>* moments(layer_memory<T> const& m) { return m.tape_block(tape<T>.moments); }
     template <class T> static index_t* counted(layer_memory<T> const& m) { return m.tape_block(tape<T>.counted); }
 
@@ -111,16 +111,13 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
             },
             matrix_view<master_of<T>>{m.state, 1, 2 * width + 1, 2 * width + 1}, random_site{});
     }
-    static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, text_parts{"batch_norm"}, In, In, 2 * width, 2.0 * static_cast<double>(width));
-        report.add_state(path, "running_mean", 1, width, report.at.state);
-        report.add_state(path, "running_variance", 1, width, report.at.state + width);
-        report.add_state(path, "largest_batch", 1, 1, report.at.state + 2 * width, true);
-        scale.describe(report, path, "scale");
-        shift.describe(report, path, "shift");
-        footprint rest;
-        rest.state = state_size;
-        report.at = report.at + rest;
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        report.add_layer(path, at, text_parts{"batch_norm"}, In, In, 2 * width, 2.0 * static_cast<double>(width));
+        report.add_state(path, "running_mean", 1, width, at.state);
+        report.add_state(path, "running_variance", 1, width, at.state + width);
+        report.add_state(path, "largest_batch", 1, 1, at.state + 2 * width, true);
+        scale.describe(report, path, at, "scale");
+        shift.describe(report, path, at + shift_at, "shift");
     }
 };
 

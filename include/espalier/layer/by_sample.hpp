@@ -59,7 +59,7 @@ struct bound_by_sample<std::index_sequence<At...>, Layers...>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
         std::size_t const turn = context.pass % count;
-        int const all[] = {(At == turn ? Layers::forward(context, get<At>(n), m, batch, x, y) : void(), 0)...};
+        int const all[] = {(At == turn ? body_of<Layers>.forward(context, get<At>(n), m, batch, x, y) : void(), 0)...};
         static_cast<void>(all);
     }
     template <differentiate Want, class Context, class T>
@@ -67,18 +67,17 @@ struct bound_by_sample<std::index_sequence<At...>, Layers...>
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
         std::size_t const turn = context.pass % count;
         int const all[] = {
-            (At == turn ? Layers::template backward<Want>(context, get<At>(n), m, batch, x, y, dy, dx) : void(), 0)...};
+            (At == turn ? body_of<Layers>.template backward<Want>(context, get<At>(n), m, batch, x, y, dy, dx) : void(),
+             0)...};
         static_cast<void>(all);
     }
-    static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, text_parts{"by_sample of ", static_cast<int>(count)}, bound_by_sample::input,
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        report.add_layer(path, at, text_parts{"by_sample of ", static_cast<int>(count)}, bound_by_sample::input,
                          bound_by_sample::output);
-        footprint const here = report.at;
         ++report.depth;
-        int const in_order[] = {(report.at = here, Layers::describe(report, text_of(path, ".", At)), 0)...};
+        int const in_order[] = {(body_of<Layers>.describe(report, text_of(path, ".", At), at), 0)...};
         static_cast<void>(in_order);
         --report.depth;
-        report.at = here + size<float>();
     }
 };
 

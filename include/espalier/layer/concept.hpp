@@ -31,7 +31,7 @@
 //         template <class Context, class Optimizer, class T>
 //         static void update(Context&, Optimizer const&, numbers const&, layer_memory<T> const&, update_numbers
 //         const&); template <class Context, class T> static void initialise(Context&, layer_memory<T> const&); static
-//         void describe(layer_report&, std::string const& path);
+//         void describe(layer_report&, std::string const& path, footprint const& at);
 //
 //         // Optional, for layers that come in many widths: the same functions as members of an object that knows its
 //         // extents. Layers whose `body` has the same type share them, so a deep stack compiles each of them once.
@@ -116,7 +116,7 @@ template <shape In, shape Out> struct invalid_layer {
     template <differentiate Want, class... Arguments> static void backward(Arguments&&...) {}
     template <class... Arguments> static void update(Arguments&&...) {}
     template <class... Arguments> static void initialise(Arguments&&...) {}
-    static void describe(layer_report&, std::string const&) {}
+    static void describe(layer_report&, std::string const&, footprint const&) {}
 };
 
 namespace detail {

@@ -84,13 +84,13 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
         if constexpr (has_bias) bias.initialise(context, bias_memory(m));
     }
 
-    void describe(layer_report& report, std::string const& path) const {
-        layer_info& line = report.add_layer(path, text_parts{"dense"}, input, shape{static_cast<int>(bias.columns)},
+    void describe(layer_report& report, std::string const& path, footprint const& at) const {
+        layer_info& line = report.add_layer(path, at, text_parts{"dense"}, input, shape{static_cast<int>(bias.columns)},
                                             kernel.parameters() + (has_bias ? bias.count() : 0), kernel.flops());
         epilogue.list(line.policies);
         (list_parameter_policy<Ps>(line.policies), ...);
-        kernel.describe(report, path);
-        if constexpr (has_bias) bias.describe(report, path, "bias");
+        kernel.describe(report, path, at);
+        if constexpr (has_bias) bias.describe(report, path, at + kernel_size<float>(), "bias");
         epilogue.describe(report, path);
     }
 

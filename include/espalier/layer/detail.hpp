@@ -191,9 +191,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         if constexpr (rule::uses_mask) context.device.fill_mask(m.masks, count());
     }
 
-    void describe(layer_report& report, std::string const& path, std::string_view name) const {
+    void describe(layer_report& report, std::string const& path, footprint const& at, std::string_view name) const {
         describe_penalties(report, path, name, penalties{});
-        report.add_tensor(path, name,
+        report.add_tensor(path, name, at,
                           {.group = pick<axis::group, no_group, Ps...>::name,
                            .tensor_role = Role,
                            .rows = rows,
@@ -202,8 +202,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                            .held = rule::uses_mask && !op_of<mask_rule>::needs_operand,
                            .masks = prune::plan_of<prune_policy, weight_policy>,
                            .passes = 1 + extra_passes<rule>(),
-                           .grouped = rule::grouped},
-                          size());
+                           .grouped = rule::grouped});
     }
 
 private:
@@ -269,17 +268,19 @@ template <class... Ps> struct matrix_kernel {
     template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {
         tensor.initialise(context, m);
     }
-    void describe(layer_report& report, std::string const& path) const { tensor.describe(report, path, "kernel"); }
+    void describe(layer_report& report, std::string const& path, footprint const& at) const {
+        tensor.describe(report, path, at, "kernel");
+    }
 };
 
 /// The same for a weight operator, which brings everything but what a dense layer need not know about it.
 template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
     static constexpr index_t parameters() { return Bound::parameters; }
     static constexpr double flops() { return Bound::flops; }
-    static void describe(layer_report& report, std::string const& path) {
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
         report.operators.push_back(
-            {path, In, Out, report.at.parameters, &Bound::template bake<float>, &Bound::template bake<double>});
-        Bound::describe(report, path);
+            {path, In, Out, at.parameters, &Bound::template bake<float>, &Bound::template bake<double>});
+        Bound::describe(report, path, at);
     }
 };
 
@@ -405,9 +406,8 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
         }
     }
 
-    template <bool KeepsInput = true> void describe(layer_report& report, std::string const& path) const {
+    static void describe(layer_report& report, std::string const& path) {
         describe_terms(report, path, penalty_policies{});
-        report.at = report.at + size<float, KeepsInput>();
     }
 
     static void list(std::vector<std::string>& out) {

@@ -40,10 +40,10 @@ template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In
         }
     }
 
-    static void describe(layer_report& report, std::string const& path) {
-        layer_info& line = report.add_layer(path, text_parts{"elementwise"}, In, In);
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        layer_info& line = report.add_layer(path, at, text_parts{"elementwise"}, In, In);
         epilogue.list(line.policies);
-        epilogue.template describe<false>(report, path);
+        epilogue.describe(report, path);
     }
 };
 

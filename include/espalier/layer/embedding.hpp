@@ -65,10 +65,10 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         table.initialise(context, m);
     }
-    static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, text_parts{"embedding of ", Vocabulary::total, " ids"}, In, output,
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        report.add_layer(path, at, text_parts{"embedding of ", Vocabulary::total, " ids"}, In, output,
                          Vocabulary::total * Width);
-        table.describe(report, path, "table");
+        table.describe(report, path, at, "table");
     }
 };
 

@@ -10,8 +10,8 @@ namespace detail {
 
 template <shape In> struct bound_input : invalid_layer<In, In> {
     static constexpr layer_facts facts{.passes_through = true};
-    static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, text_parts{"input"}, In, In);
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        report.add_layer(path, at, text_parts{"input"}, In, In);
     }
 };
 

@@ -88,8 +88,8 @@ template <shape In, class Experts, class Dispatch, class... Routers> struct boun
         gates::each_type([&](auto const& gate, int t) { gate.initialise(context, memory::of_gate(m, t)); });
         Experts::each_type([&](auto const& expert, int e) { expert.initialise(context, memory::of_expert(m, e)); });
     }
-    static void describe(layer_report& report, std::string const& path) {
-        describe_mixture<known>(report, path, input, output);
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        describe_mixture<known>(report, path, at, input, output);
     }
 
 private:

@@ -114,9 +114,9 @@ template <int Samples, class Tail> struct bound_multi_sample {
     template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
         Tail::initialise(context, sample_memory(m, 0));
     }
-    static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, text_parts{"multi_sample x", Samples}, input, output);
-        Tail::describe(report, path);
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        report.add_layer(path, at, text_parts{"multi_sample x", Samples}, input, output);
+        Tail::describe(report, path, at);
     }
 };
 

@@ -130,11 +130,11 @@ template <shape In, class Merge, class... Branches> struct bound_parallel {
         branches::each_type([&](auto const& branch, int i) { branch.initialise(context, of_branch(i, m)); });
     }
     template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Branches...>(); }
-    static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, text_parts{"parallel ", Merge::name}, In, output);
-        report.at = report.at + before<float>(0);
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        report.add_layer(path, at, text_parts{"parallel ", Merge::name}, In, output);
         ++report.depth;
-        branches::each_type([&](auto const& branch, int i) { branch.describe(report, text_of(path, ".", i)); });
+        branches::each_type(
+            [&](auto const& branch, int i) { branch.describe(report, text_of(path, ".", i), at + before<float>(i)); });
         --report.depth;
     }
 

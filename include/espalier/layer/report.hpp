@@ -85,7 +85,7 @@ struct layer_info {
     std::uint32_t stream = 0; ///< the first of its random streams
 };
 
-/// What a layer says of a tensor of its own; the report knows where it lies.
+/// What a layer says of a tensor of its own.
 struct tensor_facts {
     std::string_view group = {}; ///< name of the parameter group, empty for the default one
     role tensor_role = role::kernel;
@@ -98,7 +98,8 @@ struct tensor_facts {
     bool grouped = false;               ///< carries penalties over groups
 };
 
-/// What a walk over the bound layers collects. `at` is where the next layer's blocks begin.
+/// What a walk over the bound layers collects. Whoever describes a part says where it lies, with the offset that its
+/// memory has; what has a number of its own (terms, measures, taps, gates, groups) is named in the order of these.
 struct layer_report {
     std::vector<tensor_info> tensors;
     std::vector<term_info> terms;
@@ -108,24 +109,24 @@ struct layer_report {
     std::vector<operator_info> operators;
     std::vector<tap_info> taps;
     std::vector<std::string> gates; ///< paths, "1.gate"
-    footprint at{};
     int top_layer = 0;
     int depth = 0;
 
     layer_report();
     /// What a network's `describe` says, beginning with the path "".
-    explicit layer_report(void (*describe)(layer_report&, std::string const& path));
+    /// `size` is the network's: throws logic_error when the names are not as many as that says.
+    layer_report(void (*describe)(layer_report&, std::string const& path, footprint const& at), footprint const& size);
     layer_report(layer_report const&);
     layer_report& operator=(layer_report const&);
     ~layer_report();
 
     /// Adds a line of the table at the present depth. Its policies are added by the layer; valid until the next line.
-    layer_info& add_layer(std::string_view path, detail::text_parts kind, shape input, shape output,
-                          index_t parameters = 0, double flops = 0.0);
+    layer_info& add_layer(std::string_view path, footprint const& at, detail::text_parts kind, shape input,
+                          shape output, index_t parameters = 0, double flops = 0.0);
     /// The path of the layer that a random stream belongs to; empty without layers.
     std::string path_of_stream(std::uint32_t stream) const;
-    /// Adds the trained tensor `path`.`name` that begins at `at`, which goes on behind it with what `size` says.
-    void add_tensor(std::string_view path, std::string_view name, tensor_facts const& facts, footprint const& size);
+    /// Adds the trained tensor `path`.`name`, whose memory begins at `at`.
+    void add_tensor(std::string_view path, std::string_view name, footprint const& at, tensor_facts const& facts);
     /// Adds a tensor of the state arena.
     /// `optional`: a file may lack it, those of older versions do.
     void add_state(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset,

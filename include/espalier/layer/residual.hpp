@@ -85,10 +85,9 @@ template <shape In, class Inner> struct bound_residual {
         Inner::initialise(context, inner_memory(m));
     }
     template <short_name Name> static consteval index_t tap_width() { return tap_width_in<Inner, Name>(); }
-    static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, text_parts{"residual"}, In, In);
-        report.at = report.at + own<float>();
-        Inner::describe(report, path);
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        report.add_layer(path, at, text_parts{"residual"}, In, In);
+        Inner::describe(report, path, at + own<float>());
     }
 };
 

@@ -78,24 +78,18 @@ template <shape In, class Gate, class... Ps> struct bound_router : router_memory
                 context.site(m.stream + static_cast<std::uint32_t>(known::tensors.streams), purpose::gate));
         if constexpr (known::searches) searched_routing<known, Context, T>::initialise(context, m);
     }
-    static void describe(layer_report& report, std::string const& path) {
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
         constexpr int parts = known::parts;
-        index_t const state = report.at.state;
-        if constexpr (known::keys > 0) report.add_state(path, "table", 1, known::keys, state);
+        if constexpr (known::keys > 0) report.add_state(path, "table", 1, known::keys, at.state);
         if constexpr (known::searches)
-            report.add_state(path, "permutation", known::wide, known::experts, state + known::permutation_at);
-        kernel.describe(report, path, "kernel");
-        bias.describe(report, path, "bias");
-        search.describe(report, path, "scores");
+            report.add_state(path, "permutation", known::wide, known::experts, at.state + known::permutation_at);
+        kernel.describe(report, path, at, "kernel");
+        bias.describe(report, path, at + known::bias_at, "bias");
+        search.describe(report, path, at + known::search_at, "scores");
         if (known::scorer_has_term) report.add_term(path, ".", name_of<typename known::scorer>());
         if (known::searches && parts == 1) report.add_term(path, ".permutation_entropy");
         for (int j = 0; known::searches && parts > 1 && j < parts; ++j)
             report.add_term(path, ".permutation_entropy.", j);
-        footprint rest = known::template size<float>();
-        rest.parameters = rest.mask_words = rest.group_sets = 0;
-        rest.tensors = rest.streams = 0;
-        rest.terms = known::terms;
-        report.at = report.at + rest;
     }
 };
 

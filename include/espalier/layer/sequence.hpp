@@ -50,7 +50,7 @@ struct sequence_places {
 /// What the tags of one row take where they are repeated.
 template <class... Tags> consteval extent room_of_tags(type_list<Tags...>) {
     extent sum{};
-    for (extent const e : {row_block<typename Tags::value>(1)...})
+    for (extent const e : {block_size<typename Tags::value>(1)...})
         sum = sum + e;
     return sum;
 }
@@ -71,7 +71,7 @@ void repeat_tags(Device& device, rows const& batch, int copies, std::byte* room,
                 array.visit(repeat);
             else
                 repeat(array);
-            room += (index_t{copies} * row_block<typename Tag::value>(1)).bytes(capacity);
+            room += (index_t{copies} * block_size<typename Tag::value>(1)).bytes(capacity);
         }
     });
 }
@@ -155,10 +155,11 @@ void initialise_child(sequence_places const& places, Context& context, Body cons
     body.initialise(context, places.of_child(i, memory, true));
 }
 
-template <class Body> void describe_child(layer_report& report, std::string const& path, Body const& body, int index) {
+template <class Body>
+void describe_child(layer_report& report, std::string const& path, footprint const& at, Body const& body, int index) {
     if (report.depth == 0) report.top_layer = index;
     ++report.depth;
-    body.describe(report, path.empty() ? text_of(index) : text_of(path, ".", index));
+    body.describe(report, path.empty() ? text_of(index) : text_of(path, ".", index), at);
     --report.depth;
 }
 
@@ -313,8 +314,9 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
 
     template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Layers...>(); }
 
-    static void describe(layer_report& report, std::string const& path) {
-        int const in_order[] = {(describe_child(report, path, body_of<Layers>, static_cast<int>(At)), 0)...};
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        int const in_order[] = {
+            (describe_child(report, path, at + table<float>.child[At], body_of<Layers>, static_cast<int>(At)), 0)...};
         static_cast<void>(in_order);
     }
 
@@ -327,8 +329,7 @@ private:
         several.first = batch.first;
         if constexpr (Context::behaviour == mode::train && tagged_copies > 1)
             repeat_tags(context.device, batch, tagged_copies,
-                        memory.template work_block<std::byte>(table<T>.gradient[1] + table<T>.gradient[1]),
-                        memory.capacity, several);
+                        memory.work_block(memory_block<std::byte>(2 * table<T>.gradient[1])), memory.capacity, several);
         return several;
     }
 

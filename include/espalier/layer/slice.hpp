@@ -42,8 +42,8 @@ template <shape In, int First, int Count> struct bound_slice {
     }
     template <class... Arguments> static void update(Arguments&&...) {}
     template <class... Arguments> static void initialise(Arguments&&...) {}
-    static void describe(layer_report& report, std::string const& path) {
-        report.add_layer(path, text_parts{"slice from column ", First}, In, output);
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        report.add_layer(path, at, text_parts{"slice from column ", First}, In, output);
     }
 };
 

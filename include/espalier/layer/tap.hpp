@@ -74,14 +74,12 @@ template <shape In, short_name Name, class... Ps> struct bound_tap : invalid_lay
         if (m.taps && m.taps->given) context.device.add(matrix_view<T const>(gradient(m, x.rows)), dy);
     }
 
-    static void describe(layer_report& report, std::string const& path) {
-        layer_info& line = report.add_layer(path, text_parts{"tap ", Name.str()}, In, In);
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        layer_info& line = report.add_layer(path, at, text_parts{"tap ", Name.str()}, In, In);
         list_policies(line.policies, typename epilogue_type::penalty_policies{});
-        footprint const start = report.at;
-        epilogue.template describe<false>(report, path);
+        epilogue.describe(report, path);
         report.add_term(path, ".", Name.str());
         report.add_tap(path, Name.str(), width);
-        report.at = start + size<float>();
     }
 
     /// Nothing is drawn here; the stream of the memory is that of the layer behind.

@@ -29,7 +29,7 @@ template <class Stack> using bound = typename Stack::template bind<shape{}, type
 
 /// Everything about a stack that can be told by name, collected once.
 template <class Stack> layer_report const& report_of() {
-    static layer_report const report(&bound<Stack>::describe);
+    static layer_report const report(&bound<Stack>::describe, bound<Stack>::template size<float>());
     return report;
 }
 

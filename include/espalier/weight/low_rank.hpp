@@ -42,6 +42,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
     using factor = espalier::detail::tensor_kind<role::factor, pick<axis::initial, factor_initial<Gain>, Ps...>, Ps...>;
     static constexpr factor<1> first{In, MaxRank};
     static constexpr factor<2> second{MaxRank, Out};
+    static constexpr footprint second_at = first.size();
     using product = pick<axis::product, void, Ps...>;
 
     static constexpr need needs = first.needs;
@@ -78,9 +79,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
         return most;
     }
 
-    template <class T> static layer_memory<T> second_memory(layer_memory<T> const& m) {
-        return m.child(first.size(), {});
-    }
+    template <class T> static layer_memory<T> second_memory(layer_memory<T> const& m) { return m.child(second_at, {}); }
     template <class T> static matrix_view<T const> left(layer_memory<T> const& m, index_t rank) {
         return {first.operand(m), In, rank, MaxRank};
     }
@@ -132,15 +131,14 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
         first.initialise(context, m);
         second.initialise(context, second_memory(m));
     }
-    static void describe(layer_report& report, std::string const& path) {
-        first.describe(report, path, "factor_in");
-        second.describe(report, path, "factor_out");
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        first.describe(report, path, at, "factor_in");
+        second.describe(report, path, at + second_at, "factor_out");
     }
 
-    template <class W> static void bake(W const* at, clock const& now, matrix_view<W> kernel) {
+    template <class W> static void bake(W const* u, clock const& now, matrix_view<W> kernel) {
         index_t const rank = Policy::rank_at(now);
-        W const* const u = at;
-        W const* const v = at + first.size().parameters;
+        W const* const v = u + second_at.parameters;
         for (index_t i = 0; i < In; ++i)
             for (index_t o = 0; o < Out; ++o) {
                 double sum = 0.0;

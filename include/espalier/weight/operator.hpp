@@ -30,7 +30,8 @@
 //         static void update(Context&, Optimizer const&, numbers const&, layer_memory<T> const&,
 //                            update_numbers const&);
 //         template <class Context, class T> static void initialise(Context&, layer_memory<T> const&);
-//         static void describe(layer_report&, std::string const& path); // its tensors, in the order of `size`
+//         static void describe(layer_report&, std::string const& path, footprint const& at); // its tensors, from `at`
+//         on
 //         // the In x Out matrix W with operator(x) = x W at that time; `parameters` is where its first tensor begins
 //         template <class W> static void bake(W const* parameters, clock const&, matrix_view<W> kernel);
 //     };

@@ -4,22 +4,40 @@
 
 #include <espalier/layer/report.hpp>
 
+#include <stdexcept>
 #include <utility>
 
 namespace espalier {
 
 ESPALIER_LIBRARY layer_report::layer_report() = default;
-ESPALIER_LIBRARY layer_report::layer_report(void (*describe)(layer_report&, std::string const& path)) {
-    describe(*this, "");
-    for (tensor_info& t : tensors)
-        t.passes += t.grouped && at.group_proxes > 0; // shrinks groups, and gathers the norms of the others anew
+ESPALIER_LIBRARY layer_report::layer_report(void (*describe)(layer_report&, std::string const& path,
+                                                             footprint const& at),
+                                            footprint const& size) {
+    describe(*this, "", {});
+    index_t trained = 0;
+    for (tensor_info& t : tensors) {
+        trained += t.trained;
+        t.passes += t.grouped && size.group_proxes > 0; // shrinks groups, and gathers the norms of the others anew
+    }
+    auto const agree = [](char const* what, index_t named, index_t counted) {
+        if (named != counted)
+            throw std::logic_error(detail::text_of("espalier: `describe` of the layers names ", named, " ", what,
+                                                   ", and their `size` counts ", counted));
+    };
+    agree("trained tensors", trained, size.tensors);
+    agree("terms", static_cast<index_t>(terms.size()), size.terms);
+    agree("measures", static_cast<index_t>(measures.size()), size.measures);
+    agree("sets of groups", static_cast<index_t>(group_sets.size()), size.group_sets);
+    agree("taps", static_cast<index_t>(taps.size()), size.taps);
+    agree("gates", static_cast<index_t>(gates.size()), size.gates);
 }
 ESPALIER_LIBRARY layer_report::layer_report(layer_report const&) = default;
 ESPALIER_LIBRARY layer_report& layer_report::operator=(layer_report const&) = default;
 ESPALIER_LIBRARY layer_report::~layer_report() = default;
 
-ESPALIER_LIBRARY layer_info& layer_report::add_layer(std::string_view path, detail::text_parts kind, shape input,
-                                                     shape output, index_t parameters, double flops) {
+ESPALIER_LIBRARY layer_info& layer_report::add_layer(std::string_view path, footprint const& at,
+                                                     detail::text_parts kind, shape input, shape output,
+                                                     index_t parameters, double flops) {
     layer_info line;
     line.path = path;
     line.kind = detail::text_of_parts(kind);
@@ -39,8 +57,8 @@ ESPALIER_LIBRARY std::string layer_report::path_of_stream(std::uint32_t stream) 
     return found;
 }
 
-ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::string_view name, tensor_facts const& facts,
-                                               footprint const& size) {
+ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::string_view name, footprint const& at,
+                                               tensor_facts const& facts) {
     tensor_info t;
     t.name = detail::text_of(path, ".", name);
     t.group = facts.group;
@@ -56,7 +74,6 @@ ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::strin
     t.passes = facts.passes;
     t.grouped = facts.grouped;
     tensors.push_back(std::move(t));
-    at = at + size;
 }
 
 ESPALIER_LIBRARY void layer_report::add_state(std::string_view path, std::string_view name, index_t rows,

@@ -105,6 +105,10 @@ template <class Mixture> struct mixture_memory {
         return own<T>() + experts_type::template before<T>(experts).scattered();
     }
 
+    template <class T> static constexpr footprint expert_at(int e) {
+        return own<T>() + experts_type::template before<T>(e);
+    }
+
     template <class T> static layer_memory<T> of_gate(layer_memory<T> const& m, int t) {
         return m.child(gates_type::template before<T>(t), work<T>.child.at);
     }
@@ -112,7 +116,7 @@ template <class Mixture> struct mixture_memory {
     template <class T>
     static layer_memory<T> of_expert(layer_memory<T> const& m, int e, index_t kept, index_t capacity,
                                      std::byte* work_space) {
-        footprint at = own<T>() + experts_type::template before<T>(e);
+        footprint at = expert_at<T>(e);
         at.tape = {};
         layer_memory<T> child = m.child(at, {});
         child.work = work_space;

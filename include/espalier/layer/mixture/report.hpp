@@ -16,7 +16,7 @@
 namespace espalier::detail {
 
 template <class Mixture>
-void describe_mixture(layer_report& report, std::string const& path, shape input, shape output) {
+void describe_mixture(layer_report& report, std::string const& path, footprint const& at, shape input, shape output) {
     using dispatch_type = typename Mixture::dispatch_type;
     using gates_type = typename Mixture::gates_type;
     constexpr int experts = Mixture::experts;
@@ -26,7 +26,7 @@ void describe_mixture(layer_report& report, std::string const& path, shape input
     index_t gate_parameters = 0;
     gates_type::each_type([&](auto const& gate, int) { gate_parameters += gate.parameter_count(); });
     layer_info& line =
-        report.add_layer(path,
+        report.add_layer(path, at,
                          one_task ? text_parts{"moe ", experts, " experts"}
                                   : text_parts{"multi_gate ", Mixture::tasks_count, " tasks, ", experts, " experts"},
                          input, output, gate_parameters, 2.0 * static_cast<double>(gate_parameters));
@@ -36,8 +36,9 @@ void describe_mixture(layer_report& report, std::string const& path, shape input
     if (Mixture::chooses_rows || dispatch::limits_in<dispatch_type>(mode::evaluate))
         add_policy(line.policies, "evaluation", "depends on the batch");
 
-    footprint const start = report.at;
-    gates_type::each_type([&](auto const& gate, int t) { gate.describe(report, gate_path(t)); });
+    gates_type::each_type([&](auto const& gate, int t) {
+        gate.describe(report, gate_path(t), at + gates_type::template before<float>(t));
+    });
     for (int t = 0; t < Mixture::tasks_count; ++t)
         report.add_gate(gate_path(t));
     for (char const* name : {"experts_per_row", "dropped", "load_entropy"})
@@ -45,11 +46,12 @@ void describe_mixture(layer_report& report, std::string const& path, shape input
     for (int e = 0; e < experts; ++e)
         report.add_measure(path, ".load.", e);
 
-    report.at = start + mixture_memory<Mixture>::template own<float>();
     ++report.depth;
     std::size_t const first = report.layers.size();
-    Mixture::experts_type::each_type(
-        [&](auto const& expert, int e) { expert.describe(report, text_of(path, ".expert.", e)); });
+    Mixture::experts_type::each_type([&](auto const& expert, int e) {
+        expert.describe(report, text_of(path, ".expert.", e),
+                        at + mixture_memory<Mixture>::template expert_at<float>(e));
+    });
     --report.depth;
     if (Mixture::gathers && Mixture::slots < experts)
         for (std::size_t i = first; i < report.layers.size(); ++i)

@@ -90,7 +90,9 @@ template <shape In, class Gate, class... Ps> struct router_memory {
     static constexpr auto search = tensor<searches, role::score, initial::uniform<-0.05, 0.05>>(wide, experts);
     static constexpr layer_facts facts{.needs = kernel.needs | bias.needs | search.needs |
                                                 (keyed ? need::tags : need::none)};
-    static constexpr footprint tensors = kernel.size() + bias.size() + search.size();
+    static constexpr footprint bias_at = kernel.size();
+    static constexpr footprint search_at = bias_at + bias.size();
+    static constexpr footprint tensors = search_at + search.size();
 
     struct numbers {
         op_of<Gate> gate;
@@ -167,12 +169,8 @@ template <shape In, class Gate, class... Ps> struct router_memory {
         return most;
     }
 
-    template <class T> static layer_memory<T> bias_memory(layer_memory<T> const& m) {
-        return m.child(kernel.size(), {});
-    }
-    template <class T> static layer_memory<T> search_memory(layer_memory<T> const& m) {
-        return m.child(kernel.size() + bias.size(), {});
-    }
+    template <class T> static layer_memory<T> bias_memory(layer_memory<T> const& m) { return m.child(bias_at, {}); }
+    template <class T> static layer_memory<T> search_memory(layer_memory<T> const& m) { return m.child(search_at, {}); }
     template <class T> static double* gate_terms(layer_memory<T> const& m) {
         return m.terms && terms > 0 ? m.terms + tensors.terms : nullptr;
     }
