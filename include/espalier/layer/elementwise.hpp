@@ -49,8 +49,8 @@ template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In
 
 } // namespace detail
 
-/// y = factor * activation(x) + shift: activation, dropout and activation penalties on their own, after a layer that has no
-/// epilogue or before a head that is run several times. Inherited policies do not reach it. One pass.
+/// y = factor * activation(x) + shift: activation, dropout and activation penalties on their own, after a layer that
+/// has no epilogue or before a head that is run several times. Inherited policies do not reach it. One pass.
 template <class... Ps> struct elementwise {
     static constexpr std::string_view name = "elementwise";
     using axes = type_list<axis::activation, axis::dropout, axis::activation_penalty>;
