@@ -7,6 +7,7 @@
 #include <espalier/activation/identity.hpp>
 #include <espalier/activation/relu.hpp>
 #include <espalier/activation/softmax.hpp>
+#include <espalier/activation/tanh.hpp>
 #include <espalier/activation_penalty/flops.hpp>
 #include <espalier/activation_penalty/l1.hpp>
 #include <espalier/dropout/bernoulli.hpp>

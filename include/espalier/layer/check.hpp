@@ -99,6 +99,31 @@ template <class Where, class Layer, class P> consteval bool check_admitted() {
     return ok;
 }
 
+template <class... Ps> consteval bool drops() {
+    using dropout_policy = pick<axis::dropout, void, Ps...>;
+    if constexpr (std::is_void_v<dropout_policy>)
+        return false;
+    else
+        return !dropout::detail::draws_nothing<op_of<dropout_policy>>();
+}
+
+/// A row-wise activation has a pass of its own, in which there is nothing else.
+template <class Where, class Layer, class... Ps> consteval bool check_row_activation() {
+    using activation_policy = pick<axis::activation, void, Ps...>;
+    if constexpr (std::is_void_v<activation_policy>) {
+        return true;
+    } else {
+        constexpr bool others = drops<Ps...>() || count_on<axis::activation_penalty, Ps...>() > 0;
+        constexpr bool alone = !others || !is_row_form<op_of<activation_policy>>();
+        static_assert(
+            diagnostic::holds<alone, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<activation_policy>>,
+            "espalier: dropout and activation penalties do not act behind a row-wise activation in its layer; "
+            "the next lines name the layer's index and the activation; put them into an "
+            "espalier::elementwise<...> behind the layer");
+        return alone;
+    }
+}
+
 /// The dropout of a layer of that width.
 template <class Where, class Layer, index_t Width, class... Ps> consteval bool check_segments() {
     using policy = pick<axis::dropout, void, Ps...>;
@@ -132,7 +157,10 @@ struct list_checks<Where, Layer, type_list<Accepted...>, Ps...> {
 /// The checks that every layer with a list of policies makes. `AcceptedAxes` are the layer's axes.
 template <class Where, class Layer, class AcceptedAxes, class... Ps> struct policy_checks {
     static consteval bool run() {
-        if constexpr (!list_checks<Where, diagnostic::layer_of_message<Where, Layer>, AcceptedAxes, Ps...>::hold)
+        using named = diagnostic::layer_of_message<Where, Layer>;
+        if constexpr (!list_checks<Where, named, AcceptedAxes, Ps...>::hold)
+            return false;
+        else if constexpr (!check_row_activation<Where, named, Ps...>())
             return false;
         else
             return (true && ... && check_admitted<Where, Layer, Ps>());
