@@ -61,16 +61,22 @@ template <class Network> double time_of_step(Network const& net, task const& wha
 /// The compositions that loops are compiled for: one epilogue for each kind of layer, one update for each kind of
 /// tensor. Numbers are not part of these types, so layers that differ in numbers only share them.
 template <class Layer> void collect_loops(std::set<std::type_index>& seen) {
-    if constexpr (requires { typename Layer::epilogue::train_op; })
-        seen.insert(typeid(typename Layer::epilogue::train_op));
-    if constexpr (requires { typename Layer::kernel::numbers; })
-        seen.insert(typeid(typename Layer::kernel::numbers)); // a dense layer's rule
-    else if constexpr (requires { typename Layer::kernel::rule; })
-        seen.insert(typeid(typename Layer::kernel::rule)); // a gate's
-    if constexpr (requires { typename Layer::bias::rule; }) seen.insert(typeid(typename Layer::bias::rule));
+    if constexpr (requires { Layer::epilogue; })
+        seen.insert(typeid(typename std::remove_cvref_t<decltype(Layer::epilogue)>::train_op));
+    if constexpr (requires { Layer::kernel; }) {
+        using kernel = std::remove_cvref_t<decltype(Layer::kernel)>;
+        if constexpr (requires { typename kernel::numbers; })
+            seen.insert(typeid(typename kernel::numbers)); // a dense layer's rule
+        else
+            seen.insert(typeid(typename kernel::rule)); // a gate's
+    }
+    if constexpr (requires { Layer::bias; })
+        seen.insert(typeid(typename std::remove_cvref_t<decltype(Layer::bias)>::rule));
 }
 template <class Layer> struct loops_of {
-    static void collect(std::set<std::type_index>& seen) { collect_loops<Layer>(seen); }
+    static void collect(std::set<std::type_index>& seen) {
+        collect_loops<std::remove_cvref_t<decltype(espalier::detail::body_of<Layer>)>>(seen);
+    }
 };
 template <class Indices, class... Layers> struct loops_of<espalier::detail::bound_sequence<Indices, Layers...>> {
     static void collect(std::set<std::type_index>& seen) { (loops_of<Layers>::collect(seen), ...); }
@@ -79,7 +85,8 @@ template <espalier::shape In, class Experts, class Dispatch, class... Gates>
 struct loops_of<espalier::detail::bound_mixture<In, Experts, Dispatch, Gates...>> {
     static void collect(std::set<std::type_index>& seen) {
         (loops_of<Gates>::collect(seen), ...);
-        Experts::each_type([&](auto expert, int) { loops_of<typename decltype(expert)::type>::collect(seen); });
+        Experts::each_type(
+            [&](auto const& expert, int) { loops_of<std::remove_cvref_t<decltype(expert)>>::collect(seen); });
     }
 };
 
