@@ -178,7 +178,7 @@ TEST_CASE("what is shifted is what penalties see", "[dropout]") {
     espalier::epilogue_op<espalier::activation::tanh, moved, energy> const op{};
     for (std::uint32_t bits : {0u, 20000u, 50000u})
         for (double z : {-1.5, 0.25, 0.75}) {
-            espalier::epilogue_element<double, std::uint32_t> const about{.bits = bits, .row_count = 4.0};
+            espalier::epilogue_about<double, std::uint32_t> const about{.bits = bits, .row_count = 4.0};
             double const factor = bits < 32768 ? 0.5 : 1.5, shift = bits < 16384 ? -0.75 : 0.25;
             CHECK(op.forward(z, about) == Approx(factor * std::tanh(z) + shift).epsilon(1e-13));
             auto const objective = [&](double at) {

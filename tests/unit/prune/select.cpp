@@ -449,7 +449,9 @@ TEST_CASE("N of M with fading weights gives the published masks, products and gr
         for (int output = 0; output < 2; ++output) {
             double y = 0.0;
             for (int i = 0; i < 8; ++i)
-                y += x[i] * rule.effective(w[output][i], bit(one_of_four, 2 * i + output));
+                y += x[i] *
+                     espalier::weight::detail::effective(
+                         rule, espalier::element_about<double>{.keep = bit(one_of_four, 2 * i + output)}, w[output][i]);
             CHECK(y == Approx(output == 0 ? first : second).epsilon(0).margin(6e-10));
         }
     };
@@ -465,8 +467,8 @@ TEST_CASE("N of M with fading weights gives the published masks, products and gr
     auto const exact = prune::decayed<fast, prune::derivative::exact>::at(espalier::clock{.step = 500});
     for (int i = 0; i < 8; ++i) {
         bool const keep = bit(one_of_four, 2 * i);
-        CHECK(released.pull(g[i], w[0][i], keep) == g[i]);
-        CHECK(exact.pull(g[i], w[0][i], keep) == Approx(faded[i]).epsilon(0).margin(6e-10));
+        CHECK(released.pull(g[i], {.weight = w[0][i], .keep = keep}) == g[i]);
+        CHECK(exact.pull(g[i], {.weight = w[0][i], .keep = keep}) == Approx(faded[i]).epsilon(0).margin(6e-10));
     }
 }
 
