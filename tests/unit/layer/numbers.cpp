@@ -74,8 +74,8 @@ struct plain {
 
 /// Ranges without a name.
 struct halves {
-    static constexpr int count = 2;
-    static constexpr double low = 0.0, high = 1.0;
+    [[maybe_unused]] static constexpr int count = 2;
+    [[maybe_unused]] static constexpr double low = 0.0, high = 1.0;
     static int range_of(double v) { return v < 0.5 ? 0 : 1; }
 };
 

@@ -215,6 +215,6 @@ TEST_CASE("low_rank: inherited, described, and a rank schedule rounded to the ne
     bool listed = false;
     for (auto const& line : layers)
         for (auto const& text : line.policies)
-            listed = listed || text == "weight low_rank(rank 3)";
+            listed = listed || text == "weight low_rank(rank 1)";
     CHECK(listed);
 }
