@@ -93,7 +93,9 @@ struct top_k : detail::top_k_members<Experts, K>,
                detail::scored_members<detail::part_checks<Experts, K, Parts...>::run(), Experts, K, Parts...>,
                detail::first_values<Parts...> {};
 
+/// The plain ones, which make no row over the experts.
 template <int Experts, int K> struct top_k<Experts, K> : detail::plain_top_k<Experts, K, false> {};
+/// The same, weights being shares of all experts.
 template <int Experts, int K> struct top_k<Experts, K, over_all> : detail::plain_top_k<Experts, K, true> {
     using consists_of = type_list<over_all>;
 };
