@@ -6,6 +6,7 @@
 #include <espalier/activation_penalty/axis.hpp>
 #include <espalier/activation_penalty/concept.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -18,6 +19,7 @@ namespace espalier::activation_penalty {
 /// Numbers and element functions of `flops`.
 struct flops_op {
     double coefficient;
+    static constexpr auto numbers = fields<&flops_op::coefficient>;
 
     static constexpr penalty_scope scope = penalty_scope::column;
 

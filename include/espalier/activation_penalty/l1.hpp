@@ -5,6 +5,7 @@
 #include <espalier/activation_penalty/axis.hpp>
 #include <espalier/activation_penalty/concept.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -17,6 +18,7 @@ namespace espalier::activation_penalty {
 /// Numbers and element functions of `l1`.
 struct l1_op {
     double coefficient;
+    static constexpr auto numbers = fields<&l1_op::coefficient>;
 
     static constexpr penalty_scope scope = penalty_scope::element;
 

@@ -10,6 +10,9 @@
 //         static constexpr int stage = 0;                  // coarse order before `name` (transforms)
 //         using op = my_op;                                // numbers + element functions; default: my_policy itself
 //         static op at(clock const&);                      // the numbers of this step; default: op{}
+//         static constexpr auto numbers = fields<...>;     // what describe prints of it or, named there, of the op
+//                                                          // (core/fields.hpp)
+//         using consists_of = type_list<...>;              // policies or parts inside, for describe
 //         template <class Layer> static consteval bool admits(); // false refuses the layer, with `refusal` as reason
 //     };
 //

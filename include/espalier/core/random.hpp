@@ -3,6 +3,7 @@
 // CPU and GPU, for every number of threads, for every split of a batch, and after a restart.
 #pragma once
 
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/rows.hpp>
@@ -170,6 +171,10 @@ struct keep_threshold {
         auto const threshold = static_cast<std::uint32_t>(drop_probability * 65536.0 + 0.5);
         return {threshold, threshold == 65536 ? 0.0 : 65536.0 / (65536.0 - static_cast<double>(threshold))};
     }
+
+    /// The drop probability that holds: the one that was asked for, quantised.
+    constexpr double rate() const { return threshold / 65536.0; }
+    static constexpr auto numbers = fields<&keep_threshold::rate>;
 
     friend constexpr bool operator==(keep_threshold const&, keep_threshold const&) = default;
 };

@@ -5,6 +5,7 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/dropout/with_rate.hpp>
@@ -20,6 +21,7 @@ namespace espalier::dropout {
 /// Numbers and the factor of `drop_segment`.
 struct drop_segment_op : threshold_op<random_scope::segment> {
     std::uint32_t segment; ///< columns that one decision covers
+    static constexpr auto numbers = keep_threshold::numbers + fields<&drop_segment_op::segment>;
 };
 
 /// y = x k / p with one k for every row and every Columns neighbouring columns: 1 with probability p = 1 - Rate, else 0

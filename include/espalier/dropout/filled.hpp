@@ -4,6 +4,7 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/epilogue.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
@@ -20,6 +21,7 @@ namespace espalier::dropout {
 /// The op of `filled`: factors of Op, and `value` where they are 0.
 template <class Op> struct filled_op : Op {
     double value;
+    static constexpr auto numbers = fields_of<Op>() + fields<&filled_op::value>;
 
     template <class T, class Bits> ESPALIER_FN T shift(epilogue_about<T, Bits> const& about) const {
         using espalier::select;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/view.hpp>
@@ -15,6 +16,7 @@ namespace espalier::gate {
 /// Number and functions of `balance`.
 struct balance_op {
     double coefficient;
+    static constexpr auto numbers = fields<&balance_op::coefficient>;
 
     static constexpr part_kind kind = part_kind::term;
     static constexpr part_needs needs{.probabilities = true, .winners = true, .choice = true, .statistics = 2};

@@ -4,6 +4,7 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/rows.hpp>
@@ -54,6 +55,7 @@ template <class Source, class T> consteval auto number_of() {
 /// Numbers and function of `equal_ranges` and `ranges_between`: N ranges between their bounds.
 template <int N> struct ranges_op {
     double bound[std::size_t{N + 1}];
+    static constexpr auto numbers = fields<&ranges_op::bound>;
     /// v was a T, or is a whole number.
     template <class T = double> ESPALIER_FN constexpr int range_of(double v) const {
         return detail::range_between<T>(v, bound);
@@ -130,6 +132,7 @@ template <class Ranges, class Source = from_column<0>> struct by_range {
     static constexpr int logits = 0;
     static constexpr bool slot_is_expert = false;
 
+    using consists_of = type_list<Ranges>;
     using op = by_range_op<typename espalier::detail::op_type<Ranges>::type, Source>;
     static constexpr op at(clock const& now) { return op{espalier::detail::numbers_at<Ranges>(now)}; }
 

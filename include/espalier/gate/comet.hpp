@@ -4,6 +4,7 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -25,6 +26,7 @@ namespace espalier::gate {
 template <int Experts, int Trees, bool Apart = false> struct comet_op {
     double width;   ///< of the smooth-step
     double entropy; ///< coefficient of the trees' entropy
+    static constexpr auto numbers = fields<&comet_op::width, &comet_op::entropy>;
 
     using tree = soft_tree<Experts>;
     static constexpr int logits_of_tree = tree::splits + Experts;
@@ -220,6 +222,8 @@ template <int Experts, int Trees, schedule::number_or_schedule auto Entropy = 0.
                   "espalier: the width of gate::comet must be finite and above 0");
     using axis = espalier::axis::gate;
     static constexpr std::string_view name = "comet";
+    static constexpr int trees = Trees;
+    static constexpr auto numbers = fields<&comet::trees>;
     static constexpr int experts = Experts;
     static constexpr int slots = Experts;
     static constexpr int logits = comet_op<Experts, Trees>::logits;

@@ -5,6 +5,7 @@
 #include <espalier/core/context.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/gate/axis.hpp>
 
@@ -43,6 +44,7 @@ template <int Rows = 1> struct chunked {
     static constexpr std::string_view name = "chunked";
     static constexpr bool gathers = true;
     static constexpr int kept_rows = Rows;
+    static constexpr auto numbers = fields<&chunked::kept_rows>;
 };
 
 /// What happens to a slot whose expert is full.
@@ -71,6 +73,8 @@ struct capacity {
     static constexpr std::string_view name = Overflow == overflow::drop ? "capacity" : "capacity, passing";
     static constexpr bool gathers = true;
     static constexpr overflow on_overflow = Overflow;
+    static constexpr double factor = Factor;
+    static constexpr auto numbers = fields<&capacity::factor>;
     static constexpr bool bounds_evaluation = When == bounds_rows::always;
 
     /// Most rows of an expert, at least 1. Factor is the decimal number it was written as (core/exact_count.hpp).
@@ -92,6 +96,8 @@ template <double Low = 0.45, double High = 0.6> struct automatic {
     using axis = espalier::axis::dispatch;
     static constexpr std::string_view name = "automatic";
     static constexpr bool gathers = true;
+    static constexpr double low = Low, high = High;
+    static constexpr auto numbers = fields<&automatic::low, &automatic::high>;
 
     static constexpr bool dense_for(index_t filled, index_t places, bool dense_now) {
         double const density = places > 0 ? static_cast<double>(filled) / static_cast<double>(places) : 0.0;

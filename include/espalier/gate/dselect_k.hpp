@@ -4,6 +4,7 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -35,6 +36,7 @@ template <int Experts, int K, bool Apart = false> struct dselect_k_op {
     double width;     ///< of the smooth-step
     double entropy;   ///< coefficient of the selectors' entropy
     double reachable; ///< coefficient of what keeps mass on codes that are experts
+    static constexpr auto numbers = fields<&dselect_k_op::width, &dselect_k_op::entropy, &dselect_k_op::reachable>;
 
     static constexpr int bits = detail::code_bits(Experts);
     static constexpr int codes = 1 << bits;
@@ -237,6 +239,8 @@ struct dselect_k {
                   "espalier: the width of gate::dselect_k must be finite and above 0");
     using axis = espalier::axis::gate;
     static constexpr std::string_view name = "dselect_k";
+    static constexpr int selectors = K;
+    static constexpr auto numbers = fields<&dselect_k::selectors>;
     static constexpr int experts = Experts;
     static constexpr int slots = Experts;
     static constexpr int logits = dselect_k_op<Experts, K>::logits;

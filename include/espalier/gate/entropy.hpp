@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -15,6 +16,7 @@ namespace espalier::gate {
 /// Number and functions of `entropy`.
 struct entropy_op {
     double coefficient;
+    static constexpr auto numbers = fields<&entropy_op::coefficient>;
 
     struct coefficient_number { // of either sign
         static constexpr std::string_view name = "coefficient";

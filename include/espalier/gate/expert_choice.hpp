@@ -3,6 +3,7 @@
 
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/gate/axis.hpp>
@@ -57,6 +58,8 @@ template <int Experts, double Factor = 2.0> struct expert_choice {
     static constexpr int logits = Experts;
     static constexpr bool slot_is_expert = true;
     static constexpr bool sums_to_one = false;
+    static constexpr double factor = Factor;
+    static constexpr auto numbers = fields<&expert_choice::factor>;
 
     /// C. Factor is the decimal number it was written as (core/exact_count.hpp).
     static constexpr index_t rows_of_expert(index_t rows) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/view.hpp>
@@ -16,6 +17,7 @@ namespace espalier::gate {
 /// Number and functions of `importance`.
 struct importance_op {
     double coefficient;
+    static constexpr auto numbers = fields<&importance_op::coefficient>;
 
     static constexpr part_kind kind = part_kind::term;
     static constexpr part_needs needs{.weights = true, .statistics = 1};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -15,6 +16,7 @@ namespace espalier::gate {
 /// Number and row functions of `jitter`.
 struct jitter_op {
     double scale;
+    static constexpr auto numbers = fields<&jitter_op::scale>;
 
     struct scale_number {
         static constexpr std::string_view name = "scale";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -17,6 +18,7 @@ namespace espalier::gate {
 /// Number and functions of `load`.
 struct load_op {
     double coefficient;
+    static constexpr auto numbers = fields<&load_op::coefficient>;
 
     static constexpr part_kind kind = part_kind::term;
     static constexpr part_needs needs{.sigma = true, .runner_up = true, .choice = true, .statistics = 1};

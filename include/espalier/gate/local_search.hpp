@@ -5,6 +5,7 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/gate/axis.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/gate/linear_assignment.hpp>
@@ -55,9 +56,11 @@ template <class ScorerOp> struct local_search_op {
     ScorerOp scorer;
     double temperature;
     double noise;
-    double entropy;
+    double entropy; ///< coefficient for each permutation
     int iterations;
     bool learns; ///< while training: the permutation is still soft
+    static constexpr auto numbers =
+        fields<&local_search_op::temperature, &local_search_op::noise, &local_search_op::iterations>;
 };
 
 namespace detail {
@@ -112,6 +115,9 @@ template <class Scorer, search Options = search{}> struct local_search {
     using axis = espalier::axis::gate;
     static constexpr std::string_view name = "local_search";
     using scorer = typename decltype(detail::searched_gate<Scorer, Options.apart>())::type;
+    using consists_of = type_list<Scorer>;
+    static constexpr double entropy = Options.entropy; // the op has the share of one permutation
+    static constexpr auto numbers = fields<&local_search::entropy>;
     static constexpr int experts = Scorer::experts;
     static constexpr int slots = experts;
     static constexpr int parts = Options.apart ? scorer::slots / experts : 1;

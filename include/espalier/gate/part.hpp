@@ -12,7 +12,7 @@
 //     };
 //
 // Its op is a trivially copyable aggregate with `kind`, `static constexpr part_needs needs` where it needs anything,
-// and by kind the functions
+// `numbers` for describe (core/fields.hpp), and by kind the functions
 //
 //     temperature    T scaled(T z) const                                  linear: its own gradient
 //     noise          void disturb(Group const&, About const&, State&) const            noisy (and sigma) from clean

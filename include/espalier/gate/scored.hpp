@@ -327,6 +327,7 @@ template <bool Right, int Experts, int K, class... Parts> struct scored_members 
 };
 template <int Experts, int K, class... Parts> struct scored_members<true, Experts, K, Parts...> {
     using op = scored_op<Experts, K, part_op<Parts>...>;
+    using consists_of = type_list<Parts...>;
     static constexpr int logits = op::needs.noise_logits ? 2 * Experts : Experts;
     static constexpr bool sums_to_one = !op::over_all;
     static op at(clock const& now) { return op{{{{espalier::detail::numbers_at<Parts>(now)}...}}}; }

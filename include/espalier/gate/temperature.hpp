@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/gate/part.hpp>
@@ -19,7 +20,9 @@ struct temperature_op {
         static constexpr std::string_view name = "temperature";
         static constexpr schedule::bounds allowed{1e-6, schedule::not_negative.high};
     };
-    static temperature_op of(double temperature) { return {1.0 / temperature}; }
+    static temperature_op of(double given) { return {1.0 / given}; }
+    double temperature() const { return 1.0 / inverse; }
+    static constexpr auto numbers = fields<&temperature_op::temperature>;
 
     static constexpr part_kind kind = part_kind::temperature;
 

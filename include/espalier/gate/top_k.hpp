@@ -2,6 +2,7 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/gate/axis.hpp>
@@ -28,6 +29,7 @@ template <int Experts, int K> struct top_k_members {
     static constexpr int experts = Experts;
     static constexpr int slots = K;
     static constexpr bool slot_is_expert = false;
+    static constexpr auto numbers = fields<&top_k_members::slots>;
 };
 
 /// Without noise, temperature and terms: slots only, no row over the experts is made.
@@ -91,7 +93,11 @@ struct top_k : detail::top_k_members<Experts, K>,
                detail::scored_members<detail::part_checks<Experts, K, Parts...>::run(), Experts, K, Parts...>,
                detail::first_values<Parts...> {};
 
+/// The plain ones, which make no row over the experts.
 template <int Experts, int K> struct top_k<Experts, K> : detail::plain_top_k<Experts, K, false> {};
-template <int Experts, int K> struct top_k<Experts, K, over_all> : detail::plain_top_k<Experts, K, true> {};
+/// The same, weights being shares of all experts.
+template <int Experts, int K> struct top_k<Experts, K, over_all> : detail::plain_top_k<Experts, K, true> {
+    using consists_of = type_list<over_all>;
+};
 
 } // namespace espalier::gate

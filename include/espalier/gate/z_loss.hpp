@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/row.hpp>
@@ -16,6 +17,7 @@ namespace espalier::gate {
 /// Number and functions of `z_loss`.
 struct z_loss_op {
     double coefficient;
+    static constexpr auto numbers = fields<&z_loss_op::coefficient>;
 
     static constexpr part_kind kind = part_kind::term;
     static constexpr part_needs needs{.probabilities = true};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/initial/axis.hpp>
@@ -21,6 +22,8 @@ struct constant {
                   "espalier: the number of initial::constant must be finite");
     using axis = espalier::axis::initial;
     static constexpr std::string_view name = "constant";
+    static constexpr double value = static_cast<double>(Value);
+    static constexpr auto numbers = fields<&constant::value>;
 
     template <class T> static void fill(matrix_view<T> w, index_t, index_t, random_site const&) {
         for (index_t r = 0; r < w.rows; ++r)

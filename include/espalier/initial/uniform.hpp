@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/initial/axis.hpp>
@@ -23,9 +24,11 @@ requires(std::is_arithmetic_v<decltype(Low)>&& std::is_arithmetic_v<decltype(Hig
                   "espalier: initial::uniform<Low, High> needs finite numbers with Low <= High");
     using axis = espalier::axis::initial;
     static constexpr std::string_view name = "uniform";
+    static constexpr double low = static_cast<double>(Low), high = static_cast<double>(High);
+    static constexpr auto numbers = fields<&uniform::low, &uniform::high>;
 
     template <class T> static void fill(matrix_view<T> w, index_t, index_t, random_site const& site) {
-        detail::uniform_numbers(w, static_cast<double>(Low), static_cast<double>(High), site);
+        detail::uniform_numbers(w, low, high, site);
     }
 };
 

@@ -96,8 +96,7 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
 
 private:
     template <class P> static void list_parameter_policy(std::vector<std::string>& out) {
-        using a = typename P::axis;
-        if constexpr (a::place != axis_place::epilogue) add_policy(out, a::name, name_of<P>());
+        if constexpr (P::axis::place != axis_place::epilogue) list_policy<P>(out);
     }
 };
 

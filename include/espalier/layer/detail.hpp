@@ -68,7 +68,7 @@ template <class Prune> struct map_of<Prune, weight::identity> { using type = Pru
 template <> struct map_of<void, weight::identity> { using type = weight::identity; };
 
 template <class... Ps> void list_policies(std::vector<std::string>& out, type_list<Ps...>) {
-    (add_policy(out, Ps::axis::name, name_of<Ps>()), ...);
+    (list_policy<Ps>(out), ...);
 }
 
 /// A trained tensor: its rule, its memory, its update. `Ps` are the layer's policies. The extents are values: tensors
@@ -411,9 +411,8 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
     }
 
     static void list(std::vector<std::string>& out) {
-        add_policy(out, "activation", name_of<activation_policy>());
-        if constexpr (!std::is_same_v<dropout_policy, dropout::none>)
-            add_policy(out, "dropout", name_of<dropout_policy>());
+        list_policy<activation_policy>(out);
+        if constexpr (!std::is_same_v<dropout_policy, dropout::none>) list_policy<dropout_policy>(out);
         list_policies(out, penalty_policies{});
     }
 

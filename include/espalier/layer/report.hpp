@@ -4,6 +4,8 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/fields.hpp>
+#include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/library.hpp>
 #include <espalier/core/policy.hpp>
@@ -13,6 +15,7 @@
 
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace espalier {
@@ -152,8 +155,64 @@ namespace detail {
 /// "loss", then the names of the terms.
 std::vector<std::string> names_of_terms(layer_report const& report);
 
-/// "dropout bernoulli"
-void add_policy(std::vector<std::string>& out, std::string_view axis_name, std::string_view policy_name);
+/// Appends "coefficient 0.1" to what stands in brackets behind a name; of several numbers of one name only the first
+/// one says it.
+class policy_numbers {
+public:
+    void add(std::string_view name, text_part value);
+    /// What a policy consists of: its name, and its numbers in brackets. Without a name they stand for themselves.
+    void add_part(std::string_view name, policy_numbers const& part);
+    std::string const& text() const { return text_; }
+
+private:
+    void separate();
+    std::string text_;
+    std::string_view last_name_;
+};
+
+template <class P>
+concept consists_of_parts = requires {
+    typename P::consists_of;
+};
+
+template <class P>
+inline constexpr bool has_numbers =
+    names_numbers<typename op_type<P>::type> || names_numbers<P> || consists_of_parts<P>;
+
+/// The numbers of a policy or a part of one at step 0: those of its op, its own, those of its parts.
+template <class P> void write_numbers(policy_numbers& out) {
+    using op = typename op_type<P>::type;
+    clock const now{};
+    auto const write = [&out](std::string_view name, auto value) { out.add(name, text_part(value)); };
+    if constexpr (names_numbers<op>) for_each_number(op::numbers, numbers_at<P>(now), now, write);
+    if constexpr (names_numbers<P> && !std::is_same_v<P, op>) for_each_number(P::numbers, 0, now, write);
+    if constexpr (consists_of_parts<P>) {
+        [&]<class... Parts>(type_list<Parts...>) {
+            (
+                [&] {
+                    policy_numbers inside;
+                    write_numbers<Parts>(inside);
+                    out.add_part(policy_name<Parts>(), inside);
+                }(),
+                ...);
+        }(typename P::consists_of{});
+    }
+}
+
+/// "dropout drop_step", or with what `write` says "dropout drop_step(rate 0.5)". It may throw, as a schedule does that
+/// has no value at step 0 because training goes on from a later one, or that waits for a value of the program. Names of
+/// tensors, and files, are read off the same report and need no number: so the policy says "drop_step(no numbers at
+/// step 0)", and the step that needs them throws.
+void add_policy(std::vector<std::string>& out, std::string_view axis_name, std::string_view policy_name,
+                void (*write)(policy_numbers&) = nullptr);
+
+/// A policy by its name, or another one, with its numbers.
+template <class P> void list_policy(std::vector<std::string>& out, std::string_view name = name_of<P>()) {
+    if constexpr (has_numbers<P>)
+        add_policy(out, P::axis::name, name, &write_numbers<P>);
+    else
+        add_policy(out, P::axis::name, name);
+}
 
 } // namespace detail
 

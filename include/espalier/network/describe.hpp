@@ -45,6 +45,9 @@ template <class Stack, class T = float> network_summary summarise() {
 }
 
 /// A table of the layers of a stack: path, kind, widths, parameters, operations, policies; then memory and passes.
+/// Behind a policy stand its numbers, by the names that it gives them (`numbers`, core/fields.hpp): "penalty
+/// l1(coefficient 0.0001)". Those of a schedule are the ones of step 0; rates of draws are quantised, as they are
+/// drawn.
 template <class Stack, class T = float> std::string describe() {
     return detail::describe_report(report_of<Stack>(), summarise<Stack, T>());
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/element_about.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/axis.hpp>
@@ -18,6 +19,7 @@ namespace espalier::penalty {
 struct elastic_net_op {
     double l1;
     double l2;
+    static constexpr auto numbers = fields<&elastic_net_op::l1, &elastic_net_op::l2>;
 
     template <class T> ESPALIER_FN T value(T w) const {
         using espalier::abs;

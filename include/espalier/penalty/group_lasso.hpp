@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/element_about.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
 #include <espalier/core/pack.hpp>
@@ -22,6 +23,7 @@ enum class over { rows, columns };
 /// Numbers and element functions of `group_lasso`.
 template <group_scope Groups> struct group_lasso_op {
     double coefficient;
+    static constexpr auto numbers = fields<&group_lasso_op::coefficient>;
 
     static constexpr group_scope groups = Groups;
 

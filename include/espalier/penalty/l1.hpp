@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/element_about.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/penalty/axis.hpp>
@@ -17,6 +18,7 @@ namespace espalier::penalty {
 /// Numbers and element functions of `l1`.
 struct l1_op {
     double coefficient;
+    static constexpr auto numbers = fields<&l1_op::coefficient>;
 
     template <class T> ESPALIER_FN T value(T w) const {
         using espalier::abs;

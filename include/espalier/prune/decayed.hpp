@@ -5,6 +5,7 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/element_about.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -25,6 +26,7 @@ enum class derivative {
 template <derivative Derivative> struct decayed_op {
     double decay; ///< factor of a pruned weight in this step's products
     double next;  ///< and in the following step's
+    static constexpr auto numbers = fields<&decayed_op::decay>;
 
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = true;

@@ -4,6 +4,7 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/prune/axis.hpp>
@@ -99,6 +100,8 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
         if constexpr (requires { Selection::sparsity; }) return share > 0.0 ? Selection::sparsity : 0.0;
         return share;
     }
+
+    static constexpr auto numbers = fields<&policy::sparsity>;
 
     /// The mask of one tensor, for selections that are not global.
     template <class T> static void select(matrix_view<T const> w, double share, std::uint32_t* mask) {

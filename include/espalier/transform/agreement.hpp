@@ -6,6 +6,7 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/element_about.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -21,6 +22,7 @@ namespace espalier::transform {
 struct agreement_op {
     double strength;
     double epsilon;
+    static constexpr auto numbers = fields<&agreement_op::strength, &agreement_op::epsilon>;
 
     struct strength_number {
         static constexpr std::string_view name = "strength";

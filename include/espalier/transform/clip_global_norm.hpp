@@ -5,6 +5,7 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/element_about.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -19,6 +20,7 @@ namespace espalier::transform {
 /// Numbers and element function of `clip_global_norm`.
 struct clip_global_norm_op {
     double maximum;
+    static constexpr auto numbers = fields<&clip_global_norm_op::maximum>;
 
     static constexpr bool needs_global_norm = true;
 

@@ -5,6 +5,7 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/element_about.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -19,6 +20,7 @@ namespace espalier::transform {
 /// Numbers and element function of `clip_value`.
 struct clip_value_op {
     double maximum;
+    static constexpr auto numbers = fields<&clip_value_op::maximum>;
 
     template <class T> ESPALIER_FN T apply(T g) const {
         using espalier::max, espalier::min;

@@ -6,6 +6,7 @@
 #include <espalier/core/context.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/exact_count.hpp>
+#include <espalier/core/fields.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/text.hpp>
@@ -54,7 +55,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
         typename decltype(first)::rule first_rule;
         typename decltype(second)::rule second_rule;
     };
-    static numbers at(clock const& now) { return {Policy::rank_at(now), first.at(now), second.at(now)}; }
+    static numbers at(clock const& now) { return {Policy::rank(now), first.at(now), second.at(now)}; }
 
     /// Tape: x U_r, rows of MaxRank elements of which the first r are used. Work: its gradient.
     template <class T> struct inner_blocks : block_list {
@@ -137,7 +138,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
     }
 
     template <class W> static void bake(W const* u, clock const& now, matrix_view<W> kernel) {
-        index_t const rank = Policy::rank_at(now);
+        index_t const rank = Policy::rank(now);
         W const* const v = u + second_at.parameters;
         for (index_t i = 0; i < In; ++i)
             for (index_t o = 0; o < Out; ++o) {
@@ -183,7 +184,7 @@ template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> str
     template <index_t In, index_t Out, class... Ps>
     using bind = detail::bound_low_rank<In, Out, MaxRank, low_rank, Ps...>;
 
-    static index_t rank_at(clock const& now) {
+    static index_t rank(clock const& now) {
         double const value = schedule::value_at(Rank, now);
         if (!(value >= 1.0 && value <= static_cast<double>(MaxRank)))
             espalier::detail::throw_data_error("weight low_rank: its rank is ", value, " at step ", now.step,
@@ -191,6 +192,7 @@ template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> str
         // As a share of the whole, because that is what the rounding of a schedule's value is small against.
         return round_of_product(value / static_cast<double>(MaxRank), MaxRank);
     }
+    static constexpr auto numbers = fields<&low_rank::rank>;
 };
 
 } // namespace espalier::weight

@@ -219,7 +219,7 @@ TEST_CASE("points between two decimal numbers are the nearest doubles", "[core]"
 TEST_CASE("ranks, iterations, boxes and drop thresholds are whole where they should be", "[core]") {
     using falling = weight::low_rank<64, schedule::linear{.from = 64.0, .to = 1.0, .steps = 126}>;
     for (std::uint64_t t = 0; t <= 126; ++t) // 64 - t / 2, halves up
-        CHECK(falling::rank_at(espalier::clock{.step = t}) == static_cast<index_t>((129 - t) / 2));
+        CHECK(falling::rank(espalier::clock{.step = t}) == static_cast<index_t>((129 - t) / 2));
 
     using searched =
         gate::local_search<gate::top_k<4, 2>, gate::search{.steps = 49, .first_iterations = 1, .last_iterations = 50}>;

@@ -22,6 +22,7 @@
 #include <espalier/train/policy_check.hpp>
 
 #include <support/catch.hpp>
+#include <support/named_numbers.hpp>
 
 #include <cstdint>
 #include <string>
@@ -39,6 +40,11 @@ template <class... Ps> void all_pass() {
             CHECK(report.ok());
         }(),
         ...);
+}
+/// And `describe` names the numbers of their ops.
+template <class... Ps> void all_shipped_pass() {
+    all_pass<Ps...>();
+    CHECK(support::all_name_their_numbers(type_list<Ps...>{}));
 }
 
 /// Gates whose mistake is a number of their op have the one of the time.
@@ -224,14 +230,16 @@ template <lookup Way> struct by_key {
 } // namespace
 
 TEST_CASE("check_policy: every shipped gate passes", "[train][policy_check]") {
-    all_pass<gate::softmax<4>, gate::top_k<4, 2>, gate::top_k<11, 3, gate::over_all>, gate::comet<4, 2, 0.3, 0.7>,
-             gate::dselect_k<5, 2>, gate::hash<4, 10>, gate::expert_choice<4, 1.0 / 3.0>,
-             gate::by_range<gate::ranges_between<0.0, 1.0 / 3.0, 1.0>>, gate::local_search<gate::top_k<4, 2>>,
-             gate::local_search<gate::comet<4, 2>, gate::search{.apart = true}>,
-             gate::same_for_all_rows<gate::top_k<4, 1>>>();
-    all_pass<gate::top_k<11, 2, gate::learned_noise, gate::load<0.1>, gate::importance<0.1>, gate::temperature<0.3>>,
-             gate::softmax<4, gate::jitter<0.1>, gate::z_loss<0.1>, gate::entropy<0.1>>,
-             gate::top_k<4, 2, gate::balance<0.3>>>();
+    all_shipped_pass<gate::softmax<4>, gate::top_k<4, 2>, gate::top_k<11, 3, gate::over_all>,
+                     gate::comet<4, 2, 0.3, 0.7>, gate::dselect_k<5, 2>, gate::hash<4, 10>,
+                     gate::expert_choice<4, 1.0 / 3.0>, gate::by_range<gate::ranges_between<0.0, 1.0 / 3.0, 1.0>>,
+                     gate::local_search<gate::top_k<4, 2>>,
+                     gate::local_search<gate::comet<4, 2>, gate::search{.apart = true}>,
+                     gate::same_for_all_rows<gate::top_k<4, 1>>>();
+    all_shipped_pass<
+        gate::top_k<11, 2, gate::learned_noise, gate::load<0.1>, gate::importance<0.1>, gate::temperature<0.3>>,
+        gate::softmax<4, gate::jitter<0.1>, gate::z_loss<0.1>, gate::entropy<0.1>>,
+        gate::top_k<4, 2, gate::balance<0.3>>>();
 }
 
 TEST_CASE("check_policy: gates that are wrong fail where they are wrong", "[train][policy_check]") {

@@ -46,6 +46,7 @@
 #include <espalier/weight/low_rank.hpp>
 
 #include <support/catch.hpp>
+#include <support/named_numbers.hpp>
 
 #include <string>
 #include <string_view>
@@ -62,6 +63,11 @@ template <class... Ps> void all_pass() {
             CHECK(report.ok());
         }(),
         ...);
+}
+/// And `describe` names the numbers of their ops.
+template <class... Ps> void all_shipped_pass() {
+    all_pass<Ps...>();
+    CHECK(support::all_name_their_numbers(type_list<Ps...>{}));
 }
 
 template <class P> void fails(std::string_view line) {
@@ -382,30 +388,30 @@ template <double Slope> struct number_in_its_op {
 } // namespace
 
 TEST_CASE("check_policy: every shipped activation passes", "[train][policy_check]") {
-    all_pass<activation::gelu, activation::gelu_tanh, activation::identity, activation::relu, activation::sigmoid,
-             activation::silu, activation::softmax, activation::tanh>();
+    all_shipped_pass<activation::gelu, activation::gelu_tanh, activation::identity, activation::relu,
+                     activation::sigmoid, activation::silu, activation::softmax, activation::tanh>();
 }
 
 TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]") {
-    all_pass<penalty::l1<1e-4>, penalty::l1<0.3>, penalty::l2<1e-4>, penalty::l2<2.0>, penalty::elastic_net<0.1, 0.2>,
-             penalty::group_lasso<1e-3, penalty::over::rows>, penalty::proximal<penalty::l1<0.01>>,
-             penalty::proximal<penalty::elastic_net<0.1, 0.2>>,
-             penalty::proximal<penalty::group_lasso<0.3, penalty::over::columns>>, on<role::bias, penalty::l2<0.5>>,
-             activation_penalty::l1<1e-3>, activation_penalty::flops<1e-3>>();
+    all_shipped_pass<penalty::l1<1e-4>, penalty::l1<0.3>, penalty::l2<1e-4>, penalty::l2<2.0>,
+                     penalty::elastic_net<0.1, 0.2>, penalty::group_lasso<1e-3, penalty::over::rows>,
+                     penalty::proximal<penalty::l1<0.01>>, penalty::proximal<penalty::elastic_net<0.1, 0.2>>,
+                     penalty::proximal<penalty::group_lasso<0.3, penalty::over::columns>>,
+                     on<role::bias, penalty::l2<0.5>>, activation_penalty::l1<1e-3>, activation_penalty::flops<1e-3>>();
 }
 
 TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest pass", "[train][policy_check]") {
-    all_pass<dropout::none, dropout::bernoulli<0.3>, dropout::drop_path<0.1>, dropout::drop_segment<4, 0.1>,
-             dropout::rate_of_row<>, dropout::filled<-1.0, dropout::unscaled<dropout::drop_step<0.5>>>, means_it,
-             dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
-             transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
-             weight::identity, weight::fixed_mask, weight::low_rank<3>>();
-    all_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
-             initial::uniform<-0.3, 0.3>, initial::constant<0.5>, initial::zeros>();
-    all_pass<prune::magnitude<0.3>, prune::magnitude<0.3, prune::global, prune::straight_through>,
-             prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>,
-             prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3, prune::derivative::exact>>,
-             prune::n_m_magnitude<2, 4>>();
+    all_shipped_pass<dropout::none, dropout::bernoulli<0.3>, dropout::drop_path<0.1>, dropout::drop_segment<4, 0.1>,
+                     dropout::rate_of_row<>, dropout::filled<-1.0, dropout::unscaled<dropout::drop_step<0.5>>>,
+                     means_it, dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
+                     transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
+                     weight::identity, weight::fixed_mask, weight::low_rank<3>>();
+    all_shipped_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
+                     initial::uniform<-0.3, 0.3>, initial::constant<0.5>, initial::zeros>();
+    all_shipped_pass<prune::magnitude<0.3>, prune::magnitude<0.3, prune::global, prune::straight_through>,
+                     prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>,
+                     prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3, prune::derivative::exact>>,
+                     prune::n_m_magnitude<2, 4>>();
     // the numbers of another time
     espalier::clock late;
     late.step = 50;

@@ -209,12 +209,12 @@ TEST_CASE("low_rank: inherited, described, and a rank schedule rounded to the ne
     for (std::uint64_t step = 0; step < 6; ++step) {
         espalier::clock now;
         now.step = step;
-        CHECK(growing::rank_at(now) == expected[step]);
+        CHECK(growing::rank(now) == expected[step]);
     }
     auto const& layers = report_of<stack>().layers;
     bool listed = false;
     for (auto const& line : layers)
         for (auto const& text : line.policies)
-            listed = listed || text == "weight low_rank";
+            listed = listed || text == "weight low_rank(rank 1)";
     CHECK(listed);
 }

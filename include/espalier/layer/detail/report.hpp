@@ -4,6 +4,7 @@
 
 #include <espalier/layer/report.hpp>
 
+#include <exception>
 #include <stdexcept>
 #include <utility>
 
@@ -116,9 +117,41 @@ ESPALIER_LIBRARY std::vector<std::string> names_of_terms(layer_report const& rep
     return names;
 }
 
+ESPALIER_LIBRARY void policy_numbers::separate() {
+    if (!text_.empty()) text_ += ", ";
+}
+ESPALIER_LIBRARY void policy_numbers::add(std::string_view name, text_part value) {
+    separate();
+    if (name != last_name_) {
+        text_ += name;
+        text_ += ' ';
+    }
+    last_name_ = name;
+    value.append_to(text_);
+}
+ESPALIER_LIBRARY void policy_numbers::add_part(std::string_view name, policy_numbers const& part) {
+    if (name.empty() && part.text_.empty()) return;
+    separate();
+    last_name_ = {};
+    text_ += name;
+    if (name.empty() || part.text_.empty())
+        text_ += part.text_;
+    else
+        text_ += text_of("(", part.text_, ")");
+}
+
 ESPALIER_LIBRARY void add_policy(std::vector<std::string>& out, std::string_view axis_name,
-                                 std::string_view policy_name) {
-    out.push_back(text_of(axis_name, " ", policy_name));
+                                 std::string_view policy_name, void (*write)(policy_numbers&)) {
+    std::string& line = out.emplace_back(text_of(axis_name, " ", policy_name));
+    if (!write) return;
+    policy_numbers numbers;
+    try {
+        write(numbers);
+    } catch (std::exception const&) {
+        line += "(no numbers at step 0)";
+        return;
+    }
+    if (!numbers.text().empty()) line += text_of("(", numbers.text(), ")");
 }
 
 } // namespace detail

@@ -30,9 +30,9 @@ void describe_mixture(layer_report& report, std::string const& path, footprint c
                          one_task ? text_parts{"moe ", experts, " experts"}
                                   : text_parts{"multi_gate ", Mixture::tasks_count, " tasks, ", experts, " experts"},
                          input, output, gate_parameters, 2.0 * static_cast<double>(gate_parameters));
-    gates_type::each_type([&](auto const& gate, int) { add_policy(line.policies, "gate", gate.gate_name()); });
-    add_policy(line.policies, "dispatch",
-               text_of(dispatch_type::name, Mixture::gathers == dispatch_type::gathers ? "" : ", gathered"));
+    gates_type::each_type([&](auto const& gate, int) { gate.list(line.policies); });
+    list_policy<dispatch_type>(
+        line.policies, text_of(dispatch_type::name, Mixture::gathers == dispatch_type::gathers ? "" : ", gathered"));
     if (Mixture::chooses_rows || dispatch::limits_in<dispatch_type>(mode::evaluate))
         add_policy(line.policies, "evaluation", "depends on the batch");
 

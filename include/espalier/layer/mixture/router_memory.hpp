@@ -17,8 +17,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
+#include <string>
 #include <type_traits>
+#include <vector>
 
 namespace espalier::detail {
 
@@ -175,7 +176,7 @@ template <shape In, class Gate, class... Ps> struct router_memory {
         return m.terms && terms > 0 ? m.terms + tensors.terms : nullptr;
     }
 
-    static constexpr std::string_view gate_name() { return name_of<Gate>(); }
+    static void list(std::vector<std::string>& out) { list_policy<Gate>(out); }
     static constexpr index_t parameter_count() { return (reads_input ? in * width : 0) + (keyed ? 0 : width); }
 };
 
