@@ -17,15 +17,16 @@
 
 namespace espalier::dropout {
 
-/// The op of `filled`: factors of Op, and `value` where they are 0.
+/// The op of `filled`: factors and shifts of Op, and `value` where the factor is 0.
 template <class Op> struct filled_op : Op {
     double value;
 
     template <class T, class Bits> ESPALIER_FN T shift(epilogue_about<T, Bits> const& about) const {
         using espalier::select;
         using S = scalar_of<T>;
-        T const zero(S(0)), factor = espalier::detail::factor_of(static_cast<Op const&>(*this), about);
-        return select(factor == zero, T(static_cast<S>(value)), zero);
+        Op const& given = *this;
+        T const zero(S(0)), factor = espalier::detail::factor_of(given, about);
+        return select(factor == zero, T(static_cast<S>(value)), espalier::detail::shifted(given, zero, about));
     }
 };
 

@@ -166,6 +166,11 @@ struct moved {
         return bits < Bits(16384) ? T(-0.75) : T(0.25);
     }
 };
+struct moved_or_dropped : moved {
+    template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
+        return bits < Bits(32768) ? T(0.0) : T(2.0);
+    }
+};
 struct energy {
     static constexpr espalier::penalty_scope scope = espalier::penalty_scope::element;
     template <class T> ESPALIER_FN T contribution(T y) const { return y * y; }
@@ -178,7 +183,7 @@ TEST_CASE("what is shifted is what penalties see", "[dropout]") {
     espalier::epilogue_op<espalier::activation::tanh, moved, energy> const op{};
     for (std::uint32_t bits : {0u, 20000u, 50000u})
         for (double z : {-1.5, 0.25, 0.75}) {
-            espalier::epilogue_element<double, std::uint32_t> const about{.bits = bits, .row_count = 4.0};
+            espalier::epilogue_about<double, std::uint32_t> const about{.bits = bits, .row_count = 4.0};
             double const factor = bits < 32768 ? 0.5 : 1.5, shift = bits < 16384 ? -0.75 : 0.25;
             CHECK(op.forward(z, about) == Approx(factor * std::tanh(z) + shift).epsilon(1e-13));
             auto const objective = [&](double at) {
@@ -209,6 +214,11 @@ TEST_CASE("what is dropped becomes the value", "[dropout]") {
     CHECK(op_at<policy>(espalier::clock{.step = 4}).shift(espalier::epilogue_about<float, std::uint32_t>{}) == 3.0f);
     CHECK(op_at<policy>(espalier::clock{.step = 4})
               .shift(espalier::epilogue_about<double, std::uint32_t>{.bits = 32768}) == 0.0);
+    // what is kept has the shift that it had
+    drop::filled_op<moved_or_dropped> const around{{}, -7.0};
+    espalier::epilogue_about<double, std::uint32_t> const kept{.bits = 40000}, dropped{.bits = 100};
+    CHECK(espalier::detail::shifted(around, 2.0, kept) == 2.25);
+    CHECK(espalier::detail::shifted(around, 0.0, dropped) == -7.0);
     CHECK(espalier::name_of<policy>() == "filled_bernoulli");
     using swept = drop::filled<runtime{.name = "null"_name}, drop::bernoulli<0.5>>;
     espalier::named_value const bad[] = {{"null"_name, std::nan("")}};
