@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
@@ -42,6 +43,8 @@ inline constexpr schedule::bounds any_number{-std::numeric_limits<double>::max()
 /// unscaled<drop_path<0.5>>>`. Nothing is learned from what is dropped. Value: a number or a schedule, finite; throws
 /// data_error when a schedule gives another one.
 template <schedule::number_or_schedule auto Value, class Dropout> struct filled : Dropout {
+    static_assert(diagnostic::holds<policy_on<Dropout, axis::dropout>, diagnostic::from_policy<Dropout>>,
+                  "espalier: dropout::filled stands around a dropout; the next line names what it was given");
     static_assert(
         diagnostic::holds<schedule::stays_within(Value, detail::any_number), diagnostic::from_policy<Dropout>,
                           diagnostic::given<Value>>,

@@ -90,6 +90,10 @@ struct bound_by_sample<std::index_sequence<At...>, Layers...>
 /// Costs nothing beside the layer that runs.
 template <class... Layers> struct by_sample {
     static_assert(sizeof...(Layers) > 0, "espalier: by_sample needs at least one layer");
+    static_assert(
+        diagnostic::holds<(true && ... && layer_configuration<Layers>), diagnostic::in_layer<Layers>...>,
+        "espalier: something in a by_sample is not a layer: it has no `name` and no `output(shape)`; the next "
+        "lines name what it was given; a policy goes into the list of a layer, as in elementwise<...>");
     static constexpr std::string_view name = "by_sample";
     static constexpr shape output(shape in) { return type_at<0, Layers...>::output(in); }
 
