@@ -46,6 +46,12 @@ static_assert(
     std::is_same_v<espalier::op_of<drop::drop_segment<4, 0.5>>, espalier::op_of<drop::drop_segment<8, 0.25>>>);
 static_assert(std::is_same_v<espalier::op_of<drop::filled<1.0, drop::bernoulli<0.1>>>,
                              espalier::op_of<drop::filled<-1.0, drop::unscaled<drop::bernoulli<0.2>>>>>);
+// Draws that follow a tag need the tags, whatever the op inside says of its factor.
+struct without_tags : drop::bernoulli_op {
+    static constexpr bool needs_tags = false;
+};
+static_assert(!espalier::detail::reads_tags<without_tags>() &&
+              espalier::detail::reads_tags<drop::shared_op<without_tags, espalier::row_tag<&espalier::rows::group>>>());
 static_assert(std::is_empty_v<drop::none> && drop::none::scope == random_scope::none);
 static_assert(std::is_same_v<espalier::op_of<drop::bernoulli<0.1>>, espalier::op_of<drop::bernoulli<0.2>>>);
 
