@@ -11,7 +11,6 @@
 
 #include <concepts>
 #include <string_view>
-#include <type_traits>
 
 namespace espalier::dropout {
 
