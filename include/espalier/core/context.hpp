@@ -38,7 +38,8 @@ template <class Device, class T, mode Mode> struct context {
     Device& device;
     std::uint64_t seed = 0;
     std::uint32_t step = 0;
-    std::uint32_t pass = 0; ///< number of the forward pass within the step, below 65536
+    std::uint32_t pass = 0;   ///< number of the forward pass within the step, below 65536
+    std::uint32_t sample = 0; ///< of the innermost multi_sample
 
     random_site site(std::uint32_t stream, purpose use) const {
         return make_site(seed, stream * purposes + static_cast<std::uint32_t>(use), step, pass);

@@ -73,13 +73,14 @@ template <class Op> consteval bool is_row_form() {
         return false;
 }
 
+/// An op with `place` does, whatever it says of its functions: that it follows a tag was said around it.
 template <class Op> consteval bool reads_tags() {
-    if constexpr (requires { Op::needs_tags; })
+    if constexpr (requires { typename Op::place; })
+        return true;
+    else if constexpr (requires { Op::needs_tags; })
         return Op::needs_tags;
     else
-        return requires {
-            typename Op::place;
-        };
+        return false;
 }
 
 template <class Op> consteval bool reads_row_bits() {

@@ -18,10 +18,9 @@
 //                                               //   groups (core/live_groups.hpp): an expert's layer needs that
 //
 //         // each may be left out
-//         void on_cpu() const;                  // a loop of its own for the CPU; without it the body runs with one
-//         lane static constexpr unsigned blocks;     // blocks that a multiprocessor shall hold at once: left to
-//         itself, ptxas
-//                                               //   takes 64 registers for some bodies and spills a few bytes
+//         void on_cpu() const;                  // a loop of its own for the CPU; without it one lane runs the body
+//         static constexpr unsigned blocks;     // blocks that a multiprocessor shall hold at once: left to itself,
+//                                               //   ptxas takes 64 registers for some bodies and spills a few bytes
 //         static constexpr bool whole = true;   // an argument is indexed at run time
 //     };
 

@@ -102,8 +102,16 @@ template <policy P> constexpr std::string_view name_of() {
     return own.empty() ? P::axis::name : own;
 }
 
-/// Restricts a policy to tensors of one role: `on<role::bias, penalty::l1<1e-4>>`.
-template <role Role, policy Policy> struct on : Policy { static constexpr role bound_role = Role; };
+/// Restricts a policy to tensors of one role: `on<role::bias, penalty::l1<1e-4>>`. Of an axis whose policies stack on
+/// a tensor: others are the layer's, whatever tensors it has.
+template <role Role, policy Policy> struct on : Policy {
+    using axis = typename Policy::axis;
+    static_assert(
+        diagnostic::holds<(axis::stacks && axis::place == axis_place::tensor), diagnostic::from_policy<Policy>>,
+        "espalier: on<role, ...> chooses the tensors of a penalty or a transform; the next line names what it was "
+        "given, which a layer has once: take it out of the on<...>");
+    static constexpr role bound_role = Role;
+};
 
 /// Whether a policy of a layer's list acts on tensors of the role: those bound with `on` act on that role only, the
 /// others on `preferred`.

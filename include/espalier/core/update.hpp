@@ -21,7 +21,6 @@
 #include <espalier/transform/concept.hpp>
 #include <espalier/weight/concept.hpp>
 
-#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 

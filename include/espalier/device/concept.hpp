@@ -14,7 +14,6 @@
 #include <espalier/product/concept.hpp>
 
 #include <concepts>
-#include <cstddef>
 #include <cstdint>
 
 namespace espalier::device {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
@@ -18,7 +19,7 @@
 
 namespace espalier::dropout {
 
-/// The op of `filled`: factors of Op, and `value` where they are 0.
+/// The op of `filled`: factors and shifts of Op, and `value` where the factor is 0.
 template <class Op> struct filled_op : Op {
     double value;
     static constexpr auto numbers = fields_of<Op>() + fields<&filled_op::value>;
@@ -26,8 +27,9 @@ template <class Op> struct filled_op : Op {
     template <class T, class Bits> ESPALIER_FN T shift(epilogue_about<T, Bits> const& about) const {
         using espalier::select;
         using S = scalar_of<T>;
-        T const zero(S(0)), factor = espalier::detail::factor_of(static_cast<Op const&>(*this), about);
-        return select(factor == zero, T(static_cast<S>(value)), zero);
+        Op const& given = *this;
+        T const zero(S(0)), factor = espalier::detail::factor_of(given, about);
+        return select(factor == zero, T(static_cast<S>(value)), espalier::detail::shifted(given, zero, about));
     }
 };
 
@@ -43,6 +45,8 @@ inline constexpr schedule::bounds any_number{-std::numeric_limits<double>::max()
 /// unscaled<drop_path<0.5>>>`. Nothing is learned from what is dropped. Value: a number or a schedule, finite; throws
 /// data_error when a schedule gives another one.
 template <schedule::number_or_schedule auto Value, class Dropout> struct filled : Dropout {
+    static_assert(diagnostic::holds<policy_on<Dropout, axis::dropout>, diagnostic::from_policy<Dropout>>,
+                  "espalier: dropout::filled stands around a dropout; the next line names what it was given");
     static_assert(
         diagnostic::holds<schedule::stays_within(Value, detail::any_number), diagnostic::from_policy<Dropout>,
                           diagnostic::given<Value>>,

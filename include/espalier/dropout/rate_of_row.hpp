@@ -5,7 +5,6 @@
 #include <espalier/core/axis.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/macros.hpp>
-#include <espalier/core/pack.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/text.hpp>

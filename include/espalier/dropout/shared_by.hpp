@@ -11,7 +11,6 @@
 
 #include <concepts>
 #include <string_view>
-#include <type_traits>
 
 namespace espalier::dropout {
 
@@ -33,6 +32,8 @@ concept whole_tag = std::integral<typename row_tag<Tag>::value>;
 /// step and from layer to layer. A batch without the tag draws by row. Tag: origin, sample, label, partner_label, group
 /// or key; numbers of 64 bits are folded to 32, so that two of them may share their draws by chance.
 template <auto Tag, class Dropout> struct shared_by : Dropout {
+    static_assert(diagnostic::holds<policy_on<Dropout, axis::dropout>, diagnostic::from_policy<Dropout>>,
+                  "espalier: dropout::shared_by stands around a dropout; the next line names what it was given");
     static_assert(diagnostic::holds<detail::whole_tag<Tag>, diagnostic::from_policy<Dropout>>,
                   "espalier: dropout::shared_by needs a tag of whole numbers: &rows::origin, sample, label, "
                   "partner_label, group or key");

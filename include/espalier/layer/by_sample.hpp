@@ -34,12 +34,12 @@ struct bound_by_sample<std::index_sequence<At...>, Layers...>
                                        .needs = needs_of_layers<Layers...> | need::samples};
 
     using numbers = flat_tuple<typename Layers::numbers...>;
-    static numbers at(clock const& now) { return numbers{{{Layers::at(now)}...}}; }
+    static numbers at(clock const& now) { return numbers{{{body_of<Layers>.at(now)}...}}; }
 
     // A sample has a tape of its own, and one of the layers in it: all stand at the same place, with the same stream.
     template <class T> static constexpr footprint size() {
         footprint most{};
-        for (footprint const& f : {Layers::template size<T>()...}) {
+        for (footprint const& f : {body_of<Layers>.template size<T>()...}) {
             most.tape = larger(most.tape, f.tape);
             most.streams = std::max(most.streams, f.streams);
         }
@@ -47,25 +47,25 @@ struct bound_by_sample<std::index_sequence<At...>, Layers...>
     }
     template <class T> static constexpr extent work() {
         extent most{};
-        for (extent const e : {Layers::template work<T>()...})
+        for (extent const e : {body_of<Layers>.template work<T>()...})
             most = larger(most, e);
         return most;
     }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
-        return std::max({Layers::template scratch<Device, T>(capacity)...});
+        return std::max({body_of<Layers>.template scratch<Device, T>(capacity)...});
     }
 
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
-        std::size_t const turn = context.pass % count;
+        std::size_t const turn = context.sample % count;
         int const all[] = {(At == turn ? body_of<Layers>.forward(context, get<At>(n), m, batch, x, y) : void(), 0)...};
         static_cast<void>(all);
     }
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
-        std::size_t const turn = context.pass % count;
+        std::size_t const turn = context.sample % count;
         int const all[] = {
             (At == turn ? body_of<Layers>.template backward<Want>(context, get<At>(n), m, batch, x, y, dy, dx) : void(),
              0)...};
@@ -90,6 +90,10 @@ struct bound_by_sample<std::index_sequence<At...>, Layers...>
 /// Costs nothing beside the layer that runs.
 template <class... Layers> struct by_sample {
     static_assert(sizeof...(Layers) > 0, "espalier: by_sample needs at least one layer");
+    static_assert(
+        diagnostic::holds<(true && ... && layer_configuration<Layers>), diagnostic::in_layer<Layers>...>,
+        "espalier: something in a by_sample is not a layer: it has no `name` and no `output(shape)`; the next "
+        "lines name what it was given; a policy goes into the list of a layer, as in elementwise<...>");
     static constexpr std::string_view name = "by_sample";
     static constexpr shape output(shape in) { return type_at<0, Layers...>::output(in); }
 
@@ -97,19 +101,23 @@ template <class... Layers> struct by_sample {
         if constexpr (!(true && ... && Layers::template check<Where, In, Inherited>()))
             return false;
         else {
+            constexpr bool keeps_rows =
+                (true && ... && detail::check_keeps_rows<Where, typename Layers::template bind<In, Inherited>>());
             constexpr bool wide = (true && ... && (Layers::output(In) == output(In)));
             static_assert(
                 diagnostic::holds<wide, Where, diagnostic::given_width<Layers::output(In).size()>...>,
                 "espalier: the layers of a by_sample take turns, so they must be equally wide; the next lines "
                 "name the layer's index and their widths; make them equal");
             constexpr bool plain =
-                (true && ... && detail::has_no_tensors(Layers::template bind<In, Inherited>::template size<float>()));
+                (true && ... &&
+                 detail::has_no_tensors(
+                     detail::body_of<typename Layers::template bind<In, Inherited>>.template size<float>()));
             static_assert(
                 diagnostic::holds<plain, Where>,
                 "espalier: a layer of a by_sample has tensors, terms or taps, and the samples that run another "
                 "one would know nothing of them; the next line names the index of the by_sample; put what is "
                 "trained before it or behind it");
-            return wide && plain;
+            return keeps_rows && wide && plain;
         }
     }
     template <shape In, class Inherited>

@@ -35,8 +35,9 @@ template <class Where, class Bound> consteval bool check_keeps_rows() {
     static_assert(
         diagnostic::holds<(Bound::facts.growth == 1), Where, diagnostic::given<Bound::facts.growth>,
                           diagnostic::needed<1>>,
-        "espalier: an expert, a branch or the inside of a residual gives one row for each row, and a "
-        "multi_sample inside gives several; the next lines name the outer layer's index and how many; put the "
+        "espalier: an expert, a branch, a layer of a by_sample or the inside of a residual gives one row for each "
+        "row, and a multi_sample inside gives several; the next lines name the outer layer's index and how many; put "
+        "the "
         "multi_sample around it");
     return Bound::facts.growth == 1;
 }

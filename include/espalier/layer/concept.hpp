@@ -18,10 +18,12 @@
 //     struct bound_layer {
 //         static constexpr shape input, output;
 //         static constexpr layer_facts facts{};     // what differs from most layers
-//         struct numbers;                           // ops with the numbers of one step: this layer's part of the step
-//         block static numbers at(clock const&); template <class T> static constexpr footprint size(); template <class
-//         T> static constexpr extent work();   // memory needed only while a function runs template <class Device,
-//         class T> static std::size_t scratch(index_t capacity);  // for products template <class Context, class T>
+//         struct numbers;                           // ops with the numbers of one step
+//         static numbers at(clock const&);
+//         template <class T> static constexpr footprint size();
+//         template <class T> static constexpr extent work(); // memory needed only while a function runs
+//         template <class Device, class T> static std::size_t scratch(index_t capacity); // for products
+//         template <class Context, class T>
 //         static void forward(Context&, numbers const&, layer_memory<T> const&, rows const&, matrix_view<T const> x,
 //                             matrix_view<T> y);
 //         // dy is consumed (it may be overwritten); dx is written when Want.inputs
@@ -29,9 +31,10 @@
 //         static void backward(Context&, numbers const&, layer_memory<T> const&, rows const&, matrix_view<T const> x,
 //                              matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx);
 //         template <class Context, class Optimizer, class T>
-//         static void update(Context&, Optimizer const&, numbers const&, layer_memory<T> const&, update_numbers
-//         const&); template <class Context, class T> static void initialise(Context&, layer_memory<T> const&); static
-//         void describe(layer_report&, std::string const& path, footprint const& at);
+//         static void update(Context&, Optimizer const&, numbers const&, layer_memory<T> const&,
+//                            update_numbers const&);
+//         template <class Context, class T> static void initialise(Context&, layer_memory<T> const&);
+//         static void describe(layer_report&, std::string const& path, footprint const& at);
 //
 //         // Optional, for layers that come in many widths: the same functions as members of an object that knows its
 //         // extents. Layers whose `body` has the same type share them, so a deep stack compiles each of them once.

@@ -19,7 +19,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
     static constexpr shape input = Tail::input;
     static constexpr shape output = Tail::output;
     static constexpr layer_facts facts{.reads_output = Tail::facts.reads_output,
-                                       .growth = Samples,
+                                       .growth = Samples * Tail::facts.growth,
                                        .needs = without(Tail::facts.needs, need::samples)};
 
     using numbers = typename Tail::numbers;
@@ -47,14 +47,15 @@ template <int Samples, class Tail> struct bound_multi_sample {
     template <class T> static constexpr extent work() { return work_at<T>.end; }
     template <class Device, class T> static std::size_t scratch(index_t capacity) {
         std::size_t const tail = Tail::template scratch<Device, T>(capacity);
-        std::size_t const loss = Device::loss_scratch(Samples * capacity);
+        std::size_t const loss = Device::loss_scratch(facts.growth * capacity);
         return tail > loss ? tail : loss;
     }
 
     /// A pass of its own for every sample: of a sample inside another one, and of a further forward pass, too.
     template <class Context> static Context context_of(Context const& context, int sample) {
         Context its = context;
-        its.pass = context.pass * static_cast<std::uint32_t>(Samples) + static_cast<std::uint32_t>(sample);
+        its.sample = static_cast<std::uint32_t>(sample);
+        its.pass = context.pass * static_cast<std::uint32_t>(Samples) + its.sample;
         return its;
     }
     template <class T> static layer_memory<T> sample_memory(layer_memory<T> const& m, int sample) {
@@ -67,6 +68,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                         matrix_view<T const> x, matrix_view<T> y) {
         constexpr int count = Context::behaviour == mode::train ? Samples : 1;
+        index_t const each = y.rows / count; // more than those of x where a sample has samples of its own
         for (int i = 0; i < count; ++i) {
             Context sample = context_of(context, i);
             layer_memory<T> s = sample_memory(m, i);
@@ -76,7 +78,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
                 s.terms = m.work_block(work_at<T>.terms);
                 context.device.zero(s.terms, tail_terms);
             }
-            Tail::forward(sample, n, s, batch, x, y.middle_rows(i * x.rows, x.rows));
+            Tail::forward(sample, n, s, batch, x, y.middle_rows(i * each, each));
             if (adds_terms)
                 context.device.add(contiguous_view<double const>(s.terms, 1, tail_terms),
                                    contiguous_view(m.terms, 1, tail_terms));
@@ -87,14 +89,15 @@ template <int Samples, class Tail> struct bound_multi_sample {
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, rows const& batch,
                          matrix_view<T const> x, matrix_view<T const> y, matrix_view<T> dy, matrix_view<T> dx) {
         constexpr int count = Context::behaviour == mode::train ? Samples : 1;
+        index_t const each = y.rows / count;
         matrix_view<T> const part{m.work_block(work_at<T>.dinputs), x.rows, input.size(), input.size()};
         master_of<T>* const gradients = m.work_block(work_at<T>.gradients);
         for (int i = 0; i < count; ++i) {
             Context sample = context_of(context, i);
             layer_memory<T> s = sample_memory(m, i);
             if (i > 0) s.gradients = gradients;
-            Tail::template backward<Want>(sample, n, s, batch, x, y.middle_rows(i * x.rows, x.rows),
-                                          dy.middle_rows(i * x.rows, x.rows), i > 0 ? part : dx);
+            Tail::template backward<Want>(sample, n, s, batch, x, y.middle_rows(i * each, each),
+                                          dy.middle_rows(i * each, each), i > 0 ? part : dx);
             if (i == 0) continue;
             if constexpr (Want.inputs) context.device.add(matrix_view<T const>(part), dx);
             if constexpr (Want.parameters)

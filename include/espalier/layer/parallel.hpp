@@ -181,6 +181,9 @@ private:
 /// and with `add` one of y and a copy of dy.
 template <class Merge, class... Branches> struct parallel {
     static_assert(sizeof...(Branches) > 0, "espalier: parallel needs at least one branch after its merge");
+    static_assert(diagnostic::holds<(true && ... && layer_configuration<Branches>), diagnostic::in_layer<Branches>...>,
+                  "espalier: something in a parallel is not a layer: it has no `name` and no `output(shape)`; the next "
+                  "lines name what it was given; a policy goes into the list of a layer");
     static constexpr std::string_view name = "parallel";
 
     static constexpr shape output(shape in) {

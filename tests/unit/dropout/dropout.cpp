@@ -46,6 +46,12 @@ static_assert(
     std::is_same_v<espalier::op_of<drop::drop_segment<4, 0.5>>, espalier::op_of<drop::drop_segment<8, 0.25>>>);
 static_assert(std::is_same_v<espalier::op_of<drop::filled<1.0, drop::bernoulli<0.1>>>,
                              espalier::op_of<drop::filled<-1.0, drop::unscaled<drop::bernoulli<0.2>>>>>);
+// Draws that follow a tag need the tags, whatever the op inside says of its factor.
+struct without_tags : drop::bernoulli_op {
+    static constexpr bool needs_tags = false;
+};
+static_assert(!espalier::detail::reads_tags<without_tags>() &&
+              espalier::detail::reads_tags<drop::shared_op<without_tags, espalier::row_tag<&espalier::rows::group>>>());
 static_assert(std::is_empty_v<drop::none> && drop::none::scope == random_scope::none);
 static_assert(std::is_same_v<espalier::op_of<drop::bernoulli<0.1>>, espalier::op_of<drop::bernoulli<0.2>>>);
 
@@ -166,6 +172,11 @@ struct moved {
         return bits < Bits(16384) ? T(-0.75) : T(0.25);
     }
 };
+struct moved_or_dropped : moved {
+    template <class T, class Bits> ESPALIER_FN T factor(Bits bits) const {
+        return bits < Bits(32768) ? T(0.0) : T(2.0);
+    }
+};
 struct energy {
     static constexpr espalier::penalty_scope scope = espalier::penalty_scope::element;
     template <class T> ESPALIER_FN T contribution(T y) const { return y * y; }
@@ -209,6 +220,11 @@ TEST_CASE("what is dropped becomes the value", "[dropout]") {
     CHECK(op_at<policy>(espalier::clock{.step = 4}).shift(espalier::epilogue_about<float, std::uint32_t>{}) == 3.0f);
     CHECK(op_at<policy>(espalier::clock{.step = 4})
               .shift(espalier::epilogue_about<double, std::uint32_t>{.bits = 32768}) == 0.0);
+    // what is kept has the shift that it had
+    drop::filled_op<moved_or_dropped> const around{{}, -7.0};
+    espalier::epilogue_about<double, std::uint32_t> const kept{.bits = 40000}, dropped{.bits = 100};
+    CHECK(espalier::detail::shifted(around, 2.0, kept) == 2.25);
+    CHECK(espalier::detail::shifted(around, 0.0, dropped) == -7.0);
     CHECK(espalier::name_of<policy>() == "filled_bernoulli");
     using swept = drop::filled<runtime{.name = "null"_name}, drop::bernoulli<0.5>>;
     espalier::named_value const bad[] = {{"null"_name, std::nan("")}};

@@ -179,6 +179,30 @@ TEST_CASE("by_sample: of equal layers it is the layer, in further samples and pa
           naive::network<sequence<input<9>, multi_sample<4, drop, dense<5>>>>::size);
 }
 
+TEST_CASE("multi_sample: samples of samples are as many samples", "[layer]") {
+    using weak = elementwise<dropout::bernoulli<0.2>>;
+    using strong = elementwise<dropout::bernoulli<0.75>>;
+    naive::network<sequence<input<9>, multi_sample<2, multi_sample<3, by_sample<weak, strong>>, dense<5>>>> nested({2},
+                                                                                                                   16);
+    // which of them runs is said by the number within the three
+    naive::network<sequence<input<9>, multi_sample<6, by_sample<weak, strong, weak>, dense<5>>>> flat({2}, 16);
+    auto const x = naive::random(11, 9, 4);
+    auto const labels = naive::cyclic_labels(11, 5);
+    auto const y = naive::forward<mode::train>(nested, x);
+    REQUIRE(y.rows == 6 * 11);
+    CHECK(y.values == naive::forward<mode::train>(flat, x).values);
+    training run_nested(nested, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    training run_flat(flat, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    naive::matrix dx(11, 9), expected(11, 9);
+    run_nested.input_gradients_of({x.view(), naive::tags_of(11, &labels), {}}, dx.view());
+    run_flat.input_gradients_of({x.view(), naive::tags_of(11, &labels), {}}, expected.view());
+    CHECK(naive::distance(dx, expected) < 1e-15);
+    for (int i = 0; i < 2; ++i)
+        CHECK(run_nested.step({x.view(), naive::tags_of(11, &labels), {}}).loss ==
+              Approx(run_flat.step({x.view(), naive::tags_of(11, &labels), {}}).loss).epsilon(1e-14));
+    CHECK(naive::distance(naive::tensor(nested, "1.1.kernel"), naive::tensor(flat, "1.1.kernel")) < 1e-14);
+}
+
 TEST_CASE("multi_sample: one sample is the plain tail, bit for bit", "[layer]") {
     using tail = elementwise<dropout::bernoulli<0.5>>;
     naive::network<sequence<input<9>, multi_sample<1, tail, dense<5>>>> a({2}, 16);

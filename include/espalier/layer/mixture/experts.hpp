@@ -11,7 +11,6 @@
 #include <espalier/layer/list.hpp>
 
 #include <cstddef>
-#include <type_traits>
 
 namespace espalier::detail {
 

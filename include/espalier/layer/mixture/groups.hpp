@@ -34,7 +34,7 @@ template <class Context, class Body> void in_groups(Context& context, live_group
     using device_type = device::live_rows<typename Context::device_type>;
     device_type part(context.device, live);
     espalier::context<device_type, typename Context::scalar, Context::behaviour> its{part, context.seed, context.step,
-                                                                                     context.pass};
+                                                                                     context.pass, context.sample};
     body(its);
 }
 

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: dropout::filled stands around a dropout
+// A policy of another axis in the place of the dropout.
+#include <espalier/dropout/bernoulli.hpp>
+#include <espalier/dropout/filled.hpp>
+#include <espalier/layer/dense.hpp>
+#include <espalier/layer/input.hpp>
+#include <espalier/layer/sequence.hpp>
+#include <espalier/penalty/l2.hpp>
+using namespace espalier;
+#ifdef ESPALIER_POSITIVE_TWIN
+using missing = dropout::filled<-1.0, dropout::bernoulli<0.1>>;
+#else
+using missing = dropout::filled<-1.0, penalty::l2<0.1>>;
+#endif
+using stack = sequence<input<16>, dense<8, missing>>;
+inline constexpr index_t width = stack::bind<shape{}, type_list<>>::output.size();
