@@ -53,6 +53,19 @@ concept has_factor = requires(Op const& op, drawn_bits<T> bits) {
     { op.factor(about) } -> gives<T>;
 };
 
+/// A member of that name is there, whatever it takes.
+template <class Op>
+concept names_shift = requires {
+    &Op::template shift<float>;
+}
+|| requires {
+    &Op::template shift<float, drawn_bits<float>>;
+};
+
+/// It can be called, or is not there.
+template <class Op, class T>
+concept has_shift_or_none = !names_shift<Op> || espalier::detail::shifts<Op, T, drawn_bits<T>>;
+
 /// A decision over columns needs to know how many.
 template <class Op>
 concept has_segment = has_scope<Op> &&(Op::scope != random_scope::segment || requires(Op const& op) {
@@ -117,7 +130,10 @@ template <class Asked> consteval bool axis::dropout::members() {
                             "a dropout needs `template <class T, class Bits> ESPALIER_FN T factor(Bits bits) "
                             "const` in its op, where bits is a uniform 16-bit draw, or "
                             "`factor(epilogue_about<T, Bits> const& about) const`");
-        return factor;
+        ESPALIER_NEEDS_OF_T(shift, espalier::dropout::has_shift_or_none,
+                            "the `shift` of a dropout is `template <class T, class Bits> ESPALIER_FN T shift(Bits "
+                            "bits) const` or `shift(epilogue_about<T, Bits> const& about) const`");
+        return factor && shift;
     }
 }
 
