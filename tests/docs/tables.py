@@ -195,7 +195,7 @@ def self_test(include):
               "| `inputs` | true |\n")
     members = ("<!-- members: dropout/concept.hpp core/policy.hpp -->\n\n| member | required |\n|---|---|\n"
                "| op: `scope` | yes |\n| op: `factor<T>(bits)` | yes |\n| `at(clock)` | no |\n"
-               "| op: `segment`, `segment_columns`, `keeps_mean` | no |\n")
+               "| op: `segment`, `segment_columns`, `keeps_mean`, `shift` | no |\n")
     seams = "| seam | default |\n|---|---|\n| product | `product::direct` |\n"
     some = "| field of `gradient_check_options` | in words |\n|---|---|\n| `step` | how far |\n"
     listed = re.findall(r"^VERB\((\w+), (\w+)", (include / "device/verbs.inc").read_text(encoding="utf-8"), flags=re.M)

@@ -18,7 +18,8 @@ struct entropy_op {
     double coefficient;
     static constexpr auto numbers = fields<&entropy_op::coefficient>;
 
-    struct coefficient_number { // of either sign
+    /// Kind of the coefficient: of either sign.
+    struct coefficient_number {
         static constexpr std::string_view name = "coefficient";
         static constexpr schedule::bounds allowed{-schedule::not_negative.high, schedule::not_negative.high};
     };

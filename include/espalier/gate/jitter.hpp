@@ -18,6 +18,7 @@ struct jitter_op {
     double scale;
     static constexpr auto numbers = fields<&jitter_op::scale>;
 
+    /// Kind of the scale.
     struct scale_number {
         static constexpr std::string_view name = "scale";
         static constexpr schedule::bounds allowed = schedule::not_negative;

@@ -16,6 +16,7 @@ namespace espalier::gate {
 struct temperature_op {
     double inverse; ///< 1 / temperature
 
+    /// Kind of the temperature.
     struct number {
         static constexpr std::string_view name = "temperature";
         static constexpr schedule::bounds allowed{1e-6, schedule::not_negative.high};

@@ -49,15 +49,17 @@ double value_within(X const& x, clock const& now, bounds allowed, std::string_vi
 /// messages call it and the `allowed` values.
 template <auto Given, class Kind> struct number;
 
-/// Kinds of numbers that several policies have: weights of terms, bounds of what is cut, shares of what is left out.
+/// Kind of a number that several policies have: the weight of a term.
 struct coefficient {
     static constexpr std::string_view name = "coefficient";
     static constexpr bounds allowed = not_negative;
 };
+/// The bound of what is cut.
 struct maximum {
     static constexpr std::string_view name = "maximum";
     static constexpr bounds allowed = not_negative;
 };
+/// The share of what is left out.
 struct rate {
     static constexpr std::string_view name = "rate";
     static constexpr bounds allowed = from_0_to_1;
@@ -78,6 +80,7 @@ template <class Op, class... Numbers> Op op_of_numbers(Numbers... values) {
 /// Base of what has an op that is made of numbers and of nothing else: it gives `op` and `at`. `Where` has the `name`
 /// of the axis for messages. Throws data_error when a schedule gives a value that is not allowed.
 template <class Where, class Policy, class Op, class... Numbers> struct made_of;
+/// For numbers and their kinds.
 template <class Where, class Policy, class Op, auto... Given, class... Kinds>
 struct made_of<Where, Policy, Op, number<Given, Kinds>...> {
     static_assert(diagnostic::holds<(stays_within(Given, Kinds::allowed) && ...), diagnostic::from_policy<Policy>,

@@ -24,10 +24,12 @@ struct agreement_op {
     double epsilon;
     static constexpr auto numbers = fields<&agreement_op::strength, &agreement_op::epsilon>;
 
+    /// Kind of the strength.
     struct strength_number {
         static constexpr std::string_view name = "strength";
         static constexpr schedule::bounds allowed = schedule::from_0_to_1;
     };
+    /// Kind of the epsilon.
     struct epsilon_number {
         static constexpr std::string_view name = "epsilon";
         static constexpr schedule::bounds allowed{1e-30, 1.0};
