@@ -6,8 +6,6 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/view.hpp>
 
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -55,8 +53,8 @@ constexpr extent larger(extent a, extent b) {
     return {a.per_row > b.per_row ? a.per_row : b.per_row, a.fixed > b.fixed ? a.fixed : b.fixed};
 }
 
-/// What one layer needs. Also used as an offset: the sum of the footprints before it. Every member is a number of things
-/// of which layers that stand side by side need the sum; a new one is one line.
+/// What one layer needs. Also used as an offset: the sum of the footprints before it. Every member is a number of
+/// things of which layers that stand side by side need the sum; a new one is a line here and a word in `each`.
 struct footprint {
     index_t parameters = 0;      ///< elements, each tensor padded
     index_t state = 0;           ///< elements that training writes outside the optimizer: running means
@@ -76,17 +74,10 @@ struct footprint {
     index_t scattered_state = 0; ///< the same inside experts or several samples: a batch leaves it in many places
 
     friend constexpr footprint operator+(footprint const& a, footprint const& b) {
-        lanes sum = a.as_lanes();
-        lanes const other = b.as_lanes();
-        for (std::size_t i = 0; i < sum.size(); ++i)
-            sum[i] += other[i];
-        return std::bit_cast<footprint>(sum);
+        return each(a, b, [](auto x, auto y) { return x + y; });
     }
     friend constexpr footprint operator*(index_t n, footprint const& a) {
-        lanes product = a.as_lanes();
-        for (index_t& lane : product)
-            lane *= n;
-        return std::bit_cast<footprint>(product);
+        return each(a, a, [n](auto x, auto) { return n * x; });
     }
     /// As part of something whose tapes of one batch do not lie at equal distances.
     constexpr footprint scattered() const {
@@ -98,8 +89,25 @@ struct footprint {
     friend constexpr bool operator==(footprint const&, footprint const&) = default;
 
 private:
-    using lanes = std::array<index_t, 17>; // an extent is two
-    constexpr lanes as_lanes() const { return std::bit_cast<lanes>(*this); }
+    // Written out, for a loop over lanes would be most of what a further layer costs to compile.
+    template <class F> static constexpr footprint each(footprint const& a, footprint const& b, F const& f) {
+        return {f(a.parameters, b.parameters),
+                f(a.state, b.state),
+                f(a.mask_words, b.mask_words),
+                f(a.group_sets, b.group_sets),
+                f(a.tape, b.tape),
+                f(a.tensors, b.tensors),
+                f(a.terms, b.terms),
+                f(a.measures, b.measures),
+                f(a.streams, b.streams),
+                f(a.group_proxes, b.group_proxes),
+                f(a.row_terms, b.row_terms),
+                f(a.taps, b.taps),
+                f(a.gates, b.gates),
+                f(a.timed_operands, b.timed_operands),
+                f(a.learned_state, b.learned_state),
+                f(a.scattered_state, b.scattered_state)};
+    }
 };
 
 /// Rows of a block that has one for every row of the batch capacity.

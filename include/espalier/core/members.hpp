@@ -1,23 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // For those who write an axis: sentences about members that a policy lacks. Both are for a function
 // `template <class Asked> consteval bool members()`; Asked names `where`, `layer`, `policy` and its `op`.
+// ESPALIER_NEEDS_OF_T is for headers that include core/pack.hpp.
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
-#include <espalier/core/pack.hpp>
-#include <espalier/core/policy.hpp>
-
-namespace espalier::detail {
-
-/// What is asked by whom: policy P of a layer.
-template <class Where, class Layer, class P> struct members_asked {
-    using where = Where;
-    using layer = Layer;
-    using policy = P;
-    using op = op_of<P>;
-};
-
-} // namespace espalier::detail
 
 /// One assertion for one member; the concept that failed and the sentence say what to write.
 #define ESPALIER_NEEDS(condition, sentence)                                                                            \

@@ -73,6 +73,14 @@ template <class Where, class P, class... Ps> consteval bool check_single_of() {
         return true;
 }
 
+/// What is asked by whom: policy P of a layer.
+template <class Where, class Layer, class P> struct members_asked {
+    using where = Where;
+    using layer = Layer;
+    using policy = P;
+    using op = op_of<P>;
+};
+
 /// Whether a policy has what its axis asks for.
 template <class Where, class Layer, class P> consteval bool check_members() {
     using Asked = members_asked<Where, Layer, P>;

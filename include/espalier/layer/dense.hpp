@@ -150,10 +150,16 @@ struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
     }
 };
 
-template <class Where, class Layer, index_t Width, class Inherited, class... Ps> struct dense_dropout_check;
-template <class Where, class Layer, index_t Width, class... Inherited, class... Ps>
-struct dense_dropout_check<Where, Layer, Width, type_list<Inherited...>, Ps...> {
-    static consteval bool run() { return check_segments<Where, Layer, Width, Ps..., Inherited...>(); }
+template <class Where, class Layer, class Inherited, class... Ps> struct dense_dropout_check;
+template <class Where, class Layer, class... Inherited, class... Ps>
+struct dense_dropout_check<Where, Layer, type_list<Inherited...>, Ps...> {
+    /// The width that matters: layers whose dropout has no segments share one check.
+    static constexpr index_t width_of(index_t width) {
+        return dropout::detail::constant_segment<pick<axis::dropout, void, Ps..., Inherited...>>() > 0 ? width : 0;
+    }
+    template <index_t Width> static consteval bool run() {
+        return check_segments<Where, Layer, Width, Ps..., Inherited...>();
+    }
 };
 
 } // namespace detail
@@ -170,12 +176,13 @@ template <int Out, class... Ps> struct dense {
     static constexpr shape output(shape) { return {Out}; }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {
+        using dropout_check =
+            detail::dense_dropout_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited, Ps...>;
         if constexpr (!detail::check_has_input<Where, dense, In>())
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
             return false;
-        else if constexpr (!detail::dense_dropout_check<Where, diagnostic::layer_of_message<Where, dense>, Out,
-                                                        Inherited, Ps...>::run())
+        else if constexpr (!dropout_check::template run<dropout_check::width_of(Out)>())
             return false;
         else
             return detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited,

@@ -156,10 +156,12 @@ void initialise_child(sequence_places const& places, Context& context, Body cons
 }
 
 template <class Body>
-void describe_child(layer_report& report, std::string const& path, footprint const& at, Body const& body, int index) {
+void describe_child(layer_report& report, std::string const& path, footprint const& at, footprint const* child,
+                    Body const& body, std::size_t i) {
+    int const index = static_cast<int>(i);
     if (report.depth == 0) report.top_layer = index;
     ++report.depth;
-    body.describe(report, path.empty() ? text_of(index) : text_of(path, ".", index), at);
+    body.describe(report, path.empty() ? text_of(index) : text_of(path, ".", index), at + child[i]);
     --report.depth;
 }
 
@@ -315,8 +317,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
     template <short_name Name> static consteval index_t tap_width() { return widest_tap_in<Name, Layers...>(); }
 
     static void describe(layer_report& report, std::string const& path, footprint const& at) {
-        int const in_order[] = {
-            (describe_child(report, path, at + table<float>.child[At], body_of<Layers>, static_cast<int>(At)), 0)...};
+        int const in_order[] = {(describe_child(report, path, at, places<float>.child, body_of<Layers>, At), 0)...};
         static_cast<void>(in_order);
     }
 
