@@ -18,10 +18,10 @@
 
 namespace espalier::device {
 
-/// A GPU and a stream on it. docs/devices.md says what the verbs do; every pointer is a device pointer, `rows` too holds
-/// device pointers. No verb waits for the device and none allocates device memory; the
-/// members that do say so. Everything a verb needs for a short time comes from `scratch`, device memory that the owner
-/// provides (product_scratch says how much) and that one stream's verbs share.
+/// A GPU and a stream on it. docs/devices.md says what the verbs do; every pointer is a device pointer, `rows` too
+/// holds device pointers. No verb waits for the device and none allocates device memory; the members that do say so.
+/// Everything a verb needs for a short time comes from `scratch`, device memory that the owner provides
+/// (product_scratch says how much) and that one stream's verbs share.
 ///
 /// Numbers. An op is passed by reference. When it lies in the step block (the host memory named by `use_step_block`),
 /// the kernel reads it at the same place of the block's mirror in device memory, and `upload_step` renews that mirror
