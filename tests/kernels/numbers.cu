@@ -85,7 +85,7 @@ using dense_layers =
                 transform::agreement<third, sixth>>,
           dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>>,
           dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,
-          dense<16, penalty::proximal<penalty::l1<third>>, on<role::kernel, initial::constant<third>>>,
+          dense<16, penalty::proximal<penalty::l1<third>>, initial::constant<third>>,
           dense<16, weight::low_rank<4, ranks>>, batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
           tap<"here"_name, activation_penalty::l1<falling>>>;
 

@@ -920,7 +920,7 @@ private:
             std::vector<std::uint32_t> masks(static_cast<std::size_t>(size.mask_words));
             net_->values().weights().copy_to_host(weights.data(), size.parameters);
             net_->values().masks().copy_to_host(masks.data(), size.mask_words);
-            masks_.select<wide>(time(), rates_.data(), weights.data(), masks.data());
+            masks_.select(time(), rates_.data(), weights.data(), masks.data());
             net_->values().masks().copy_from_host(masks.data(), size.mask_words);
         }
         net_->refresh();
@@ -954,7 +954,7 @@ private:
     std::vector<tensor_rates> rates_; ///< this and the following: of the trained tensors, in the order of declaration
     std::vector<std::uint64_t> missed_ = std::vector<std::uint64_t>(static_cast<std::size_t>(size.tensors));
     std::vector<std::uint64_t> missed_of_ = std::vector<std::uint64_t>(static_cast<std::size_t>(size.tensors) + 1);
-    detail::mask_selection masks_{report_of<typename Network::stack>()};
+    detail::mask_selection<wide> masks_{report_of<typename Network::stack>()};
 };
 
 } // namespace espalier

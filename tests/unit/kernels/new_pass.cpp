@@ -75,6 +75,8 @@ TEST_CASE("a new pass: on live rows it is done in the window of every group, wit
     live.parameters = 5;
     numbers_of_rows a;
     bodies lane;
+    std::vector<std::byte> room(1 << 19);
+    lane.scratch = {room.data(), room.size()};
     device::live_rows<bodies>(lane, live).run(a.pass());
     CHECK(a.seen() == std::vector<float>{2, 3, 1, 1, 7, 1});
 }
