@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: `numbers` names a member that is no number
+// expect: .numbers. names a member that is no number
 // expect: named::name
 // A text among the numbers that `describe` prints.
 #include <espalier/initial/axis.hpp>

@@ -2,7 +2,8 @@
 // expect: the segments of a dropout must fill the layer's output
 // expect: at_layer<1>
 // expect: drop_segment<3
-// expect: given_width<8>
+// expect c++: given_width<8>
+// expect nvcc: dense<8
 // Three columns that decide together, and a layer of eight.
 #include <espalier/dropout/drop_segment.hpp>
 #include <espalier/layer/dense.hpp>

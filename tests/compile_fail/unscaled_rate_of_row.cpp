@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: dropout::unscaled needs a dropout whose op has a member `scale`
+// expect: dropout::unscaled needs a dropout whose op has a member .scale.
 // expect: rate_of_row
 // A dropout without a scale that could be left out.
 #include <espalier/dropout/bernoulli.hpp>

@@ -53,7 +53,8 @@ concept has_factor = requires(Op const& op, drawn_bits<T> bits) {
     { op.factor(about) } -> gives<T>;
 };
 
-/// A member of that name is there, whatever it takes.
+/// A member of that name is there, whatever it takes. nvcc does not find a template so: what it compiles, a host
+/// compiler should have seen.
 template <class Op>
 concept names_shift = requires {
     &Op::template shift<float>;
