@@ -25,6 +25,7 @@
 #pragma once
 
 #include <espalier/activation/axis.hpp>
+#include <espalier/core/about.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/members.hpp>
@@ -38,25 +39,9 @@ namespace espalier::activation {
 
 namespace detail {
 
-template <class A> consteval bool is_row_form() {
-    if constexpr (requires { A::row_form; })
-        return A::row_form;
-    else
-        return false;
-}
-template <class A> consteval bool reads_input() {
-    if constexpr (requires { A::reads_input; })
-        return A::reads_input;
-    else
-        return true;
-}
-template <class A> consteval bool reads_output() {
-    if constexpr (requires { A::reads_output; })
-        return A::reads_output;
-    else
-        return true;
-}
-
+ESPALIER_MEMBER_OR(is_row_form, row_form, false)
+ESPALIER_MEMBER_OR(reads_input, reads_input, true)
+ESPALIER_MEMBER_OR(reads_output, reads_output, true)
 } // namespace detail
 
 /// Whether backward of an element activation looks at what came in.

@@ -6,6 +6,7 @@
 // Nothing is stored but z: factor and shift are drawn again from their counter.
 #pragma once
 
+#include <espalier/core/about.hpp>
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/rows.hpp>
@@ -66,13 +67,6 @@ ESPALIER_FN epilogue_about<T, Bits> about_row(rows const& batch, index_t r, inde
 
 namespace detail {
 
-template <class Op> consteval bool is_row_form() {
-    if constexpr (requires { Op::row_form; })
-        return Op::row_form;
-    else
-        return false;
-}
-
 /// An op with `place` does, whatever it says of its functions: that it follows a tag was said around it.
 template <class Op> consteval bool reads_tags() {
     if constexpr (requires { typename Op::place; })
@@ -83,13 +77,7 @@ template <class Op> consteval bool reads_tags() {
         return false;
 }
 
-template <class Op> consteval bool reads_row_bits() {
-    if constexpr (requires { Op::needs_row_bits; })
-        return Op::needs_row_bits;
-    else
-        return false;
-}
-
+ESPALIER_MEMBER_OR(reads_row_bits, needs_row_bits, false)
 /// The row of the counter that draws of row r come from: its origin, or, for an op with `place`, the number that this
 /// tag has. Numbers of 64 bits are folded.
 template <class Dropout> ESPALIER_FN std::uint32_t draw_place(rows const& batch, index_t r) {

@@ -27,6 +27,7 @@
 // is the policy's to keep; one that does not says `static constexpr bool keeps_mean = false`.
 #pragma once
 
+#include <espalier/core/about.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
@@ -83,20 +84,8 @@ inline void check_segment(std::string_view name, std::uint32_t segment, index_t 
 namespace detail {
 
 /// Columns of a segment where the policy knows them while compiling, else 0.
-template <class P> consteval index_t constant_segment() {
-    if constexpr (requires { P::segment_columns; })
-        return P::segment_columns;
-    else
-        return 0;
-}
-
-template <class P> consteval bool keeps_mean() {
-    if constexpr (requires { P::keeps_mean; })
-        return P::keeps_mean;
-    else
-        return true;
-}
-
+ESPALIER_MEMBER_OR(constant_segment, segment_columns, index_t{0})
+ESPALIER_MEMBER_OR(keeps_mean, keeps_mean, true)
 template <class Op> consteval bool draws_nothing() {
     if constexpr (has_scope<Op>)
         return Op::scope == random_scope::none;

@@ -177,6 +177,7 @@ ESPALIER_MEMBER_OR(gate_has_term, has_term, false)
 ESPALIER_MEMBER_OR(gate_needs_of, needs, gate_needs{})
 ESPALIER_MEMBER_OR(gate_row_space, row_space, 0)
 ESPALIER_MEMBER_OR(gate_reads_input, reads_input, true)
+ESPALIER_MEMBER_OR(gate_fills_all, fills_all, false)
 ESPALIER_MEMBER_OR(gate_sums_to_one, sums_to_one, true)
 ESPALIER_MEMBER_OR(gate_keys, keys, index_t{0})
 

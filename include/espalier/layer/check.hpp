@@ -123,7 +123,7 @@ template <class Where, class Layer, class... Ps> consteval bool check_row_activa
         return true;
     } else {
         constexpr bool others = drops<Ps...>() || count_on<axis::activation_penalty, Ps...>() > 0;
-        constexpr bool alone = !others || !is_row_form<op_of<activation_policy>>();
+        constexpr bool alone = !others || !activation::row_form<op_of<activation_policy>>;
         static_assert(
             diagnostic::holds<alone, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<activation_policy>>,
             "espalier: dropout and activation penalties do not act behind a row-wise activation in its layer; "

@@ -2,7 +2,7 @@
 // Parts that layers are made of: a trained tensor with everything its policies say, and an epilogue.
 #pragma once
 
-#include <espalier/activation/axis.hpp>
+#include <espalier/activation/concept.hpp>
 #include <espalier/activation/identity.hpp>
 #include <espalier/activation_penalty/axis.hpp>
 #include <espalier/core/diagnostic.hpp>
@@ -302,7 +302,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
     using penalty_policies = all_on<axis::activation_penalty, Ps...>;
     using activation_op = op_of<activation_policy>;
 
-    static constexpr bool row_form = is_row_form<activation_op>();
+    static constexpr bool row_form = activation::row_form<activation_op>;
 
     /// Where the dropout draws.
     template <class Context, class T> static random_site site(Context const& context, layer_memory<T> const& m) {
@@ -425,7 +425,7 @@ private:
 
 /// The epilogue of a layer of that width.
 template <index_t Width, class... Ps> consteval auto choose_epilogue() {
-    constexpr bool by_rows = is_row_form<op_of<pick<axis::activation, activation::identity, Ps...>>>();
+    constexpr bool by_rows = activation::row_form<op_of<pick<axis::activation, activation::identity, Ps...>>>;
     return epilogue_kind < by_rows ? Width : 0, Ps... > {Width};
 }
 

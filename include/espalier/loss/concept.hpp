@@ -44,6 +44,7 @@
 // so that a sample's memory changes once a visit, by the mean over its outputs.
 #pragma once
 
+#include <espalier/core/about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
@@ -72,31 +73,10 @@ template <class Group, class T, int N> struct row_target {
 
 namespace detail {
 
-template <class L> consteval bool needs_labels() {
-    if constexpr (requires { L::needs_labels; })
-        return L::needs_labels;
-    else
-        return false;
-}
-template <class L> consteval bool needs_dense_target() {
-    if constexpr (requires { L::needs_dense_target; })
-        return L::needs_dense_target;
-    else
-        return false;
-}
-template <class L> consteval bool skips_missing_targets() {
-    if constexpr (requires { L::skips_missing_targets; })
-        return L::skips_missing_targets;
-    else
-        return false;
-}
-template <class L> consteval bool per_sample_state() {
-    if constexpr (requires { L::per_sample_state; })
-        return L::per_sample_state;
-    else
-        return false;
-}
-
+ESPALIER_MEMBER_OR(needs_labels, needs_labels, false)
+ESPALIER_MEMBER_OR(needs_dense_target, needs_dense_target, false)
+ESPALIER_MEMBER_OR(skips_missing_targets, skips_missing_targets, false)
+ESPALIER_MEMBER_OR(per_sample_state, per_sample_state, false)
 } // namespace detail
 
 /// Whether the loss reads classes.

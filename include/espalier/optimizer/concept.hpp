@@ -23,6 +23,7 @@
 // and is updated in place.
 #pragma once
 
+#include <espalier/core/about.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/error.hpp>
@@ -57,13 +58,7 @@ concept has_step = requires(Op const& op, T x, T* m) {
 
 /// Whether the numbers of an op depend on how many updates there were; of one that does not say it is taken for
 /// granted.
-template <class Op> consteval bool counts_updates() {
-    if constexpr (requires { Op::counts_updates; })
-        return Op::counts_updates;
-    else
-        return true;
-}
-
+ESPALIER_MEMBER_OR(counts_updates, counts_updates, true)
 /// The part of an optimizer that the update pass is specialised on.
 template <class Op>
 concept step_op = std::is_trivially_copyable_v<Op> && has_moments<Op> && has_rate<Op> && has_step<Op, float> &&

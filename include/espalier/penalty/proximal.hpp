@@ -5,9 +5,9 @@
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/policy.hpp>
+#include <espalier/core/prefixed_name.hpp>
 #include <espalier/penalty/concept.hpp>
 
-#include <cstddef>
 #include <string_view>
 
 namespace espalier::penalty {
@@ -17,19 +17,9 @@ template <class Op> struct proximal_op : Op { static constexpr bool proximal = t
 
 namespace detail {
 
-template <std::size_t N> struct joined_name { char text[N]{}; };
-
-template <class P> consteval auto proximal_name() {
-    constexpr std::string_view prefix = "proximal_", own = name_of<P>();
-    joined_name<prefix.size() + own.size()> joined;
-    for (std::size_t i = 0; i < prefix.size(); ++i)
-        joined.text[i] = prefix[i];
-    for (std::size_t i = 0; i < own.size(); ++i)
-        joined.text[prefix.size() + i] = own[i];
-    return joined;
-}
-
-template <class P> inline constexpr auto proximal_text = proximal_name<P>();
+struct proximal_prefix {
+    static constexpr std::string_view text = "proximal_";
+};
 
 template <class Op> consteval bool can_be_proximal() {
     return has_prox<Op, float> && has_prox<Op, double>;
@@ -49,8 +39,7 @@ template <class Penalty> struct proximal : Penalty {
     static_assert(diagnostic::holds<detail::can_be_proximal<op_of<Penalty>>(), diagnostic::from_policy<Penalty>>,
                   "espalier: penalty::proximal needs a penalty with `template <class T> T prox(T w, element_about<T> "
                   "const& about) const`");
-    static constexpr std::string_view name{detail::proximal_text<Penalty>.text,
-                                           sizeof(detail::proximal_text<Penalty>.text)};
+    static constexpr std::string_view name = espalier::detail::prefixed_name<detail::proximal_prefix, Penalty>;
     using op = proximal_op<op_of<Penalty>>;
     static op at(clock const& now) { return op{op_at<Penalty>(now)}; }
 };

@@ -65,12 +65,7 @@ template <shape In, class Gate, class... Ps> struct router_memory {
     static constexpr index_t permutations = parts * squared;
     static constexpr bool chooses_rows = gate_chooses_rows<scorer>();
     /// Whether every row goes to every expert, by the gate's nature.
-    static constexpr bool fills_all = [] {
-        if constexpr (requires { Gate::fills_all; })
-            return bool{Gate::fills_all};
-        else
-            return false;
-    }();
+    static constexpr bool fills_all = gate_fills_all<Gate>();
     static constexpr index_t keys = gate_keys<scorer>();
     static constexpr gate_needs needs = gate_needs_of<scorer_op>();
     static constexpr index_t statistics = index_t{needs.statistics} * experts;

@@ -3,6 +3,7 @@
 // what the verbs do, and the bodies what the passes do.
 #pragma once
 
+#include <espalier/core/about.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/live_window.hpp>
@@ -44,13 +45,7 @@ concept whole = requires {
 };
 
 /// Blocks that a multiprocessor shall hold at once; 0: as many as it may.
-template <class Pass> consteval unsigned blocks_at_once() {
-    if constexpr (requires { Pass::blocks; })
-        return Pass::blocks;
-    else
-        return 0;
-}
-
+ESPALIER_MEMBER_OR(blocks_at_once, blocks, 0u)
 /// Threads that rows of N columns keep busy.
 template <int N> constexpr index_t row_threads(index_t row_count) {
     return row_count * static_cast<index_t>(N > widest_tile_row ? block_threads : row_lanes<N>());
