@@ -5,6 +5,7 @@
 #pragma once
 
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/repeat_tag.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/layer/concept.hpp>
 
@@ -60,17 +61,9 @@ template <class Device>
 void repeat_tags(Device& device, rows const& batch, int copies, std::byte* room, index_t capacity, rows& several) {
     for_each_tag([&]<class Tag>(Tag tag, auto) {
         if constexpr (!std::is_same_v<Tag, row_tag<&rows::origin>>) {
-            auto const repeat = [&]<class U>(U const* from) {
-                U* const to = reinterpret_cast<U*>(room);
-                device.repeat(from, batch.count, copies, to);
-                several.*tag.array = to;
-            };
             auto const& array = batch.*tag.array;
             if (!array) return;
-            if constexpr (requires { array.visit(repeat); })
-                array.visit(repeat);
-            else
-                repeat(array);
+            several.*tag.array = repeat_tag(device, array, batch.count, copies, room);
             room += (index_t{copies} * block_size<typename Tag::value>(1)).bytes(capacity);
         }
     });

@@ -2,6 +2,7 @@
 // host only. The tags of a batch whose rows come out of the network several times.
 #pragma once
 
+#include <espalier/core/repeat_tag.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/train/tag_arrays.hpp>
@@ -19,7 +20,9 @@ public:
         rows tiled = batch;
         tiled.count = batch.count * copies_;
         tiled.copies = copies_;
-        tags_.map(tiled, [&](auto const& from, auto& to) { return tile(device, from, to.data(), batch.count); });
+        tags_.map(tiled, [&](auto const& from, auto& to) {
+            return repeat_tag(device, from, batch.count, copies_, to.data());
+        });
         return tiled;
     }
 
@@ -35,16 +38,6 @@ private:
     template <class U> using buffer = typename Device::template buffer<U>;
 
     index_t size(index_t capacity) const { return copies_ > 1 ? capacity * copies_ : 0; }
-    template <class U> U const* tile(Device& device, U const* from, U* to, index_t n) const {
-        device.repeat(from, n, copies_, to);
-        return to;
-    }
-    /// Stays of the type that it has.
-    row_numbers tile(Device& device, row_numbers from, double* to, index_t n) const {
-        return from.visit([&]<class U>(U const* numbers) -> row_numbers {
-            return tile(device, numbers, reinterpret_cast<U*>(to), n);
-        });
-    }
 
     int copies_;
     tag_arrays<buffer> tags_;
