@@ -73,23 +73,9 @@ struct footprint {
     index_t learned_state = 0;   ///< those of the state's elements that an update makes from what it finds in the tape
     index_t scattered_state = 0; ///< the same inside experts or several samples: a batch leaves it in many places
 
-    friend constexpr footprint operator+(footprint const& a, footprint const& b) {
-        return each(a, b, [](auto x, auto y) { return x + y; });
-    }
-    friend constexpr footprint operator*(index_t n, footprint const& a) {
-        return each(a, a, [n](auto x, auto) { return n * x; });
-    }
-    /// As part of something whose tapes of one batch do not lie at equal distances.
-    constexpr footprint scattered() const {
-        footprint f = *this;
-        f.scattered_state += f.learned_state;
-        f.learned_state = 0;
-        return f;
-    }
-    friend constexpr bool operator==(footprint const&, footprint const&) = default;
-
 private:
-    // Written out, for a loop over lanes would be most of what a further layer costs to compile.
+    // Written out, for a loop over lanes would be most of what a further layer costs to compile. Before those that call
+    // it, or Clang has no body of it when a template of ours asks for a constant sum.
     template <class F> static constexpr footprint each(footprint const& a, footprint const& b, F const& f) {
         return {f(a.parameters, b.parameters),
                 f(a.state, b.state),
@@ -108,6 +94,22 @@ private:
                 f(a.learned_state, b.learned_state),
                 f(a.scattered_state, b.scattered_state)};
     }
+
+public:
+    friend constexpr footprint operator+(footprint const& a, footprint const& b) {
+        return each(a, b, [](auto x, auto y) { return x + y; });
+    }
+    friend constexpr footprint operator*(index_t n, footprint const& a) {
+        return each(a, a, [n](auto x, auto) { return n * x; });
+    }
+    /// As part of something whose tapes of one batch do not lie at equal distances.
+    constexpr footprint scattered() const {
+        footprint f = *this;
+        f.scattered_state += f.learned_state;
+        f.learned_state = 0;
+        return f;
+    }
+    friend constexpr bool operator==(footprint const&, footprint const&) = default;
 };
 
 /// Rows of a block that has one for every row of the batch capacity.

@@ -52,13 +52,13 @@ template <class P> void axis::penalty::check(policy_checker& to, clock const& no
                         };
                         double const square = a * a + b * b, u = prox(a, rate, square), v = prox(b, rate, square),
                                      least = cost(u, v);
-                        std::string const place =
+                        std::string const where =
                             "w = (" + number_text(a) + ", " + number_text(b) + "), rate = " + number_text(rate);
-                        check.require(std::isfinite(u) && std::isfinite(v), place, "given " + number_text(u));
+                        check.require(std::isfinite(u) && std::isfinite(v), where, "given " + number_text(u));
                         for (double const other : {a, 0.0, u - 1e-3, u + 1e-3, u - 0.1, u + 0.1, u / 2.0, a / 2.0})
                             for (double const another :
                                  {b, 0.0, v - 1e-3, v + 1e-3, v - 0.1, v + 0.1, v / 2.0, b / 2.0})
-                                check.require(least <= cost(other, another) + 1e-12 * (1.0 + std::fabs(least)), place,
+                                check.require(least <= cost(other, another) + 1e-12 * (1.0 + std::fabs(least)), where,
                                               "given u = (" + number_text(u) + ", " + number_text(v) + ")");
                     }
         }
@@ -77,12 +77,12 @@ template <class P> void axis::penalty::check(policy_checker& to, clock const& no
                 for (double const w : {-3.2, -0.4, -0.01, 0.0, 0.02, 0.7, 2.9}) {
                     auto const cost = [&](double u) { return value(u) + (u - w) * (u - w) / (2.0 * rate); };
                     double const u = prox(w, rate), least = cost(u);
-                    std::string const place = "w = " + number_text(w) + ", rate = " + number_text(rate);
-                    check.require(std::isfinite(u), place, "given " + number_text(u));
+                    std::string const where = "w = " + number_text(w) + ", rate = " + number_text(rate);
+                    check.require(std::isfinite(u), where, "given " + number_text(u));
                     double const around[] = {w,        0.0,      u - 1e-4, u + 1e-4, u - 1e-3, u + 1e-3,
                                              u - 0.02, u + 0.02, u - 0.3,  u + 0.3,  u / 2.0,  w / 2.0};
                     for (double const other : around)
-                        check.require(least <= cost(other) + 1e-12 * (1.0 + std::fabs(least)), place,
+                        check.require(least <= cost(other) + 1e-12 * (1.0 + std::fabs(least)), where,
                                       "given u = " + number_text(u) + " costs " + number_text(least) + ", but " +
                                           number_text(other) + " costs " + number_text(cost(other)));
                 }

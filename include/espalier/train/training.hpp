@@ -453,7 +453,7 @@ public:
             missed_[i] = missed > 0.0 && missed <= static_cast<double>(progress_.updates)
                              ? static_cast<std::uint64_t>(missed)
                              : 0;
-            masks_.record(i) = {.sparsity = numbers[3 * i + 2], .owed = numbers[3 * i + 1] != 0.0};
+            masks_.record(i) = prune::prune_record{.sparsity = numbers[3 * i + 2], .owed = numbers[3 * i + 1] != 0.0};
         }
     }
 

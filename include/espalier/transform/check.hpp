@@ -38,19 +38,19 @@ template <class P> void axis::transform::check(policy_checker& to, clock const& 
         auto check = to.over("reads what it declares, no more");
         for (double const g : {-3.0, 0.2, 7.0}) {
             double const plain = apply(g, 0.1, 30000, 9.0);
-            std::string const place = "g = " + number_text(g);
+            std::string const where = "g = " + number_text(g);
             ++check.seen;
             if constexpr (!op_draws<op_type>())
                 for (std::uint32_t const bits : {0u, 65535u})
-                    check.require(apply(g, 0.1, bits, 9.0) == plain, place,
+                    check.require(apply(g, 0.1, bits, 9.0) == plain, where,
                                   "the result depends on about.bits, but `draws` is not declared");
             if constexpr (!op_needs_reference<op_type>())
                 for (double const reference : {-5.0, 5.0})
-                    check.require(apply(g, reference, 30000, 9.0) == plain, place,
+                    check.require(apply(g, reference, 30000, 9.0) == plain, where,
                                   "the result depends on about.reference, but `needs_reference` is not declared");
             if constexpr (!op_needs_global_norm<op_type>())
                 for (double const norm : {0.0, 1e6})
-                    check.require(apply(g, 0.1, 30000, norm) == plain, place,
+                    check.require(apply(g, 0.1, 30000, norm) == plain, where,
                                   "the result depends on about.global_norm, but `needs_global_norm` is not declared");
         }
     }
