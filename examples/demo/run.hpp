@@ -97,8 +97,8 @@ template <class Stack> void tell(outcome& out) {
     for (esp::layer_info const& layer : esp::report_of<Stack>().layers) {
         if (layer.kind == "input") continue;
         ++out.layers;
-        for (std::string const& policy : layer.policies)
-            out.policies += policy != "activation identity";
+        for (esp::policy_info const& policy : layer.policies)
+            out.policies += policy.name != "identity";
         out.kflop += layer.share * layer.flops / 1e3;
     }
     std::set<std::type_index> loops;

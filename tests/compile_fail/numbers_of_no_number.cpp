@@ -15,6 +15,6 @@ struct named {
     static constexpr auto numbers = fields<&named::name>;
 #endif
 };
-void list(std::vector<std::string>& out) {
+void list(std::vector<policy_info>& out) {
     detail::list_policy<named>(out);
 }

@@ -20,6 +20,6 @@ struct pull {
     static constexpr auto numbers = fields<&pull_op::strength>;
 #endif
 };
-void list(std::vector<std::string>& out) {
+void list(std::vector<policy_info>& out) {
     detail::list_policy<pull>(out);
 }

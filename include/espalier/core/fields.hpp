@@ -103,7 +103,7 @@ template <class Visit, class Value> void visit_number(Visit const& visit, std::s
         static_assert(std::is_arithmetic_v<Value>,
                       "espalier: `numbers` names a member that is no number: name numbers, arrays of them, and "
                       "functions that give one");
-        visit(name, value);
+        if constexpr (std::is_arithmetic_v<Value>) visit(name, value);
     }
 }
 

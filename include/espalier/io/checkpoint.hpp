@@ -51,9 +51,10 @@ private:
     [[no_unique_address]] std::conditional_t<Device::host_memory, nothing, std::vector<U>> copy_{};
 };
 
-/// A network as a checkpoint sees it: the table of its tensors and where their numbers lie on the host.
+/// A network as a checkpoint sees it: the tables of its tensors and layers and where their numbers lie on the host.
 struct saved_network {
     std::vector<tensor_info> const* tensors = nullptr;
+    std::vector<layer_info> const* layers = nullptr;
     dtype type = dtype::f32; ///< of weights and state: f32 or f64
     std::byte* weights = nullptr;
     std::byte* state = nullptr;
@@ -74,6 +75,7 @@ template <class Network> struct host_parameters {
         : weights(p.weights()), state(p.state()), masks(p.masks()), time(p.time()) {}
     saved_network saved() {
         return {&Network::tensors(),
+                &Network::layers(),
                 dtype_of<wide>(),
                 reinterpret_cast<std::byte*>(weights.data()),
                 reinterpret_cast<std::byte*>(state.data()),

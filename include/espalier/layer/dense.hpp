@@ -95,7 +95,7 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
     }
 
 private:
-    template <class P> static void list_parameter_policy(std::vector<std::string>& out) {
+    template <class P> static void list_parameter_policy(std::vector<policy_info>& out) {
         if constexpr (P::axis::place != axis_place::epilogue) list_policy<P>(out);
     }
 };

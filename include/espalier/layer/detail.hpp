@@ -67,7 +67,7 @@ template <class Weight> struct map_of<void, Weight> { using type = Weight; };
 template <class Prune> struct map_of<Prune, weight::identity> { using type = Prune; };
 template <> struct map_of<void, weight::identity> { using type = weight::identity; };
 
-template <class... Ps> void list_policies(std::vector<std::string>& out, type_list<Ps...>) {
+template <class... Ps> void list_policies(std::vector<policy_info>& out, type_list<Ps...>) {
     (list_policy<Ps>(out), ...);
 }
 
@@ -410,7 +410,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
         describe_terms(report, path, penalty_policies{});
     }
 
-    static void list(std::vector<std::string>& out) {
+    static void list(std::vector<policy_info>& out) {
         list_policy<activation_policy>(out);
         if constexpr (!std::is_same_v<dropout_policy, dropout::none>) list_policy<dropout_policy>(out);
         list_policies(out, penalty_policies{});

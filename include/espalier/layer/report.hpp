@@ -74,6 +74,27 @@ struct operator_info {
     void (*bake_double)(double const* parameters, clock const& now, matrix_view<double> kernel) = nullptr;
 };
 
+/// A number of a policy, under the name that the policy gives it.
+struct policy_number {
+    std::string name;
+    double value = 0.0;
+    bool whole = false; ///< it has a type of whole numbers, or bool
+};
+
+/// A policy of a layer, or a part of one, with its numbers at step 0: those of its op, then its own, then its parts'.
+struct policy_info {
+    std::string axis; ///< "penalty"; empty for a part
+    std::string name; ///< "l1"
+    std::vector<policy_number> numbers;
+    std::vector<policy_info> parts;
+    /// False when its numbers could not be asked for: a schedule has none at step 0 because training goes on from a
+    /// later one, or waits for a value of the program.
+    bool known = true;
+
+    /// "penalty l1(coefficient 0.0001)"; of several numbers of one name only the first one says it.
+    std::string text() const;
+};
+
 /// A line of `describe`.
 struct layer_info {
     std::string path;
@@ -82,10 +103,13 @@ struct layer_info {
     shape output;
     index_t parameters = 0;
     double flops = 0; ///< of one row, forward
-    std::vector<std::string> policies;
+    std::vector<policy_info> policies;
     int depth = 0;            ///< of nesting
     double share = 1.0;       ///< of the rows that reach it: below 1 inside an expert that gathers its rows
     std::uint32_t stream = 0; ///< the first of its random streams
+
+    /// "dense 784 -> 256: activation relu, penalty l1(coefficient 0.0001)"
+    std::string text() const;
 };
 
 /// What a layer says of a tensor of its own.
@@ -152,23 +176,13 @@ private:
 
 namespace detail {
 
+/// The policies of a layer, commas between them.
+std::string policy_texts(layer_info const& layer);
+/// "784", or "3 x 32 x 32".
+std::string shape_name(shape s);
+
 /// "loss", then the names of the terms.
 std::vector<std::string> names_of_terms(layer_report const& report);
-
-/// Appends "coefficient 0.1" to what stands in brackets behind a name; of several numbers of one name only the first
-/// one says it.
-class policy_numbers {
-public:
-    void add(std::string_view name, text_part value);
-    /// What a policy consists of: its name, and its numbers in brackets. Without a name they stand for themselves.
-    void add_part(std::string_view name, policy_numbers const& part);
-    std::string const& text() const { return text_; }
-
-private:
-    void separate();
-    std::string text_;
-    std::string_view last_name_;
-};
 
 template <class P>
 concept consists_of_parts = requires {
@@ -179,35 +193,34 @@ template <class P>
 inline constexpr bool has_numbers =
     names_numbers<typename op_type<P>::type> || names_numbers<P> || consists_of_parts<P>;
 
-/// The numbers of a policy or a part of one at step 0: those of its op, its own, those of its parts.
-template <class P> void write_numbers(policy_numbers& out) {
+void add_number(policy_info& out, std::string_view name, double value, bool whole);
+/// Adds a part, and gives it; valid until the next one. One without a name stands for its numbers: they are the
+/// policy's.
+policy_info& add_part(policy_info& out, std::string_view name);
+
+/// Writes the numbers of a policy or a part of one, and its parts.
+template <class P> void write_numbers(policy_info& out, clock const& now) {
     using op = typename op_type<P>::type;
-    clock const now{};
-    auto const write = [&out](std::string_view name, auto value) { out.add(name, text_part(value)); };
+    auto const write = [&out](std::string_view name, auto value) {
+        add_number(out, name, static_cast<double>(value), std::is_integral_v<decltype(value)>);
+    };
     if constexpr (names_numbers<op>) for_each_number(op::numbers, numbers_at<P>(now), now, write);
     if constexpr (names_numbers<P> && !std::is_same_v<P, op>) for_each_number(P::numbers, 0, now, write);
     if constexpr (consists_of_parts<P>) {
         [&]<class... Parts>(type_list<Parts...>) {
-            (
-                [&] {
-                    policy_numbers inside;
-                    write_numbers<Parts>(inside);
-                    out.add_part(policy_name<Parts>(), inside);
-                }(),
-                ...);
+            (write_numbers<Parts>(add_part(out, policy_name<Parts>()), now), ...);
         }(typename P::consists_of{});
     }
 }
 
-/// "dropout drop_step", or with what `write` says "dropout drop_step(rate 0.5)". It may throw, as a schedule does that
-/// has no value at step 0 because training goes on from a later one, or that waits for a value of the program. Names of
-/// tensors, and files, are read off the same report and need no number: so the policy says "drop_step(no numbers at
-/// step 0)", and the step that needs them throws.
-void add_policy(std::vector<std::string>& out, std::string_view axis_name, std::string_view policy_name,
-                void (*write)(policy_numbers&) = nullptr);
+/// Adds a policy with what `write` says of it. `write` may throw, as a schedule does that has no value at step 0. Names
+/// of tensors, and files, are read off the same report and need no number: so the policy's are unknown, and the step
+/// that needs them throws.
+void add_policy(std::vector<policy_info>& out, std::string_view axis_name, std::string_view policy_name,
+                void (*write)(policy_info&, clock const& now) = nullptr);
 
 /// A policy by its name, or another one, with its numbers.
-template <class P> void list_policy(std::vector<std::string>& out, std::string_view name = name_of<P>()) {
+template <class P> void list_policy(std::vector<policy_info>& out, std::string_view name = name_of<P>()) {
     if constexpr (has_numbers<P>)
         add_policy(out, P::axis::name, name, &write_numbers<P>);
     else

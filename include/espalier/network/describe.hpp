@@ -31,6 +31,7 @@ namespace detail {
 network_summary summary_of(layer_report const& report, footprint const& size, index_t work_bytes_per_row,
                            index_t bytes_of_wide, bool needs_global_norm);
 std::string describe_report(layer_report const& report, network_summary const& s);
+std::string report_to_json(layer_report const& report, network_summary const& s);
 std::string report_to_dot(layer_report const& report, std::string const& title);
 
 } // namespace detail
@@ -50,6 +51,14 @@ template <class Stack, class T = float> network_summary summarise() {
 /// drawn.
 template <class Stack, class T = float> std::string describe() {
     return detail::describe_report(report_of<Stack>(), summarise<Stack, T>());
+}
+
+/// The same as JSON: an object with `layers` (path, kind, input and output as [features, height, width], parameters,
+/// operations, and `policies`, each with its axis, its name, its `numbers` by name and the `parts` of a gate),
+/// `tensors`, `terms`, `measures`, `taps`, `gates` and the `summary`. Several numbers of one name are an array;
+/// `numbers` is null for a policy that has none at step 0.
+template <class Stack, class T = float> std::string describe_json() {
+    return detail::report_to_json(report_of<Stack>(), summarise<Stack, T>());
 }
 
 /// The stack as a graph in the DOT language of Graphviz: a box a layer, its policies inside, widths on the arrows.

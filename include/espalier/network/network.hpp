@@ -175,6 +175,8 @@ public:
     }
 
     static std::vector<tensor_info> const& tensors() { return parameters_type::tensors(); }
+    /// The lines of `describe`, in order: path, kind, widths, policies with their numbers.
+    static std::vector<layer_info> const& layers() { return report_of<Stack>().layers; }
     /// The elements of a tensor by name, "1.kernel": rows x columns.
     matrix_view<wide> tensor(std::string_view name) { return values_.tensor(name); }
 

@@ -11,6 +11,7 @@
 #include <espalier/gate/check.hpp>
 #include <espalier/initial/check.hpp>
 #include <espalier/layer/check.hpp>
+#include <espalier/layer/report.hpp>
 #include <espalier/penalty/check.hpp>
 #include <espalier/prune/check.hpp>
 #include <espalier/train/policy_checker.hpp>
@@ -87,7 +88,10 @@ template <class P> policy_report check_policy(clock const& now = {}) {
     policy_checker to;
     if constexpr (detail::check_is_policy<diagnostic::alone, check_policy_alone, P>()) {
         if constexpr (detail::check_members<diagnostic::alone, check_policy_alone, P>()) {
-            to.report.text = std::string(name_of<P>()) + " on axis " + std::string(P::axis::name) + "\n";
+            policy_info named;
+            named.name = name_of<P>();
+            detail::write_numbers<P>(named, now);
+            to.report.text = named.text() + " on axis " + std::string(P::axis::name) + "\n";
             to.line(true, "has every member that its axis asks for");
             detail::check_op_type<P>(to);
             P::axis::template check<P>(to, now);

@@ -4,8 +4,13 @@
 #include <espalier/gate/comet.hpp>
 #include <espalier/gate/local_search.hpp>
 
+#include <espalier/network/detail/describe.hpp>
+
 #include <support/catch.hpp>
 
+#include <nlohmann/json.hpp>
+
+#include <cmath>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,13 +20,10 @@ using namespace espalier::literals;
 
 namespace {
 
-template <class... Ps> std::vector<std::string> texts_of() {
-    std::vector<std::string> texts;
-    (detail::list_policy<Ps>(texts), ...);
-    return texts;
-}
 template <class P> std::string text_of_policy() {
-    return texts_of<P>().front();
+    std::vector<policy_info> policies;
+    detail::list_policy<P>(policies);
+    return policies.front().text();
 }
 
 // ---- ops of a program
@@ -106,7 +108,9 @@ TEST_CASE("describe names the numbers of policies", "[layer][describe]") {
     auto const report = report_of<stack>();
     std::vector<std::vector<std::string>> all;
     for (layer_info const& line : report.layers)
-        if (!line.policies.empty()) all.push_back(line.policies);
+        if (!line.policies.empty())
+            for (all.emplace_back(); policy_info const& policy : line.policies)
+                all.back().push_back(policy.text());
     REQUIRE(all.size() >= 4);
     CHECK(all[0] == std::vector<std::string>{"activation relu", "dropout bernoulli(rate 0.100006)",
                                              "activation_penalty flops(coefficient 0.25)",
@@ -120,6 +124,34 @@ TEST_CASE("describe names the numbers of policies", "[layer][describe]") {
           std::string::npos);
     CHECK(to_dot<stack>().find("penalty l1(coefficient 0.0001)") != std::string::npos);
     CHECK(describe<stack>().find("activation_penalty l1(coefficient 2)") != std::string::npos);
+
+    // The same numbers as JSON, in full; several of one name are an array, a gate's parts are parts.
+    auto const told = nlohmann::json::parse(describe_json<stack>());
+    auto const& first = told["layers"][1];
+    CHECK(first["path"] == "1");
+    CHECK(first["input"] == nlohmann::json({12, 1, 1}));
+    CHECK(first["policies"][1]["numbers"]["rate"].get<double>() == Approx(0.1).margin(1e-4));
+    CHECK(first["policies"][3] ==
+          nlohmann::json{{"axis", "penalty"}, {"name", "l1"}, {"numbers", {{"coefficient", 1e-4}}}});
+    auto const& gate = told["layers"][2]["policies"][0];
+    CHECK(gate["name"] == "top_k");
+    CHECK(gate["numbers"]["slots"] == 2);
+    CHECK(gate["parts"][0] == nlohmann::json{{"name", "balance"}, {"numbers", {{"coefficient", 0.01}}}});
+    CHECK(gate["parts"][4] == nlohmann::json{{"name", "learned_noise"}});
+    CHECK(told["taps"][0] == nlohmann::json{{"path", "3.seen"}, {"width", 8}});
+    CHECK(told["tensors"].size() == report_of<stack>().tensors.size());
+    CHECK(told["summary"]["parameters"] == summarise<stack>().parameters);
+}
+
+TEST_CASE("JSON of a stack says what has no number", "[layer][describe]") {
+    using stack = sequence<input<2>, dense<2, penalty::l2<late{3.0}>>,
+                           moe<gate::by_range<gate::ranges_between<0.0, 0.25, 1.0>>, dense<2>>>;
+    auto const layers = nlohmann::json::parse(describe_json<stack>())["layers"];
+    CHECK(layers[1]["policies"].back()["numbers"].is_null());
+    CHECK(layers[2]["policies"][0]["numbers"]["bound"] == nlohmann::json({0.0, 0.25, 1.0}));
+    policy_info policy{
+        .axis = "penalty", .name = "endless", .numbers = {{"bound", INFINITY}, {"bound", 2, true}}, .parts = {}};
+    CHECK(detail::json_of(policy)["numbers"]["bound"] == nlohmann::json({"inf", 2}));
 }
 
 TEST_CASE("describe names numbers as they were written", "[layer][describe]") {

@@ -13,6 +13,7 @@
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/l2.hpp>
 #include <espalier/prune/by_magnitude.hpp>
 #include <espalier/prune/hard.hpp>
 #include <espalier/prune/per_layer.hpp>
@@ -240,6 +241,19 @@ TEST_CASE("checkpoint: a file that does not fit is refused, and nothing changes"
     auto const shape = refused(folder / "shape.safetensors");
     CHECK(shape.find("'3.kernel' has shape [3, 9]") != std::string::npos);
     CHECK(shape.find("[9, 3]") != std::string::npos);
+    CHECK(shape.find("in this network") == std::string::npos); // nothing is known of the file's
+
+    // one whose layers are known: both are named, with their policies and numbers
+    using other_stack = sequence<input<6>, dense<3, activation::tanh, penalty::l2<0.125>>>;
+    network<other_stack, device::cpu, double> const other(seed{1}, 8);
+    save(other, folder / "other.safetensors");
+    auto const layers = read_safetensors(folder / "other.safetensors").metadata().at("layers");
+    CHECK(layers == "0 input 6 -> 6\n1 dense 6 -> 3: activation tanh, penalty l2(coefficient 0.125)\n");
+    auto const differs = refused(folder / "other.safetensors");
+    INFO(differs);
+    CHECK(differs.find("in this network it belongs to layer 1 dense") != std::string::npos);
+    CHECK(differs.find("the file's network has 1 dense 6 -> 3: activation tanh, penalty l2(coefficient 0.125)") !=
+          std::string::npos);
 
     records = records_without("3.kernel");
     std::vector<std::int32_t> const integers(27, 1);

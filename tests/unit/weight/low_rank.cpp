@@ -214,7 +214,7 @@ TEST_CASE("low_rank: inherited, described, and a rank schedule rounded to the ne
     auto const& layers = report_of<stack>().layers;
     bool listed = false;
     for (auto const& line : layers)
-        for (auto const& text : line.policies)
-            listed = listed || text == "weight low_rank(rank 1)";
+        for (policy_info const& policy : line.policies)
+            listed = listed || policy.text() == "weight low_rank(rank 1)";
     CHECK(listed);
 }

@@ -79,11 +79,51 @@ ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, std::string c
     items.push_back({record, target, type});
 }
 
+/// The line of the layer that the tensor belongs to, among lines "path words": those with the longest path count.
+inline std::string_view line_of_tensor(std::string_view lines, std::string_view tensor) {
+    std::string_view found;
+    std::size_t length = 0;
+    while (!lines.empty()) {
+        std::string_view const line = lines.substr(0, lines.find('\n'));
+        lines.remove_prefix(std::min(line.size() + 1, lines.size()));
+        std::string_view const path = line.substr(0, line.find(' '));
+        if (path.size() < length || !tensor.starts_with(path) || tensor.substr(path.size()).find('.') != 0) continue;
+        found = line;
+        length = path.size();
+    }
+    return found;
+}
+
+/// What the metadata of a checkpoint say of the network's layers: a line each, its path first.
+inline std::string layer_lines(saved_network const& net) {
+    std::string lines;
+    for (layer_info const& layer : *net.layers)
+        lines += layer.path + ' ' + layer.text() + '\n';
+    return lines;
+}
+
+/// Which layer the file had for a tensor that does not fit, and which one this network has.
+inline std::string layers_of_tensor(safetensors_file const& file, saved_network const& net, std::string_view tensor) {
+    auto const stored = file.metadata().find("layers");
+    std::string const own = layer_lines(net);
+    if (stored == file.metadata().end()) return {};
+    std::string_view const theirs = line_of_tensor(stored->second, tensor), ours = line_of_tensor(own, tensor);
+    if (theirs == ours || ours.empty()) return {};
+    return "; in this network it belongs to layer " + std::string(ours) +
+           (theirs.empty() ? ", which the file's network does not have"
+                           : "; the file's network has " + printable(theirs));
+}
+
 ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, saved_network const& net,
                                      std::string const& prefix) {
-    for (tensor_info const& t : *net.tensors)
-        if (!t.optional || file.find_shared(prefix + t.name))
+    for (tensor_info const& t : *net.tensors) {
+        if (t.optional && !file.find_shared(prefix + t.name)) continue;
+        try {
             add(file, prefix + t.name, saved_shape(t), place_of(net, t), net.type);
+        } catch (file_error const& problem) {
+            throw file_error(problem.what() + layers_of_tensor(file, net, t.name));
+        }
+    }
     for (tensor_info const& t : *net.tensors)
         if (std::string const name = prefix + "mask." + t.name; t.mask_offset >= 0 && file.find(name))
             add(file, name, {mask_words(t)}, net.masks + t.mask_offset);
@@ -162,6 +202,7 @@ ESPALIER_LIBRARY void write_network(saved_network const& net, file_path const& p
     add_records(records, net);
     std::map<std::string, std::string> metadata = extra;
     metadata["format"] = "espalier";
+    metadata["layers"] = layer_lines(net);
     add_time(metadata, net.time.now());
     write_safetensors(path, records, metadata);
 }
@@ -232,6 +273,7 @@ ESPALIER_LIBRARY void write_training(saved_training const& training, file_path c
         f.write(records);
     std::map<std::string, std::string> metadata = extra;
     metadata["format"] = "espalier";
+    metadata["layers"] = layer_lines(net);
     add_time(metadata, net.time.now());
     metadata["updates"] = std::to_string(training.progress.updates);
     metadata["first_step"] = std::to_string(training.progress.first_step);

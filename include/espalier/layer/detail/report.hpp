@@ -4,6 +4,7 @@
 
 #include <espalier/layer/report.hpp>
 
+#include <cstdint>
 #include <exception>
 #include <stdexcept>
 #include <utility>
@@ -117,42 +118,73 @@ ESPALIER_LIBRARY std::vector<std::string> names_of_terms(layer_report const& rep
     return names;
 }
 
-ESPALIER_LIBRARY void policy_numbers::separate() {
-    if (!text_.empty()) text_ += ", ";
+ESPALIER_LIBRARY void add_number(policy_info& out, std::string_view name, double value, bool whole) {
+    out.numbers.push_back({std::string(name), value, whole});
 }
-ESPALIER_LIBRARY void policy_numbers::add(std::string_view name, text_part value) {
-    separate();
-    if (name != last_name_) {
-        text_ += name;
-        text_ += ' ';
-    }
-    last_name_ = name;
-    value.append_to(text_);
-}
-ESPALIER_LIBRARY void policy_numbers::add_part(std::string_view name, policy_numbers const& part) {
-    if (name.empty() && part.text_.empty()) return;
-    separate();
-    last_name_ = {};
-    text_ += name;
-    if (name.empty() || part.text_.empty())
-        text_ += part.text_;
-    else
-        text_ += text_of("(", part.text_, ")");
+ESPALIER_LIBRARY policy_info& add_part(policy_info& out, std::string_view name) {
+    if (name.empty()) return out;
+    policy_info& part = out.parts.emplace_back();
+    part.name = name;
+    return part;
 }
 
-ESPALIER_LIBRARY void add_policy(std::vector<std::string>& out, std::string_view axis_name,
-                                 std::string_view policy_name, void (*write)(policy_numbers&)) {
-    std::string& line = out.emplace_back(text_of(axis_name, " ", policy_name));
+ESPALIER_LIBRARY void add_policy(std::vector<policy_info>& out, std::string_view axis_name,
+                                 std::string_view policy_name, void (*write)(policy_info&, clock const&)) {
+    policy_info& policy = out.emplace_back();
+    policy.axis = axis_name;
+    policy.name = policy_name;
     if (!write) return;
-    policy_numbers numbers;
     try {
-        write(numbers);
+        write(policy, clock{});
     } catch (std::exception const&) {
-        line += "(no numbers at step 0)";
-        return;
+        policy.numbers.clear();
+        policy.parts.clear();
+        policy.known = false;
     }
-    if (!numbers.text().empty()) line += text_of("(", numbers.text(), ")");
+}
+
+/// What stands in brackets behind the name.
+inline std::string numbers_text(policy_info const& policy) {
+    if (!policy.known) return "no numbers at step 0";
+    std::string text;
+    auto const separate = [&] { text += text.empty() ? "" : ", "; };
+    std::string_view last;
+    for (policy_number const& number : policy.numbers) {
+        separate();
+        if (number.name != last) text += number.name + ' ';
+        last = number.name;
+        text += number.whole ? text_of(static_cast<std::int64_t>(number.value)) : text_of(number.value);
+    }
+    for (policy_info const& part : policy.parts) {
+        separate();
+        text += part.text();
+    }
+    return text;
+}
+
+ESPALIER_LIBRARY std::string policy_texts(layer_info const& layer) {
+    std::string text;
+    for (policy_info const& policy : layer.policies)
+        text += (text.empty() ? "" : ", ") + policy.text();
+    return text;
+}
+ESPALIER_LIBRARY std::string shape_name(shape s) {
+    std::string text = std::to_string(s.features);
+    if (s.height != 1 || s.width != 1) text += " x " + std::to_string(s.height) + " x " + std::to_string(s.width);
+    return text;
 }
 
 } // namespace detail
+
+ESPALIER_LIBRARY std::string layer_info::text() const {
+    std::string const words = detail::policy_texts(*this);
+    return kind + ' ' + detail::shape_name(input) + " -> " + detail::shape_name(output) +
+           (words.empty() ? "" : ": " + words);
+}
+
+ESPALIER_LIBRARY std::string policy_info::text() const {
+    std::string const numbers_of_it = detail::numbers_text(*this);
+    return (axis.empty() ? "" : axis + ' ') + name + (numbers_of_it.empty() ? "" : '(' + numbers_of_it + ')');
+}
+
 } // namespace espalier

@@ -170,7 +170,7 @@ template <shape In, class Gate, class... Ps> struct router_memory {
         return m.terms && terms > 0 ? m.terms + tensors.terms : nullptr;
     }
 
-    static void list(std::vector<std::string>& out) { list_policy<Gate>(out); }
+    static void list(std::vector<policy_info>& out) { list_policy<Gate>(out); }
     static constexpr index_t parameter_count() { return (reads_input ? in * width : 0) + (keyed ? 0 : width); }
 };
 

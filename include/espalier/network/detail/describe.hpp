@@ -4,10 +4,16 @@
 
 #include <espalier/network/describe.hpp>
 
+#include <espalier/core/text.hpp>
+
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
-#include <string_view>
+#include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace espalier {
@@ -20,19 +26,6 @@ inline std::string grouped_digits(index_t n) {
     for (int at = static_cast<int>(digits.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3)
         digits.insert(static_cast<std::size_t>(at), 1, ',');
     return digits;
-}
-
-inline std::string shape_name(shape s) {
-    std::string text = std::to_string(s.features);
-    if (s.height != 1 || s.width != 1) text += " x " + std::to_string(s.height) + " x " + std::to_string(s.width);
-    return text;
-}
-
-inline std::string join_text(std::vector<std::string> const& parts, std::string_view separator) {
-    std::string text;
-    for (std::string const& part : parts)
-        text += (text.empty() ? std::string() : std::string(separator)) + part;
-    return text;
 }
 
 inline std::string escape_dot(std::string const& text) {
@@ -67,8 +60,7 @@ ESPALIER_LIBRARY std::string describe_report(layer_report const& report, network
     for (layer_info const& l : report.layers) {
         table.push_back({std::string(static_cast<std::size_t>(2 * std::max(0, l.depth - 1)), ' ') + l.path, l.kind,
                          shape_name(l.output), grouped_digits(l.parameters),
-                         l.flops > 0 ? grouped_digits(static_cast<index_t>(l.flops)) : "0",
-                         join_text(l.policies, ", ")});
+                         l.flops > 0 ? grouped_digits(static_cast<index_t>(l.flops)) : "0", policy_texts(l)});
     }
     std::array<std::size_t, 6> width{};
     for (row const& r : table)
@@ -103,6 +95,89 @@ ESPALIER_LIBRARY std::string describe_report(layer_report const& report, network
     return out;
 }
 
+inline nlohmann::ordered_json json_of(policy_info const& policy) {
+    nlohmann::ordered_json out = nlohmann::ordered_json::object();
+    if (!policy.axis.empty()) out["axis"] = policy.axis;
+    out["name"] = policy.name;
+    if (!policy.known) {
+        out["numbers"] = nullptr;
+        return out;
+    }
+    // Several of one name are an array under it. What is not finite is no JSON: its text then.
+    auto const number_json = [](policy_number const& number) -> nlohmann::ordered_json {
+        if (number.whole) return static_cast<std::int64_t>(number.value);
+        if (std::isfinite(number.value)) return number.value;
+        return text_of(number.value);
+    };
+    nlohmann::ordered_json numbers = nlohmann::ordered_json::object();
+    for (policy_number const& number : policy.numbers) {
+        nlohmann::ordered_json value = number_json(number);
+        if (!numbers.contains(number.name))
+            numbers[number.name] = std::move(value);
+        else if (nlohmann::ordered_json& first = numbers[number.name]; first.is_array())
+            first.push_back(std::move(value));
+        else
+            first = nlohmann::ordered_json::array({first, std::move(value)});
+    }
+    if (!numbers.empty()) out["numbers"] = std::move(numbers);
+    for (policy_info const& part : policy.parts)
+        out["parts"].push_back(json_of(part));
+    return out;
+}
+
+inline nlohmann::ordered_json json_of(shape s) {
+    return nlohmann::ordered_json::array({s.features, s.height, s.width});
+}
+
+ESPALIER_LIBRARY std::string report_to_json(layer_report const& report, network_summary const& s) {
+    using json = nlohmann::ordered_json;
+    json layers = json::array(), tensors = json::array(), terms = json::array(), taps = json::array();
+    for (layer_info const& l : report.layers) {
+        json line{{"path", l.path},
+                  {"kind", l.kind},
+                  {"depth", l.depth},
+                  {"input", json_of(l.input)},
+                  {"output", json_of(l.output)},
+                  {"parameters", l.parameters},
+                  {"flops_per_row", l.flops},
+                  {"share_of_rows", l.share}};
+        line["policies"] = json::array();
+        for (policy_info const& policy : l.policies)
+            line["policies"].push_back(json_of(policy));
+        layers.push_back(std::move(line));
+    }
+    for (tensor_info const& t : report.tensors)
+        tensors.push_back(json{{"name", t.name},
+                               {"role", role_name(t.tensor_role)},
+                               {"group", t.group},
+                               {"rows", t.rows},
+                               {"columns", t.columns},
+                               {"trained", t.trained},
+                               {"masked", t.mask_offset >= 0}});
+    for (term_info const& t : report.terms)
+        terms.push_back(t.name);
+    for (tap_info const& t : report.taps)
+        taps.push_back(json{{"path", t.path}, {"width", t.width}});
+    json const out{{"layers", std::move(layers)},
+                   {"tensors", std::move(tensors)},
+                   {"terms", std::move(terms)},
+                   {"measures", report.measures},
+                   {"taps", std::move(taps)},
+                   {"gates", report.gates},
+                   {"summary",
+                    {{"parameters", s.parameters},
+                     {"flops_per_row", s.flops},
+                     {"parameter_bytes", s.parameter_bytes},
+                     {"gradient_bytes", s.gradient_bytes},
+                     {"tape_bytes_per_row", s.tape_bytes_per_row},
+                     {"tape_bytes_fixed", s.tape_bytes_fixed},
+                     {"work_bytes_per_row", s.work_bytes_per_row},
+                     {"tensors", s.tensors},
+                     {"terms", s.terms},
+                     {"update_passes", s.update_passes}}}};
+    return out.dump(2, ' ', false, json::error_handler_t::replace) + '\n';
+}
+
 ESPALIER_LIBRARY std::string report_to_dot(layer_report const& report, std::string const& title) {
     auto const& layers = report.layers;
     std::string out = "digraph \"" + escape_dot(title) + "\" {\n";
@@ -115,8 +190,8 @@ ESPALIER_LIBRARY std::string report_to_dot(layer_report const& report, std::stri
         std::string label = escape_dot(l.path + "  " + l.kind);
         if (!l.policies.empty()) {
             label += "|";
-            for (std::string const& p : l.policies)
-                label += escape_dot(p) + "\\l";
+            for (policy_info const& p : l.policies)
+                label += escape_dot(p.text()) + "\\l";
         }
         if (l.parameters > 0) label += '|' + grouped_digits(l.parameters) + " parameters";
         out += "  n" + std::to_string(i) + " [label=\"{" + label + "}\"" +
