@@ -11,6 +11,9 @@ find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(nlohmann_json 3.10 REQUIRED)
 
+# Boost's headers hold Hana, which the headers of space/ include.
+find_package(Boost 1.74 QUIET CONFIG)
+
 # oneDNN: Debian's CMake package needs OpenCL's development files, so the library is looked for by name.
 include(${CMAKE_CURRENT_LIST_DIR}/onednn.cmake)
 if(NOT ESPALIER_ONEDNN STREQUAL "OFF")

@@ -27,6 +27,13 @@ if(ESPALIER_HAS_EIGEN)
   target_link_libraries(espalier_eigen INTERFACE espalier_include Eigen3::Eigen)
 endif()
 
+# espalier::space: spaces of specialisations (espalier/space/*.hpp), where Boost's headers are.
+if(TARGET Boost::headers)
+  add_library(espalier_space INTERFACE)
+  add_library(espalier::space ALIAS espalier_space)
+  target_link_libraries(espalier_space INTERFACE espalier_include Boost::headers)
+endif()
+
 # espalier::kernels: the precompiled instantiations, when CUDA is on and there are any.
 if(ESPALIER_HAS_CUDA)
   file(GLOB_RECURSE espalier_kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)

@@ -96,6 +96,7 @@ if(kind STREQUAL "add_subdirectory")
 endif()
 
 if(kind STREQUAL "find_package")
+  run(${folder}/space)
   foreach(flags IN ITEMS baseline recommended)
     foreach(form IN ITEMS espalier headers)
       execute_process(COMMAND ${folder}/trains_${form}_${flags} OUTPUT_VARIABLE bits_of_${form}

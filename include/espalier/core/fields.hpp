@@ -29,16 +29,42 @@ consteval field_list<First..., Second...> operator+(field_list<First...>, field_
     return {};
 }
 
-/// What names its numbers.
+namespace detail {
+
+// BOOST_HANA_DEFINE_STRUCT leaves the pointers to members in the types that a function of the struct returns: a tuple of
+// pairs of a name and a pointer. They are read off there, so that nobody who does not use Hana includes it.
+template <class Pair> struct hana_member;
+template <template <class, class> class Pair, class Name, template <class T, T> class Accessor, class T, T Member>
+struct hana_member<Pair<Name, Accessor<T, Member>>> {
+    static constexpr T pointer = Member;
+};
+template <class Accessors> struct hana_members;
+template <template <class...> class Tuple, class... Pairs> struct hana_members<Tuple<Pairs...>> {
+    using type = field_list<hana_member<Pairs>::pointer...>;
+};
+
 template <class Op>
-concept names_numbers = requires {
+concept hana_struct = requires {
+    Op::hana_accessors_impl::apply();
+};
+template <class Op>
+concept has_field_list = requires {
     Op::numbers;
 };
 
+} // namespace detail
+
+/// What names its numbers: by a list, or as a struct that BOOST_HANA_DEFINE_STRUCT has defined, where every member is a
+/// number.
+template <class Op>
+concept names_numbers = detail::has_field_list<Op> || detail::hana_struct<Op>;
+
 /// The numbers that Op names; none if it names none.
 template <class Op> consteval auto fields_of() {
-    if constexpr (names_numbers<Op>)
+    if constexpr (detail::has_field_list<Op>)
         return Op::numbers;
+    else if constexpr (detail::hana_struct<Op>)
+        return typename detail::hana_members<decltype(Op::hana_accessors_impl::apply())>::type{};
     else
         return field_list<>{};
 }

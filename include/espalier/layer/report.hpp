@@ -204,8 +204,8 @@ template <class P> void write_numbers(policy_info& out, clock const& now) {
     auto const write = [&out](std::string_view name, auto value) {
         add_number(out, name, static_cast<double>(value), std::is_integral_v<decltype(value)>);
     };
-    if constexpr (names_numbers<op>) for_each_number(op::numbers, numbers_at<P>(now), now, write);
-    if constexpr (names_numbers<P> && !std::is_same_v<P, op>) for_each_number(P::numbers, 0, now, write);
+    if constexpr (names_numbers<op>) for_each_number(fields_of<op>(), numbers_at<P>(now), now, write);
+    if constexpr (names_numbers<P> && !std::is_same_v<P, op>) for_each_number(fields_of<P>(), 0, now, write);
     if constexpr (consists_of_parts<P>) {
         [&]<class... Parts>(type_list<Parts...>) {
             (write_numbers<Parts>(add_part(out, policy_name<Parts>()), now), ...);

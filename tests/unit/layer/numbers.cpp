@@ -8,6 +8,9 @@
 
 #include <support/catch.hpp>
 
+#include <boost/hana/define_struct.hpp>
+#include <boost/hana/pair.hpp>
+#include <boost/hana/tuple.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cmath>
@@ -62,6 +65,19 @@ struct silent {
     static constexpr std::string_view name = "silent";
     using op = silent_op;
     static op at(espalier::clock const&) { return {0.25}; }
+};
+
+/// Its op is a struct of Boost.Hana.
+struct hana_spring_op {
+    BOOST_HANA_DEFINE_STRUCT(hana_spring_op, (double, strength), (int, order));
+    template <class T> T value(T w) const { return w * T(strength); }
+    template <class T> T gradient(T) const { return T(strength); }
+};
+struct hana_spring {
+    using axis = espalier::axis::penalty;
+    static constexpr std::string_view name = "hana_spring";
+    using op = hana_spring_op;
+    static op at(espalier::clock const&) { return op{0.25, 3}; }
 };
 
 /// Its own op.
@@ -183,6 +199,7 @@ TEST_CASE("describe names the numbers of a program's own policies", "[layer][des
           "penalty spring(strength 0.5, width 0.1, soft 1, parts 1, 2, 3, length 0.25, order 3, at_start 7.5)");
     CHECK(text_of_policy<plain>() == "activation plain(slope 0.5)");
     CHECK(text_of_policy<silent>() == "penalty silent");
+    CHECK(text_of_policy<hana_spring>() == "penalty hana_spring(strength 0.25, order 3)");
 }
 
 TEST_CASE("a schedule without a value at step 0 leaves the rest of a description", "[layer][describe]") {

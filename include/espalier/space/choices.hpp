@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// host only. One axis of a space of specialisations: a name and the types or numbers to choose from.
+#pragma once
+
+#include <espalier/core/flat_tuple.hpp>
+#include <espalier/core/policy.hpp>
+#include <espalier/core/short_name.hpp>
+#include <espalier/space/labels.hpp>
+
+#include <boost/hana/tuple.hpp>
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace espalier {
+
+/// The name of an axis of choices, at most 16 characters.
+struct choice_name {
+    short_name text;
+
+    template <std::size_t N> consteval choice_name(char const (&literal)[N]) : text(detail::name_from(literal, N - 1)) {
+        if (N - 1 > 16 || N == 1) throw "the name of an axis of choices has 1 to 16 characters";
+    }
+};
+
+namespace detail {
+
+/// "espalier::dropout::bernoulli<2.0000000000000001e-1>", as the compiler writes the type.
+template <class T> consteval std::string_view written_type() {
+    std::string_view text = __PRETTY_FUNCTION__;
+    text.remove_prefix(text.find("T = ") + 4);
+    // GCC goes on with "; std::string_view = ...]", Clang with "]".
+    std::size_t const end = text.find("; std::string_view");
+    return text.substr(0, end != text.npos ? end : text.size() - 1);
+}
+
+/// The name without arguments and namespaces.
+constexpr std::string_view bare_type(std::string_view written) {
+    written = written.substr(0, written.find('<'));
+    std::size_t const colon = written.rfind(':');
+    return colon == written.npos ? written : written.substr(colon + 1);
+}
+
+template <class T>
+concept number_option = requires {
+    { T::value } -> std::convertible_to<long long>;
+}
+&&!policy<T>;
+
+template <class T> consteval choice_option option_of() {
+    if constexpr (number_option<T>)
+        return {.name = {}, .value = static_cast<long long>(T::value), .number = true};
+    else if constexpr (!policy_name<T>().empty())
+        return {.name = policy_name<T>()};
+    else
+        return {.name = bare_type(written_type<T>())};
+}
+
+template <class T> std::string label_of_option() {
+    return option_label(option_of<T>(), number_option<T> ? std::string_view{} : written_type<T>());
+}
+
+} // namespace detail
+
+/// The options of one axis. `choices` makes it.
+template <choice_name Name, class... Options> struct choice_axis {
+    static_assert(sizeof...(Options) > 0,
+                  "espalier: an axis of choices has no option; give it one, or leave the axis out");
+
+    static constexpr choice_name name = Name;
+    static constexpr std::size_t size = sizeof...(Options);
+    static constexpr std::array<choice_option, size> options{detail::option_of<Options>()...};
+    template <std::size_t I> using type = type_at<I, Options...>;
+
+    static std::vector<std::string> labels() { return {detail::label_of_option<Options>()...}; }
+};
+
+/// The axis Name of a space: `choices<"activation">(hana::tuple_t<activation::relu, activation::silu>)` for types,
+/// `choices<"width">(hana::tuple_c<int, 64, 128>)` for numbers, which a stack sees as types with a member `value`.
+template <choice_name Name, class... Options>
+constexpr choice_axis<Name, typename Options::type...> choices(boost::hana::tuple<Options...> const&) {
+    return {};
+}
+
+} // namespace espalier
