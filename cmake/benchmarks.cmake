@@ -26,7 +26,7 @@ foreach(source IN LISTS espalier_benchmarks)
   add_executable(bench_${name} ${source})
   set_target_properties(bench_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks)
   target_include_directories(bench_${name} PRIVATE ${PROJECT_SOURCE_DIR}/benchmarks)
-  target_link_libraries(bench_${name} PRIVATE espalier_program benchmark::benchmark)
+  target_link_libraries(bench_${name} PRIVATE espalier_program espalier_program_level benchmark::benchmark)
   if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     # std::stable_sort of libstdc++ 12, as in the tests.
     target_compile_options(bench_${name} PRIVATE -Wno-deprecated-declarations)

@@ -5,7 +5,7 @@
 # with --quick; the target espalier_methods is all of them.
 find_package(fmt QUIET)
 find_package(CLI11 QUIET)
-set(espalier_example_libraries espalier_program)
+set(espalier_example_libraries espalier_program espalier_program_level)
 if(TARGET fmt::fmt)
   list(APPEND espalier_example_libraries fmt::fmt)
 endif()

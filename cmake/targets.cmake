@@ -58,5 +58,12 @@ endif()
 if(ESPALIER_ONEDNN_FOUND)
   target_link_libraries(espalier_program INTERFACE espalier::onednn)
 endif()
+# Examples and benchmarks are for speed. A build that only asks whether they work, as scripts/test.sh does, compiles them in
+# two thirds of the time.
+option(ESPALIER_PROGRAMS_AT_O1 "Compile examples and benchmarks at -O1: not for measurements" OFF)
+add_library(espalier_program_level INTERFACE)
+if(ESPALIER_PROGRAMS_AT_O1)
+  target_compile_options(espalier_program_level INTERFACE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-O1>)
+endif()
 target_compile_definitions(espalier_program INTERFACE
   ESPALIER_EXAMPLE_DATA="${PROJECT_SOURCE_DIR}/examples/data")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what is missing from Debian, builds everything and runs all tests, the unit tests a second time under the
-# address and undefined-behaviour sanitizers. Can be run again cheaply.
+# Installs what is missing from Debian, builds everything and runs all tests, the unit tests optimised and under the
+# address and undefined-behaviour sanitizers (some there alone). Can be run again cheaply.
 #
 #   scripts/test.sh [--quick [--since REV] [--seed N]] [--no-sanitizers] [--no-cuda] [--clang] [--every-isa]
 #                   [--strict | --no-strict] [--help]
@@ -9,7 +9,7 @@
 #   --quick          builds and runs what depends on files that differ from REV (default: where this branch left
 #                    origin/main, or main), with a sample of the rest drawn by the seed N; for work in progress, in
 #                    folders that a whole run has built before
-#   --no-sanitizers  leaves the second run of the unit tests out, and the build that it needs
+#   --no-sanitizers  leaves that second build out: then all unit tests are in the first one
 #   --no-cuda        leaves the CUDA part out even when nvcc is there
 #   --clang          after these, builds the unit tests with Debian's Clang 19 too (installed when it is missing) and
 #                    runs them and the tests of error messages with it
@@ -117,7 +117,7 @@ part_is_missing() {
 }
 
 test_release() {
-  configure release "${settings[@]}" "${with_tests[@]}" -DESPALIER_TEST_PYTHON="$test_python"
+  configure release "${settings[@]}" "${with_tests[@]}" "${once[@]}" -DESPALIER_TEST_PYTHON="$test_python"
   build release all
   build_ahead release espalier_headers_check espalier_isa_check
   run_tests "release build" release
@@ -156,8 +156,10 @@ install_missing "${packages[@]}" "${test_packages[@]}" doxygen
 check_compiler
 check_room "$disk_megabytes" "$memory_megabytes"
 settings=(-DESPALIER_WARNINGS_AS_ERRORS="$([[ $strict == yes ]] && echo ON || echo OFF)")
+# Programs are run and not measured, and what the sanitizers' build tests is not compiled twice.
+once=(-DESPALIER_PROGRAMS_AT_O1=ON -DESPALIER_SANITIZED_ELSEWHERE="${sanitizers/yes/ON}")
 if [[ $quick == yes ]]; then
-  configure release "${settings[@]}" "${with_tests[@]}"
+  configure release "${settings[@]}" "${with_tests[@]}" "${once[@]}"
   exec python3 "$root/scripts/lib/quick.py" --root "$root" --jobs "$(jobs)" ${since:+--since "$since"} \
     ${seed:+--seed "$seed"}
 fi

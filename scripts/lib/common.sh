@@ -168,13 +168,15 @@ check_build_folder() {
 
 # configure PRESET [ARGUMENT...]; CMake's own chatter is left out, its messages about espalier are shown.
 configure() {
-  local preset=$1 log
+  local preset=$1 log as_ever=()
   shift
+  # What scripts/test.sh may have asked for in the same folder.
+  if [[ $preset == release ]]; then as_ever=(-DESPALIER_PROGRAMS_AT_O1=OFF -DESPALIER_SANITIZED_ELSEWHERE=OFF); fi
   say "Configuring build/$preset"
   check_build_folder "$preset"
   mkdir -p "$root/build"
   log=$root/build/configure-$preset.log
-  if ! (cd "$root" && cmake --preset "$preset" "$@") >"$log" 2>&1; then
+  if ! (cd "$root" && cmake --preset "$preset" "${as_ever[@]}" "$@") >"$log" 2>&1; then
     cat "$log" >&2
     stop "CMake could not configure build/$preset (its output is above)"
   fi

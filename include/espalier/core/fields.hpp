@@ -31,8 +31,8 @@ consteval field_list<First..., Second...> operator+(field_list<First...>, field_
 
 namespace detail {
 
-// BOOST_HANA_DEFINE_STRUCT leaves the pointers to members in the types that a function of the struct returns: a tuple of
-// pairs of a name and a pointer. They are read off there, so that nobody who does not use Hana includes it.
+// BOOST_HANA_DEFINE_STRUCT leaves the pointers to members in the types that a function of the struct returns: a tuple
+// of pairs of a name and a pointer. They are read off there, so that nobody who does not use Hana includes it.
 template <class Pair> struct hana_member;
 template <template <class, class> class Pair, class Name, template <class T, T> class Accessor, class T, T Member>
 struct hana_member<Pair<Name, Accessor<T, Member>>> {
