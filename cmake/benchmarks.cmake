@@ -15,6 +15,13 @@ if(ESPALIER_HAS_CUDA)
   endforeach()
 endif()
 
+# benchmarks/space.py, which needs no library but Boost's headers; built on demand.
+if(TARGET espalier_space)
+  add_executable(bench_space EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/benchmarks/space/space.cpp)
+  set_target_properties(bench_space PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks)
+  target_link_libraries(bench_space PRIVATE espalier_program espalier_space)
+endif()
+
 find_package(benchmark QUIET)
 if(NOT TARGET benchmark::benchmark)
   message(STATUS "espalier: Google Benchmark not found (Debian: libbenchmark-dev); no benchmarks of the CPU")

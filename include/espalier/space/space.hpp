@@ -246,6 +246,17 @@ template <class Set, std::size_t N, std::uint64_t Seed> struct list_sample {
     }
 };
 
+template <class Set, std::size_t First, std::size_t Of> struct list_part {
+    static constexpr std::size_t size = (Set::size - First + Of - 1) / Of;
+
+    static consteval auto list() {
+        index_list<size> indices{};
+        for (std::size_t n = 0; n < size; ++n)
+            indices.at[n] = Set::index(First + n * Of);
+        return indices;
+    }
+};
+
 } // namespace detail
 
 /// The combinations of a set that `predicate` takes. It is a lambda without captures that gets a `candidate` and
@@ -273,6 +284,13 @@ template <std::size_t N, std::uint64_t Seed = 0, class Set> constexpr auto sampl
     static_assert(N > 0 && N <= Set::size,
                   "espalier: a sample has at least one combination and at most all of the set");
     return choice_subset<typename Set::whole, detail::list_sample<Set, N, Seed>, detail::same_refusal<Set>>{};
+}
+
+/// The part First of `Of` parts of a set, by turns: a file for each part shares out what there is to compile.
+template <std::size_t First, std::size_t Of, class Set> constexpr auto part(Set) {
+    static_assert(First < Of && Of <= Set::size,
+                  "espalier: a set has parts 0 ... n - 1 of n, and no more parts than combinations");
+    return choice_subset<typename Set::whole, detail::list_part<Set, First, Of>, detail::same_refusal<Set>>{};
 }
 
 namespace detail {

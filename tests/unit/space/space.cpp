@@ -149,6 +149,21 @@ TEST_CASE("a sample has different combinations, and another seed other ones", "[
         CHECK(std::abs(times - 200) < 45);
 }
 
+TEST_CASE("the parts of a set are the set", "[space]") {
+    std::set<std::size_t> together;
+    std::size_t count = 0;
+    auto const add = [&](auto set) {
+        count += decltype(set)::size;
+        together.merge(indices_of(set));
+    };
+    add(part<0, 3>(no_wide_without_dropout));
+    add(part<1, 3>(no_wide_without_dropout));
+    add(part<2, 3>(no_wide_without_dropout));
+    CHECK(count == 10);
+    CHECK(together == indices_of(no_wide_without_dropout));
+    CHECK(indices_of(part<11, 12>(every)) == std::set<std::size_t>{11});
+}
+
 TEST_CASE("pairwise covers every pair that there is, with few combinations", "[space]") {
     auto const covers = [](auto whole, auto chosen, std::size_t most) {
         CHECK(pairs_of(chosen) == pairs_of(whole));
