@@ -6,8 +6,8 @@
 # (and jax.lax.top_k and numpy's stable argsort); or at least a choice that does not depend on how many more there are.
 #
 # Behaviour: it takes what a partition of the row leaves in front, and gives it in that order. All values being equal, as the
-# logits of a gate whose kernel starts at 0 are, the choice depends on the length of the row, and the best two need not be
-# the first two of the best four. Its page promises nothing about it. NaN is above all numbers.
+# logits of a gate whose kernel starts at 0 are, the choice depends on the length of the row and on k: the best two of 100
+# are not the first two of the best 50. Its page promises nothing about it. NaN is above all numbers.
 #
 # Exit 0 while this holds, 1 when it has changed.
 set -euo pipefail
@@ -38,6 +38,8 @@ found = {(count, k): best(count, k) for count in (8, 16, 64) for k in (2, 3, 4)}
 for count in (8, 16, 64):
     seen(f"of {count} equal values the best 2, 3, 4: " + ", ".join(str(found[count, k]) for k in (2, 3, 4)),
          all(found[count, k] != list(range(k)) for k in (2, 3, 4)))
+two, many = best(100, 2), best(100, 50)
+seen(f"of 100 the best 2: {two}, the best 50 begin with {many[:4]}", many[:2] != two and two != [0, 1])
 seen("argmax, and the stable sort that falls, take the first",
      all(int(torch.argmax(torch.zeros(n))) == 0 and
          torch.sort(torch.zeros(n), descending=True, stable=True).indices[:4].tolist() == [0, 1, 2, 3] for n in (8, 16, 64)))
