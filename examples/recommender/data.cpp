@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data.hpp"
 
+#include "area_under_curve.hpp"
+
 #include <espalier/core/error.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/data/csv.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
 #include <map>
-#include <numeric>
 #include <string>
 #include <unordered_set>
 
@@ -158,26 +158,6 @@ problem read_digits(std::filesystem::path const& file) {
             "needed are 1797 rows of 64 features and 10 classes");
     // Row 2, column 4 and row 5, column 3 of the 8 x 8 pixels.
     return classification("digits", kind::digits, all.view(), 1200, 1347, 1.0 / 16.0, {20, 43});
-}
-
-double area_under_curve(std::vector<float> const& scores, std::vector<float> const& positive) {
-    std::vector<std::size_t> order(scores.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return scores[a] < scores[b]; });
-    double rank_sum = 0.0, positives = 0.0;
-    for (std::size_t i = 0; i < order.size();) {
-        std::size_t end = i;
-        double here = 0.0;
-        while (end < order.size() && scores[order[end]] == scores[order[i]])
-            here += positive[order[end++]] > 0.5f;
-        rank_sum += here * 0.5 * static_cast<double>(i + 1 + end); // ranks i + 1 ... end
-        positives += here;
-        i = end;
-    }
-    double const negatives = static_cast<double>(scores.size()) - positives;
-    return positives > 0.0 && negatives > 0.0
-               ? (rank_sum - positives * (positives + 1.0) / 2.0) / (positives * negatives)
-               : 0.0;
 }
 
 score popularity_baseline(problem const& p) {

@@ -27,9 +27,6 @@ problem read_letters(std::filesystem::path const& file);
 /// The first 1347 digits to train on, of which 147 validate, the other 450 to test; features divided by 16.
 problem read_digits(std::filesystem::path const& file);
 
-/// Area under the curve: the chance that a positive's score is above a negative's, ties counted half.
-double area_under_curve(std::vector<float> const& scores, std::vector<float> const& positive);
-
 /// What a program without a network would say: films by how often they were watched, and the mean rating.
 score popularity_baseline(problem const&);
 

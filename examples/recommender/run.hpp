@@ -2,6 +2,7 @@
 // The stacks around a gate, and the loop that trains one of them for every seed and measures as it goes.
 #pragma once
 
+#include "area_under_curve.hpp"
 #include "data.hpp"
 #include "problem.hpp"
 

@@ -22,6 +22,9 @@ column headed "needed" what that says.
 
 Defaults of seams. A name in backticks that is marked "(default)", or stands in a column headed "default" of a table of
 seams, is what a list of policies or a template falls back to somewhere in the headers.
+
+Tests. Every cell of a last column headed "held by" names what holds its row: a link to a file of tests/unit and, in double
+quotes, a test in it, or a link to a file of tests/compile_fail; and nothing else.
 """
 import pathlib
 import re
@@ -156,6 +159,24 @@ def check_default(include, name):
     return [f"nothing falls back to `{name}`, which the page calls a default"]
 
 
+def check_tests(include, cell):
+    """Whether a cell "held by" names tests that exist. Links are relative to docs/."""
+    entry = r'\[[^\]]*\]\(\.\./(tests/(?:unit|compile_fail)/[\w./]+)\)(?: "([^"]+)")?'
+    if not re.fullmatch(f"{entry}(?:, {entry})*", cell):
+        return [f"'{cell}' names no test: a link to its file in tests/, then its name in quotes"]
+    wrong = []
+    for path, name in re.findall(entry, cell):
+        file = include.parents[1] / path
+        if not file.is_file():
+            wrong.append(f"there is no {path}, which should hold a row")
+        elif path.startswith("tests/unit/") != bool(name):
+            wrong.append(f"{path}: tests of tests/unit have names, others are files")
+        elif name and not re.search(rf'^(?:TEMPLATE_)?TEST_CASE(?:_SIG)?\("{re.escape(name)}"', file.read_text(encoding="utf-8"),
+                                    flags=re.M):
+            wrong.append(f'{path} has no test "{name}"')
+    return wrong
+
+
 def check_page(include, text):
     """What is wrong with a page, a sentence each; and how many tables were read."""
     wrong, rows, verbs, read = [], [], [], 0
@@ -174,6 +195,11 @@ def check_page(include, text):
         elif headings[0] == "seam" and headings[-1] == "default":
             for name in [n for row in body for n in re.findall(r"`([\w:]+)`", row[-1])]:
                 wrong += check_default(include, name)
+        elif headings[-1] == "held by":
+            for row in body:
+                wrong += check_tests(include, row[-1])
+                if len(row) != len(headings):
+                    wrong.append(f"the row '{row[0]}' has {len(row)} cells, its table {len(headings)} columns")
         else:
             continue
         read += 1
@@ -200,7 +226,9 @@ def self_test(include):
     some = "| field of `gradient_check_options` | in words |\n|---|---|\n| `step` | how far |\n"
     listed = re.findall(r"^VERB\((\w+), (\w+)", (include / "device/verbs.inc").read_text(encoding="utf-8"), flags=re.M)
     verbs = "| verb | needed |\n|---|---|\n" + "".join(f"| `{name}(x)` | {needed} |\n" for name, needed in listed)
-    for right in (fields, members, seams, some):
+    held = ("| question | held by |\n|---|---|\n| a | [numbers.cpp](../tests/unit/layer/numbers.cpp) \"describe names the "
+            "numbers of policies\", [a rate](../tests/compile_fail/dropout_rate.cpp) |\n")
+    for right in (fields, members, seams, some, held):
         wrong, read = check_page(include, right)
         assert read == 1 and not wrong, wrong
     assert check_page(include, verbs) == ([], 1)
@@ -216,6 +244,11 @@ def self_test(include):
             "verb": verbs + "| `dance()` | always |\n",
             "table without a verb": verbs.replace("| `zero(x)` | always |\n", ""),
             "need of a verb": verbs.replace("| `zero(x)` | always |", "| `zero(x)` | host |"),
+            "row without a test": held + "| b | |\n",
+            "name of a test": held.replace("of policies", "of police"),
+            "file of a test": held.replace("numbers.cpp)", "number.cpp)"),
+            "row with a cell too many": held.replace("| a |", "| a | b |"),
+            "test without a name": held.replace(' "describe names the numbers of policies"', ""),
             "mark": "| `product::eigen` (default) | | |\n",
             "page without a comment": members.split("\n\n")[1],
     }.items():
