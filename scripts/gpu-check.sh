@@ -4,7 +4,7 @@
 # (results against the host, dropout masks bit for bit, the same bits for every number of blocks, a whole step as a
 # captured graph), runs a short subset under compute-sanitizer, runs the GPU benchmarks and, where python3 has PyTorch,
 # the same work by PyTorch and Triton, and ends in a short table, with what mixtures of experts reach of what is possible.
-# What does not fit into 8 minutes is left out and named.
+# What does not fit into 8 minutes is left out and named. All of it is written to docs/benchmarks/DEVICE.json.
 #
 #   scripts/gpu-check.sh [--no-sanitizer] [--no-benchmarks] [--help]
 #
@@ -36,7 +36,11 @@ done
 table=()
 skipped=()
 bad=0
-row() { table+=("$(printf '%-34s %-8s %s' "$1" "$2" "$3")"); }
+rows=() # of the table, tabs between their cells
+row() {
+  table+=("$(printf '%-34s %-8s %s' "$1" "$2" "$3")")
+  rows+=("$1"$'\t'"$2"$'\t'"$3")
+}
 # tool NAME: its path, from PATH or from the toolkit.
 tool() { command -v "$1" || { [[ -x /usr/local/cuda/bin/$1 ]] && echo "/usr/local/cuda/bin/$1"; }; }
 
@@ -226,6 +230,7 @@ else
   done
 fi
 has_gpu=yes
+results=() # files that the benchmarks wrote
 if [[ $tests_skipped -eq ${#programs[@]} ]]; then
   has_gpu=no
   if [[ $seen_gpu == yes ]]; then
@@ -292,7 +297,6 @@ if [[ $benchmarks == no ]]; then
 elif [[ $has_gpu == no ]]; then
   skipped+=("benchmarks: there is no GPU")
 else
-  results=()
   for name in "${bench_programs[@]+"${bench_programs[@]}"}"; do
     path=$(program "$name")
     [[ -n $path ]] || continue
@@ -354,6 +358,16 @@ fi
 if [[ ${#skipped[@]} -ne 0 ]]; then
   printf '\nleft out:\n'
   printf '  %s\n' "${skipped[@]}"
+fi
+if [[ $has_gpu == yes ]] && command -v python3 >/dev/null; then
+  printf '%s\n' "${rows[@]}" >"$build/logs/table.tsv"
+  printf '%s\n' "${skipped[@]+"${skipped[@]}"}" >"$build/logs/left-out.txt"
+  written=$(python3 "$root/scripts/lib/gpu_results.py" --gpu "$gpu" --seconds "$((SECONDS - started))" \
+    --toolkit "$("$nvcc" --version | sed -n 's/^.*release \([0-9.]*\).*$/CUDA \1/p')" \
+    --commit "$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)" --command "scripts/gpu-check.sh $*" \
+    --table "$build/logs/table.tsv" --left-out "$build/logs/left-out.txt" --output "$root/docs/benchmarks" \
+    --joined "$build/logs/benchmarks.json" "${results[@]+"${results[@]}"}") &&
+    printf '\nwritten: %s\n' "$written"
 fi
 if [[ $bad -ne 0 ]]; then
   printf '\nFAILED\n'
