@@ -2,6 +2,7 @@
 // host only. One axis of a space of specialisations: a name and the types or numbers to choose from.
 #pragma once
 
+#include <espalier/core/fields.hpp>
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/short_name.hpp>
@@ -14,16 +15,22 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace espalier {
 
-/// The name of an axis of choices, at most 16 characters.
+/// The name of an axis of choices: 1 to 16 characters, without '=' (words have it, "axis=option"), ',' (tables have it)
+/// and blanks.
 struct choice_name {
     short_name text;
+    bool fits = true; ///< `choice_axis` says what is wrong: an error in a template's argument is a riddle
 
-    template <std::size_t N> consteval choice_name(char const (&literal)[N]) : text(detail::name_from(literal, N - 1)) {
-        if (N - 1 > 16 || N == 1) throw "the name of an axis of choices has 1 to 16 characters";
+    template <std::size_t N>
+    consteval choice_name(char const (&literal)[N])
+        : text(detail::name_from(literal, N - 1 < 16 ? N - 1 : 16)), fits(N > 1 && N - 1 <= 16) {
+        for (char const c : std::string_view(literal, N - 1))
+            fits = fits && c > ' ' && c != '=' && c != ',';
     }
 };
 
@@ -46,14 +53,30 @@ constexpr std::string_view bare_type(std::string_view written) {
 }
 
 template <class T>
-concept number_option = requires {
-    { T::value } -> std::convertible_to<long long>;
-}
-&&!policy<T>;
+concept has_value_in_objects = requires {
+    requires std::is_member_pointer_v<decltype(&T::value)>;
+};
+/// A type that stands for a constant, its member `value`.
+template <class T>
+concept constant_option = !policy<T> && !has_value_in_objects<T> && requires {
+    typename std::integral_constant<std::remove_cv_t<decltype(T::value)>, T::value>;
+};
+/// A number without a point becomes it by cutting the fraction off: a type with one is a name and no number.
+template <class T>
+concept number_option = constant_option<T> && std::convertible_to<decltype(T::value), long long> &&
+    !std::is_floating_point_v<std::remove_cv_t<decltype(T::value)>>;
+template <class T>
+concept enumerator_option =
+    constant_option<T> && !number_option<T> && std::is_enum_v<std::remove_cv_t<decltype(T::value)>>;
 
 template <class T> consteval choice_option option_of() {
-    if constexpr (number_option<T>)
-        return {.name = {}, .value = static_cast<long long>(T::value), .number = true};
+    if constexpr (number_option<T>) {
+        choice_option number{.name = {}, .value = static_cast<long long>(T::value), .number = true};
+        if constexpr (std::is_same_v<std::remove_cv_t<decltype(T::value)>, bool>)
+            number.name = T::value ? "true" : "false";
+        return number;
+    } else if constexpr (enumerator_option<T>)
+        return {.name = field_name<T::value>()};
     else if constexpr (!policy_name<T>().empty())
         return {.name = policy_name<T>()};
     else
@@ -61,7 +84,8 @@ template <class T> consteval choice_option option_of() {
 }
 
 template <class T> std::string label_of_option() {
-    return option_label(option_of<T>(), number_option<T> ? std::string_view{} : written_type<T>());
+    constexpr bool alone = number_option<T> || enumerator_option<T>;
+    return option_label(option_of<T>(), alone ? std::string_view{} : written_type<T>());
 }
 
 } // namespace detail
@@ -70,6 +94,9 @@ template <class T> std::string label_of_option() {
 template <choice_name Name, class... Options> struct choice_axis {
     static_assert(sizeof...(Options) > 0,
                   "espalier: an axis of choices has no option; give it one, or leave the axis out");
+    static_assert(Name.fits,
+                  "espalier: the name of an axis of choices has 1 to 16 characters, none of them '=', ',' or "
+                  "a blank");
 
     static constexpr choice_name name = Name;
     static constexpr std::size_t size = sizeof...(Options);
@@ -80,7 +107,8 @@ template <choice_name Name, class... Options> struct choice_axis {
 };
 
 /// The axis Name of a space: `choices<"activation">(hana::tuple_t<activation::relu, activation::silu>)` for types,
-/// `choices<"width">(hana::tuple_c<int, 64, 128>)` for numbers, which a stack sees as types with a member `value`.
+/// `choices<"width">(hana::tuple_c<int, 64, 128>)` for whole numbers, bools and enumerators, which a stack sees as
+/// types with a member `value`.
 template <choice_name Name, class... Options>
 constexpr choice_axis<Name, typename Options::type...> choices(boost::hana::tuple<Options...> const&) {
     return {};

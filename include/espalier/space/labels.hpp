@@ -13,9 +13,9 @@ namespace espalier {
 
 /// What a predicate over combinations sees of an option.
 struct choice_option {
-    std::string_view
-        name; ///< of a policy its own, of another type that of the type without its arguments; of a number none
-    long long value = 0; ///< of a number
+    std::string_view name; ///< of a policy its own, of another type that of the type without its arguments, of an
+                           ///< enumerator its own, of bool "true" or "false"; of another number none
+    long long value = 0; ///< of a number, and of bool
     bool number = false;
 };
 
@@ -38,8 +38,8 @@ struct axis_labels {
     std::vector<std::string> options;
 };
 
-/// "axis=option" for each member of a JSON object: {"activation": "silu", "width": 128}. Throws data_error for anything
-/// else than an object of texts and whole numbers.
+/// "axis=option" for each member of a JSON object: {"activation": "silu", "width": 128, "bias": true}. Throws
+/// data_error for anything else than an object of texts, whole numbers and booleans.
 std::vector<std::string> choices_from_json(std::string_view text);
 
 namespace detail {

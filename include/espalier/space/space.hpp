@@ -37,8 +37,14 @@ template <class Space> class candidate {
 public:
     constexpr explicit candidate(typename Space::digits_type const& digits) : digits_(&digits) {}
 
-    /// Whether the option of that axis has that name. Compilation stops at an axis that is not there.
-    constexpr bool is(std::string_view axis, std::string_view name) const { return at(axis).name == name; }
+    /// Whether the option of that axis has that name. Compilation stops at an axis, and at a name, that is not there.
+    constexpr bool is(std::string_view axis, std::string_view name) const {
+        if (at(axis).name == name) return true;
+        std::size_t const a = Space::axis_named(axis);
+        for (std::size_t o = 0; o < Space::sizes[a]; ++o)
+            if (Space::option(a, o).name == name) return false;
+        throw "no option of this axis has that name; names are without arguments, and numbers are asked for by value()";
+    }
     /// The number of that axis.
     constexpr long long value(std::string_view axis) const {
         choice_option const& option = at(axis);
@@ -97,6 +103,10 @@ template <class... Axes> struct choice_space {
     template <template <class...> class Stack, std::size_t Index> struct stack_of {
         static constexpr digits_type digits = choice_space::digits(Index);
         template <std::size_t... A> static auto make(std::index_sequence<A...>) {
+            static_assert(
+                requires { typename Stack<typename Axes::template type<digits.at[A]>...>; },
+                "espalier: the stack of a space cannot be written with these options: it has a parameter for each "
+                "axis, in the order of the axes, and sees a number as a type with a member `value`");
             return boost::hana::type_c<Stack<typename Axes::template type<digits.at[A]>...>>;
         }
         using type = typename decltype(make(std::make_index_sequence<axis_count>{}))::type;
@@ -165,13 +175,23 @@ inline constexpr std::size_t part_size = 128;
 struct kept_flags {
     bool at[part_size];
 };
-template <class Set, class Predicate, std::size_t Part>
-inline constexpr kept_flags kept_part = [] {
+// Functions and no lambdas: of names in a lambda GCC's -Wshadow says that they shadow those of the program.
+template <class Set, class Predicate, std::size_t Part> consteval kept_flags keep_part() {
     kept_flags kept{};
     for (std::size_t i = 0, n = Part * part_size; i < part_size && n < Set::size; ++i, ++n)
         kept.at[i] = refusal_with<Set, Predicate>{}(Set::whole::digits(Set::index(n))) == nullptr;
     return kept;
-}();
+}
+template <class Set, class Predicate, std::size_t Part>
+inline constexpr kept_flags kept_part = keep_part<Set, Predicate, Part>();
+
+template <std::size_t Parts> consteval std::size_t count_kept(kept_flags const (&parts)[Parts]) {
+    std::size_t sum = 0;
+    for (kept_flags const& part : parts)
+        for (bool const one : part.at)
+            sum += one;
+    return sum;
+}
 
 template <class Set, class Predicate> struct list_where {
     static constexpr std::size_t parts = (Set::size + part_size - 1) / part_size;
@@ -182,13 +202,7 @@ template <class Set, class Predicate> struct list_where {
         return all_flags{{kept_part<Set, Predicate, Part>...}};
     }
     (std::make_index_sequence<parts>{});
-    static constexpr std::size_t size = [] {
-        std::size_t sum = 0;
-        for (kept_flags const& part : kept.at)
-            for (bool const one : part.at)
-                sum += one;
-        return sum;
-    }();
+    static constexpr std::size_t size = count_kept(kept.at);
 
     static consteval auto list() {
         index_list<size> indices{};
@@ -295,6 +309,15 @@ template <std::size_t First, std::size_t Of, class Set> constexpr auto part(Set)
 
 namespace detail {
 
+/// All options one behind the other: where those of an axis begin.
+template <class Space> struct option_begins { std::size_t at[Space::axis_count + 1]; };
+template <class Space> consteval option_begins<Space> begins_of_options() {
+    option_begins<Space> sums{};
+    for (std::size_t a = 0; a < Space::axis_count; ++a)
+        sums.at[a + 1] = sums.at[a] + Space::sizes[a];
+    return sums;
+}
+
 /// A covering array of strength 2, row by row: a pair that no row has yet, then for each further axis the option that
 /// brings most new pairs (as AETG does: Cohen, Dalal, Fredman, Patton 1997). Where that is not in the set, the next
 /// completion of the pair that is.
@@ -303,16 +326,7 @@ template <class Set> class pairwise_rows {
     static constexpr std::size_t axes = whole::axis_count;
     static constexpr bool all_in = std::is_same_v<Set, whole>;
 
-    /// All options one behind the other: where those of an axis begin.
-    struct begins {
-        std::size_t at[axes + 1];
-    };
-    static constexpr begins first = [] {
-        begins sums{};
-        for (std::size_t a = 0; a < axes; ++a)
-            sums.at[a + 1] = sums.at[a] + whole::sizes[a];
-        return sums;
-    }();
+    static constexpr option_begins<whole> first = begins_of_options<whole>();
     static constexpr std::size_t options = first.at[axes];
     struct row {
         std::size_t at[axes]; ///< options

@@ -102,6 +102,8 @@ TEST_CASE("labels are written as people write them and differ", "[space]") {
     CHECK(label("espalier::dropout::bernoulli<2.000000e-01>") == "bernoulli<0.2>");
     CHECK(label("a::f<b::g<3, 4ul, 'x'>, c::h<true> >") == "f<g<3, 4, 'x'>, h<true>>");
     CHECK(label("espalier::x<espalier::over::rows, 1>") == "x<rows, 1>");
+    CHECK(label("{anonymous}::x<{anonymous}::y<<unnamed>::z> >") == "x<y<z>>");
+    CHECK(label("(anonymous namespace)::x<(anonymous namespace)::y>") == "x<y>");
     auto const twice = detail::label_axis(detail::name_from("axis", 4), {"same", "other", "same"});
     CHECK(twice.name == "axis");
     CHECK(twice.options == std::vector<std::string>{"same", "other", "same#2"});
@@ -110,6 +112,43 @@ TEST_CASE("labels are written as people write them and differ", "[space]") {
     auto const& options = decltype(scheduled)::labels().front().options;
     CHECK(options[0].substr(0, 15) == "l2<linear{0.5, ");
     CHECK(options[1] == "l2<0.5>");
+}
+
+namespace {
+
+enum class mode { slow, fast };
+struct fifth {
+    static constexpr double value = 0.2;
+};
+struct half {
+    static constexpr double value = 0.5;
+};
+struct a_member {
+    int value;
+};
+
+constexpr auto own = space(choices<"bias">(hana::tuple_c<bool, false, true>),
+                           choices<"mode">(hana::tuple_c<mode, mode::slow, mode::fast>),
+                           choices<"rate">(hana::tuple_t<fifth, half>), choices<"rest">(hana::tuple_t<a_member>));
+template <class B, class, class R, class>
+using own_stack = sequence<input<B::value ? 4 : 3>, dense<R::value == 0.5 ? 8 : 2>>;
+
+} // namespace
+
+TEST_CASE("types, bools and enumerators of one's own are options by name", "[space]") {
+    auto const& labels = decltype(own)::labels();
+    CHECK(labels[0].options == std::vector<std::string>{"false", "true"});
+    CHECK(labels[1].options == std::vector<std::string>{"slow", "fast"});
+    CHECK(labels[2].options == std::vector<std::string>{"fifth", "half"});
+    CHECK(labels[3].options == std::vector<std::string>{"a_member"});
+    constexpr auto biased = where(own, [](auto const& c) {
+        return c.value("bias") != 0 && c.is("bias", "true") && c.is("mode", "fast") && c.is("rate", "half");
+    });
+    STATIC_REQUIRE(decltype(biased)::size == 1);
+    auto const words = choices_from_json(R"({"bias": true, "mode": "fast", "rate": "half", "rest": "a_member"})");
+    CHECK(select<own_stack>(biased, words, [](auto net, combination const&) {
+              return bound<typename decltype(net)::type>::output.size();
+          }) == 8);
 }
 
 TEST_CASE("where leaves combinations out, with the reason", "[space]") {
@@ -215,5 +254,5 @@ TEST_CASE("a stack is picked by names", "[space]") {
         std::string::npos);
     CHECK(error_of([] { choices_from_json("[1]"); }) == "select: the choices are no JSON object: [1]");
     CHECK(error_of([] { choices_from_json(R"({"width": 1.5})"); }) ==
-          "select: the choice of 'width' is neither a text nor a whole number: 1.5");
+          "select: the choice of 'width' is no text, whole number or boolean: 1.5");
 }

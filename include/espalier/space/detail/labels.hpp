@@ -31,6 +31,14 @@ ESPALIER_LIBRARY std::string short_type(std::string_view written) {
     std::string text;
     while (!written.empty()) {
         char const c = written.front();
+        // GCC and Clang write a namespace without a name in ways of their own.
+        bool is_unnamed = false;
+        for (std::string_view const unnamed : {"{anonymous}::", "(anonymous namespace)::", "<unnamed>::"})
+            if (!is_unnamed && written.starts_with(unnamed)) {
+                written.remove_prefix(unnamed.size());
+                is_unnamed = true;
+            }
+        if (is_unnamed) continue;
         if (begins_word(c)) {
             std::size_t end = 0;
             while (end < written.size() && (begins_word(written[end]) || is_digit(written[end])))
@@ -62,7 +70,7 @@ ESPALIER_LIBRARY std::string short_type(std::string_view written) {
 }
 
 ESPALIER_LIBRARY std::string option_label(choice_option const& option, std::string_view written) {
-    if (option.number) return std::to_string(option.value);
+    if (option.number && option.name.empty()) return std::to_string(option.value);
     std::size_t const arguments = written.find('<');
     std::string text(option.name);
     if (arguments == written.npos) return text;
@@ -106,9 +114,9 @@ ESPALIER_LIBRARY std::vector<std::string> choices_from_json(std::string_view tex
     if (!parsed.is_object()) detail::throw_data_error("select: the choices are no JSON object: ", printable(text));
     std::vector<std::string> words;
     for (auto const& [axis, value] : parsed.items()) {
-        if (!value.is_string() && !value.is_number_integer())
+        if (!value.is_string() && !value.is_number_integer() && !value.is_boolean())
             detail::throw_data_error("select: the choice of '", printable(axis),
-                                     "' is neither a text nor a whole number: ", printable(value.dump()));
+                                     "' is no text, whole number or boolean: ", printable(value.dump()));
         words.push_back(axis + '=' + (value.is_string() ? value.get<std::string>() : value.dump()));
     }
     return words;
