@@ -187,9 +187,9 @@ template <class Training> struct host_training {
 
 /// Writes the parameters and running statistics of a network, one tensor each ("1.kernel": in x out, "1.bias": out) in
 /// the type they are trained in, the bit masks of pruned tensors, and in the metadata the time that the network has
-/// reached ("step", "epoch", "epoch_begin", "steps_per_epoch", "phase", "value.NAME" for a run-time value). `extra` is
-/// kept beside them, but for entries of these names. Atomic: the old file stays until the new one is complete. Throws
-/// file_error.
+/// reached ("step", "epoch", "epoch_begin", "steps_per_epoch", "phase", "value.NAME" for a run-time value), what wrote
+/// it ("format") and its layers in words ("layers"). `extra` is kept beside them, but for entries of these names.
+/// Atomic: the old file stays until the new one is complete. Throws file_error.
 template <class Network>
 void save(Network const& net, file_path const& path, std::map<std::string, std::string> const& extra = {}) {
     // Only read: the arenas' host side serves loading too.

@@ -47,27 +47,31 @@ std::vector<compared_run> compare_one(Loss const& loss, Optimizer const& optimiz
 /// Trains every stack of the set on the same data, with the same seeds, loss and optimizer, and returns what came out.
 ///
 ///     auto const results = esp::compare<stack>(esp::pairwise(all), esp::loss::cross_entropy{},
-///     esp::optimizer::adamw{},
-///                                              train, {.fit = {.epochs = 5, .validation = test}, .file =
-///                                              "space.json"});
+///                                              esp::optimizer::adamw{}, train,
+///                                              {.fit = {.epochs = 5, .validation = test}, .file = "space.json"});
 ///     std::fputs(results.text().c_str(), stdout);
 ///
-/// Throws what `fit` throws, and data_error for options that are the comparison's own or a file of another comparison;
-/// results so far are in the file then.
+/// Throws what `fit` throws, and data_error for options that are the comparison's own or a file of another comparison
+/// or of another stack; results so far are in the file then, that of the stack that `on_result` throws at among them.
 template <template <class...> class Stack, class Device = device::cpu, class T = float, class Set, class Loss,
           class Optimizer>
 comparison compare(Set set, Loss const& loss, Optimizer const& optimizer, data_view const& data,
                    compare_options const& options = {}) {
     detail::check_compare_options(options);
     auto first_step = optimizer.at(clock{}, 1);
-    detail::comparison_log log(Set::whole::labels(), options,
-                               detail::comparison_settings(options, data, detail::written_type<Loss>(),
-                                                           detail::written_type<Optimizer>(), first_step.rate()));
+    detail::comparison_log log(
+        Set::whole::labels(), options,
+        detail::comparison_settings(options, data,
+                                    {detail::written_type<Loss>(), detail::written_type<Optimizer>(),
+                                     detail::written_type<Device>(), detail::written_type<T>()},
+                                    first_step.rate()));
     for_each<Stack>(set, [&](auto stack, combination const& which) {
         using stack_type = typename decltype(stack)::type;
-        if (log.has(which)) return;
-        log.add(which, {summarise<stack_type, T>(), index_t{decltype(first_step)::moments}},
-                detail::compare_one<stack_type, Device, T>(loss, optimizer, data, options));
+        if (log.has(which, detail::written_type<stack_type>())) return;
+        log.add(
+            which,
+            {detail::written_type<stack_type>(), summarise<stack_type, T>(), index_t{decltype(first_step)::moments}},
+            detail::compare_one<stack_type, Device, T>(loss, optimizer, data, options));
     });
     return log.finish();
 }

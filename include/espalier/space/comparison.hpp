@@ -26,6 +26,7 @@ struct machine_roof {
 /// A line of a comparison.
 struct compared_stack {
     combination which;
+    std::string type; ///< as the compiler writes it, without namespaces
     index_t parameters = 0;
     double operations = 0.0; ///< of a step: three products for each of the forward pass, none of the rest
     double bytes = 0.0;  ///< that a step moves at least: weights four times, gradients twice, moments twice, tape twice
@@ -43,7 +44,8 @@ struct compare_options {
     fit_options fit{};
     std::vector<seed> seeds{seed{1}}; ///< a run each; the results are means
     /// Where results are kept, as JSON: written after every stack, and read at the start, so that a comparison that was
-    /// stopped goes on with the first stack that is missing. Empty: nowhere.
+    /// stopped goes on with the first stack that is missing. Parts of a set may share a file one after the other:
+    /// programs that run at the same time need one each. Empty: nowhere.
     file_path file{};
     /// Whatever else decides about results, the numbers of the loss for one: a file with other words is not gone on
     /// with.
@@ -78,6 +80,7 @@ struct compared_run {
 
 /// What the types know of a stack.
 struct compared_sizes {
+    std::string_view type;
     network_summary summary;
     index_t moments = 0; ///< of each weight
 };
@@ -87,23 +90,28 @@ class comparison_log {
 public:
     /// Throws file_error for a file that is no comparison, and data_error for one of other axes or settings.
     comparison_log(std::vector<axis_labels> axes, compare_options const& options, std::string settings);
-    /// Whether the stack has its result already: it is passed on then.
-    bool has(combination const& which);
+    /// Whether the stack has its result already: it is passed on then. Throws data_error when that is of another type.
+    bool has(combination const& which, std::string_view type);
     void add(combination const& which, compared_sizes const& sizes, std::vector<compared_run> runs);
     comparison finish();
 
 private:
-    void take(compared_stack stack);
+    void write() const;
+    void tell() const;
 
     compare_options const* options_;
     comparison earlier_;
     comparison result_;
 };
 
+/// As the compiler writes them.
+struct compared_types {
+    std::string_view loss, optimizer, device, numbers;
+};
 /// What of the options, the data and the types decides about results: two comparisons with the same text may share a
 /// file.
-std::string comparison_settings(compare_options const& options, data_view const& data, std::string_view loss,
-                                std::string_view optimizer, double learning_rate);
+std::string comparison_settings(compare_options const& options, data_view const& data, compared_types const& types,
+                                double learning_rate);
 /// Throws data_error for options that are the comparison's own, and without a seed.
 void check_compare_options(compare_options const& options);
 void finish_run(compared_run& run, history const& record);

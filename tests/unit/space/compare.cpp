@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ namespace {
 
 constexpr auto widths = space(choices<"width">(hana::tuple_c<int, 4, 6>), choices<"fixed">(hana::tuple_c<int, 1>));
 template <class W, class> using stack = sequence<input<3>, dense<W::value, activation::relu>, dense<2>>;
+
+template <class W, class> using deep_stack = sequence<input<3>, dense<W::value, activation::relu>, dense<2>, dense<2>>;
 
 data_set rows_of(index_t count) {
     data_set data;
@@ -125,6 +128,17 @@ TEST_CASE("a comparison goes on with what its file lacks", "[space]") {
     auto const refused = [&](compare_options const& given) {
         return error_of([&] { compare<stack>(widths, loss::cross_entropy{}, adam, train, given); });
     };
+    auto const into_file = [&](auto const& compare_again) {
+        auto const message = error_of(compare_again);
+        CHECK(message.find("results.json") != std::string::npos);
+        return message;
+    };
+    CHECK(into_file([&] {
+              compare<stack, device::cpu, double>(widths, loss::cross_entropy{}, adam, train, kept);
+          }).find("double on ") != std::string::npos);
+    CHECK(into_file([&] {
+              compare<deep_stack>(widths, loss::cross_entropy{}, adam, train, kept);
+          }).find("width=4 fixed=1 is that of another stack, sequence<input<3") != std::string::npos);
     auto longer = kept;
     longer.fit.epochs = 3;
     CHECK(refused(longer).find("made with other settings") != std::string::npos);
@@ -139,4 +153,30 @@ TEST_CASE("a comparison goes on with what its file lacks", "[space]") {
     auto none = options();
     none.seeds.clear();
     CHECK(refused(none) == "compare: there is no seed; give at least one");
+}
+
+TEST_CASE("a comparison that is stopped by whoever is told of a result keeps that", "[space]") {
+    temporary_folder folder;
+    auto kept = options();
+    kept.file = folder / "results.json";
+    kept.settings = "not UTF-8: \xff";
+    kept.on_result = [](compared_stack const&) { throw std::runtime_error("enough"); };
+    CHECK(error_of([&] { compare<stack>(widths, loss::cross_entropy{}, adam, train, kept); }) == "enough");
+    auto const written = nlohmann::json::parse(espalier_test::content_of(folder / "results.json"));
+    CHECK(written["rows"].size() == 1);
+    kept.on_result = nullptr;
+    auto const results = compare<stack>(widths, loss::cross_entropy{}, adam, train, kept);
+    CHECK(results.stacks[0].loss == written["rows"][0]["loss"].get<double>());
+    CHECK(results.stacks.size() == 2);
+}
+
+TEST_CASE("the table of a comparison tells a number of 0 from none, and rounds to three digits", "[space]") {
+    comparison told;
+    told.axes = {{"width", {"4", "6"}}};
+    compared_stack& row = told.stacks.emplace_back();
+    row.which.choices = {{"width", "4"}};
+    row.operations = 999999.0;
+    row.validation_loss = std::nan("");
+    CHECK(told.text() == "width  parameters  accuracy     loss  step us  operations  bytes  memory\n"
+                         "4               0    0.0000  0.00000      0.0         1 M      0       0\n");
 }

@@ -7,6 +7,7 @@
 #include <espalier/core/math.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/io/atomic_file.hpp>
+#include <espalier/io/printable.hpp>
 #include <espalier/space/comparison.hpp>
 
 #include <nlohmann/json.hpp>
@@ -41,15 +42,20 @@ inline constexpr std::array<compared_column, 8> compared_columns{
      {"validation_accuracy", &compared_stack::validation_accuracy}}};
 
 ESPALIER_LIBRARY std::string comparison_settings(compare_options const& options, data_view const& data,
-                                                 std::string_view loss, std::string_view optimizer,
-                                                 double learning_rate) {
+                                                 compared_types const& types, double learning_rate) {
     std::string text =
         text_of(data.count(), " rows of ", data.width(), " features, validation ", options.fit.validation.count(),
-                ", batch ", options.fit.batch, ", epochs ", options.fit.epochs, ", ", short_type(loss), ", ",
-                short_type(optimizer), " from ", learning_rate, ", seeds");
+                ", batch ", options.fit.batch, ", epochs ", options.fit.epochs, ", ", short_type(types.loss), ", ",
+                short_type(types.optimizer), " from ", learning_rate, ", ", short_type(types.numbers), " on ",
+                short_type(types.device), ", seeds");
     for (seed const s : options.seeds)
         text += text_of(" ", s.value);
-    return options.settings.empty() ? text : text + ", " + options.settings;
+    if (options.fit.patience > 0) text += text_of(", patience ", options.fit.patience);
+    if (!options.fit.shuffle) text += ", rows in order";
+    for (named_value const& v : options.fit.values)
+        text += text_of(", ", v.name.str(), " ", v.value);
+    // JSON takes UTF-8 alone
+    return options.settings.empty() ? text : text + ", " + printable(options.settings, options.settings.size());
 }
 
 ESPALIER_LIBRARY void check_compare_options(compare_options const& options) {
@@ -79,6 +85,7 @@ inline nlohmann::ordered_json json_of(compared_stack const& stack) {
     nlohmann::ordered_json row{{"family", "space"}, {"case", stack.which.text()}};
     for (combination::choice const& c : stack.which.choices)
         row["choices"][c.axis] = c.label;
+    row["stack"] = stack.type;
     row["parameters"] = stack.parameters;
     for (compared_column const& column : compared_columns)
         row[column.name] = stack.*column.value; // what is not finite becomes null
@@ -105,6 +112,7 @@ inline comparison read_comparison(file_path const& path) {
             compared_stack& stack = out.stacks.emplace_back();
             for (auto const& [axis, label] : row.at("choices").items())
                 stack.which.choices.push_back({axis, label.get<std::string>()});
+            stack.type = row.at("stack").get<std::string>();
             stack.parameters = row.at("parameters").get<index_t>();
             for (compared_column const& column : compared_columns)
                 stack.*column.value =
@@ -136,13 +144,18 @@ ESPALIER_LIBRARY comparison_log::comparison_log(std::vector<axis_labels> axes, c
                          earlier_.settings + "\" and not \"" + result_.settings + "\"; name another file");
 }
 
-ESPALIER_LIBRARY bool comparison_log::has(combination const& which) {
-    for (compared_stack& stack : earlier_.stacks)
-        if (stack.which.text() == which.text()) {
-            stack.which.index = which.index;
-            take(stack);
-            return true;
-        }
+ESPALIER_LIBRARY bool comparison_log::has(combination const& which, std::string_view type) {
+    for (compared_stack const& stack : earlier_.stacks) {
+        if (stack.which.text() != which.text()) continue;
+        if (std::string const own = short_type(type); stack.type != own)
+            throw data_error(options_->file.string() + ": its result for " + which.text() +
+                             " is that of another stack, " + printable(stack.type) + " and not " + own +
+                             "; name another file");
+        result_.stacks.push_back(stack);
+        result_.stacks.back().which = which;
+        tell();
+        return true;
+    }
     return false;
 }
 
@@ -150,6 +163,7 @@ ESPALIER_LIBRARY void comparison_log::add(combination const& which, compared_siz
                                           std::vector<compared_run> runs) {
     compared_stack stack;
     stack.which = which;
+    stack.type = short_type(sizes.type);
     network_summary const& s = sizes.summary;
     auto const batch = static_cast<double>(options_->fit.batch);
     double const weights = static_cast<double>(s.gradient_bytes),
@@ -178,7 +192,12 @@ ESPALIER_LIBRARY void comparison_log::add(combination const& which, compared_siz
         std::nth_element(steps.begin(), middle, steps.end());
         stack.step_seconds = *middle;
     }
-    take(std::move(stack));
+    result_.stacks.push_back(std::move(stack));
+    write();
+    tell(); // may throw: the result is in the file by now
+}
+
+ESPALIER_LIBRARY void comparison_log::write() const {
     if (options_->file.empty()) return;
     // What an earlier call found and this one has not come to yet stays in the file.
     comparison all = result_;
@@ -191,8 +210,7 @@ ESPALIER_LIBRARY void comparison_log::add(combination const& which, compared_siz
     file.commit();
 }
 
-ESPALIER_LIBRARY void comparison_log::take(compared_stack stack) {
-    result_.stacks.push_back(std::move(stack));
+ESPALIER_LIBRARY void comparison_log::tell() const {
     if (options_->on_result) options_->on_result(result_.stacks.back());
 }
 
@@ -208,14 +226,15 @@ template <class... Numbers> std::string formatted(char const* format, Numbers...
 
 /// 1234567 -> "1.23 M"
 inline std::string with_prefix(double value) {
-    for (auto const& [size, letter] : {std::pair{1e9, 'G'}, std::pair{1e6, 'M'}, std::pair{1e3, 'k'}})
-        if (value >= size) return formatted("%.3g %c", value / size, letter);
+    for (auto const& [size, letter] :
+         {std::pair{1e12, 'T'}, std::pair{1e9, 'G'}, std::pair{1e6, 'M'}, std::pair{1e3, 'k'}})
+        if (value >= 0.9995 * size) return formatted("%.3g %c", value / size, letter);
     return formatted("%.3g", value);
 }
 
 /// Nothing where there is no number.
 inline std::string fixed(double value, int digits) {
-    return std::isfinite(value) && value != 0.0 ? formatted("%.*f", digits, value) : std::string("-");
+    return std::isfinite(value) ? formatted("%.*f", digits, value) : std::string("-");
 }
 
 } // namespace detail
@@ -239,7 +258,8 @@ ESPALIER_LIBRARY std::string comparison::text() const {
         {"validation loss", [](compared_stack const& s) { return fixed(s.validation_loss, 5); }},
         {"loss", [](compared_stack const& s) { return fixed(s.loss, 5); }},
         {"step us", [](compared_stack const& s) { return fixed(1e6 * s.step_seconds, 1); }},
-        {"floor us", [](compared_stack const& s) { return fixed(1e6 * s.floor_seconds, 1); }},
+        {"floor us",
+         [](compared_stack const& s) { return s.floor_seconds > 0.0 ? fixed(1e6 * s.floor_seconds, 1) : "-"; }},
         {"operations", [](compared_stack const& s) { return with_prefix(s.operations); }},
         {"bytes", [](compared_stack const& s) { return with_prefix(s.bytes); }},
         {"memory", [](compared_stack const& s) { return with_prefix(s.memory); }},
