@@ -124,7 +124,7 @@ template <auto Member, class Op, class Time> constexpr decltype(auto) value_of_f
 template <class Visit, class Value> void visit_number(Visit const& visit, std::string_view name, Value const& value) {
     if constexpr (std::is_array_v<Value>) {
         for (auto const& element : value)
-            visit(name, element);
+            visit_number(visit, name, element);
     } else {
         static_assert(std::is_arithmetic_v<Value>,
                       "espalier: `numbers` names a member that is no number: name numbers, arrays of them, and "

@@ -78,7 +78,7 @@ struct operator_info {
 struct policy_number {
     std::string name;
     double value = 0.0;
-    bool whole = false; ///< it has a type of whole numbers, or bool
+    bool whole = false; ///< it has a type of whole numbers, or bool, and fits into 64 bits with a sign
 };
 
 /// A policy of a layer, or a part of one, with its numbers at step 0: those of its op, then its own, then its parts'.

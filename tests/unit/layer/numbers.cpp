@@ -4,8 +4,6 @@
 #include <espalier/gate/comet.hpp>
 #include <espalier/gate/local_search.hpp>
 
-#include <espalier/network/detail/describe.hpp>
-
 #include <support/catch.hpp>
 
 #include <boost/hana/define_struct.hpp>
@@ -14,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +64,20 @@ struct silent {
     static constexpr std::string_view name = "silent";
     using op = silent_op;
     static op at(espalier::clock const&) { return {0.25}; }
+};
+
+struct table_op {
+    double rows[2][2];
+    std::uint64_t last_step;
+    static constexpr auto numbers = fields<&table_op::rows, &table_op::last_step>;
+    template <class T> T value(T w) const { return w; }
+    template <class T> T gradient(T) const { return T(1); }
+};
+struct table {
+    using axis = espalier::axis::penalty;
+    static constexpr std::string_view name = "table";
+    using op = table_op;
+    static op at(espalier::clock const&) { return {{{1.0, 2.0}, {3.0, 4.5}}, ~std::uint64_t{0}}; }
 };
 
 /// Its op is a struct of Boost.Hana.
@@ -165,9 +178,12 @@ TEST_CASE("JSON of a stack says what has no number", "[layer][describe]") {
     auto const layers = nlohmann::json::parse(describe_json<stack>())["layers"];
     CHECK(layers[1]["policies"].back()["numbers"].is_null());
     CHECK(layers[2]["policies"][0]["numbers"]["bound"] == nlohmann::json({0.0, 0.25, 1.0}));
-    policy_info policy{
-        .axis = "penalty", .name = "endless", .numbers = {{"bound", INFINITY}, {"bound", 2, true}}, .parts = {}};
-    CHECK(detail::json_of(policy)["numbers"]["bound"] == nlohmann::json({"inf", 2}));
+    layer_report report;
+    report.add_layer("0", {}, {}, shape{2}, shape{2})
+        .policies.push_back(
+            {.axis = "penalty", .name = "endless", .numbers = {{"bound", INFINITY}, {"bound", 2, true}}, .parts = {}});
+    auto const told = nlohmann::json::parse(detail::report_to_json(report, {}));
+    CHECK(told["layers"][0]["policies"][0]["numbers"]["bound"] == nlohmann::json({"inf", 2}));
 }
 
 TEST_CASE("describe names numbers as they were written", "[layer][describe]") {
@@ -195,6 +211,8 @@ TEST_CASE("describe names numbers as they were written", "[layer][describe]") {
 }
 
 TEST_CASE("describe names the numbers of a program's own policies", "[layer][describe]") {
+    // what has no place in 64 bits with a sign is written as a real number
+    CHECK(text_of_policy<table>() == "penalty table(rows 1, 2, 3, 4.5, last_step 1.84467e+19)");
     CHECK(text_of_policy<spring<0.5>>() ==
           "penalty spring(strength 0.5, width 0.1, soft 1, parts 1, 2, 3, length 0.25, order 3, at_start 7.5)");
     CHECK(text_of_policy<plain>() == "activation plain(slope 0.5)");

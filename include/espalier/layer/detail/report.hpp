@@ -119,7 +119,7 @@ ESPALIER_LIBRARY std::vector<std::string> names_of_terms(layer_report const& rep
 }
 
 ESPALIER_LIBRARY void add_number(policy_info& out, std::string_view name, double value, bool whole) {
-    out.numbers.push_back({std::string(name), value, whole});
+    out.numbers.push_back({std::string(name), value, whole && value >= -0x1p63 && value < 0x1p63});
 }
 ESPALIER_LIBRARY policy_info& add_part(policy_info& out, std::string_view name) {
     if (name.empty()) return out;
