@@ -191,7 +191,6 @@ public:
             "espalier: the loss remembers something of every sample, and a multi_sample of the stack gives several "
             "outputs of each; the loss needs `add_prediction`, `remember` and `judge` too (loss/concept.hpp)");
         optimizer_.validate();
-        device().declare_step(&block_, sizeof block_);
         set_rates(rates);
         progress_.first_step = net.time().step;
         progress_.first_epoch = net.time().epoch;
@@ -474,6 +473,23 @@ private:
         [[no_unique_address]] std::conditional_t<shrinks_groups, no_step, nothing> after{};
     };
 
+    /// The device knows where the block is as long as this lives.
+    class declared_block {
+    public:
+        declared_block(Network& net, step_block const& block) : net_(&net), block_(&block) {
+            net.runner().device().declare_step(block_, sizeof block);
+        }
+        declared_block(declared_block const&) = delete;
+        declared_block& operator=(declared_block const&) = delete;
+        ~declared_block() {
+            if constexpr (!device_type::host_memory) net_->runner().device().forget_step(block_);
+        }
+
+    private:
+        [[maybe_unused]] Network* net_;
+        [[maybe_unused]] step_block const* block_;
+    };
+
     device_type& device() { return net_->runner().device(); }
 
     /// Evaluates all schedules once and hands the numbers to the device.
@@ -482,6 +498,7 @@ private:
         set_optimizer();
         if constexpr (device_type::host_memory) device().forget_spoiled();
         if constexpr (shrinks_groups) block_.after = {block_.optimizers[0].rate()};
+        device().declare_step(&block_, sizeof block_); // another training of the network may have been there
         device().upload_step(static_cast<std::uint32_t>(time().step));
     }
 
@@ -931,6 +948,7 @@ private:
     Optimizer optimizer_;
     training_progress progress_;
     step_block block_ = step_block(); // with {} in its place Clang 18 does not survive to the end of this class
+    declared_block declared_{*net_, block_};
     buffer<wide> gradients_;
     buffer<wide> reference_;
     buffer<wide> moments_;
