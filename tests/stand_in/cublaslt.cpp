@@ -295,7 +295,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t what, void 
     };
     product const now{of(what), of(la), of(lb), of(ld), a, b, d, scale(alpha), scale(beta), space, space_bytes};
     now.check();
-    launch const shape{"cublasLtMatmul", dim3(0, 0, 0), dim3(0, 0, 0), 0, stream};
+    launch shape{"cublasLtMatmul", dim3(0, 0, 0), dim3(0, 0, 0), 0, stream, {a, b, d}};
+    if (now.what.epilogue == CUBLASLT_EPILOGUE_BIAS) shape.memory.push_back(now.what.bias);
     return put(stream, {"cublasLtMatmul", [now] { now.check(); }, [now] { now.run(); }}, &shape) == cudaSuccess
                ? CUBLAS_STATUS_SUCCESS
                : CUBLAS_STATUS_EXECUTION_FAILED;

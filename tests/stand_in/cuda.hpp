@@ -12,12 +12,13 @@
 
 namespace stand_in {
 
-/// A kernel as it was launched; of a product of cuBLASLt `kernel` says so and the rest is 0.
+/// A kernel as it was launched; of a product of cuBLASLt `kernel` says so, and grid, block and shared are 0.
 struct launch {
     std::string kernel; ///< demangled
     dim3 grid, block;
     std::size_t shared; ///< dynamic
     cudaStream_t stream;
+    std::vector<void const*> memory; ///< of the device, what its arguments point to, in their order
 };
 
 /// What was asked for since the last `forget`.
@@ -29,10 +30,11 @@ struct counts {
     long captured = 0;    ///< kernels, products, copies and memory sets that went into a graph
 };
 
-std::vector<launch> const& launches();
+// Null where the program has CUDA's own runtime.
+__attribute__((weak)) std::vector<launch> const& launches();
 counts const& counted();
 /// Forgets launches and counts, nothing else.
-void forget();
+__attribute__((weak)) void forget();
 
 /// Allocations that live, streams, graphs, and what cuBLASLt has made: 0 when a program has cleaned up.
 long objects();

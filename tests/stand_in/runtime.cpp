@@ -396,6 +396,9 @@ cudaError_t launch_kernel(void const* function, launch shape, void** given) {
     }
     auto const arguments = std::make_shared<kept_arguments>(known->second, given);
     if (cudaError_t const status = expect_limits(shape, arguments->size())) return status;
+    arguments->for_words([&](std::uint64_t word, std::size_t, std::size_t) {
+        if (void const* const p = reinterpret_cast<void const*>(word); of_device(p)) shape.memory.push_back(p);
+    });
     auto const check = [arguments, name = shape.kernel] { expect_pointers(name, *arguments); };
     check();
     return put(shape.stream, {shape.kernel, check, [arguments, groups = shape.grid.y] { arguments->run(groups); }},
@@ -530,7 +533,7 @@ cudaError_t __cudaGetKernel(cudaKernel_t* kernel, void const* function) {
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared,
                                cudaStream_t stream) {
     if (cudaError_t const status = begin("a launch")) return status;
-    return launch_kernel(kernel, {{}, grid, block, shared, stream}, arguments);
+    return launch_kernel(kernel, {{}, grid, block, shared, stream, {}}, arguments);
 }
 
 // ---- errors
