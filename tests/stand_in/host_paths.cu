@@ -16,6 +16,7 @@
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/train/fit.hpp>
 
@@ -40,7 +41,7 @@ constexpr int classes = 5;
 
 using rate = dropout::bernoulli<schedule::linear{.from = 0.1, .to = 0.5, .steps = 8}>;
 template <int Experts>
-using stack = sequence<input<width>, dense<16, activation::relu, rate, penalty::l2<1e-3>>,
+using stack = sequence<input<width>, dense<16, activation::relu, rate, penalty::l2<1e-3>, prune::n_m_magnitude<2, 4>>,
                        moe<gate::top_k<Experts, 2>, dense<8>, dispatch::automatic<>>, dense<classes>>;
 template <int Experts = 4> using model_of = network<stack<Experts>, device::cuda, float>;
 using adam = decltype(optimizer::adamw{.learning_rate = 0.01});
@@ -166,6 +167,49 @@ void check_numbers_of_steps() {
     }
     expect(refused && device.step_word() == nullptr, "also where it could not be made");
     expect_no_faults("numbers of steps");
+}
+
+/// A step that the device refuses has changed nothing, on the host either, whether a selection of masks was due or not.
+void check_refused_steps() {
+    device_rows data;
+    on_device<std::int32_t> impossible(std::vector<std::int32_t>(static_cast<std::size_t>(batch_rows), classes));
+    auto const trained = [&](index_t refused_before) {
+        model_of<> net{seed{3}, batch_rows};
+        trainer run(net, {}, {.learning_rate = 0.01});
+        auto const keep = [&] {
+            std::vector<float> now = on_host(net.values().weights());
+            std::vector<std::uint32_t> masks(static_cast<std::size_t>(net.values().masks().size()));
+            net.values().masks().copy_to_host(masks.data(), net.values().masks().size());
+            for (std::uint32_t word : masks)
+                now.push_back(static_cast<float>(word % 65536));
+            auto const outputs = outputs_of(net, data);
+            now.insert(now.end(), outputs.begin(), outputs.end());
+            return now;
+        };
+        for (index_t i = 0; i < 3; ++i) {
+            if (i == refused_before) {
+                std::string const where = "a label that is none, before step " + std::to_string(i);
+                auto const before = keep();
+                auto batch = data.view();
+                batch.tags.label = impossible.data();
+                bool thrown = false;
+                try {
+                    run.step(batch);
+                } catch (data_error const&) {
+                    thrown = true;
+                }
+                expect(thrown, where + " is refused");
+                expect(run.time().step == static_cast<std::uint64_t>(i), where + ": the time is as it was");
+                expect(same_bits(keep(), before), where + ": weights, masks and outputs are as they were");
+            }
+            run.step(data.view());
+        }
+        return keep();
+    };
+    auto const never = trained(-1);
+    for (index_t i : {0, 2})
+        expect(same_bits(trained(i), never), "a training goes on from a refused step as if it had not been");
+    expect_no_faults("refused steps");
 }
 
 /// A caller's stream that does not wait for the default one.
@@ -379,6 +423,7 @@ void tests() {
     check_stand_in();
     check_steps();
     check_numbers_of_steps();
+    check_refused_steps();
     check_other_streams();
     check_failures();
 }
