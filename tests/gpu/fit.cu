@@ -11,6 +11,7 @@
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/gate/hash.hpp>
+#include <espalier/gate/top_k.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
@@ -26,6 +27,7 @@
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/product/tiles.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/train/fit.hpp>
 #include <espalier/transform/agreement.hpp>
@@ -56,6 +58,8 @@ using stack = sequence<input<width>,
 using gated = sequence<input<width>, dense<24, transform::agreement<0.5>>, tap<"hidden"_name>, dense<classes>>;
 using tapped = sequence<input<width>, dense<classes>, tap<"hidden"_name>, dense<classes>>;
 using routed = sequence<input<width>, moe<gate::hash<4, 8>, dense<12>, dispatch::dense>, dense<classes>>;
+using counted = sequence<input<width>, dense<16, activation::relu>,
+                         moe<gate::top_k<4, 2>, dense<12>, dispatch::compacted>, dense<classes>>;
 
 /// Rows of classes that can be told apart, with keys for gates that look them up and targets that are certain.
 struct rows_of_classes {
@@ -179,6 +183,12 @@ template <class Device> std::vector<float> routed_outputs(data_view const& data)
     return predict(net, data);
 }
 
+template <class Device, class T> std::vector<T> counted_outputs(data_view const& data) {
+    network<counted, Device, T> net{seed{42}, 64};
+    fit(net, loss::cross_entropy{}, quick, data, {.epochs = 2, .batch = 40});
+    return predict(net, data);
+}
+
 void tests() {
     rows_of_classes const rows;
     auto const data = rows.view();
@@ -191,6 +201,10 @@ void tests() {
            "two streams and a loss at a tap in bf16");
     expect(distance(routed_outputs<device::cuda>(data), routed_outputs<device::cpu>(data)) < 1e-5,
            "the table of a gate");
+    auto const outputs = counted_outputs<device::cpu, double>(data);
+    expect(distance(counted_outputs<device::cuda, double>(data), outputs) < 1e-12, "a mixture in double");
+    expect(distance(counted_outputs<device::basic_cuda<product::tiles>, float>(data), outputs) < 1e-4,
+           "a mixture with all products by tiles");
 }
 
 } // namespace

@@ -267,6 +267,7 @@ template <class What, class After> void fail_in_turn(std::string const& name, Wh
 }
 
 void check_failures() {
+    constexpr char const* file = "host_paths.safetensors";
     device_rows data;
     fail_in_turn(
         "a training from its beginning to its end",
@@ -277,8 +278,11 @@ void check_failures() {
             run.evaluate(data.view());
             model_of<> copy = net;
             outputs_of(copy, data);
+            save(net, file);
+            load(copy, file);
         },
         [](std::string const&) {});
+    std::remove(file);
 
     // What can be said to have failed has changed nothing, and the device is as it was.
     model_of<> net{seed{3}, batch_rows};
