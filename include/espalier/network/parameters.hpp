@@ -122,6 +122,8 @@ public:
 
     /// this <- keep * this + (1 - keep) * other, over weights and state: the exponential average of a teacher.
     void average(parameters const& other, double keep) {
+        static_assert(Device::host_memory,
+                      "espalier: parameters are averaged in host memory; on a GPU add them up in a pass of your own");
         blend(weights_, other.weights_, keep);
         blend(state_, other.state_, keep);
     }

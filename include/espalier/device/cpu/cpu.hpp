@@ -187,6 +187,7 @@ public:
 
     /// The step block needs no mirror here.
     void declare_step(void const*, std::size_t) {}
+    void forget_step(void const*) {}
     void upload_step(std::uint32_t) {}
     /// Copies results to the host, after everything before it is done.
     void read(double const* from, double* to, index_t n) {
