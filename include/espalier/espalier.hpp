@@ -158,6 +158,7 @@
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/network/concept.hpp>
 #include <espalier/network/describe.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/network/parameters.hpp>

@@ -102,14 +102,23 @@ template <policy P> constexpr std::string_view name_of() {
     return own.empty() ? P::axis::name : own;
 }
 
+namespace detail {
+template <class P> consteval bool stacks_on_tensors() {
+    if constexpr (policy<P>)
+        return P::axis::stacks && P::axis::place == axis_place::tensor;
+    else
+        return false;
+}
+} // namespace detail
+
 /// Restricts a policy to tensors of one role: `on<role::bias, penalty::l1<1e-4>>`. Of an axis whose policies stack on
 /// a tensor: others are the layer's, whatever tensors it has.
-template <role Role, policy Policy> struct on : Policy {
-    using axis = typename Policy::axis;
+template <role Role, class Policy> struct on : Policy {
     static_assert(
-        diagnostic::holds<(axis::stacks && axis::place == axis_place::tensor), diagnostic::from_policy<Policy>>,
+        diagnostic::holds<detail::stacks_on_tensors<Policy>(), diagnostic::from_policy<Policy>>,
         "espalier: on<role, ...> chooses the tensors of a penalty or a transform; the next line names what it was "
-        "given, which a layer has once: take it out of the on<...>");
+        "given, which is neither: take it out of the on<...>");
+    using axis = typename Policy::axis;
     static constexpr role bound_role = Role;
 };
 

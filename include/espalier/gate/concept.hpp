@@ -180,6 +180,7 @@ ESPALIER_MEMBER_OR(gate_reads_input, reads_input, true)
 ESPALIER_MEMBER_OR(gate_fills_all, fills_all, false)
 ESPALIER_MEMBER_OR(gate_sums_to_one, sums_to_one, true)
 ESPALIER_MEMBER_OR(gate_keys, keys, index_t{0})
+ESPALIER_MEMBER_OR(gate_is_refused, is_refused, false)
 
 /// Whether the op says what it needs, be it nothing: gates made of parts do.
 template <class Op> consteval bool gate_says_needs() {
@@ -197,6 +198,13 @@ template <class Gate> consteval bool gate_chooses_rows() {
     return requires {
         Gate::rows_of_expert(index_t{1});
     };
+}
+
+template <class Gate> consteval bool gate_reads_logits() {
+    if constexpr (gate_policy<Gate>)
+        return Gate::logits > 0;
+    else
+        return false;
 }
 
 /// A gate that moves another gate's weights to other experts names it as `scorer`.
@@ -262,7 +270,7 @@ template <class Asked> consteval bool axis::gate::members() {
     constexpr bool counts = has_experts<P> && has_experts<Gate>;
     ESPALIER_NEEDS(counts, "a gate needs `static constexpr int experts`, `slots`, `logits` and `static constexpr "
                            "bool slot_is_expert`");
-    if constexpr (!counts) {
+    if constexpr (!counts || gate_is_refused<Gate>()) {
         return false;
     } else if constexpr (Gate::logits == 0) {
         constexpr bool looks_up = has_expert<Gate>;
