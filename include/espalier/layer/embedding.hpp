@@ -127,11 +127,14 @@ template <class Vocabulary, int Width, class... Ps> struct embedding {
             return false;
         else if constexpr (!detail::check_vocabulary<Where, Vocabulary, In>())
             return false;
+        else if constexpr (!detail::policy_checks<Where, embedding, axes, Ps...>::run())
+            return false;
         else
-            return detail::policy_checks<Where, embedding, axes, Ps...>::run();
+            return detail::check_roles<Where, embedding, roles(role::embedding), Ps...>();
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_embedding<In, Vocabulary, Width, Inherited, Ps...>::type;
+    using bind = typename detail::bind_embedding<In, Vocabulary, Width,
+                                                 typename detail::inherited_on<axes, Inherited>::type, Ps...>::type;
 };
 
 } // namespace espalier

@@ -20,7 +20,7 @@ template <class... Inherited, class... Ps> struct handed_on<type_list<Inherited.
 
 /// `Inner` with policies added to every layer inside it: `everywhere<stack, penalty::l2<1e-4>, activation::relu>`.
 /// On an axis with room for one policy a layer's own policy wins, then the innermost `everywhere`; on stacking axes all
-/// of them act. Layers that have no such axis ignore the policy.
+/// of them act. Layers that have no such axis, or no tensor of the role that an `on` names, ignore the policy.
 template <class Inner, class... Ps> struct everywhere {
     static constexpr std::string_view name = "everywhere";
     static constexpr shape output(shape in) { return detail::output_of<Inner>(in); }

@@ -108,13 +108,13 @@ template <class Where, class Dispatch, shape In, shape Out> consteval bool check
 
 template <class... Ps> using dispatch_of = pick<axis::dispatch, dispatch::compacted, Ps...>;
 
-template <shape In, class Gates, class Expert, class Inherited, class... Ps> struct bind_mixture;
-template <shape In, class... Gates, class Expert, class... Inherited, class... Ps>
-struct bind_mixture<In, type_list<Gates...>, Expert, type_list<Inherited...>, Ps...> {
+/// `Inherited`: what the experts inherit; `Kept`: what the mixture itself does.
+template <shape In, class Gates, class Expert, class Inherited, class Kept, class... Ps> struct bind_mixture;
+template <shape In, class... Gates, class Expert, class Inherited, class... Kept, class... Ps>
+struct bind_mixture<In, type_list<Gates...>, Expert, Inherited, type_list<Kept...>, Ps...> {
+    using experts_type = typename bind_experts<In, type_at<0, Gates...>::experts, Expert, Inherited>::type;
     using type =
-        bound_mixture<In,
-                      typename bind_experts<In, type_at<0, Gates...>::experts, Expert, type_list<Inherited...>>::type,
-                      dispatch_of<Ps..., Inherited...>, bound_router<In, Gates, Ps..., Inherited...>...>;
+        bound_mixture<In, experts_type, dispatch_of<Ps..., Kept...>, bound_router<In, Gates, Ps..., Kept...>...>;
 };
 
 } // namespace detail
@@ -135,13 +135,16 @@ template <class Gate, class Expert, class... Ps> struct moe {
     template <class Where, shape In, class Inherited> static consteval bool check() {
         if constexpr (!detail::check_gate<Where, moe, Gate>() || !detail::check_has_input<Where, moe, In>())
             return false;
+        else if constexpr (!detail::policy_checks<Where, moe, axes, Ps...>::run())
+            return false;
         else
-            return detail::policy_checks<Where, moe, axes, Ps...>::run() &&
+            return detail::check_roles<Where, moe, detail::gate_tensors<Gate>::tensor_roles, Ps...>() &&
                    detail::expert_checks<In, Gate::experts, Expert, Inherited>::template run<Where, moe>() &&
                    detail::check_passing<Where, detail::dispatch_of<Ps...>, In, output(In)>();
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_mixture<In, type_list<Gate>, Expert, Inherited, Ps...>::type;
+    using bind = typename detail::bind_mixture<In, type_list<Gate>, Expert, Inherited,
+                                               typename detail::inherited_on<axes, Inherited>::type, Ps...>::type;
 };
 
 } // namespace espalier

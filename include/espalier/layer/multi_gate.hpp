@@ -51,16 +51,20 @@ template <class... Gates, class Expert, class... Ps> struct multi_gate<gates<Gat
         if constexpr (!(true && ... && detail::check_gate<Where, multi_gate, Gates>()) ||
                       !detail::check_has_input<Where, multi_gate, In>())
             return false;
+        else if constexpr (!detail::policy_checks<Where, multi_gate, axes, Ps...>::run())
+            return false;
         else {
             using first = type_at<0, Gates...>;
             return (true && ... && detail::check_equal_gates<Where, first, Gates>()) &&
-                   detail::policy_checks<Where, multi_gate, axes, Ps...>::run() &&
+                   detail::check_roles<Where, multi_gate,
+                                       (role_set{} | ... | detail::gate_tensors<Gates>::tensor_roles), Ps...>() &&
                    detail::expert_checks<In, first::experts, Expert, Inherited>::template run<Where, multi_gate>() &&
                    detail::check_passing<Where, detail::dispatch_of<Ps...>, In, moe<first, Expert>::output(In)>();
         }
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_mixture<In, type_list<Gates...>, Expert, Inherited, Ps...>::type;
+    using bind = typename detail::bind_mixture<In, type_list<Gates...>, Expert, Inherited,
+                                               typename detail::inherited_on<axes, Inherited>::type, Ps...>::type;
 };
 
 } // namespace espalier
