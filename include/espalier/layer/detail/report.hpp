@@ -127,7 +127,7 @@ ESPALIER_LIBRARY void policy_numbers::add(std::string_view name, text_part value
         text_ += ' ';
     }
     last_name_ = name;
-    value.append_to(text_);
+    value.short_form().append_to(text_);
 }
 ESPALIER_LIBRARY void policy_numbers::add_part(std::string_view name, policy_numbers const& part) {
     if (name.empty() && part.text_.empty()) return;
