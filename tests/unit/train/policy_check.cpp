@@ -204,6 +204,10 @@ struct wrong_pull {
     template <class T> ESPALIER_FN static T store(T next) { return next; }
     template <class T> ESPALIER_FN static T effective(T raw) { return raw + raw; }
 };
+struct effective_by_rate : weight::identity {
+    static constexpr bool needs_operand = true;
+    template <class T> ESPALIER_FN static T effective(T raw, element_about<T> const& about) { return raw + about.rate; }
+};
 struct no_operand {
     using axis = espalier::axis::weight;
     static constexpr bool uses_mask = false;
@@ -483,6 +487,7 @@ TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][pol
     fails<forgets_the_rows>("gradient is the derivative of the term at y = ");
     fails<hidden_reference>("reads what it declares, no more at g = -3: the result depends on about.reference");
     fails<wrong_pull>("pull is the derivative of effective at w = -4.94203125: given 1, expected 2");
+    fails<effective_by_rate>("effective reads the weight and the mask, no more at w = -2.3: given -2.2, expected -2.3");
     fails<no_operand>("store keeps what it stored, and products may read it at w = -2");
     fails<swallows_nan>("a NaN stays a NaN at x = nan: given 0");
     fails<centred<row_fault::lane>>("outputs of one row over several lanes at row 0, column 0");
