@@ -144,6 +144,7 @@
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
 #include <espalier/layer/multi_sample.hpp>
+#include <espalier/layer/nasnet.hpp>
 #include <espalier/layer/parallel.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/router.hpp>

@@ -180,7 +180,9 @@ ESPALIER_MEMBER_OR(gate_reads_input, reads_input, true)
 ESPALIER_MEMBER_OR(gate_fills_all, fills_all, false)
 ESPALIER_MEMBER_OR(gate_sums_to_one, sums_to_one, true)
 ESPALIER_MEMBER_OR(gate_keys, keys, index_t{0})
-ESPALIER_MEMBER_OR(gate_is_refused, is_refused, false)
+
+/// Base of a gate of which a sentence has said what is wrong.
+struct refused_gate {};
 
 /// Whether the op says what it needs, be it nothing: gates made of parts do.
 template <class Op> consteval bool gate_says_needs() {
@@ -270,7 +272,7 @@ template <class Asked> consteval bool axis::gate::members() {
     constexpr bool counts = has_experts<P> && has_experts<Gate>;
     ESPALIER_NEEDS(counts, "a gate needs `static constexpr int experts`, `slots`, `logits` and `static constexpr "
                            "bool slot_is_expert`");
-    if constexpr (!counts || gate_is_refused<Gate>()) {
+    if constexpr (!counts || std::is_base_of_v<refused_gate, Gate>) {
         return false;
     } else if constexpr (Gate::logits == 0) {
         constexpr bool looks_up = has_expert<Gate>;

@@ -416,9 +416,8 @@ template <int Experts, int K, class... Parts> struct part_checks {
 };
 
 /// Members of a gate that follow from its parts.
-template <bool Right, int Experts, int K, class... Parts> struct scored_members {
+template <bool Right, int Experts, int K, class... Parts> struct scored_members : espalier::detail::refused_gate {
     static constexpr int logits = Experts;
-    static constexpr bool is_refused = true; // what is wrong has been said
 };
 template <int Experts, int K, class... Parts> struct scored_members<true, Experts, K, Parts...> {
     using op = scored_op<Experts, K, part_op<Parts>...>;
