@@ -152,6 +152,7 @@ template <class Function> before_update(Function) -> before_update<Function>;
 /// the loss. A step with losses at taps, where the program sees all rows, leaves them out of the loss only, and so does
 /// one on a GPU whose batch is in device memory; `fit` leaves them out before it copies a batch there.
 template <class Network, class Loss, class Optimizer> class training {
+    static_assert(detail::check_network<Network>());
     static_assert(espalier::optimizer::detail::check_members<Optimizer>() || true); // it says itself what is missing
     static_assert(diagnostic::holds<loss::has_name<Loss>, diagnostic::given_type<Loss>>,
                   "espalier: a loss needs `static constexpr std::string_view name`, which terms and the history print; "
