@@ -143,7 +143,7 @@ if [[ $with_cmake == yes ]]; then
   fi
 else
   say "Compiling ${programs[*]} ${bench_programs[*]-} with nvcc ($(jobs) at a time)"
-  flags=(-std=c++20 -O3 "-gencode=arch=compute_$architecture,code=sm_$architecture" "${includes[@]}")
+  flags=(-std=c++20 -O3 -DESPALIER_HEADER_ONLY "-gencode=arch=compute_$architecture,code=sm_$architecture" "${includes[@]}")
   compile() {
     local name=$1 source=$2
     shift 2

@@ -17,9 +17,9 @@
 #                    that the processor can
 #   --strict         a warning of the compiler is an error; the default with CI=true, which --no-strict takes back
 #
-# With nvcc every .cu is compiled as well (sm_90, or what CUDAARCHS says), and the tests of the CUDA part run; those that
-# need a GPU are skipped where there is none. The summary names every test that was skipped. With CI=true a skip is a
-# failure, but for tests that need a GPU and files that say themselves that nvcc cannot check them.
+# With nvcc every .cu is compiled as well (sm_90, or what CUDAARCHS says), and the tests of the CUDA part run, programs on
+# a stand-in for CUDA's runtime; those that need a GPU are skipped where there is none. The summary names every skipped
+# test. With CI=true a skip is a failure, but for tests that need a GPU and files that say that nvcc cannot check them.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"

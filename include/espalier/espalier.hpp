@@ -144,6 +144,7 @@
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
 #include <espalier/layer/multi_sample.hpp>
+#include <espalier/layer/nasnet.hpp>
 #include <espalier/layer/parallel.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/router.hpp>
@@ -158,6 +159,7 @@
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/network/concept.hpp>
 #include <espalier/network/describe.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/network/parameters.hpp>

@@ -138,8 +138,9 @@ def out_of_date(output, files):
 
 
 def target_of(output):
+    """The target that an object belongs to; of objects that are a target of their own, the program linked from them."""
     match = re.search(r"CMakeFiles/([^/]+)\.dir/", output)
-    return match.group(1) if match else None
+    return match.group(1).removesuffix("_object") if match else None
 
 
 def checks_of_objects(preset, folder, root):
@@ -266,7 +267,8 @@ def work_on(preset, folder, chosen, jobs):
         failed.append(f"{preset}: unit tests")
     tests = names["ctest"] + names["program"]
     if tests:
-        regex = "^(" + "|".join(re.escape(name) for name in tests) + ")$"
+        # A test of a program may have its name with a point: stand_in.NAME of stand_in_NAME.
+        regex = "^(" + "|".join(re.escape(name).replace("_", "[._]") for name in tests) + ")$"
         if not run(["ctest", "--output-on-failure", "--no-tests=ignore", "--parallel", str(jobs), "-R", regex], folder):
             failed.append(f"{preset}: ctest")
     return failed

@@ -10,7 +10,7 @@ FILE holds one or more lines `// expect: REGEX` (Python regular expressions, mat
 `Axis=espalier::axis::dropout` where g++ prints the condition with its arguments filled in)
 and the same program without its mistake under `#ifdef ESPALIER_POSITIVE_TWIN`. It passes when
   - with -DESPALIER_POSITIVE_TWIN the compiler accepts it, without a warning;
-  - without it the compiler refuses it, the first error line contains "espalier:", and every REGEX matches.
+  - without it the compiler refuses it, the first error line contains "espalier: " (a sentence, no namespace), and every REGEX matches.
 A line `// nvcc: skip REASON` leaves the file out under nvcc (status 77).
 """
 
@@ -65,7 +65,7 @@ def check(source, command):
     first = next((line for line in output.splitlines() if ERROR_LINE.search(line)), None)
     if first is None:
         return "no error line", f"status {status}, but no error line was found:\n" + shown(output)
-    if "espalier:" not in first:
+    if "espalier: " not in first:
         return "first error not ours", "the first error is not a sentence of espalier:\n    " + first + "\n" + shown(output)
     missing = [regex for regex in expected if not re.search(regex, output)]
     if missing:

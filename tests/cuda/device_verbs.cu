@@ -234,7 +234,8 @@ void all_device_verbs(espalier::device::cuda& device) {
     each(static_cast<float*>(nullptr));
     each(static_cast<double*>(nullptr));
     each(static_cast<bfloat16*>(nullptr));
-    device.use_step_block(nullptr, 0);
+    device.declare_step(nullptr, 0);
+    device.forget_step(nullptr);
     device.upload_step(0);
     device.throw_on_error();
 }

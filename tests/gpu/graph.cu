@@ -94,7 +94,7 @@ void tests() {
     test_device device;
     model m;
     numbers_block block(0);
-    device.use_step_block(&block, sizeof block);
+    device.declare_step(&block, sizeof block);
     {
         // Plans of the products are made before anything is captured.
         model warm_up;

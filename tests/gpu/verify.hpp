@@ -22,6 +22,7 @@ using espalier::index_t;
 inline int failures = 0;
 inline int checks = 0;
 inline bool short_run = false; ///< --short: few shapes, for the slow tools that look over a program's shoulder
+inline std::string launches;   ///< --launches FILE: what is to be launched (stand_in/launch_table.hpp)
 
 /// Prints the first failures of a run and counts all.
 inline void expect(bool right, std::string const& what) {
@@ -32,7 +33,11 @@ inline void expect(bool right, std::string const& what) {
 
 /// Runs `tests` on a GPU. Exit status: 0 all right, 1 a failure, 77 no GPU here.
 template <class Tests> int run(Tests const& tests, int count, char** arguments) {
-    short_run = count > 1 && std::string(arguments[1]) == "--short";
+    for (int i = 1; i < count; ++i) {
+        std::string const argument = arguments[i];
+        short_run = short_run || argument == "--short";
+        if (argument == "--launches" && i + 1 < count) launches = arguments[++i];
+    }
     int gpus = 0;
     if (cudaGetDeviceCount(&gpus) != cudaSuccess || gpus == 0) {
         std::printf("skipped: no GPU\n");

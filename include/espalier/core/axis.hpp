@@ -2,6 +2,7 @@
 // The axes on which policies stand, and the roles of the tensors they act on.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 namespace espalier {
@@ -47,6 +48,20 @@ constexpr std::string_view role_name(role r) {
     return "?";
 }
 
+/// Several roles: those of a layer's tensors.
+struct role_set {
+    std::uint32_t bits = 0;
+
+    constexpr bool has(role r) const { return (bits >> static_cast<unsigned>(r) & 1u) != 0; }
+    friend constexpr role_set operator|(role_set a, role_set b) { return {a.bits | b.bits}; }
+};
+/// One role, or none where there is no such tensor.
+constexpr role_set roles(role r, bool there = true) {
+    return {there ? 1u << static_cast<unsigned>(r) : 0u};
+}
+/// Of tensors that say nothing of their roles.
+inline constexpr role_set any_roles{~0u};
+
 struct policy_checker;
 struct clock;
 
@@ -75,6 +90,8 @@ struct axis_defaults {
     /// other by stage (transforms).
     static constexpr bool stacks = false;
     static constexpr axis_place place = axis_place::layer;
+    /// Whether a policy that no `on` binds acts on the tensors of that role; of an axis at axis_place::tensor.
+    static constexpr bool acts_unasked(role) { return true; }
     /// Loops and kernels are specialised on the op of such a policy P.
     template <class P> static constexpr bool reaches_kernels = false;
     /// Whether Asked::policy has what the axis asks for; a sentence for each member that is missing.

@@ -102,24 +102,35 @@ template <policy P> constexpr std::string_view name_of() {
     return own.empty() ? P::axis::name : own;
 }
 
+namespace detail {
+template <class P> consteval bool stacks_on_tensors() {
+    if constexpr (policy<P>)
+        return P::axis::stacks && P::axis::place == axis_place::tensor;
+    else
+        return false;
+}
+} // namespace detail
+
 /// Restricts a policy to tensors of one role: `on<role::bias, penalty::l1<1e-4>>`. Of an axis whose policies stack on
 /// a tensor: others are the layer's, whatever tensors it has.
-template <role Role, policy Policy> struct on : Policy {
-    using axis = typename Policy::axis;
+template <role Role, class Policy> struct on : Policy {
     static_assert(
-        diagnostic::holds<(axis::stacks && axis::place == axis_place::tensor), diagnostic::from_policy<Policy>>,
+        diagnostic::holds<detail::stacks_on_tensors<Policy>(), diagnostic::from_policy<Policy>>,
         "espalier: on<role, ...> chooses the tensors of a penalty or a transform; the next line names what it was "
-        "given, which a layer has once: take it out of the on<...>");
+        "given, which is neither: take it out of the on<...>");
+    using axis = typename Policy::axis;
     static constexpr role bound_role = Role;
 };
 
 /// Whether a policy of a layer's list acts on tensors of the role: those bound with `on` act on that role only, the
-/// others on `preferred`.
-template <policy P> consteval bool acts_on(role tensor_role, bool by_default) {
+/// others on those that their axis says.
+template <policy P> consteval bool acts_on(role tensor_role) {
     if constexpr (requires { P::bound_role; })
         return P::bound_role == tensor_role;
+    else if constexpr (requires { P::axis::acts_unasked(tensor_role); })
+        return P::axis::acts_unasked(tensor_role);
     else
-        return by_default;
+        return true;
 }
 
 // Loops over arrays, not folds: a list may be longer than a compiler nests brackets (Clang: 256).
@@ -189,10 +200,10 @@ template <class Axis, class... Ps> struct all_on_axis {
     using type = typename select_types<sorted, std::make_index_sequence<sorted.count>, Ps...>::type;
 };
 
-template <class Axis, role Role, bool ByDefault, class... Ps> struct all_for_role {
+template <class Axis, role Role, class... Ps> struct all_for_role {
     template <class P> static consteval bool keep() {
         if constexpr (stands_on<P, Axis>())
-            return acts_on<P>(Role, ByDefault);
+            return acts_on<P>(Role);
         else
             return false;
     }
@@ -215,10 +226,8 @@ using pick = typename decltype(detail::pick_policy<Axis, Default, Ps...>())::typ
 /// All policies on an axis in canonical order, as a type_list.
 template <class Axis, class... Ps> using all_on = typename detail::all_on_axis<Axis, Ps...>::type;
 
-/// All policies on an axis that act on tensors of a role, in canonical order. `ByDefault`: whether a policy without
-/// `on<>` acts on this role.
-template <class Axis, role Role, bool ByDefault, class... Ps>
-using all_for = typename detail::all_for_role<Axis, Role, ByDefault, Ps...>::type;
+/// All policies on an axis that act on tensors of a role, in canonical order.
+template <class Axis, role Role, class... Ps> using all_for = typename detail::all_for_role<Axis, Role, Ps...>::type;
 
 /// The flat tuple of the ops of a list of policies, and its value at a time.
 template <class List> using ops_of = typename detail::ops_of_list<List>::type;

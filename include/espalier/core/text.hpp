@@ -14,14 +14,23 @@
 
 namespace espalier::detail {
 
-/// A piece of a text: words, or a number, real ones with six digits: 0.5, 1e-09. Refers to words, so it lives no longer
-/// than they.
+/// A real number with six digits, for who looks at it among others: a progress bar, a table.
+struct rounded {
+    double number;
+};
+
+/// A piece of a text: words, or a number, real ones with as many digits as tell them from every other number of their
+/// type, so that what lies beside a bound is not printed like it: 0.5, 1e-09, 1.0000000000000002. Refers to words, so
+/// it lives no longer than they.
 class text_part {
 public:
     text_part(char const* words) : words_(words) {}
     text_part(std::string_view words) : words_(words) {}
     text_part(std::string const& words) : words_(words) {}
-    template <std::floating_point T> text_part(T number) : kind_(kind::real), real_(static_cast<double>(number)) {}
+    template <std::floating_point T>
+    text_part(T number)
+        : kind_(sizeof(T) == sizeof(float) ? kind::single : kind::real), real_(static_cast<double>(number)) {}
+    text_part(rounded number) : kind_(kind::rounded), real_(number.number) {}
     template <std::integral T>
     text_part(T number)
         : kind_(std::signed_integral<T> ? kind::whole : kind::natural), whole_(static_cast<std::int64_t>(number)) {}
@@ -29,7 +38,7 @@ public:
     void append_to(std::string& text) const;
 
 private:
-    enum class kind : std::uint8_t { words, whole, natural, real };
+    enum class kind : std::uint8_t { words, whole, natural, real, single, rounded };
     kind kind_ = kind::words;
     std::string_view words_{};
     union {

@@ -2,6 +2,7 @@
 // What a device is: the verbs that layers, losses and updates call. docs/devices.md says what each does.
 #pragma once
 
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/macros.hpp>
@@ -91,13 +92,16 @@ concept device = device_memory<D>
 
 /// Fails to compile, with the name of the first verb that D lacks.
 template <class D> consteval bool check_device() {
-    static_assert(device_memory<D>, "espalier: a device has host_memory, threads(), scratch and a template buffer; "
-                                    "docs/devices.md says what they are");
+    static_assert(diagnostic::holds<device_memory<D>, diagnostic::given_type<D>>,
+                  "espalier: a device has host_memory, threads(), scratch and a template buffer; the next line names "
+                  "what was given; docs/devices.md says what they are, and the order is network<stack, device, float>");
+    if constexpr (device_memory<D>) {
 #define VERB(name, needed, cpu, body, live, ...)                                                                       \
     static_assert(detail::has_##name<D>, "espalier: this device has no verb " #name                                    \
                                          " that takes what layers give it; docs/devices.md says what "                 \
                                          "it does and with what arguments");
 #include <espalier/device/verbs.inc>
+    }
     return true;
 }
 

@@ -23,8 +23,9 @@
 //         using place = row_tag<&rows::group>;             // rows of equal tag have the same draws
 //         void require_rows(rows const& batch) const;      // throws data_error for tags that make no sense; on the CPU
 //
-// The policy has `axis`, `name`, `op`, `at(clock)` as in core/policy.hpp. At inference the factor is 1: E[factor] = 1
-// is the policy's to keep; one that does not says `static constexpr bool keeps_mean = false`.
+// The policy has `axis`, `name`, `op`, `at(clock)` as in core/policy.hpp. At inference the factor is 1 and the
+// shift 0: E[factor] = 1 and E[shift] = 0 are the policy's to keep; one that does not says `static constexpr bool
+// keeps_mean = false`.
 #pragma once
 
 #include <espalier/core/about.hpp>

@@ -12,6 +12,7 @@
 #include <espalier/gate/axis.hpp>
 #include <espalier/gate/source.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -41,6 +42,14 @@ ESPALIER_FN constexpr int range_between(double v, double const (&bound)[Bounds])
         ++k;
     return k;
 }
+
+template <class R>
+concept has_ranges = requires(typename espalier::detail::op_type<R>::type const& op) {
+    { R::count } -> std::convertible_to<int>;
+    { R::low } -> std::convertible_to<double>;
+    { R::high } -> std::convertible_to<double>;
+    { op.range_of(0.0) } -> std::convertible_to<int>;
+};
 
 /// What a source's numbers were before they became doubles: inputs are T, whole numbers are exact.
 template <class Source, class T> consteval auto number_of() {
@@ -125,6 +134,11 @@ template <class Ranges, class Source> struct by_range_op {
 /// ranges, or a NaN, throws data_error before anything changes. Ranges of one's own have `count`, `low`, `high` and,
 /// themselves or in an `op` that `at(clock)` makes, `int range_of(double) const`, -1 outside of all.
 template <class Ranges, class Source = from_column<0>> struct by_range {
+    static_assert(diagnostic::holds<detail::has_ranges<Ranges>, diagnostic::given_type<Ranges>>,
+                  "espalier: gate::by_range needs ranges: equal_ranges<n, low, high>, ranges_between<bounds...>, or a "
+                  "type of yours with `count`, `low`, `high` and `int range_of(double) const` in its op; the next line "
+                  "names what was given");
+    static_assert(detail::check_source<Source>());
     using axis = espalier::axis::gate;
     static constexpr std::string_view name = "by_range";
     static constexpr int experts = Ranges::count;

@@ -181,6 +181,9 @@ ESPALIER_MEMBER_OR(gate_fills_all, fills_all, false)
 ESPALIER_MEMBER_OR(gate_sums_to_one, sums_to_one, true)
 ESPALIER_MEMBER_OR(gate_keys, keys, index_t{0})
 
+/// Base of a gate of which a sentence has said what is wrong.
+struct refused_gate {};
+
 /// Whether the op says what it needs, be it nothing: gates made of parts do.
 template <class Op> consteval bool gate_says_needs() {
     return requires {
@@ -197,6 +200,13 @@ template <class Gate> consteval bool gate_chooses_rows() {
     return requires {
         Gate::rows_of_expert(index_t{1});
     };
+}
+
+template <class Gate> consteval bool gate_reads_logits() {
+    if constexpr (gate_policy<Gate>)
+        return Gate::logits > 0;
+    else
+        return false;
 }
 
 /// A gate that moves another gate's weights to other experts names it as `scorer`.
@@ -262,7 +272,7 @@ template <class Asked> consteval bool axis::gate::members() {
     constexpr bool counts = has_experts<P> && has_experts<Gate>;
     ESPALIER_NEEDS(counts, "a gate needs `static constexpr int experts`, `slots`, `logits` and `static constexpr "
                            "bool slot_is_expert`");
-    if constexpr (!counts) {
+    if constexpr (!counts || std::is_base_of_v<refused_gate, Gate>) {
         return false;
     } else if constexpr (Gate::logits == 0) {
         constexpr bool looks_up = has_expert<Gate>;

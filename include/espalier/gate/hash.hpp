@@ -27,6 +27,7 @@ template <int Experts, index_t Keys, class Source = from_key> struct hash {
     static_assert(Experts <= (1 << 24), "espalier: gate::hash keeps its table in floats, exact up to 2^24 experts");
     static_assert(diagnostic::holds<(Keys >= 1), diagnostic::given<Keys>>,
                   "espalier: gate::hash<experts, keys> needs at least one key; the next line names the number given");
+    static_assert(detail::check_source<Source>());
     using axis = espalier::axis::gate;
     static constexpr std::string_view name = "hash";
     static constexpr int experts = Experts;

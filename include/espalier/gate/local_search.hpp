@@ -100,7 +100,9 @@ template <class Gate, bool Apart> consteval auto searched_gate() {
 /// and ones. Cost of a soft step beside that: iterations x experts^2 exponentials and experts^3 for the rounding, once
 /// a batch.
 template <class Scorer, search Options = search{}> struct local_search {
-    static_assert(gate_policy<Scorer>, "espalier: gate::local_search<gate> takes a gate to move the experts of");
+    static_assert(diagnostic::holds<gate_policy<Scorer>, diagnostic::from_policy<Scorer>>,
+                  "espalier: gate::local_search<gate> takes a gate to move the experts of; the next line names what it "
+                  "was given");
     static_assert(!espalier::detail::gate_searches<Scorer>(),
                   "espalier: gate::local_search already searches; give it the gate inside instead");
     static_assert(diagnostic::holds<Options.problem() == nullptr, diagnostic::given<Options>>,

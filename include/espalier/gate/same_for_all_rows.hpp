@@ -9,8 +9,9 @@ namespace espalier::gate {
 /// papers call the static form of DSelect-k (Hazimeh et al. 2021, section 3.1) and of COMET: one choice of experts for
 /// a task. Its tensor is "gate.bias", with the first values of the gate's kernel.
 template <class Gate> struct same_for_all_rows : Gate {
-    static_assert(gate_policy<Gate> && Gate::logits > 0,
-                  "espalier: gate::same_for_all_rows<gate> takes a gate that reads logits");
+    static_assert(diagnostic::holds<espalier::detail::gate_reads_logits<Gate>(), diagnostic::from_policy<Gate>>,
+                  "espalier: gate::same_for_all_rows<gate> takes a gate that reads logits; the next line names what it "
+                  "was given");
     static_assert(!espalier::detail::gate_searches<Gate>(),
                   "espalier: gate::same_for_all_rows stands inside a search, "
                   "gate::local_search<gate::same_for_all_rows<gate>>: outside of it the gate would read the rows");

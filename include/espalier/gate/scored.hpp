@@ -17,12 +17,14 @@
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/math.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/gate/concept.hpp>
 #include <espalier/gate/part.hpp>
 #include <espalier/gate/winners.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -262,6 +264,47 @@ private:
 
 namespace detail {
 
+/// What the functions of a part are called with, in a gate of so many experts, winners and sums over the batch; T is a
+/// number or a pack of them.
+template <class PartOp, class T, int Experts, int Winners, int Statistics> struct part_call {
+    using op = PartOp;
+    using group = serial_group;
+    using number = T;
+    using state = scored_row<group, T, Experts, Winners>;
+    using gradient = scored_gradient<group, T, Experts>;
+    using about = gate_about<group, T, Experts, Statistics>;
+    using over_experts = row<group, T, Experts>;
+};
+
+template <class Call, class T = typename Call::number>
+concept part_scales = requires(typename Call::op const& op, T z) {
+    { op.scaled(z) } -> gives<T>;
+};
+template <class Call>
+concept part_disturbs = requires(typename Call::op const& op, typename Call::group const& group,
+                                 typename Call::about& about, typename Call::state& s, typename Call::gradient& d) {
+    op.disturb(group, about, s);
+    op.backward(group, about, d);
+};
+template <class Call, class T = typename Call::number>
+concept part_shares = requires(typename Call::op const& op, typename Call::group const& group,
+                               typename Call::state const& s) {
+    { op.share(group, s) } -> gives<T>;
+};
+template <class Call>
+concept part_sums = requires(typename Call::op const& op, typename Call::group const& group,
+                             typename Call::state const& s, typename Call::over_experts* rows, double const* sums,
+                             double* slopes) {
+    op.statistic(group, s, rows);
+    { op.template finish<Call::state::experts>(sums, index_t{1}, slopes) } -> std::convertible_to<double>;
+};
+template <class Call>
+concept part_pulls_back = requires(typename Call::op const& op, typename Call::group const& group,
+                                   typename Call::state const& s, typename Call::over_experts const* slopes,
+                                   typename Call::number const& term_scale, typename Call::gradient& d) {
+    op.backward(group, s, slopes, term_scale, d);
+};
+
 /// What a gate asks of its parts, one sentence for each mistake. K == 0: every expert.
 template <int Experts, int K, class... Parts> struct part_checks {
     static constexpr int winners = K == 0 ? Experts : K;
@@ -276,7 +319,10 @@ template <int Experts, int K, class... Parts> struct part_checks {
             static_assert(diagnostic::holds<trivial, diagnostic::from_policy<P>>,
                           "espalier: the numbers of a gate's part must be trivially copyable, kernels receive them by "
                           "value; the next lines name the part");
-            return trivial;
+            static_assert(diagnostic::holds<part<op>, diagnostic::from_policy<P>>,
+                          "espalier: the op of a gate's part has its `static constexpr gate::part_kind kind` too; the "
+                          "next lines name the part");
+            return trivial && part<op>;
         } else {
             return false;
         }
@@ -306,6 +352,52 @@ template <int Experts, int K, class... Parts> struct part_checks {
                       "espalier: gate::softmax is over all experts already; remove the part that the next lines name");
         return sigma && choice && cut;
     }
+    /// Whether the part has the functions of its kind, for numbers and packs of them.
+    template <class P> static consteval bool has_functions() {
+        constexpr int sums = (0 + ... + part_needs_of<part_op<Parts>>().statistics);
+        using number = part_call<part_op<P>, float, Experts, winners, sums>;
+        using wide = part_call<part_op<P>, native_pack<float>, Experts, winners, sums>;
+        constexpr part_kind kind = part_op<P>::kind;
+        constexpr bool summed = part_needs_of<part_op<P>>().statistics > 0;
+        bool good = true;
+        if constexpr (kind == part_kind::temperature) {
+            constexpr bool scales = part_scales<number> && part_scales<wide>;
+            static_assert(diagnostic::holds<scales, diagnostic::from_policy<P>>,
+                          "espalier: a part of a gate of kind temperature needs `template <class T> ESPALIER_FN T "
+                          "scaled(T z) const` in its op, for packs too; the next lines name the part");
+            good = scales;
+        } else if constexpr (kind == part_kind::noise) {
+            constexpr bool disturbs = part_disturbs<number> && part_disturbs<wide>;
+            static_assert(diagnostic::holds<disturbs, diagnostic::from_policy<P>>,
+                          "espalier: a part of a gate of kind noise needs `template <class Group, class About, class "
+                          "State> ESPALIER_FN void disturb(Group const&, About const&, State&) const` and `template "
+                          "<class Group, class About, class Gradient> ESPALIER_FN void backward(Group const&, About&, "
+                          "Gradient&) const` in its op, for packs too (gate/part.hpp); the next lines name the part");
+            good = disturbs;
+        } else if constexpr (kind == part_kind::term) {
+            constexpr bool shares = summed || (part_shares<number> && part_shares<wide>);
+            constexpr bool counts = !summed || (part_sums<number> && part_sums<wide>);
+            constexpr bool back = part_pulls_back<number> && part_pulls_back<wide>;
+            static_assert(diagnostic::holds<shares, diagnostic::from_policy<P>>,
+                          "espalier: a part of a gate of kind term needs `template <class Group, class State> "
+                          "ESPALIER_FN auto share(Group const&, State const&) const` in its op, the row's share as a "
+                          "number of the row's type, for packs too, or `needs.statistics` (gate/part.hpp); the next "
+                          "lines name the part");
+            static_assert(diagnostic::holds<counts, diagnostic::from_policy<P>>,
+                          "espalier: a part of a gate with `needs.statistics` needs `template <class Group, class "
+                          "State, class Row> ESPALIER_FN void statistic(Group const&, State const&, Row* rows) const`, "
+                          "for packs too, and `template <int Experts> ESPALIER_FN double finish(double const* sums, "
+                          "index_t rows, double* slopes) const` in its op (gate/part.hpp); the next lines name the "
+                          "part");
+            static_assert(diagnostic::holds<(back || !shares || !counts), diagnostic::from_policy<P>>,
+                          "espalier: a part of a gate of kind term needs `template <class Group, class State, class "
+                          "Row, class T, class Gradient> ESPALIER_FN void backward(Group const&, State const&, Row "
+                          "const* slopes, T const& term_scale, Gradient&) const` in its op, for packs too; the next "
+                          "lines name the part");
+            good = shares && counts && back;
+        }
+        return good;
+    }
     static consteval bool run() {
         if constexpr (K < 0 || winners > Experts || Experts < 1) {
             return false; // the gate has said so
@@ -315,6 +407,8 @@ template <int Experts, int K, class... Parts> struct part_checks {
                                  int{single<part_kind::normalisation>()} !=
                              3) {
             return false;
+        } else if constexpr ((int{has_functions<Parts>()} + ... + 0) != static_cast<int>(sizeof...(Parts))) {
+            return false;
         } else {
             return (int{admits<Parts>()} + ... + 0) == static_cast<int>(sizeof...(Parts));
         }
@@ -322,7 +416,7 @@ template <int Experts, int K, class... Parts> struct part_checks {
 };
 
 /// Members of a gate that follow from its parts.
-template <bool Right, int Experts, int K, class... Parts> struct scored_members {
+template <bool Right, int Experts, int K, class... Parts> struct scored_members : espalier::detail::refused_gate {
     static constexpr int logits = Experts;
 };
 template <int Experts, int K, class... Parts> struct scored_members<true, Experts, K, Parts...> {

@@ -2,11 +2,13 @@
 // What a gate that looks its rows up looks at: a tag of the row, or one of its inputs.
 #pragma once
 
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -56,7 +58,24 @@ template <int Column> struct from_column {
     }
 };
 
+/// Where a gate that looks its rows up finds their numbers.
+template <class S>
+concept row_source = requires(rows const& batch, index_t r, float const* x, double const* wide) {
+    { S::name } -> std::convertible_to<std::string_view>;
+    { S::present(batch) } -> std::convertible_to<bool>;
+    { S::value(batch, r, x) } -> std::convertible_to<double>;
+    { S::value(batch, r, wide) } -> std::convertible_to<double>;
+};
+
 namespace detail {
+
+template <class Source> consteval bool check_source() {
+    static_assert(diagnostic::holds<row_source<Source>, diagnostic::given_type<Source>>,
+                  "espalier: a gate that looks its rows up needs a source: from_key, from_label, from_group, "
+                  "from_column<0>, or a type of yours with their members (gate/source.hpp); the next line names what "
+                  "was given");
+    return row_source<Source>;
+}
 
 /// The source's value as a whole number in [0, n), or -1.
 template <class Source, class T>

@@ -15,11 +15,9 @@
 namespace espalier::initial {
 
 /// w = Value, a finite number.
-template <auto Value>
-requires std::is_arithmetic_v<decltype(Value)>
-struct constant {
-    static_assert(diagnostic::holds<schedule::finite(static_cast<double>(Value)), diagnostic::given<Value>>,
-                  "espalier: the number of initial::constant must be finite");
+template <auto Value> struct constant {
+    static_assert(diagnostic::holds<schedule::finite_number(Value), diagnostic::given<Value>>,
+                  "espalier: initial::constant needs a finite number; the next line names what was given");
     using axis = espalier::axis::initial;
     static constexpr std::string_view name = "constant";
     static constexpr double value = static_cast<double>(Value);

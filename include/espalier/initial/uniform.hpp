@@ -15,13 +15,21 @@
 
 namespace espalier::initial {
 
+namespace detail {
+template <class Low, class High> consteval bool rising_numbers(Low low, High high) {
+    if constexpr (std::is_arithmetic_v<Low> && std::is_arithmetic_v<High>)
+        return schedule::finite_number(low) && schedule::finite_number(high) &&
+               static_cast<double>(low) <= static_cast<double>(high);
+    else
+        return false;
+}
+} // namespace detail
+
 /// w ~ U(Low, High), both finite, Low <= High.
-template <auto Low, auto High>
-requires(std::is_arithmetic_v<decltype(Low)>&& std::is_arithmetic_v<decltype(High)>) struct uniform {
-    static_assert(diagnostic::holds < (Low <= High) && schedule::finite(static_cast<double>(Low)) &&
-                      schedule::finite(static_cast<double>(High)),
-                  diagnostic::given<Low>, diagnostic::given < High >>,
-                  "espalier: initial::uniform<Low, High> needs finite numbers with Low <= High");
+template <auto Low, auto High> struct uniform {
+    static_assert(diagnostic::holds<detail::rising_numbers(Low, High), diagnostic::given<Low>, diagnostic::given<High>>,
+                  "espalier: initial::uniform<Low, High> needs finite numbers with Low <= High; the next lines name "
+                  "both");
     using axis = espalier::axis::initial;
     static constexpr std::string_view name = "uniform";
     static constexpr double low = static_cast<double>(Low), high = static_cast<double>(High);

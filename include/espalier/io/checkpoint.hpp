@@ -8,6 +8,7 @@
 #include <espalier/core/library.hpp>
 #include <espalier/io/safetensors.hpp>
 #include <espalier/layer/report.hpp>
+#include <espalier/network/concept.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -64,6 +65,7 @@ struct saved_network {
 
 /// All arenas of a network's parameters.
 template <class Network> struct host_parameters {
+    static_assert(check_network<Network>());
     using device = typename Network::device_type;
     using wide = typename Network::wide;
     host_arena<device, wide> weights;

@@ -147,11 +147,14 @@ template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct
     template <class Where, shape In, class Inherited> static consteval bool check() {
         if constexpr (!detail::check_has_input<Where, batch_norm, In>())
             return false;
+        else if constexpr (!detail::policy_checks<Where, batch_norm, axes, Ps...>::run())
+            return false;
         else
-            return detail::policy_checks<Where, batch_norm, axes, Ps...>::run();
+            return detail::check_roles<Where, batch_norm, roles(role::scale) | roles(role::shift), Ps...>();
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_batch_norm<In, Options, Inherited, Ps...>::type;
+    using bind = typename detail::bind_batch_norm<In, Options, typename detail::inherited_on<axes, Inherited>::type,
+                                                  Ps...>::type;
 };
 
 } // namespace espalier

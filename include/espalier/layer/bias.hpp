@@ -3,7 +3,9 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/members.hpp>
 
+#include <concepts>
 #include <string_view>
 
 namespace espalier {
@@ -14,6 +16,14 @@ namespace axis {
 struct bias : axis_defaults {
     static constexpr std::string_view name = "bias";
     static constexpr axis_place place = axis_place::product;
+    template <class Asked> static consteval bool members() {
+        constexpr bool says = requires {
+            { Asked::policy::present } -> std::convertible_to<bool>;
+        };
+        ESPALIER_NEEDS(says, "a policy on axis::bias needs `static constexpr bool present`; the library's are no_bias "
+                             "and with_bias");
+        return says;
+    }
 };
 
 } // namespace axis

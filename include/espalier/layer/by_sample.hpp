@@ -90,15 +90,14 @@ struct bound_by_sample<std::index_sequence<At...>, Layers...>
 /// Costs nothing beside the layer that runs.
 template <class... Layers> struct by_sample {
     static_assert(sizeof...(Layers) > 0, "espalier: by_sample needs at least one layer");
-    static_assert(
-        diagnostic::holds<(true && ... && layer_configuration<Layers>), diagnostic::in_layer<Layers>...>,
-        "espalier: something in a by_sample is not a layer: it has no `name` and no `output(shape)`; the next "
-        "lines name what it was given; a policy goes into the list of a layer, as in elementwise<...>");
     static constexpr std::string_view name = "by_sample";
-    static constexpr shape output(shape in) { return type_at<0, Layers...>::output(in); }
+    static constexpr shape output(shape in) { return detail::output_of<type_at<0, Layers...>>(in); }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {
-        if constexpr (!(true && ... && Layers::template check<Where, In, Inherited>()))
+        using named = diagnostic::in_layer<diagnostic::layer_of_message<Where, by_sample>>;
+        if constexpr (!(true && ... && detail::check_is_layer<Layers, Where, named>()))
+            return false;
+        else if constexpr (!(true && ... && Layers::template check<Where, In, Inherited>()))
             return false;
         else {
             constexpr bool keeps_rows =
@@ -121,8 +120,8 @@ template <class... Layers> struct by_sample {
         }
     }
     template <shape In, class Inherited>
-    using bind =
-        detail::bound_by_sample<std::index_sequence_for<Layers...>, typename Layers::template bind<In, Inherited>...>;
+    using bind = detail::bound_by_sample<std::index_sequence_for<Layers...>,
+                                         typename detail::bound_by<Layers, In, Inherited>::type...>;
 };
 
 } // namespace espalier

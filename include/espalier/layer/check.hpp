@@ -10,7 +10,9 @@
 #include <espalier/layer/axes.hpp>
 #include <espalier/layer/concept.hpp>
 
+#include <cstddef>
 #include <type_traits>
+#include <utility>
 
 namespace espalier::detail {
 
@@ -145,6 +147,23 @@ template <class Where, class Layer, index_t Width, class... Ps> consteval bool c
     return fills;
 }
 
+/// Of the policies that a layer inherits those that stand on an axis it has.
+template <class Axes, class Inherited> struct inherited_on;
+template <class... Axes> struct inherited_on<type_list<Axes...>, type_list<>> { using type = type_list<>; };
+template <class... Axes, class... Ps> struct inherited_on<type_list<Axes...>, type_list<Ps...>> {
+    template <class P> static consteval bool fits() { return (false || ... || stands_on<P, Axes>()); }
+    static constexpr auto kept = [] {
+        order<sizeof...(Ps)> result;
+        std::size_t index = 0;
+        for (bool const fit : {fits<Ps>()...}) {
+            if (fit) result.index[result.count++] = index;
+            ++index;
+        }
+        return result;
+    }();
+    using type = typename select_types<kept, std::make_index_sequence<kept.count>, Ps...>::type;
+};
+
 /// The checks of a list of policies that ask nothing of the layer but its axes.
 template <class Where, class Layer, class AcceptedAxes, class... Ps> struct list_checks;
 
@@ -175,6 +194,33 @@ template <class Where, class Layer, class AcceptedAxes, class... Ps> struct poli
             return (true && ... && check_admitted<Where, Layer, Ps>());
     }
 };
+
+/// Whether a policy acts on a tensor of one of the roles; those that are about something else count as such.
+template <class P> consteval bool acts_on_any(role_set tensors) {
+    if constexpr (P::axis::stacks && P::axis::place == axis_place::tensor) {
+        for (int r = 0; r <= static_cast<int>(role::statistic); ++r)
+            if (tensors.has(static_cast<role>(r)) && acts_on<P>(static_cast<role>(r))) return true;
+        return false;
+    } else {
+        return true;
+    }
+}
+
+template <class Where, class Layer, role_set Tensors, class P> consteval bool check_role() {
+    constexpr bool acts = acts_on_any<P>(Tensors);
+    static_assert(diagnostic::holds<acts, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<P>>,
+                  "espalier: a policy acts on no tensor of its layer: none has the role that its on<role, ...> names, "
+                  "or without one a role that it acts on unasked (of a penalty: kernel, factor, embedding or gate); "
+                  "the next lines name the layer's index, the layer and the policy; name another role with on<...>, or "
+                  "move the policy to the layer that is meant");
+    return acts;
+}
+
+/// For policies of a layer's own list: one that is handed on is not meant for every layer inside.
+template <class Where, class Layer, role_set Tensors, class... Ps> consteval bool check_roles() {
+    using named = diagnostic::layer_of_message<Where, Layer>;
+    return (true && ... && check_role<Where, named, Tensors, Ps>());
+}
 
 /// The checks of policies that a combinator hands on to the layers inside it: all but that of the axis, which is for
 /// each of those layers to use or to ignore, and of `admits`, which asks for a layer.

@@ -67,6 +67,34 @@ concept layer_configuration = requires(shape in) {
     { L::output(in) } -> std::same_as<shape>;
 };
 
+namespace detail {
+
+/// Whether what stands in the place of a layer is one: whoever is made of layers asks this before it asks them for
+/// anything. `Facts`: the place (at_layer<I>, or `Where` of a check), then what it stands in.
+template <class Layer, class... Facts> consteval bool check_is_layer() {
+    static_assert(diagnostic::holds<layer_configuration<Layer>, Facts..., diagnostic::given_type<Layer>>,
+                  "espalier: what stands in the place of a layer is none: it lacks a `name` or `output(shape)`; the "
+                  "next lines name the layer's index and the type; a policy goes into the list of a layer, as in "
+                  "dense<64, activation::relu>, and a gate into a moe");
+    return layer_configuration<Layer>;
+}
+
+/// The shape that a layer gives; what is no layer gives what it receives, until `check_is_layer` has said so.
+template <class Layer> constexpr shape output_of(shape in) {
+    if constexpr (layer_configuration<Layer>)
+        return Layer::output(in);
+    else
+        return in;
+}
+
+/// The bound form of a layer, found when it is asked for: a combinator that names `bind` of its layers in its own one
+/// would not compile before it could say that something is no layer.
+template <class Layer, shape In, class Inherited> struct bound_by {
+    using type = typename Layer::template bind<In, Inherited>;
+};
+
+} // namespace detail
+
 /// What a layer needs of whatever runs it, as a set. A layer made of layers needs what any of them does.
 enum class need : std::uint32_t {
     none = 0,

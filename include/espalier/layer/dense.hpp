@@ -150,6 +150,22 @@ struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
     }
 };
 
+/// Roles of the tensors: an operator may name those of its own.
+template <class Inherited, class... Ps> struct dense_tensors;
+template <class... Inherited, class... Ps> struct dense_tensors<type_list<Inherited...>, Ps...> {
+    using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
+    static consteval role_set of_kernel() {
+        if constexpr (!weight::weight_operator<weight_policy>)
+            return roles(role::kernel);
+        else if constexpr (requires { weight_policy::tensor_roles; })
+            return weight_policy::tensor_roles;
+        else
+            return any_roles;
+    }
+    static constexpr role_set all =
+        of_kernel() | roles(role::bias, pick<axis::bias, with_bias, Ps..., Inherited...>::present);
+};
+
 template <class Where, class Layer, class Inherited, class... Ps> struct dense_dropout_check;
 template <class Where, class Layer, class... Inherited, class... Ps>
 struct dense_dropout_check<Where, Layer, type_list<Inherited...>, Ps...> {
@@ -182,6 +198,8 @@ template <int Out, class... Ps> struct dense {
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
             return false;
+        else if constexpr (!detail::check_roles<Where, dense, detail::dense_tensors<Inherited, Ps...>::all, Ps...>())
+            return false;
         else if constexpr (!dropout_check::template run<dropout_check::width_of(Out)>())
             return false;
         else
@@ -189,7 +207,9 @@ template <int Out, class... Ps> struct dense {
                                               Ps...>::run();
     }
 
-    template <shape In, class Inherited> using bind = typename detail::bind_dense<In, Out, Inherited, Ps...>::type;
+    template <shape In, class Inherited>
+    using bind =
+        typename detail::bind_dense<In, Out, typename detail::inherited_on<axes, Inherited>::type, Ps...>::type;
 };
 
 } // namespace espalier

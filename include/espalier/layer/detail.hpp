@@ -57,10 +57,6 @@ void watch_rows(Context& context, step_place place, matrix_view<T const> x, inde
         context.device.watch_rows(place, x, blocks, apart);
 }
 
-template <role Role>
-inline constexpr bool penalised_by_default =
-    Role == role::kernel || Role == role::factor || Role == role::embedding || Role == role::gate;
-
 /// What stands between raw weights and products: a weight map, a pruning policy, or one behind the other.
 template <class Prune, class Weight> struct map_of { using type = prune::behind_map<Prune, Weight>; };
 template <class Weight> struct map_of<void, Weight> { using type = Weight; };
@@ -78,8 +74,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     index_t columns = 0;
 
     static constexpr bool prunable = Role == role::kernel;
-    using penalties = all_for<axis::penalty, Role, penalised_by_default<Role>, Ps...>;
-    using transforms = all_for<axis::transform, Role, true, Ps...>;
+    using penalties = all_for<axis::penalty, Role, Ps...>;
+    using transforms = all_for<axis::transform, Role, Ps...>;
     using prune_policy = std::conditional_t<prunable, pick<axis::prune, void, Ps...>, void>;
     using weight_policy = std::conditional_t<prunable, pick<axis::weight, weight::identity, Ps...>, weight::identity>;
     using map = typename map_of<prune_policy, weight_policy>::type;

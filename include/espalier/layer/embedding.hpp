@@ -78,6 +78,20 @@ struct bind_embedding<In, Vocabulary, Width, type_list<Inherited...>, Ps...> {
     using type = bound_embedding<In, Vocabulary, Width, Ps..., Inherited...>;
 };
 
+template <class Vocabulary>
+concept has_columns_of_ids = requires {
+    { Vocabulary::columns } -> std::convertible_to<index_t>;
+    { Vocabulary::total } -> std::convertible_to<index_t>;
+    Vocabulary::sizes.data();
+};
+
+template <class Where, class Vocabulary> consteval bool check_is_vocabulary() {
+    static_assert(diagnostic::holds<has_columns_of_ids<Vocabulary>, Where, diagnostic::given_type<Vocabulary>>,
+                  "espalier: the first argument of embedding says how many ids each column has, as in "
+                  "embedding<vocabulary<671, 9066>, 16>; the next lines name the layer's index and what was given");
+    return has_columns_of_ids<Vocabulary>;
+}
+
 template <class Where, class Vocabulary, shape In> consteval bool check_vocabulary() {
     static_assert(
         diagnostic::holds<In.size() == Vocabulary::columns, Where, diagnostic::given<In.size()>,
@@ -100,18 +114,27 @@ template <class Vocabulary, int Width, class... Ps> struct embedding {
     static_assert(Width >= 1, "espalier: an embedding has at least one number for each id");
     static constexpr std::string_view name = "embedding";
     using axes = axes_at<axis_place::tensor>;
-    static constexpr shape output(shape) { return {static_cast<int>(Vocabulary::columns * Width)}; }
+    static constexpr shape output(shape in) {
+        if constexpr (detail::has_columns_of_ids<Vocabulary>)
+            return {static_cast<int>(Vocabulary::columns * Width)};
+        else
+            return in;
+    }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {
-        if constexpr (!detail::check_has_input<Where, embedding, In>())
+        if constexpr (!detail::check_is_vocabulary<Where, Vocabulary>() ||
+                      !detail::check_has_input<Where, embedding, In>())
             return false;
         else if constexpr (!detail::check_vocabulary<Where, Vocabulary, In>())
             return false;
+        else if constexpr (!detail::policy_checks<Where, embedding, axes, Ps...>::run())
+            return false;
         else
-            return detail::policy_checks<Where, embedding, axes, Ps...>::run();
+            return detail::check_roles<Where, embedding, roles(role::embedding), Ps...>();
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_embedding<In, Vocabulary, Width, Inherited, Ps...>::type;
+    using bind = typename detail::bind_embedding<In, Vocabulary, Width,
+                                                 typename detail::inherited_on<axes, Inherited>::type, Ps...>::type;
 };
 
 } // namespace espalier

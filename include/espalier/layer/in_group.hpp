@@ -3,9 +3,11 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/members.hpp>
 #include <espalier/core/short_name.hpp>
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <string_view>
 
@@ -17,6 +19,14 @@ namespace axis {
 struct group : axis_defaults {
     static constexpr std::string_view name = "group";
     static constexpr axis_place place = axis_place::tensor;
+    template <class Asked> static consteval bool members() {
+        constexpr bool named = requires {
+            { Asked::policy::name } -> std::convertible_to<std::string_view>;
+        };
+        ESPALIER_NEEDS(named, "a policy on axis::group needs `static constexpr std::string_view name`, that of the "
+                              "parameter group; in_group<\"name\"_name> has one");
+        return named;
+    }
 };
 
 } // namespace axis

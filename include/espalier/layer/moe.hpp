@@ -24,16 +24,26 @@ template <class... Layers> struct experts {
 namespace detail {
 
 template <class Expert> struct output_of_experts {
-    static constexpr shape at(shape in) { return Expert::output(in); }
+    static constexpr shape at(shape in) { return output_of<Expert>(in); }
 };
 template <class First, class... Others> struct output_of_experts<experts<First, Others...>> {
-    static constexpr shape at(shape in) { return First::output(in); }
+    static constexpr shape at(shape in) { return output_of<First>(in); }
 };
 
 template <shape In, int Count, class Expert, class Inherited> struct bind_experts {
     using type = equal_experts<Count, typename Expert::template bind<In, Inherited>>;
-    template <class Where> static consteval bool check() {
-        if constexpr (!Expert::template check<Where, In, Inherited>())
+};
+template <shape In, int Count, class... Layers, class Inherited>
+struct bind_experts<In, Count, experts<Layers...>, Inherited> {
+    using type = different_experts<typename Layers::template bind<In, Inherited>...>;
+};
+
+/// What a mixture asks of its experts.
+template <shape In, int Count, class Expert, class Inherited> struct expert_checks {
+    template <class Where, class Outer> static consteval bool run() {
+        if constexpr (!check_is_layer<Expert, Where, diagnostic::in_layer<Outer>>())
+            return false;
+        else if constexpr (!Expert::template check<Where, In, Inherited>())
             return false;
         else
             return check_keeps_rows<Where, typename Expert::template bind<In, Inherited>>() &&
@@ -41,9 +51,20 @@ template <shape In, int Count, class Expert, class Inherited> struct bind_expert
     }
 };
 template <shape In, int Count, class... Layers, class Inherited>
-struct bind_experts<In, Count, experts<Layers...>, Inherited> {
-    using type = different_experts<typename Layers::template bind<In, Inherited>...>;
-    template <class Where> static consteval bool check() {
+struct expert_checks<In, Count, experts<Layers...>, Inherited> {
+    template <class Where, class Outer> static consteval bool run() {
+        if constexpr (!(true && ... && check_is_layer<Layers, Where, diagnostic::in_layer<Outer>>()))
+            return false;
+        else if constexpr (!check_equal<Where>() || !(true && ... && Layers::template check<Where, In, Inherited>()))
+            return false;
+        else
+            return (true && ... &&
+                    (check_keeps_rows<Where, typename Layers::template bind<In, Inherited>>() &&
+                     check_no_taps<Where, typename Layers::template bind<In, Inherited>>()));
+    }
+
+private:
+    template <class Where> static consteval bool check_equal() {
         constexpr int given = sizeof...(Layers);
         static_assert(diagnostic::holds<given == Count, Where, diagnostic::given<given>, diagnostic::needed<Count>>,
                       "espalier: a mixture has as many expert types as its gate has experts; the next lines name the "
@@ -58,20 +79,17 @@ struct bind_experts<In, Count, experts<Layers...>, Inherited> {
                                         diagnostic::needed_width<width[0]>>,
                       "espalier: the experts of a mixture must be equally wide; the next lines name the layer's index, "
                       "another expert's width and that of the first one; make them equal");
-        if constexpr (!(given == Count && other == width[0] &&
-                        (true && ... && Layers::template check<Where, In, Inherited>())))
-            return false;
-        else
-            return (true && ... &&
-                    (check_keeps_rows<Where, typename Layers::template bind<In, Inherited>>() &&
-                     check_no_taps<Where, typename Layers::template bind<In, Inherited>>()));
+        return given == Count && other == width[0];
     }
 };
 
 template <class Where, class Layer, class Gate> consteval bool check_gate() {
-    static_assert(diagnostic::holds<gate_policy<Gate>, Where, diagnostic::from_policy<Gate>>,
-                  "espalier: the first argument of moe is not a gate: it needs `axis`, `experts`, `slots`, `logits` "
-                  "and `slot_is_expert` (gate/concept.hpp); the next lines name the layer's index and the type");
+    static_assert(
+        diagnostic::holds<gate_policy<Gate>, Where, diagnostic::in_layer<diagnostic::layer_of_message<Where, Layer>>,
+                          diagnostic::from_policy<Gate>>,
+        "espalier: what stands in the place of a gate is none: it needs `axis`, `experts`, `slots`, `logits` "
+        "and `slot_is_expert` (gate/concept.hpp); the next lines name the layer's index, the layer and the "
+        "type; write moe<gate::top_k<8, 2>, expert>, or multi_gate<gates<...>, expert>");
     if constexpr (gate_policy<Gate>)
         return check_members<Where, Layer, Gate>();
     else
@@ -90,13 +108,13 @@ template <class Where, class Dispatch, shape In, shape Out> consteval bool check
 
 template <class... Ps> using dispatch_of = pick<axis::dispatch, dispatch::compacted, Ps...>;
 
-template <shape In, class Gates, class Expert, class Inherited, class... Ps> struct bind_mixture;
-template <shape In, class... Gates, class Expert, class... Inherited, class... Ps>
-struct bind_mixture<In, type_list<Gates...>, Expert, type_list<Inherited...>, Ps...> {
+/// `Inherited`: what the experts inherit; `Kept`: what the mixture itself does.
+template <shape In, class Gates, class Expert, class Inherited, class Kept, class... Ps> struct bind_mixture;
+template <shape In, class... Gates, class Expert, class Inherited, class... Kept, class... Ps>
+struct bind_mixture<In, type_list<Gates...>, Expert, Inherited, type_list<Kept...>, Ps...> {
+    using experts_type = typename bind_experts<In, type_at<0, Gates...>::experts, Expert, Inherited>::type;
     using type =
-        bound_mixture<In,
-                      typename bind_experts<In, type_at<0, Gates...>::experts, Expert, type_list<Inherited...>>::type,
-                      dispatch_of<Ps..., Inherited...>, bound_router<In, Gates, Ps..., Inherited...>...>;
+        bound_mixture<In, experts_type, dispatch_of<Ps..., Kept...>, bound_router<In, Gates, Ps..., Kept...>...>;
 };
 
 } // namespace detail
@@ -117,13 +135,16 @@ template <class Gate, class Expert, class... Ps> struct moe {
     template <class Where, shape In, class Inherited> static consteval bool check() {
         if constexpr (!detail::check_gate<Where, moe, Gate>() || !detail::check_has_input<Where, moe, In>())
             return false;
+        else if constexpr (!detail::policy_checks<Where, moe, axes, Ps...>::run())
+            return false;
         else
-            return detail::policy_checks<Where, moe, axes, Ps...>::run() &&
-                   detail::bind_experts<In, Gate::experts, Expert, Inherited>::template check<Where>() &&
+            return detail::check_roles<Where, moe, detail::gate_tensors<Gate>::tensor_roles, Ps...>() &&
+                   detail::expert_checks<In, Gate::experts, Expert, Inherited>::template run<Where, moe>() &&
                    detail::check_passing<Where, detail::dispatch_of<Ps...>, In, output(In)>();
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_mixture<In, type_list<Gate>, Expert, Inherited, Ps...>::type;
+    using bind = typename detail::bind_mixture<In, type_list<Gate>, Expert, Inherited,
+                                               typename detail::inherited_on<axes, Inherited>::type, Ps...>::type;
 };
 
 } // namespace espalier

@@ -174,6 +174,15 @@ private:
     }
 };
 
+template <class Where, class Layer, class Merge> consteval bool check_merge() {
+    constexpr bool known = std::is_same_v<Merge, merge::add> || std::is_same_v<Merge, merge::concatenate>;
+    static_assert(diagnostic::holds<known, Where, diagnostic::in_layer<Layer>, diagnostic::given_type<Merge>>,
+                  "espalier: the first argument of parallel says what becomes of the branches' outputs, "
+                  "merge::concatenate or merge::add; the next lines name the layer's index and what was given; write "
+                  "it before the branches");
+    return known;
+}
+
 } // namespace detail
 
 /// Branches on the same input: y = [a(x), b(x), ...] with merge::concatenate, y = a(x) + b(x) + ... with merge::add.
@@ -181,16 +190,29 @@ private:
 /// and with `add` one of y and a copy of dy.
 template <class Merge, class... Branches> struct parallel {
     static_assert(sizeof...(Branches) > 0, "espalier: parallel needs at least one branch after its merge");
-    static_assert(diagnostic::holds<(true && ... && layer_configuration<Branches>), diagnostic::in_layer<Branches>...>,
-                  "espalier: something in a parallel is not a layer: it has no `name` and no `output(shape)`; the next "
-                  "lines name what it was given; a policy goes into the list of a layer");
     static constexpr std::string_view name = "parallel";
 
     static constexpr shape output(shape in) {
-        int const width[] = {static_cast<int>(Branches::output(in).size())...};
+        int const width[] = {static_cast<int>(detail::output_of<Branches>(in).size())...};
         return {detail::merged_width<Merge>(width, sizeof...(Branches))};
     }
     template <class Where, shape In, class Inherited> static consteval bool check() {
+        using named = diagnostic::layer_of_message<Where, parallel>;
+        if constexpr (!detail::check_merge<Where, named, Merge>())
+            return false;
+        else if constexpr (!(true && ... && detail::check_is_layer<Branches, Where, diagnostic::in_layer<named>>()))
+            return false;
+        else if constexpr (!check_widths<Where, In>() ||
+                           !(true && ... && Branches::template check<Where, In, Inherited>()))
+            return false;
+        else
+            return (true && ... && detail::check_keeps_rows<Where, typename Branches::template bind<In, Inherited>>());
+    }
+    template <shape In, class Inherited>
+    using bind = detail::bound_parallel<In, Merge, typename detail::bound_by<Branches, In, Inherited>::type...>;
+
+private:
+    template <class Where, shape In> static consteval bool check_widths() {
         constexpr int width[] = {static_cast<int>(Branches::output(In).size())...};
         constexpr bool equal = [&] {
             for (int w : width)
@@ -203,13 +225,8 @@ template <class Merge, class... Branches> struct parallel {
             diagnostic::holds<fits, Where, diagnostic::given_width<last>, diagnostic::needed_width<width[0]>>,
             "espalier: branches that are added must be equally wide; the next lines name the layer's index and "
             "the widths of the last and the first branch; make them equal or use merge::concatenate");
-        if constexpr (!(fits && (true && ... && Branches::template check<Where, In, Inherited>())))
-            return false;
-        else
-            return (true && ... && detail::check_keeps_rows<Where, typename Branches::template bind<In, Inherited>>());
+        return fits;
     }
-    template <shape In, class Inherited>
-    using bind = detail::bound_parallel<In, Merge, typename Branches::template bind<In, Inherited>...>;
 };
 
 } // namespace espalier

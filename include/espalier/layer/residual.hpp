@@ -100,6 +100,18 @@ template <class... Layers> struct residual {
     static constexpr shape output(shape in) { return in; }
 
     template <class Where, shape In, class Inherited> static consteval bool check() {
+        if constexpr (!detail::check_has_input<Where, residual, In>())
+            return false;
+        else if constexpr (!check_width<Where, In>() || !sequence<Layers...>::template check<Where, In, Inherited>())
+            return false;
+        else
+            return detail::check_keeps_rows<Where, typename sequence<Layers...>::template bind<In, Inherited>>();
+    }
+    template <shape In, class Inherited>
+    using bind = detail::bound_residual<In, typename sequence<Layers...>::template bind<In, Inherited>>;
+
+private:
+    template <class Where, shape In> static consteval bool check_width() {
         constexpr shape out = sequence<Layers...>::output(In);
         static_assert(
             diagnostic::holds<(out.size() == In.size()), Where, diagnostic::given_width<out.size()>,
@@ -107,13 +119,8 @@ template <class... Layers> struct residual {
             "espalier: the layers inside a residual give another width than they receive, so the input cannot "
             "be added; the next lines name the layer's index and both widths; make the last inner layer as "
             "wide as the input");
-        if constexpr (out.size() != In.size() || !sequence<Layers...>::template check<Where, In, Inherited>())
-            return false;
-        else
-            return detail::check_keeps_rows<Where, typename sequence<Layers...>::template bind<In, Inherited>>();
+        return out.size() == In.size();
     }
-    template <shape In, class Inherited>
-    using bind = detail::bound_residual<In, typename sequence<Layers...>::template bind<In, Inherited>>;
 };
 
 } // namespace espalier

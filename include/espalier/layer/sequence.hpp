@@ -346,14 +346,6 @@ constexpr bool all_of(std::initializer_list<bool> all) {
     return true;
 }
 
-/// The shape that a layer gives; what is no layer gives what it receives, and is reported where it is bound.
-template <class Layer> constexpr shape output_of(shape in) {
-    if constexpr (layer_configuration<Layer>)
-        return Layer::output(in);
-    else
-        return in;
-}
-
 template <class Where, shape In, class Inherited, class Indices, class... Layers> struct sequence_binding;
 
 template <class Where, shape In, class Inherited, std::size_t... At, class... Layers>
@@ -365,14 +357,6 @@ struct sequence_binding<Where, In, Inherited, std::index_sequence<At...>, Layers
         static_cast<void>(in_order);
         return s;
     }();
-    template <std::size_t Which, class Layer> static constexpr bool check_is_layer() {
-        static_assert(diagnostic::holds<layer_configuration<Layer>, diagnostic::at_layer<static_cast<int>(Which)>,
-                                        diagnostic::in_layer<Layer>>,
-                      "espalier: something in a sequence is not a layer: it has no `name` and no `output(shape)`; the "
-                      "next lines name its index and the type; a policy goes into the list of a layer, as in "
-                      "dense<64, activation::relu>");
-        return layer_configuration<Layer>;
-    }
     // One function a layer: GCC 12 gives up on the others of a pack when one of them reports an error.
     template <std::size_t Which, class Layer> static constexpr bool check_layer() {
         return Layer::template check<diagnostic::at_layer<static_cast<int>(Which)>, shapes[Which], Inherited>();
@@ -381,7 +365,7 @@ struct sequence_binding<Where, In, Inherited, std::index_sequence<At...>, Layers
     // again, for a message that says where.
     static constexpr bool check() {
         if constexpr (!all_of({layer_configuration<Layers>...})) {
-            return all_of({check_is_layer<At, Layers>()...});
+            return all_of({check_is_layer<Layers, diagnostic::at_layer<static_cast<int>(At)>>()...});
         } else if constexpr (all_of({Layers::template check<diagnostic::nowhere, shapes[At], Inherited>()...})) {
             return true;
         } else {

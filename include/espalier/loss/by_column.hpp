@@ -2,6 +2,7 @@
 // Several tasks on one row of outputs: a loss of its own for every column.
 #pragma once
 
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
@@ -9,9 +10,22 @@
 #include <espalier/loss/column.hpp>
 #include <espalier/loss/concept.hpp>
 
+#include <concepts>
 #include <string_view>
 
 namespace espalier::loss {
+
+namespace detail {
+template <class C, class T>
+concept gives_slope = requires(C const& column, T z) {
+    { column.of(z, z) } -> std::same_as<value_and_slope<T>>;
+};
+template <class C>
+concept column_loss = gives_slope<C, float> && gives_slope<C, double> && gives_slope<C, native_pack<float>> &&
+    requires(C const& column) {
+    { column.weight } -> std::convertible_to<double>;
+};
+} // namespace detail
 
 /// l = sum over the columns c of weight_c l_c(z_c, t_c), for outputs whose columns are tasks: column c of the targets
 /// is that of task c, and a target that is NaN says that the row has none for it (an unrated film: value and gradient
@@ -19,6 +33,10 @@ namespace espalier::loss {
 ///     loss::columns(loss::column::binary{}, loss::column::squared{.weight = 0.1})
 /// with as many columns as the network has outputs.
 template <class... Columns> struct by_column {
+    static_assert(diagnostic::holds<(true && ... && detail::column_loss<Columns>), diagnostic::given_type<Columns>...>,
+                  "espalier: loss::by_column is made of losses of single numbers, loss::column::binary, squared, or a "
+                  "type of yours with their members `weight` and `of` (loss/column.hpp); the next lines name what was "
+                  "given");
     flat_tuple<Columns...> tasks;
 
     static constexpr std::string_view name = "by_column";

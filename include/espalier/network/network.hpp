@@ -6,6 +6,7 @@
 #include <espalier/core/error.hpp>
 #include <espalier/device/concept.hpp>
 #include <espalier/device/cpu/flush_denormals.hpp>
+#include <espalier/network/concept.hpp>
 #include <espalier/network/parameters.hpp>
 
 #include <algorithm>
@@ -91,6 +92,8 @@ private:
 /// Construction allocates everything that inference and training need for batches of up to `capacity` rows; later
 /// calls allocate nothing. Copies are independent networks with the same parameters.
 template <class Stack, class Device, class T = float> class network {
+    static_assert(device::check_device<Device>() && detail::check_network_number<T>());
+
 public:
     using stack = Stack;
     using device_type = Device;

@@ -24,8 +24,24 @@ struct seed {
     std::uint64_t value = 0;
 };
 
+namespace detail {
+
+/// A whole stack has no sequence around it that would have checked it.
+template <class Stack> consteval bool check_stack() {
+    if constexpr (!check_is_layer<Stack, diagnostic::alone>())
+        return false;
+    else
+        return Stack::template check<diagnostic::alone, shape{}, type_list<>>();
+}
+template <class Stack, bool Valid> struct bind_stack { using type = invalid_layer<shape{}, shape{}>; };
+template <class Stack> struct bind_stack<Stack, true> {
+    using type = typename Stack::template bind<shape{}, type_list<>>;
+};
+
+} // namespace detail
+
 /// The bound form of a stack: its layers with the shapes they have there.
-template <class Stack> using bound = typename Stack::template bind<shape{}, type_list<>>;
+template <class Stack> using bound = typename detail::bind_stack<Stack, detail::check_stack<Stack>()>::type;
 
 /// Everything about a stack that can be told by name, collected once.
 template <class Stack> layer_report const& report_of() {
@@ -122,6 +138,8 @@ public:
 
     /// this <- keep * this + (1 - keep) * other, over weights and state: the exponential average of a teacher.
     void average(parameters const& other, double keep) {
+        static_assert(Device::host_memory,
+                      "espalier: parameters are averaged in host memory; on a GPU add them up in a pass of your own");
         blend(weights_, other.weights_, keep);
         blend(state_, other.state_, keep);
     }

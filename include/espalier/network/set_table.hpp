@@ -4,6 +4,7 @@
 
 #include <espalier/core/error.hpp>
 #include <espalier/layer/concept.hpp>
+#include <espalier/network/concept.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -27,6 +28,7 @@ tensor_info const& checked_table(std::vector<tensor_info> const& tensors, std::s
 /// tensor, when its size is another one, or when an entry is not an expert.
 template <class Network>
 void set_table(Network& net, std::string_view name, std::span<std::int32_t const> expert, int experts) {
+    static_assert(detail::check_network<Network>());
     tensor_info const& table = detail::checked_table(Network::tensors(), name, expert, experts);
     std::vector<typename Network::wide> const numbers(expert.begin(), expert.end());
     if constexpr (Network::device_type::host_memory)

@@ -29,7 +29,7 @@ struct adamw_op : adam_numbers {
 /// rate may be a schedule. A gradient beyond 1e19 (1e154 in double precision) counts as that, so that its square is
 /// finite. Throws data_error for a rate or decay that is negative or no finite number in single precision, for an
 /// epsilon below 0x1p-126 (1.18e-38: smaller ones would be 0 there), and for a beta outside [0, 1).
-template <class LearningRate = double> struct adamw {
+template <schedule::number_or_schedule LearningRate = double> struct adamw {
     LearningRate learning_rate = 1e-3;
     double beta1 = 0.9;
     double beta2 = 0.999;

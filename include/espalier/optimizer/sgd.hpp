@@ -75,7 +75,7 @@ template <momentum_kind Kind> struct sgd_op {
 /// `sgd{.learning_rate = 1e-2, .momentum = nesterov{0.9}}`. The learning rate and the momentum may be schedules.
 /// Throws data_error for a rate or decay that is negative or no finite number in single precision, and for a momentum
 /// outside [0, 1).
-template <class LearningRate = double, class Momentum = no_momentum> struct sgd {
+template <schedule::number_or_schedule LearningRate = double, class Momentum = no_momentum> struct sgd {
     LearningRate learning_rate = 1e-2;
     Momentum momentum{};
     double weight_decay = 0.0;

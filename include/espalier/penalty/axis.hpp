@@ -10,6 +10,9 @@ struct penalty : axis_defaults {
     static constexpr std::string_view name = "penalty";
     static constexpr bool stacks = true;
     static constexpr axis_place place = axis_place::tensor;
+    static constexpr bool acts_unasked(role r) {
+        return r == role::kernel || r == role::factor || r == role::embedding || r == role::gate;
+    }
     template <class P> static constexpr bool reaches_kernels = true;
     template <class Asked> static consteval bool members();                     // concept.hpp
     template <class P> static void check(policy_checker& to, clock const& now); // check.hpp

@@ -21,8 +21,9 @@ struct proximal_prefix {
     static constexpr std::string_view text = "proximal_";
 };
 
-template <class Op> consteval bool can_be_proximal() {
-    return has_prox<Op, float> && has_prox<Op, double>;
+template <class Penalty> consteval bool can_be_proximal() {
+    using op = typename espalier::detail::op_type<Penalty>::type;
+    return policy<Penalty> && has_prox<op, float> && has_prox<op, double>;
 }
 
 } // namespace detail
@@ -36,9 +37,9 @@ template <class Op> consteval bool can_be_proximal() {
 /// penalties over groups are passed over once more, after the element-wise proxes (l1 and then the groups: the sparse
 /// group lasso, Simon et al. 2013). A tensor carries one of them.
 template <class Penalty> struct proximal : Penalty {
-    static_assert(diagnostic::holds<detail::can_be_proximal<op_of<Penalty>>(), diagnostic::from_policy<Penalty>>,
+    static_assert(diagnostic::holds<detail::can_be_proximal<Penalty>(), diagnostic::from_policy<Penalty>>,
                   "espalier: penalty::proximal needs a penalty with `template <class T> T prox(T w, element_about<T> "
-                  "const& about) const`");
+                  "const& about) const`; the next line names what it was given");
     static constexpr std::string_view name = espalier::detail::prefixed_name<detail::proximal_prefix, Penalty>;
     using op = proximal_op<op_of<Penalty>>;
     static op at(clock const& now) { return op{op_at<Penalty>(now)}; }

@@ -24,15 +24,15 @@ template <class Rule, class Map> struct behind_map_op {
 
     template <class T> ESPALIER_FN T pull(T g, element_about<T> const& about) const {
         element_about<T> const kept = without_mask(about);
-        T const mapped = weight::detail::effective(map, kept, about.weight);
+        T const mapped = weight::detail::effective_weight(map, about.weight, kept.keep);
         return weight::detail::pull(map, kept, weight::detail::pull(rule, of_weight(about, mapped), g));
     }
     template <class T> ESPALIER_FN T store(T next, element_about<T> const& about) const {
         return weight::detail::store(rule, about, weight::detail::store(map, without_mask(about), next));
     }
     template <class T> ESPALIER_FN T effective(T raw, element_about<T> const& about) const {
-        T const mapped = weight::detail::effective(map, without_mask(about), raw);
-        return weight::detail::effective(rule, of_weight(about, mapped), mapped);
+        T const mapped = weight::detail::effective_weight(map, raw, mask_of<T>(true));
+        return weight::detail::effective_weight(rule, mapped, about.keep);
     }
 
 private:

@@ -21,7 +21,7 @@ template <class P> void axis::prune::check(policy_checker& to, clock const& now)
     using namespace detail;
     to.over("sparsity lies in [0, 1]")
         .require(P::sparsity(now) >= 0.0 && P::sparsity(now) <= 1.0, "step " + std::to_string(now.step),
-                 "given " + number_text(P::sparsity(now)));
+                 "given " + text_of(P::sparsity(now)));
     if constexpr (requires { typename P::criterion_type; }) {
         using criterion = typename P::criterion_type;
         constexpr std::size_t narrow = sizeof(criterion::key(0.5f)), wide = sizeof(criterion::key(0.5));

@@ -48,7 +48,7 @@ namespace detail {
 template <class Map, class T> void map_weights(clock const& now, T const* raw, index_t n, T* weights) {
     auto const map = op_at<Map>(now);
     for (index_t i = 0; i < n; ++i)
-        weights[i] = weight::detail::effective(map, element_about<T>{.weight = raw[i]}, raw[i]);
+        weights[i] = weight::detail::effective_weight(map, raw[i], true);
 }
 
 template <class Policy, class Map, class T> constexpr selections<T> selections_of() {

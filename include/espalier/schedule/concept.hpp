@@ -94,6 +94,14 @@ constexpr bool finite(double x) {
     return x >= -std::numeric_limits<double>::max() && x <= std::numeric_limits<double>::max();
 }
 
+/// A number, and a finite one.
+template <class X> constexpr bool finite_number(X const& x) {
+    if constexpr (std::is_arithmetic_v<X>)
+        return finite(static_cast<double>(x));
+    else
+        return false;
+}
+
 /// Why the numbers of `x` make no sense, or null.
 template <number_or_schedule X> constexpr char const* problem(X const& x) {
     if constexpr (std::is_arithmetic_v<X>)

@@ -96,9 +96,9 @@ template <class T, class Batch> void check_batch_rows(policy_checker& to, Batch 
                 continue;
             }
             tags.require(given.mixing[r] >= 0.0f && given.mixing[r] <= 1.0f, place,
-                         "mixing is " + number_text(static_cast<double>(given.mixing[r])));
+                         "mixing is " + text_of(static_cast<double>(given.mixing[r])));
             tags.require(std::isfinite(given.weight[r]), place,
-                         "weight is " + number_text(static_cast<double>(given.weight[r])));
+                         "weight is " + text_of(static_cast<double>(given.weight[r])));
             for (std::int32_t const label : {given.label[r], given.partner_label[r]})
                 tags.require(label >= -1 && label < trial_type::classes, place,
                              "a label is " + std::to_string(label) + ", those of the data are 0 to 3");

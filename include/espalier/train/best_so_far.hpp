@@ -50,6 +50,7 @@ struct best_record {
 /// `fit` keeps its own: `patience`, `judge` and best.safetensors. Memory: one more set of parameters, on the host.
 template <class Network> class best_so_far {
 public:
+    static_assert(detail::check_network<Network>());
     static_assert(Network::device_type::host_memory,
                   "espalier: best_so_far keeps parameters in host memory; on a GPU call `save` after an epoch that was "
                   "better, and `load` at the end");

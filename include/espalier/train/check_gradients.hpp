@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/error.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/train/training.hpp>
 
 #include <algorithm>
@@ -26,9 +27,8 @@ struct gradient_report {
     bool ok(double tolerance = 1e-6) const { return checked > 0 && worst <= tolerance; }
     /// One line, with its end.
     std::string text() const {
-        return "worst error " + std::to_string(worst) + " at " + where + ": analytic " + std::to_string(analytic) +
-               ", numeric " + std::to_string(numeric) + "; " + std::to_string(checked) + " checked, " +
-               std::to_string(skipped) + " skipped near kinks\n";
+        return detail::text_of("worst error ", worst, " at ", where, ": analytic ", analytic, ", numeric ", numeric,
+                               "; ", checked, " checked, ", skipped, " skipped near kinks\n");
     }
 };
 

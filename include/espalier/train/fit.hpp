@@ -93,6 +93,7 @@ evaluation evaluate_in(Training& training, batch_storage<typename Training::scal
 
 /// Mean loss and accuracy of a network on a data set, as it is used (no dropout). Throws as `fit` does.
 template <class Network, class Loss> evaluation evaluate(Network& net, Loss const& loss, data_view const& data) {
+    static_assert(detail::check_network<Network>());
     detail::check_fit_data(data, "evaluate", detail::needs_of<Network, Loss>());
     struct still {
         no_step at(clock const&, std::uint64_t) const { return {}; }
@@ -185,6 +186,13 @@ template <class Batch, class T> consteval bool check_batch_policy() {
                   "espalier: a batch policy needs `template <class T> void apply(batch_memory<T>& batch, index_t n, "
                   "shape of_row, clock const& now, random_site const& site) const`; the next lines name the type");
     return applies;
+}
+
+template <class Network, class Batch> consteval bool check_fit() {
+    if constexpr (check_network<Network>())
+        return check_batch_policy<Batch, typename Network::scalar>();
+    else
+        return false;
 }
 
 /// `make_stream(net)` gives what takes the steps; it is called once everything else was found to fit.
@@ -296,7 +304,7 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
 template <class Network, class Loss, class Optimizer, class Batch = batch::plain>
 history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data, fit_options options = {},
             Batch const& batch_policy = {}) {
-    if constexpr (detail::check_batch_policy<Batch, typename Network::scalar>())
+    if constexpr (detail::check_fit<Network, Batch>())
         return detail::fit_with(net, loss, optimizer, data, std::move(options), batch_policy,
                                 [](Network&) { return detail::one_stream{}; });
     else
@@ -309,7 +317,7 @@ template <class Network, class Loss, class Optimizer, class ReferenceLoss, class
 history fit(Network& net, Loss const& loss, Optimizer const& optimizer, data_view const& data,
             reference_stream<ReferenceLoss> const& reference, fit_options options = {},
             Batch const& batch_policy = {}) {
-    if constexpr (detail::check_batch_policy<Batch, typename Network::scalar>())
+    if constexpr (detail::check_fit<Network, Batch>())
         return detail::fit_with(net, loss, optimizer, data, std::move(options), batch_policy, [&](Network& made) {
             return detail::second_stream<Network, ReferenceLoss>(made, reference, data.count());
         });

@@ -65,9 +65,10 @@ template <class P> void check_op_type(policy_checker& to) {
 ///                         over lanes
 ///     penalty             gradient of elements or groups; prox against its definition
 ///     activation_penalty  gradient of the whole term over a batch of 4 x 3
-///     weight              pull; what is stored
+///     weight              pull; what is stored; `effective` depends on the weight and the mask only
 ///     prune               the same of its rule; what share its selection leaves out
-///     dropout             the mean factor over all 65536 draws is 1, unless it says `keeps_mean = false`
+///     dropout             the mean factor over all 65536 draws is 1 and the mean shift 0, unless it says
+///                         `keeps_mean = false`
 ///     transform           finite results that depend on what is declared only
 ///     gate                gradient of weights and term; rows in every form; experts that exist, finite
 ///                         weights that add up to 1 where it does not say otherwise, for random, equal, very large

@@ -8,6 +8,7 @@
 #include <espalier/core/random.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/core/rows.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/device/cpu/row_lanes.hpp>
 #include <espalier/train/check_gradients.hpp>
 
@@ -71,7 +72,10 @@ struct policy_checker {
             ++seen;
             bool const near = std::isfinite(expected) && std::fabs(given - expected) <= tolerance;
             if (near || given == expected || (std::isnan(given) && std::isnan(expected))) return;
-            fail(place, "given " + detail::number_text(given) + ", expected " + detail::number_text(expected));
+            std::string const one = detail::number_text(given), other = detail::number_text(expected);
+            bool const alike = one == other; // in nine digits
+            fail(place, "given " + (alike ? detail::text_of(given) : one) + ", expected " +
+                            (alike ? detail::text_of(expected) : other));
         }
         void require(bool good, std::string const& place, std::string const& facts) {
             ++seen;

@@ -38,6 +38,7 @@ enum class ema_start { warm, cold };
 /// used, once after any number of updates. Nothing is allocated after construction.
 template <class Network, schedule::number_or_schedule Decay = double> class ema_teacher {
 public:
+    static_assert(detail::check_network<Network>());
     static_assert(Network::device_type::host_memory,
                   "espalier: ema_teacher averages in host memory; train the student on device::cpu");
     using scalar = typename Network::scalar;

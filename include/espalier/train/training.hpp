@@ -152,6 +152,7 @@ template <class Function> before_update(Function) -> before_update<Function>;
 /// the loss. A step with losses at taps, where the program sees all rows, leaves them out of the loss only, and so does
 /// one on a GPU whose batch is in device memory; `fit` leaves them out before it copies a batch there.
 template <class Network, class Loss, class Optimizer> class training {
+    static_assert(detail::check_network<Network>());
     static_assert(espalier::optimizer::detail::check_members<Optimizer>() || true); // it says itself what is missing
     static_assert(diagnostic::holds<loss::has_name<Loss>, diagnostic::given_type<Loss>>,
                   "espalier: a loss needs `static constexpr std::string_view name`, which terms and the history print; "
@@ -181,7 +182,7 @@ public:
           capacity_(net.capacity()), counted_(room_for_counted(net.capacity())),
           counted_reference_(needs_reference ? room_for_counted(net.capacity()) : counted_type{}),
           kept_state_(loss::per_sample_state<Loss> && undoes ? capacity_ * Network::output_width : 0),
-          kept_weights_(prunes && undoes ? size.parameters : 0), kept_masks_(prunes && undoes ? size.mask_words : 0),
+          kept_weights_(prunes ? size.parameters : 0), kept_masks_(prunes ? size.mask_words : 0),
           terms_(1 + size.terms + size.measures), squared_norm_(1),
           seen_terms_(static_cast<std::size_t>(size.terms) + 1), seen_(static_cast<std::size_t>(terms_.size())),
           seen_measures_(static_cast<std::size_t>(size.measures)) {
@@ -191,7 +192,6 @@ public:
             "espalier: the loss remembers something of every sample, and a multi_sample of the stack gives several "
             "outputs of each; the loss needs `add_prediction`, `remember` and `judge` too (loss/concept.hpp)");
         optimizer_.validate();
-        device().declare_step(&block_, sizeof block_);
         set_rates(rates);
         progress_.first_step = net.time().step;
         progress_.first_epoch = net.time().epoch;
@@ -252,12 +252,12 @@ public:
 
     /// One step without waiting for it: on a GPU the work is put on the stream and the host goes on. What only the
     /// device can find wrong (a label, a loss that is not finite) stops it from changing anything, and is thrown by the
-    /// next `result`.
+    /// next `result`. Time goes on, and masks that were due are selected: the host has not heard of it by then.
     void enqueue(batch_view<scalar> const& batch) {
         static_assert(!needs_reference, "espalier: enqueue has no second stream; call step(batch, reference, loss)");
         espalier::cpu::flush_denormals const scope;
         enqueue_with(
-            batch, [] { return 0.0; }, no_taps{}, no_function{});
+            batch, [] { return 0.0; }, no_taps{}, no_function{}, no_function{});
     }
 
     /// Loss and terms of the last step that was enqueued. Waits for the device.
@@ -329,13 +329,17 @@ public:
                       "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
                       "a second stream; call training::step(batch, reference_batch, reference_loss)");
         espalier::cpu::flush_denormals const scope;
-        change_with({}, [&] {
-            if constexpr (device_type::host_memory)
-                check_gradients(gradients_, "", [] { return ""; });
-            else
-                device().watch_gradients(gradients_.data(), gradients_.size());
-        });
-        return result();
+        step_result r;
+        change_with(
+            {},
+            [&] {
+                if constexpr (device_type::host_memory)
+                    check_gradients(gradients_, "", [] { return ""; });
+                else
+                    device().watch_gradients(gradients_.data(), gradients_.size());
+            },
+            [&] { r = result(); });
+        return r;
     }
     /// The gradient of one tensor in `gradients()`. Throws data_error when there is none of that name, or it is not
     /// trained.
@@ -474,6 +478,23 @@ private:
         [[no_unique_address]] std::conditional_t<shrinks_groups, no_step, nothing> after{};
     };
 
+    /// The device knows where the block is as long as this lives.
+    class declared_block {
+    public:
+        declared_block(Network& net, step_block const& block) : net_(&net), block_(&block) {
+            net.runner().device().declare_step(block_, sizeof block);
+        }
+        declared_block(declared_block const&) = delete;
+        declared_block& operator=(declared_block const&) = delete;
+        ~declared_block() {
+            if constexpr (!device_type::host_memory) net_->runner().device().forget_step(block_);
+        }
+
+    private:
+        [[maybe_unused]] Network* net_;
+        [[maybe_unused]] step_block const* block_;
+    };
+
     device_type& device() { return net_->runner().device(); }
 
     /// Evaluates all schedules once and hands the numbers to the device.
@@ -482,6 +503,7 @@ private:
         set_optimizer();
         if constexpr (device_type::host_memory) device().forget_spoiled();
         if constexpr (shrinks_groups) block_.after = {block_.optimizers[0].rate()};
+        device().declare_step(&block_, sizeof block_); // another training of the network may have been there
         device().upload_step(static_cast<std::uint32_t>(time().step));
     }
 
@@ -585,42 +607,47 @@ private:
     template <class SecondStream, class AtTaps, class Between>
     step_result step_with(batch_view<scalar> const& batch, SecondStream const& second_stream, AtTaps const& at_taps,
                           Between const& between) {
-        double const reference = enqueue_with(batch, second_stream, at_taps, between);
-        step_result r = result();
+        step_result r;
+        double const reference = enqueue_with(batch, second_stream, at_taps, between, [&] { r = result(); });
         r.reference = reference;
         return r;
     }
 
-    template <class SecondStream, class AtTaps, class Between>
+    template <class SecondStream, class AtTaps, class Between, class Confirm>
     double enqueue_with(batch_view<scalar> const& batch, SecondStream const& second_stream, AtTaps const& at_taps,
-                        Between const& between) {
+                        Between const& between, Confirm const& confirm) {
         check_room(batch);
         batch_view<scalar> const part = leave_out<AtTaps>(batch);
         double reference = 0.0;
-        change_with(part.tags, [&] {
-            reference = second_stream();
-            differentiate_loss<differentiate{true, false}>(loss_, part, {}, gradients_.data(), at_taps);
-            if constexpr (device_type::host_memory) {
-                check_terms(batch);
-                check_places(batch, "");
-                between();
-                check_gradients(gradients_, "", [&] {
-                    return culprit(batch) + (std::is_same_v<Between, no_function>
-                                                 ? ""
-                                                 : ", unless the function before the update left it so");
-                });
-            } else {
-                if constexpr (needs_reference) device().watch_gradients(reference_.data(), reference_.size());
-                between();
-                device().watch_gradients(gradients_.data(), gradients_.size());
-            }
-        });
+        change_with(
+            part.tags,
+            [&] {
+                reference = second_stream();
+                differentiate_loss<differentiate{true, false}>(loss_, part, {}, gradients_.data(), at_taps);
+                if constexpr (device_type::host_memory) {
+                    check_terms(batch);
+                    check_places(batch, "");
+                    between();
+                    check_gradients(gradients_, "", [&] {
+                        return culprit(batch) + (std::is_same_v<Between, no_function>
+                                                     ? ""
+                                                     : ", unless the function before the update left it so");
+                    });
+                } else {
+                    if constexpr (needs_reference) device().watch_gradients(reference_.data(), reference_.size());
+                    between();
+                    device().watch_gradients(gradients_.data(), gradients_.size());
+                }
+            },
+            confirm);
         return reference;
     }
 
     /// Changes weights, masks, moments and time once `differentiate` has left gradients that are fit for that; what it
-    /// throws leaves everything as it was, the memory of the loss of the rows of `tags` included.
-    template <class Differentiate> void change_with(rows const& tags, Differentiate const& differentiate) {
+    /// throws leaves everything as it was, the memory of the loss of the rows of `tags` included. So does what
+    /// `confirm` throws when the update is on its way: on a GPU that is where the host hears that nothing was updated.
+    template <class Differentiate, class Confirm>
+    void change_with(rows const& tags, Differentiate const& differentiate, Confirm const& confirm) {
         keep_state(tags);
         bool due = false;
         if constexpr (prunes) due = masks_.ask(time(), rates_.data());
@@ -628,22 +655,25 @@ private:
             if constexpr (prunes)
                 if (due) select_masks();
             begin_step();
-            watched_numbers const watched(device());
-            differentiate();
-            if constexpr (needs_global_norm) {
-                leave_out_of_norm();
-                device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
-                if constexpr (device_type::host_memory)
-                    if (!std::isfinite(squared_norm_[0]))
-                        detail::throw_numerical_error("training: the norm of the gradients overflows at step ",
-                                                      time().step, "; the weights are those before this step");
+            {
+                watched_numbers const watched(device());
+                differentiate();
+                if constexpr (needs_global_norm) {
+                    leave_out_of_norm();
+                    device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
+                    if constexpr (device_type::host_memory)
+                        if (!std::isfinite(squared_norm_[0]))
+                            detail::throw_numerical_error("training: the norm of the gradients overflows at step ",
+                                                          time().step, "; the weights are those before this step");
+                }
             }
+            update_all();
+            confirm();
         } catch (...) {
             restore_state(tags);
             if (due) undo_masks();
             throw;
         }
-        update_all();
         ++progress_.updates;
         for (std::size_t i = 0; i < missed_.size(); ++i) {
             missed_[i] += rates_[i].frozen ? 1u : 0u;
@@ -803,15 +833,14 @@ private:
     }
 
     void undo_masks() {
-        if constexpr (prunes && undoes) {
+        if constexpr (prunes) {
             copy_all(kept_weights_, net_->values().weights());
             copy_all(kept_masks_, net_->values().masks());
             net_->refresh();
         }
     }
-    template <class U> static void copy_all(buffer<U> const& from, buffer<U>& to) {
-        for (index_t i = 0; i < from.size(); ++i)
-            to[i] = from[i];
+    template <class U> void copy_all(buffer<U> const& from, buffer<U>& to) {
+        device().repeat(from.data(), from.size(), 1, to.data());
     }
 
     layer_memory<scalar> memory() {
@@ -911,9 +940,9 @@ private:
     /// Selects masks anew where that is due. On a device with memory of its own the selection is made on copies on the
     /// host.
     void select_masks() {
+        copy_all(net_->values().weights(), kept_weights_);
+        copy_all(net_->values().masks(), kept_masks_);
         if constexpr (device_type::host_memory) {
-            copy_all(net_->values().weights(), kept_weights_);
-            copy_all(net_->values().masks(), kept_masks_);
             masks_.select(time(), rates_.data(), net_->values().weights().data(), net_->values().masks().data());
         } else {
             std::vector<wide> weights(static_cast<std::size_t>(size.parameters));
@@ -931,6 +960,7 @@ private:
     Optimizer optimizer_;
     training_progress progress_;
     step_block block_ = step_block(); // with {} in its place Clang 18 does not survive to the end of this class
+    declared_block declared_{*net_, block_};
     buffer<wide> gradients_;
     buffer<wide> reference_;
     buffer<wide> moments_;

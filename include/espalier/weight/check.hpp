@@ -19,7 +19,7 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
     auto const effective = [&]<class T>(T raw, mask_of<T> keep) {
-        return espalier::weight::detail::effective(op, element_about<T>{.weight = raw, .keep = keep}, raw);
+        return espalier::weight::detail::effective_weight(op, raw, keep);
     };
     auto const pull = [&]<class T>(T g, T raw, mask_of<T> keep) {
         return espalier::weight::detail::pull(op, element_about<T>{.weight = raw, .keep = keep}, g);
@@ -46,6 +46,21 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
                 double const one = pull(1.0, w, keep);
                 check.compare("w = " + number_text(w) + (keep ? "" : ", dropped by the mask"), pull(-2.5, w, keep),
                               -2.5 * one, 1e-12 * (1.0 + std::fabs(one)));
+            }
+    }
+    {
+        // What products read is also made where there is no step.
+        auto check = to.over("effective reads the weight and the mask, no more");
+        for (double const w : {-2.3, 0.7})
+            for (double const other : {0.1, -3.0}) {
+                element_about<double> const about{.weight = w,
+                                                  .rate = std::fabs(other),
+                                                  .squared_norm = other,
+                                                  .reference = other,
+                                                  .bits = 30000,
+                                                  .global_norm = other};
+                check.compare("w = " + number_text(w), espalier::weight::detail::effective(op, about, w),
+                              effective(w, true), 0.0);
             }
     }
     to.packs("pull, store and effective of a pack", [&](auto w, auto bits) {

@@ -16,8 +16,9 @@
 //     };
 //
 // Each of the three may have `element_about<T> const& about` as its last argument (core/element_about.hpp): `pull`
-// finds the raw weight in it, and a map with a mask finds there whether it keeps the weight. T is float, double or a
-// pack of them.
+// finds the raw weight in it, and a map with a mask finds there whether it keeps the weight. For `effective` the raw
+// weight is its argument, and there is nothing but the weight and the mask: what products read must not depend on the
+// step that wrote it. T is float, double or a pack of them.
 #pragma once
 
 #include <espalier/core/about.hpp>
@@ -46,6 +47,12 @@ namespace detail {
 ESPALIER_ABOUT_FORMS(pull)
 ESPALIER_ABOUT_FORMS(effective)
 ESPALIER_ABOUT_FORMS(store)
+
+/// What products read of a raw weight. The copies are written by a step, made anew without one and compared by a
+/// selection of masks, so of `about` there is what all of them know.
+template <class M, class T> ESPALIER_FN T effective_weight(M const& map, T const& raw, mask_of<T> const& keep) {
+    return effective(map, element_about<T>{.weight = raw, .keep = keep}, raw);
+}
 } // namespace detail
 
 template <class M, class T>

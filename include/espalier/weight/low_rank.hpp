@@ -180,6 +180,7 @@ template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> str
                   "espalier: the rank of weight::low_rank must lie between 1 and its largest rank");
     using axis = espalier::axis::weight;
     static constexpr std::string_view name = "low_rank";
+    static constexpr role_set tensor_roles = roles(role::factor);
 
     template <index_t In, index_t Out, class... Ps>
     using bind = detail::bound_low_rank<In, Out, MaxRank, low_rank, Ps...>;

@@ -7,6 +7,8 @@
 //     struct my_operator {
 //         using axis = espalier::axis::weight;
 //         static constexpr std::string_view name = "mine";
+//         static constexpr role_set tensor_roles = roles(role::factor); // optional, of its tensors: a penalty or a
+//                                                                       // transform that acts on none is refused then
 //         template <index_t In, index_t Out, class... Ps> using bind = bound_mine<In, Out, Ps...>;
 //     };
 //     struct bound_mine {

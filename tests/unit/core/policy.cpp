@@ -58,9 +58,9 @@ static_assert(same<all_on<axis::penalty, unnamed_b, unnamed_a>, type_list<unname
 
 // By the role of a tensor: bound ones act there only, the others where the axis acts by default.
 using for_bias = on<role::bias, l1>;
-static_assert(same<all_for<axis::penalty, role::kernel, true, l2, for_bias>, type_list<l2>>);
-static_assert(same<all_for<axis::penalty, role::bias, false, l2, for_bias>, type_list<for_bias>>);
-static_assert(same<all_for<axis::penalty, role::scale, false, l2, for_bias>, type_list<>>);
+static_assert(same<all_for<axis::penalty, role::kernel, l2, for_bias>, type_list<l2>>);
+static_assert(same<all_for<axis::penalty, role::bias, l2, for_bias>, type_list<for_bias>>);
+static_assert(same<all_for<axis::penalty, role::scale, l2, for_bias>, type_list<>>);
 static_assert(count_on<axis::penalty, l2, for_bias, activation::relu>() == 2);
 
 // Structure is the type, numbers are members: one op type for any coefficient, schedules included.

@@ -165,7 +165,7 @@ TEST_CASE("A number that the type asked for does not hold is refused with its in
     write_npy(path, espalier::array_view<std::int16_t const>{negative, 2});
     CHECK(contains(message_of<file_error>([&] { (void)read_npy<std::uint8_t>(path); }), "the value at [1], -4"));
     std::string const fortran =
-        npy_text(header("<f8", "(2, 2)", "True"), std::string(22, '\0') + "\xf0\x7f" + std::string(8, '\0'));
+        npy_text(header("<f8", "(2, 2)", "True"), std::string(22, '\0').append("\xf0\x7f").append(8, '\0'));
     CHECK(contains(refusal<std::int8_t>(fortran), "the value at [0, 1], inf"));
     CHECK(std::isinf(read_npy<float>(folder.put("inf", fortran)).values[1]));
 }

@@ -94,7 +94,7 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
                               tolerance);
             if (Rule::needs_operand || !std::is_same_v<W, N>)
                 right &= near(static_cast<double>(static_cast<W>(got.operands[at])),
-                              espalier::weight::detail::effective(rule.map, about, w),
+                              espalier::weight::detail::effective_weight(rule.map, w, about.keep),
                               std::is_same_v<W, N> ? 2 * tolerance : 0.004);
         }
     REQUIRE(right);

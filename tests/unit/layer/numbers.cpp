@@ -119,6 +119,14 @@ struct late {
     }
 };
 
+struct unit : axis_defaults {
+    static constexpr std::string_view name = "unit";
+    static constexpr axis_place place = axis_place::tensor;
+};
+struct millimetre {
+    using axis = unit;
+};
+
 using two_parts = gate::top_k<4, 2, gate::balance<0.01>, gate::z_loss<1e-3>, gate::temperature<0.3>, gate::over_all,
                               gate::learned_noise>;
 using search =
@@ -184,6 +192,18 @@ TEST_CASE("JSON of a stack says what has no number", "[layer][describe]") {
             {.axis = "penalty", .name = "endless", .numbers = {{"bound", INFINITY}, {"bound", 2, true}}, .parts = {}});
     auto const told = nlohmann::json::parse(detail::report_to_json(report, {}));
     CHECK(told["layers"][0]["policies"][0]["numbers"]["bound"] == nlohmann::json({"inf", 2}));
+}
+
+TEST_CASE("describe lists of what a layer inherits what it has an axis for", "[layer][describe]") {
+    using inner = sequence<input<6>, dense<4>, moe<gate::softmax<2>, dense<4>>>;
+    auto const report = report_of<everywhere<inner, millimetre, dispatch::dense, penalty::l1<0.5>>>();
+    std::string const of_dense = "activation identity, penalty l1(coefficient 0.5)";
+    REQUIRE(report.layers.size() == 5);
+    CHECK(detail::policy_texts(report.layers[1]) == of_dense);
+    CHECK(detail::policy_texts(report.layers[2]) == "gate softmax, dispatch dense");
+    CHECK(detail::policy_texts(report.layers[3]) == of_dense);
+    // what it has no axis for makes no other layer of it either
+    CHECK(std::is_same_v<bound<everywhere<inner, millimetre>>, bound<inner>>);
 }
 
 TEST_CASE("describe names numbers as they were written", "[layer][describe]") {

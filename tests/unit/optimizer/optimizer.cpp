@@ -187,6 +187,8 @@ TEST_CASE("numbers that make no sense are refused", "[optimizer]") {
         CHECK_THROWS_AS(opt::adamw{.epsilon = bad}.validate(), data_error);
     }
     CHECK_NOTHROW(opt::adam{.epsilon = 1.2e-38}.validate());
+    CHECK_THROWS_WITH(opt::adam{.beta1 = 1.0 + 1e-15}.validate(),
+                      "adam: `beta1` is 1.000000000000001, needed is a finite number of at least 0 and below 1");
     auto const falling = opt::adam{.learning_rate = linear{.from = 1e-3, .to = -1e-3, .steps = 10}};
     CHECK_THROWS_AS(falling.validate(), data_error);
     try {

@@ -281,4 +281,21 @@ TEST_CASE("schedule: numbers that make no sense are named", "[schedule]") {
     }
     CHECK_THROWS_WITH(schedule::validate(2e-9, "rate", {0.0, 1e-9}),
                       "rate: takes values from 2e-09 to 2e-09, needed are values from 0 to 1e-09");
+    // What lies beside a bound is not printed like it.
+    CHECK_THROWS_WITH(
+        schedule::value_within(1.0 + 1e-15, espalier::clock{.step = 7}, {0.0, 1.0}, "dropout", "mine", "rate"),
+        "dropout mine: its rate is 1.000000000000001 at step 7, needed is a number of at least 0 and at "
+        "most 1");
+    CHECK_THROWS_WITH(
+        schedule::value_within(1.0, espalier::clock{}, schedule::from_0_to_below_1, "dropout", "mine", "rate"),
+        "dropout mine: its rate is 1 at step 0, needed is a number of at least 0 and below 1");
+    CHECK_THROWS_WITH(schedule::value_within(5e-8, espalier::clock{}, {1e-7, 2.5e-7}, "gate", "mine", "width"),
+                      "gate mine: its width is 5e-08 at step 0, needed is a number of at least 1e-07 and at most "
+                      "2.5e-07");
+    CHECK_THROWS_WITH(
+        schedule::value_within(-1e-9, espalier::clock{}, schedule::not_negative, "penalty", "l2", "coefficient"),
+        "penalty l2: its coefficient is -1e-09 at step 0, needed is a number of at least 0");
+    CHECK_THROWS_WITH(schedule::validate(0.1f, "rate", {0.2, 1.0}),
+                      "rate: takes values from 0.10000000149011612 to 0.10000000149011612, needed are values from 0.2 "
+                      "to 1");
 }

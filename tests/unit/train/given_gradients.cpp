@@ -149,9 +149,9 @@ TEST_CASE("a function between gradients and update") {
                                                                                                          count},
         other{seed{7}, count};
     training twice{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5}};
-    training once{other, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.25}};
+    training single{other, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.25}};
     for (int i = 0; i < 3; ++i) {
-        once.step(data.view(), before_update{[](auto& gradients) {
+        single.step(data.view(), before_update{[](auto& gradients) {
                       for (index_t k = 0; k < gradients.size(); ++k)
                           gradients.data()[k] *= 2.0;
                   }});
@@ -159,14 +159,14 @@ TEST_CASE("a function between gradients and update") {
         REQUIRE(std::equal(net.values().weights().data(), net.values().weights().data() + net.size.parameters,
                            other.values().weights().data()));
     }
-    snapshot const before(once);
-    CHECK_THROWS_AS(once.step(data.view(), before_update{[](auto&) { throw std::runtime_error("no"); }}),
+    snapshot const before(single);
+    CHECK_THROWS_AS(single.step(data.view(), before_update{[](auto&) { throw std::runtime_error("no"); }}),
                     std::runtime_error);
-    CHECK(snapshot(once) == before);
+    CHECK(snapshot(single) == before);
     for (char const* const name : {"1.kernel", "1.bias", "2.kernel", "2.bias"}) {
         CAPTURE(name);
         try {
-            once.step(data.view(), before_update{[&](auto& gradients) {
+            single.step(data.view(), before_update{[&](auto& gradients) {
                           gradients.tensor(name)(0, 1) = std::numeric_limits<double>::infinity();
                       }});
             FAIL("the step was made");
@@ -174,10 +174,10 @@ TEST_CASE("a function between gradients and update") {
             CHECK(std::string(e.what()).find(name) != std::string::npos);
             CHECK(std::string(e.what()).find("unless the function before the update left it so") != std::string::npos);
         }
-        CHECK(snapshot(once) == before);
+        CHECK(snapshot(single) == before);
     }
-    CHECK_THROWS_AS(once.step(data.view(), before_update{[](auto& g) { g.tensor("1.none"); }}), data_error);
-    CHECK(snapshot(once) == before);
+    CHECK_THROWS_AS(single.step(data.view(), before_update{[](auto& g) { g.tensor("1.none"); }}), data_error);
+    CHECK(snapshot(single) == before);
 }
 
 TEST_CASE("a function at the taps and one before the update") {

@@ -134,6 +134,19 @@ struct without_scale {
         return select(bits >= Bits(16384), T(scalar_of<T>(1)), T(scalar_of<T>(0)));
     }
 };
+enum class shift_kind { zero_mean, above, infinite };
+template <shift_kind Kind> struct with_shift : dropout::bernoulli<0.5> { // what is dropped gives its room to the others
+    struct op : op_of<dropout::bernoulli<0.5>> {
+        template <class T, class Bits> ESPALIER_FN T shift(Bits bits) const {
+            using espalier::select;
+            using S = scalar_of<T>;
+            T const low(S(Kind == shift_kind::above ? 0.0 : -0.25));
+            T const high(S(Kind == shift_kind::infinite ? 1.0 / 0.0 : 0.25));
+            return select(bits >= Bits(32768), high, low);
+        }
+    };
+    static op at(espalier::clock const& now) { return {op_at<dropout::bernoulli<0.5>>(now)}; }
+};
 struct forgets_its_column { // drops more the further to the right, and never scales
     using axis = espalier::axis::dropout;
     static constexpr random_scope scope = random_scope::element;
@@ -190,6 +203,10 @@ struct wrong_pull {
     template <class T> ESPALIER_FN static T pull(T g) { return g; }
     template <class T> ESPALIER_FN static T store(T next) { return next; }
     template <class T> ESPALIER_FN static T effective(T raw) { return raw + raw; }
+};
+struct effective_by_rate : weight::identity {
+    static constexpr bool needs_operand = true;
+    template <class T> ESPALIER_FN static T effective(T raw, element_about<T> const& about) { return raw + about.rate; }
 };
 struct no_operand {
     using axis = espalier::axis::weight;
@@ -403,7 +420,8 @@ TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]")
 TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest pass", "[train][policy_check]") {
     all_shipped_pass<dropout::none, dropout::bernoulli<0.3>, dropout::drop_path<0.1>, dropout::drop_segment<4, 0.1>,
                      dropout::rate_of_row<>, dropout::filled<-1.0, dropout::unscaled<dropout::drop_step<0.5>>>,
-                     means_it, dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
+                     means_it, with_shift<shift_kind::zero_mean>,
+                     dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
                      transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
                      weight::identity, weight::fixed_mask, weight::low_rank<3>>();
     all_shipped_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
@@ -459,6 +477,9 @@ TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][pol
     fails<wrong_row>("gradient of a row at column 0");
     fails<without_scale>("the mean factor over all draws is 1 at all 65536 draws: given 0.75, expected 1");
     fails<forgets_its_column>("the mean factor over all draws is 1 at all 65536 draws: given 0.6875, expected 1");
+    fails<with_shift<shift_kind::above>>(
+        "the mean shift over all draws is 0 at all 65536 draws: given 0.125, expected 0");
+    fails<with_shift<shift_kind::infinite>>("factors and shifts are finite at bits = 32768: given 2 and inf");
     fails<wrong_penalty>("gradient is the derivative of value at w = -4.94203125");
     fails<wrong_prox>("prox minimises value(u) + (u - w)^2 / (2 rate) at w = -3.2, rate = 0.05");
     fails<wrong_group_prox>("prox minimises group_value(|u|^2) + |u - w|^2 / (2 rate) at w = (-3.2, 0), rate = 0.05");
@@ -466,6 +487,7 @@ TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][pol
     fails<forgets_the_rows>("gradient is the derivative of the term at y = ");
     fails<hidden_reference>("reads what it declares, no more at g = -3: the result depends on about.reference");
     fails<wrong_pull>("pull is the derivative of effective at w = -4.94203125: given 1, expected 2");
+    fails<effective_by_rate>("effective reads the weight and the mask, no more at w = -2.3: given -2.2, expected -2.3");
     fails<no_operand>("store keeps what it stored, and products may read it at w = -2");
     fails<swallows_nan>("a NaN stays a NaN at x = nan: given 0");
     fails<centred<row_fault::lane>>("outputs of one row over several lanes at row 0, column 0");

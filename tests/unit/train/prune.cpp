@@ -85,7 +85,10 @@ struct bent {
         return g * (T(1) - T(3) * about.weight * about.weight);
     }
     template <class T> ESPALIER_FN static T store(T next) { return next; }
-    template <class T> ESPALIER_FN static T effective(T raw) { return raw - raw * raw * raw; }
+    /// `about` has the weight that is mapped, in a step and in a selection, and no rate.
+    template <class T> ESPALIER_FN static T effective(T, element_about<T> const& about) {
+        return about.weight - about.weight * about.weight * about.weight + about.rate;
+    }
 };
 
 } // namespace
@@ -217,6 +220,14 @@ TEST_CASE("prune: a rule stands behind a weight map, and weights are compared as
     check(prune::straight_through{}, prune::per_layer{}, false);
     check(prune::hard{}, prune::per_layer{}, true);
     check(prune::straight_through{}, prune::global{}, false);
+    // A step leaves the copy that is made without one.
+    naive::network<sequence<input<9>, dense<4, bent>>> net({4}, 16);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.5});
+    auto const x = naive::random(row_count, 9, 3, 2.0);
+    run.step(batch_of(x));
+    auto const after_step = naive::forward<mode::evaluate>(net, x);
+    net.refresh();
+    CHECK(naive::forward<mode::evaluate>(net, x).values == after_step.values);
 }
 
 TEST_CASE("prune: one selection over two layers is exact", "[train][prune]") {

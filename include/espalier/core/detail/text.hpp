@@ -9,6 +9,12 @@
 
 namespace espalier::detail {
 
+template <class... Precision> void append_digits(std::string& text, auto number, Precision... precision) {
+    char digits[48];
+    text.append(digits,
+                std::to_chars(digits, digits + sizeof digits, number, std::chars_format::general, precision...).ptr);
+}
+
 ESPALIER_LIBRARY void text_part::append_to(std::string& text) const {
     switch (kind_) {
     case kind::words:
@@ -20,11 +26,15 @@ ESPALIER_LIBRARY void text_part::append_to(std::string& text) const {
     case kind::natural:
         text += std::to_string(static_cast<std::uint64_t>(whole_));
         break;
-    case kind::real: { // to_string makes 0.000000 of a learning rate of 1e-9
-        char digits[32];
-        text.append(digits, std::to_chars(digits, digits + sizeof digits, real_, std::chars_format::general, 6).ptr);
+    case kind::real:
+        append_digits(text, real_);
         break;
-    }
+    case kind::single:
+        append_digits(text, static_cast<float>(real_));
+        break;
+    case kind::rounded: // to_string makes 0.000000 of a learning rate of 1e-9
+        append_digits(text, real_, 6);
+        break;
     }
 }
 

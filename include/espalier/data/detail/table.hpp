@@ -123,7 +123,7 @@ ESPALIER_LIBRARY void check_data(data_view const& data, std::string_view what, i
     for (index_t i = 0; i < data.weights.rows; ++i) {
         double const w = data.weights(i, 0);
         if (!(w >= 0.0 && w <= static_cast<double>(std::numeric_limits<float>::max()))) {
-            fail("row " + number(i) + " has weight " + std::to_string(w) + "; weights are finite and not negative");
+            fail("row " + number(i) + " has weight " + detail::text_of(w) + "; weights are finite and not negative");
         }
     }
     if (data.targets.rows != 0 && data.targets.rows != data.count()) {
@@ -190,7 +190,7 @@ ESPALIER_LIBRARY void check_class_weights(data_view const& data, std::vector<dou
     }
     for (double const w : by_class) {
         if (!(w >= 0.0 && w <= static_cast<double>(std::numeric_limits<float>::max()))) {
-            throw data_error("class weights: " + std::to_string(w) + " is negative or not finite");
+            throw data_error("class weights: " + detail::text_of(w) + " is negative or not finite");
         }
     }
     index_t const classes = class_count(data);

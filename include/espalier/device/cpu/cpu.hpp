@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/context.hpp>
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/finite.hpp>
 #include <espalier/core/group.hpp>
@@ -45,6 +46,11 @@ namespace espalier::device {
 /// `cuts_freely`, as product::direct does); everything else stays on the calling thread. Results are bitwise equal for
 /// any number of threads.
 template <class Product = product::direct> class basic_cpu {
+    static_assert(diagnostic::holds < product_policy<Product, float> || product_policy<Product, double>,
+                  diagnostic::given_type < Product >>,
+                  "espalier: the argument of device::basic_cpu is a product: product::direct, eigen, onednn or one of "
+                  "yours with their functions (product/concept.hpp); the next line names what was given");
+
 public:
     static constexpr std::string_view name = "cpu";
     /// The program may read and write the device's memory.
@@ -187,6 +193,7 @@ public:
 
     /// The step block needs no mirror here.
     void declare_step(void const*, std::size_t) {}
+    void forget_step(void const*) {}
     void upload_step(std::uint32_t) {}
     /// Copies results to the host, after everything before it is done.
     void read(double const* from, double* to, index_t n) {

@@ -102,7 +102,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
             watch.see(moment[m]);
             put(s.moments + m * s.moment_stride + i, moment[m]);
         }
-        if constexpr (Rule::needs_operand) put(s.operands + i, weight::detail::effective(k.rule.map, about, next));
+        if constexpr (Rule::needs_operand) put(s.operands + i, weight::detail::effective_weight(k.rule.map, next, about.keep));
         return next;
     }
 

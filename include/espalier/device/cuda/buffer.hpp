@@ -22,22 +22,12 @@ template <class T> class buffer {
 
 public:
     buffer() = default;
-    explicit buffer(index_t n) : size_(n) {
-        if (n < 0) throw shape_error("device buffer: " + std::to_string(n) + " elements; at least 0 are needed");
+    explicit buffer(index_t n) : buffer(n, not_cleared{}) {
         if (n == 0) return;
-        void* p = nullptr;
-        if (cudaError_t const status = cudaMalloc(&p, bytes()); status != cudaSuccess) {
-            size_ = 0;
-            static_cast<void>(cudaGetLastError()); // it would be reported again by the next launch
-            check(status, ("allocation of " + std::to_string(n) + " elements of " + std::to_string(sizeof(T)) +
-                           " bytes in device memory")
-                              .c_str());
-        }
-        data_ = static_cast<T*>(p);
         clear();
         check(cudaDeviceSynchronize(), "clearing of new device memory");
     }
-    buffer(buffer const& other) : buffer(other.size_) {
+    buffer(buffer const& other) : buffer(other.size_, not_cleared{}) {
         if (size_ == 0) return;
         check(cudaDeviceSynchronize(), "copy of device memory");
         check(cudaMemcpy(data_, other.data_, bytes(), cudaMemcpyDeviceToDevice), "copy of device memory");
@@ -70,6 +60,8 @@ public:
         check(cudaDeviceSynchronize(), "copy to the device");
         check(cudaMemcpy(data_ + at, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyHostToDevice),
               "copy to the device");
+        // It returns when the host's memory has been read, and not every stream waits for the rest.
+        check(cudaDeviceSynchronize(), "copy to the device");
     }
     /// Elements [at, at + n) to the host, likewise.
     void copy_to_host(T* to, index_t n, index_t at = 0) const {
@@ -81,6 +73,17 @@ public:
     }
 
 private:
+    // What a constructor that is called by another one has made is freed when the other throws.
+    struct not_cleared {};
+    buffer(index_t n, not_cleared) : size_(n) {
+        if (n < 0) throw shape_error("device buffer: " + std::to_string(n) + " elements; at least 0 are needed");
+        if (n == 0) return;
+        void* p = nullptr;
+        check(cudaMalloc(&p, bytes()), ("allocation of " + std::to_string(n) + " elements of " +
+                                        std::to_string(sizeof(T)) + " bytes in device memory")
+                                           .c_str());
+        data_ = static_cast<T*>(p);
+    }
     void expect_inside(index_t n, index_t at) const {
         if (n < 0 || at < 0 || at + n > size_)
             throw shape_error("device buffer: elements " + std::to_string(at) + " to " + std::to_string(at + n) +

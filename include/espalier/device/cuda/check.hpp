@@ -14,6 +14,7 @@ namespace espalier::cuda {
 /// Throws device_error with CUDA's own text unless `status` is success. `what` names the call.
 inline void check(cudaError_t status, char const* what) {
     if (status == cudaSuccess) return;
+    static_cast<void>(cudaGetLastError()); // the next launch would report it once more
     throw device_error(std::string(what) + ": CUDA says " + cudaGetErrorName(status) + " (" +
                        cudaGetErrorString(status) + ")");
 }

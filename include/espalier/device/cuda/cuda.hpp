@@ -23,7 +23,7 @@ namespace espalier::device {
 /// Everything a verb needs for a short time comes from `scratch`, device memory that the owner provides
 /// (product_scratch says how much) and that one stream's verbs share.
 ///
-/// Numbers. An op is passed by reference. When it lies in the step block (the host memory named by `use_step_block`),
+/// Numbers. An op is passed by reference. When it lies in the step block (the host memory named by `declare_step`),
 /// the kernel reads it at the same place of the block's mirror in device memory, and `upload_step` renews that mirror
 /// without waiting: a captured graph that is replayed sees the new numbers. An op that lies elsewhere travels with the
 /// launch and would be frozen in a graph. The step of the random bits comes from the mirror too once there is one. What

@@ -7,6 +7,7 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pass.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/device/cuda/before_launch.hpp>
 #include <espalier/device/cuda/check.hpp>
 #include <espalier/device/cuda/group.hpp>
 #include <espalier/device/cuda/launched_group.hpp>
@@ -117,18 +118,30 @@ template <class Pass, class Use> void with_members(Pass const& pass, Use const& 
 template <class Pass> void launch(launch_target const& target, Pass const& pass) {
     index_t const lanes = pass.lanes();
     if (lanes == 0) return;
-    if constexpr (kernels::whole<Pass> && group_pass<Pass>)
+    if constexpr (kernels::whole<Pass> && group_pass<Pass>) {
+        ESPALIER_BEFORE_LAUNCH(
+            0, whole_group_pass_kernel<Pass>,
+            [](auto const& lane, int group, Pass const& p, live_groups const& groups) { p(lane, groups, group); });
         whole_group_pass_kernel<<<target.grid(lanes), block_threads, 0, target.stream>>>(pass, target.live);
-    else if constexpr (kernels::whole<Pass>)
+    } else if constexpr (kernels::whole<Pass>) {
+        ESPALIER_BEFORE_LAUNCH(0, whole_pass_kernel<Pass>, [](auto const& lane, int, Pass const& p) { p(lane); });
         whole_pass_kernel<<<target.blocks(lanes), block_threads, 0, target.stream>>>(pass);
-    else
+    } else {
         detail::with_members(pass, [&]<class... Members>(Members const&... members) {
-            if constexpr (group_pass<Pass>)
+            if constexpr (group_pass<Pass>) {
+                ESPALIER_BEFORE_LAUNCH(0, (group_pass_kernel<Pass, Members...>),
+                                       [](auto const& lane, int group, live_groups const& groups,
+                                          auto const&... arguments) { Pass{arguments...}(lane, groups, group); });
                 group_pass_kernel<Pass>
                     <<<target.grid(lanes), block_threads, 0, target.stream>>>(target.live, members...);
-            else
+            } else {
+                ESPALIER_BEFORE_LAUNCH(
+                    0, (pass_kernel<Pass, Members...>),
+                    [](auto const& lane, int, auto const&... arguments) { Pass{arguments...}(lane); });
                 pass_kernel<Pass><<<target.blocks(lanes), block_threads, 0, target.stream>>>(members...);
+            }
         });
+    }
     check_launch(std::source_location::current().function_name());
 }
 

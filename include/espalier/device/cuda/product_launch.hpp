@@ -6,6 +6,7 @@
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/device/cuda/before_launch.hpp>
 #include <espalier/device/cuda/check.hpp>
 #include <espalier/device/cuda/group.hpp>
 #include <espalier/device/cuda/launched_group.hpp>
@@ -64,6 +65,11 @@ void launch_tile_forward(tile_target const& target, matrix_view<T const> x, matr
                          matrix_view<T> z, bool accumulate, live_groups const& live) {
     dim3 const blocks = target.grid<T>(z.rows, z.columns, live);
     if (blocks.x == 0) return;
+    ESPALIER_BEFORE_LAUNCH(kernels::tile_product_threads, (tile_forward_kernel<T, Bias>),
+                           [](auto const& lanes, int group, matrix_view<T const> x_, matrix_view<T const> w_,
+                              Bias const* bias_, matrix_view<T> z_, bool accumulate_, live_groups const& live_) {
+                               kernels::grouped::tile_forward(lanes, live_, group, x_, w_, bias_, z_, accumulate_);
+                           });
     tile_forward_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, w, bias, z, accumulate, live);
     check_launch("tile_forward");
 }
@@ -72,6 +78,10 @@ void launch_tile_input_gradient(tile_target const& target, matrix_view<T const> 
                                 matrix_view<T> dx, live_groups const& live) {
     dim3 const blocks = target.grid<T>(dx.rows, dx.columns, live);
     if (blocks.x == 0) return;
+    ESPALIER_BEFORE_LAUNCH(
+        kernels::tile_product_threads, tile_input_gradient_kernel<T>,
+        [](auto const& lanes, int group, matrix_view<T const> dz_, matrix_view<T const> w_, matrix_view<T> dx_,
+           live_groups const& live_) { kernels::grouped::tile_input_gradient(lanes, live_, group, dz_, w_, dx_); });
     tile_input_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(dz, w, dx, live);
     check_launch("tile_input_gradient");
 }
@@ -80,6 +90,11 @@ void launch_tile_weight_gradient(tile_target const& target, matrix_view<T const>
                                  matrix_view<master_of<T>> dw, live_groups const& live) {
     dim3 const blocks = target.grid<T>(dw.rows, dw.columns, live);
     if (blocks.x == 0) return;
+    ESPALIER_BEFORE_LAUNCH(kernels::tile_product_threads, tile_weight_gradient_kernel<T>,
+                           [](auto const& lanes, int group, matrix_view<T const> x_, matrix_view<T const> dz_,
+                              matrix_view<master_of<T>> dw_, live_groups const& live_) {
+                               kernels::grouped::tile_weight_gradient(lanes, live_, group, x_, dz_, dw_);
+                           });
     tile_weight_gradient_kernel<<<blocks, kernels::tile_product_threads, 0, target.stream>>>(x, dz, dw, live);
     check_launch("tile_weight_gradient");
 }

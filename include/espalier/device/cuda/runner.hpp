@@ -17,6 +17,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -81,31 +82,41 @@ public:
         static_assert(std::is_trivially_copyable_v<Op>,
                       "espalier: the op of a policy must be trivially copyable: it is passed to kernels by value");
         kernels::numbers<Op> found{nullptr, op};
-        auto const address = reinterpret_cast<std::uintptr_t>(&op), first = reinterpret_cast<std::uintptr_t>(host_);
-        if (host_ && address >= first && address + sizeof(Op) <= first + host_bytes_)
-            found.device = reinterpret_cast<Op const*>(mirror_.data() + lead_ + (address - first));
+        if (blocks_.empty()) return found;
+        step_block const& now = blocks_.back();
+        auto const address = reinterpret_cast<std::uintptr_t>(&op), first = reinterpret_cast<std::uintptr_t>(now.host);
+        if (address >= first && address + sizeof(Op) <= first + now.bytes)
+            found.device = reinterpret_cast<Op const*>(now.mirror.data() + now.lead() + (address - first));
         return found;
     }
     std::uint32_t const* step_word() const {
-        return host_ ? reinterpret_cast<std::uint32_t const*>(mirror_.data()) : nullptr;
+        return blocks_.empty() ? nullptr : reinterpret_cast<std::uint32_t const*>(blocks_.back().mirror.data());
     }
 
     // ---- the step block
 
-    /// Declares `bytes` of host memory at `host` as the step block. Allocates the mirror, waits; not for steps.
-    void use_step_block(void const* host, std::size_t bytes) {
-        // Same place within 256 bytes, so that everything in the mirror is aligned as in the original.
-        lead_ = 256 + reinterpret_cast<std::uintptr_t>(host) % 256;
-        mirror_ = buffer<unsigned char>(static_cast<index_t>(lead_ + bytes));
-        host_ = static_cast<unsigned char const*>(host);
-        host_bytes_ = bytes;
+    /// The numbers of the steps from now on are the `bytes` of host memory at `host`, until `forget_step` or another
+    /// block is declared. A block that is new gets a mirror, and the call waits: not for steps. One that is known costs
+    /// nothing and keeps its mirror, as a captured graph needs it.
+    void declare_step(void const* host, std::size_t bytes) {
+        auto const known = std::find_if(blocks_.begin(), blocks_.end(),
+                                        [&](step_block const& b) { return b.host == host && b.bytes == bytes; });
+        if (known == blocks_.end())
+            blocks_.emplace_back(host, bytes);
+        else
+            std::rotate(known, known + 1, blocks_.end());
+    }
+    /// The host's memory there is no longer one; the block declared before it is the step block again, if there is one.
+    void forget_step(void const* host) {
+        std::erase_if(blocks_, [&](step_block const& b) { return b.host == host; });
     }
     /// Copies the step block and the step to the mirror, in the order of the stream. The host may change the block as
     /// soon as this returns. Not part of a captured graph: it comes before each replay.
     void upload_step(std::uint32_t step) {
-        if (!host_) return;
-        send(&step, sizeof step, 0);
-        send(host_, host_bytes_, lead_);
+        if (blocks_.empty()) return;
+        step_block& now = blocks_.back();
+        send(&step, sizeof step, now.mirror.data());
+        send(now.host, now.bytes, now.mirror.data() + now.lead());
     }
 
     // ---- errors
@@ -181,20 +192,18 @@ public:
         check(cudaMemcpy(to, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyDeviceToHost),
               "copy to the host");
     }
-    /// basic_cpu's name for use_step_block.
-    void declare_step(void const* host, std::size_t bytes) { use_step_block(host, bytes); }
 
     /// Sets a tensor's first values by `fill(view, site)`, which runs on the host. Waits: not for steps.
     template <class Fill, class T> void initialise(Fill const& fill, matrix_view<T> w, random_site const& site) {
         std::vector<T> values(static_cast<std::size_t>(w.rows * w.columns));
         fill(matrix_view<T>{values.data(), w.rows, w.columns, w.columns}, site);
         if (values.empty()) return;
-        wait();
-        check(cudaMemcpy2D(w.data, static_cast<std::size_t>(w.stride) * sizeof(T), values.data(),
-                           static_cast<std::size_t>(w.columns) * sizeof(T),
-                           static_cast<std::size_t>(w.columns) * sizeof(T), static_cast<std::size_t>(w.rows),
-                           cudaMemcpyHostToDevice),
+        check(cudaMemcpy2DAsync(w.data, static_cast<std::size_t>(w.stride) * sizeof(T), values.data(),
+                                static_cast<std::size_t>(w.columns) * sizeof(T),
+                                static_cast<std::size_t>(w.columns) * sizeof(T), static_cast<std::size_t>(w.rows),
+                                cudaMemcpyHostToDevice, target_.stream),
               "copy of initial values to the device");
+        wait();
     }
     /// Keeps every element of a tensor of n elements.
     void fill_mask(std::uint32_t* mask, index_t n) {
@@ -235,18 +244,29 @@ private:
         errors_.copy_from_host(&none, 1);
         loss_ = buffer<kernels::row_loss_result>(1);
     }
-    void send(void const* from, std::size_t bytes, std::size_t to) {
+    void send(void const* from, std::size_t bytes, unsigned char* to) {
         using payload = kernels::passes::store_bytes<2048>;
         for (std::size_t at = 0; at < bytes; at += sizeof payload::bytes) {
             payload pass;
             std::size_t const n = bytes - at < sizeof pass.bytes ? bytes - at : sizeof pass.bytes;
             std::memcpy(pass.bytes, static_cast<unsigned char const*>(from) + at, n);
-            pass.to = mirror_.data() + to + at;
+            pass.to = to + at;
             pass.count = static_cast<unsigned>(n);
             run(pass);
         }
     }
 
+    /// Numbers of steps on the host and, in device memory, the step and a copy of them.
+    struct step_block {
+        void const* host;
+        std::size_t bytes;
+        buffer<unsigned char> mirror;
+
+        step_block(void const* host_, std::size_t bytes_)
+            : host(host_), bytes(bytes_), mirror(static_cast<index_t>(lead() + bytes_)) {}
+        /// Where the copy begins: at the host's place within 256 bytes, so that everything is aligned as there.
+        std::size_t lead() const { return 256 + reinterpret_cast<std::uintptr_t>(host) % 256; }
+    };
     struct owned_stream {
         cudaStream_t stream = nullptr;
         ~owned_stream() {
@@ -257,10 +277,7 @@ private:
     owned_stream own_;
     buffer<kernels::error_word> errors_;
     buffer<kernels::row_loss_result> loss_;
-    buffer<unsigned char> mirror_;
-    unsigned char const* host_ = nullptr;
-    std::size_t host_bytes_ = 0;
-    std::size_t lead_ = 0; // of the mirror: the step, then the block at the host's place within 256 bytes
+    std::vector<step_block> blocks_; // the last is that of the steps
 };
 
 } // namespace espalier::cuda

@@ -153,7 +153,7 @@ inline std::string numbers_text(policy_info const& policy) {
         separate();
         if (number.name != last) text += number.name + ' ';
         last = number.name;
-        text += number.whole ? text_of(static_cast<std::int64_t>(number.value)) : text_of(number.value);
+        text += number.whole ? text_of(static_cast<std::int64_t>(number.value)) : text_of(rounded{number.value});
     }
     for (policy_info const& part : policy.parts) {
         separate();

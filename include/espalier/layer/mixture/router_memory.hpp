@@ -47,17 +47,28 @@ struct gate_initial<Gate> {
     using bias = kernel;
 };
 
-template <shape In, class Gate, class... Ps> struct router_memory {
+/// Which tensors a gate has.
+template <class Gate> struct gate_tensors {
+    /// What routes before a search moves the experts about; the gate itself without one.
+    using scorer = gate_scorer<Gate>;
+    static constexpr bool keyed = scorer::logits == 0;
+    static constexpr bool reads_input = !keyed && gate_reads_input<scorer>();
+    static constexpr bool searches = gate_searches<Gate>();
+    static constexpr role_set tensor_roles =
+        roles(role::gate, reads_input) | roles(role::bias, !keyed) | roles(role::score, searches);
+};
+
+template <shape In, class Gate, class... Ps> struct router_memory : gate_tensors<Gate> {
+    using typename gate_tensors<Gate>::scorer;
+    using gate_tensors<Gate>::keyed;
+    using gate_tensors<Gate>::reads_input;
+    using gate_tensors<Gate>::searches;
+
     static constexpr index_t in = In.size();
     static constexpr int experts = Gate::experts;
     static constexpr int slots = Gate::slots;
     static constexpr bool slot_is_expert = Gate::slot_is_expert;
-    /// What routes before a search moves the experts about; the gate itself without one.
-    using scorer = gate_scorer<Gate>;
     using scorer_op = op_of<scorer>;
-    static constexpr bool keyed = scorer::logits == 0;
-    static constexpr bool reads_input = !keyed && gate_reads_input<scorer>();
-    static constexpr bool searches = gate_searches<Gate>();
     /// Permutations of a search, one below the other: [parts experts][experts]. The scorer's weights are as wide.
     static constexpr int parts = searches && scorer::slot_is_expert ? scorer::slots / experts : 1;
     static constexpr index_t wide = index_t{parts} * experts;

@@ -13,7 +13,7 @@ namespace detail {
 ESPALIER_LIBRARY void require_within(double x, double low, double high, char const* optimizer_name,
                                      char const* number) {
     if (x >= low && x < high && schedule::finite(x)) return;
-    std::string const needed = high < no_limit ? " and below " + std::to_string(high)
+    std::string const needed = high < no_limit ? espalier::detail::text_of(" and below ", high)
                                : x >= high     ? " that single precision can hold"
                                                : "";
     espalier::detail::throw_data_error(optimizer_name, ": `", number, "` is ", x,

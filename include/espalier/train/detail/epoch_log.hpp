@@ -167,7 +167,7 @@ ESPALIER_LIBRARY void epoch_log::add_step(std::uint64_t step, std::vector<double
     for (std::size_t i = 0; i < measured_.size(); ++i)
         measured_[i] += measures[i] * static_cast<double>(n);
     rows_ += n;
-    if (options_->progress) bar_->update(step, text_of("epoch ", epoch_ + 1, "  loss ", terms[0]));
+    if (options_->progress) bar_->update(step, text_of("epoch ", epoch_ + 1, "  loss ", rounded{terms[0]}));
 }
 
 ESPALIER_LIBRARY void epoch_log::add_cell(std::string_view name, double value) {

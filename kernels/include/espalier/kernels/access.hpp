@@ -120,7 +120,7 @@ template <class T> ESPALIER_FN void store16(T* p, access_unit<T> const& unit) {
     __builtin_memcpy(&words, &unit, 16);
     *reinterpret_cast<uint4*>(p) = words;
 #else
-    __builtin_memcpy(p, &unit, 16);
+    __builtin_memcpy(static_cast<void*>(p), &unit, 16);
 #endif
 }
 

@@ -164,7 +164,7 @@ template <class T, class Bias> struct tile_result {
             __builtin_memcpy(&words, &out, sizeof words);
             *reinterpret_cast<decltype(words)*>(p) = words;
 #else
-            __builtin_memcpy(p, &out, sizeof out);
+            __builtin_memcpy(static_cast<void*>(p), &out, sizeof out);
 #endif
         } else {
             ESPALIER_KERNEL_UNROLL
