@@ -3,9 +3,8 @@
 // that are asked for, and the program trains each on 8x8 handwritten digits, lays the results side by side, or picks
 // one by the names on its command line.
 //
-//     example_06_specialisations [--quick] [--json FILE] [--csv FILE] [--activation NAME] [--dropout NAME] [--gate
-//     NAME]
-//                                [--width NUMBER]
+//     example_06_specialisations [--quick] [--json FILE] [--csv FILE]
+//                                [--activation NAME] [--dropout NAME] [--gate NAME] [--width NUMBER]
 #include <espalier/espalier.hpp>
 #include <espalier/space/compare.hpp>
 #include <espalier/space/select.hpp>

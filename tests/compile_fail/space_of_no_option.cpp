@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: no option of this axis has that name
+// expect: asks whether an option has a name that no option of the axis has
 // A predicate that asks for an option that the axis does not have.
 // nvcc: skip spaces are host code
 #include <boost/hana/tuple.hpp>

@@ -114,4 +114,11 @@ constexpr choice_axis<Name, typename Options::type...> choices(boost::hana::tupl
     return {};
 }
 
+/// Anything else than a tuple of Hana.
+template <choice_name Name, class T> constexpr choice_axis<Name, T> choices(T const&) {
+    static_assert(sizeof(T) == 0, "espalier: esp::choices<NAME> takes boost::hana::tuple_t<types...> or "
+                                  "boost::hana::tuple_c<int, numbers...>");
+    return {};
+}
+
 } // namespace espalier

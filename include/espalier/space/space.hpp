@@ -32,33 +32,48 @@
 
 namespace espalier {
 
+namespace detail {
+
+/// What a predicate asks that a space cannot answer.
+enum class predicate_problem : std::uint8_t { none, axis, name, number };
+
+inline constexpr choice_option no_option{};
+
+} // namespace detail
+
 /// A combination as a predicate sees it while compiling.
 template <class Space> class candidate {
 public:
-    constexpr explicit candidate(typename Space::digits_type const& digits) : digits_(&digits) {}
+    constexpr candidate(typename Space::digits_type const& digits, detail::predicate_problem& problem)
+        : digits_(&digits), problem_(&problem) {}
 
     /// Whether the option of that axis has that name. Compilation stops at an axis, and at a name, that is not there.
     constexpr bool is(std::string_view axis, std::string_view name) const {
         if (at(axis).name == name) return true;
         std::size_t const a = Space::axis_named(axis);
+        if (a == Space::axis_count) return false;
         for (std::size_t o = 0; o < Space::sizes[a]; ++o)
             if (Space::option(a, o).name == name) return false;
-        throw "no option of this axis has that name; names are without arguments, and numbers are asked for by value()";
+        *problem_ = detail::predicate_problem::name;
+        return false;
     }
-    /// The number of that axis.
+    /// The number of that axis. Compilation stops at an option that is none.
     constexpr long long value(std::string_view axis) const {
         choice_option const& option = at(axis);
-        if (!option.number) throw "the options of this axis are no numbers";
+        if (!option.number && *problem_ == detail::predicate_problem::none)
+            *problem_ = detail::predicate_problem::number;
         return option.value;
     }
     constexpr choice_option const& at(std::string_view axis) const {
         std::size_t const found = Space::axis_named(axis);
-        if (found == Space::axis_count) throw "the space has no such axis";
-        return Space::option(found, digits_->at[found]);
+        if (found < Space::axis_count) return Space::option(found, digits_->at[found]);
+        *problem_ = detail::predicate_problem::axis;
+        return detail::no_option;
     }
 
 private:
     typename Space::digits_type const* digits_;
+    detail::predicate_problem* problem_;
 };
 
 /// All combinations of the axes. `space` makes it.
@@ -165,8 +180,12 @@ namespace detail {
 
 template <class Set, class Predicate> struct refusal_with {
     constexpr char const* operator()(digits_of<Set> const& d) const {
-        if (char const* const before = Set::refusal(d)) return before;
-        return refusal_of(Predicate{}(candidate<typename Set::whole>(d)));
+        predicate_problem none{};
+        char const* const before = Set::refusal(d);
+        return before ? before : of_predicate(d, none);
+    }
+    static constexpr char const* of_predicate(digits_of<Set> const& d, predicate_problem& problem) {
+        return refusal_of(Predicate{}(candidate<typename Set::whole>(d, problem)));
     }
 };
 
@@ -174,12 +193,14 @@ template <class Set, class Predicate> struct refusal_with {
 inline constexpr std::size_t part_size = 128;
 struct kept_flags {
     bool at[part_size];
+    predicate_problem problem;
 };
 // Functions and no lambdas: of names in a lambda GCC's -Wshadow says that they shadow those of the program.
 template <class Set, class Predicate, std::size_t Part> consteval kept_flags keep_part() {
     kept_flags kept{};
     for (std::size_t i = 0, n = Part * part_size; i < part_size && n < Set::size; ++i, ++n)
-        kept.at[i] = refusal_with<Set, Predicate>{}(Set::whole::digits(Set::index(n))) == nullptr;
+        kept.at[i] =
+            refusal_with<Set, Predicate>::of_predicate(Set::whole::digits(Set::index(n)), kept.problem) == nullptr;
     return kept;
 }
 template <class Set, class Predicate, std::size_t Part>
@@ -193,6 +214,12 @@ template <std::size_t Parts> consteval std::size_t count_kept(kept_flags const (
     return sum;
 }
 
+template <std::size_t Parts> consteval predicate_problem first_problem(kept_flags const (&parts)[Parts]) {
+    for (kept_flags const& part : parts)
+        if (part.problem != predicate_problem::none) return part.problem;
+    return predicate_problem::none;
+}
+
 template <class Set, class Predicate> struct list_where {
     static constexpr std::size_t parts = (Set::size + part_size - 1) / part_size;
     struct all_flags {
@@ -203,6 +230,7 @@ template <class Set, class Predicate> struct list_where {
     }
     (std::make_index_sequence<parts>{});
     static constexpr std::size_t size = count_kept(kept.at);
+    static constexpr predicate_problem problem = first_problem(kept.at);
 
     static consteval auto list() {
         index_list<size> indices{};
@@ -284,9 +312,20 @@ template <class Set, class Predicate> constexpr auto where(Set set, Predicate) {
         knows_nothing,
         "espalier: the predicate of a space is asked while compiling; give esp::where a lambda without captures");
     if constexpr (knows_nothing) {
-        using subset = choice_subset<typename Set::whole, detail::list_where<Set, Predicate>,
-                                     detail::refusal_with<Set, Predicate>>;
-        static_assert(subset::size > 0, "espalier: the predicate leaves no combination of the space");
+        using list = detail::list_where<Set, Predicate>;
+        using subset = choice_subset<typename Set::whole, list, detail::refusal_with<Set, Predicate>>;
+        using enum detail::predicate_problem;
+        static_assert(list::problem != axis, "espalier: the predicate of a space asks for an axis that the space does "
+                                             "not have; ask for one of its esp::choices<NAME>");
+        static_assert(list::problem != name,
+                      "espalier: the predicate of a space asks whether an option has a name that "
+                      "no option of the axis has; write a name without its arguments, and ask "
+                      "for numbers by value(axis)");
+        static_assert(list::problem != number,
+                      "espalier: the predicate of a space asks for the value of an option that "
+                      "is no number; ask for its name by is(axis, name)");
+        static_assert(list::problem != none || subset::size > 0,
+                      "espalier: the predicate leaves no combination of the space");
         return subset{};
     } else {
         return set;
