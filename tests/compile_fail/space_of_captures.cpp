@@ -2,8 +2,8 @@
 // expect: the predicate of a space is asked while compiling
 // A predicate that looks at a variable of the program.
 // nvcc: skip spaces are host code
-#include <espalier/space/space.hpp>
 #include <boost/hana/tuple.hpp>
+#include <espalier/space/space.hpp>
 namespace esp = espalier;
 constexpr auto all = esp::space(esp::choices<"width">(boost::hana::tuple_c<int, 1, 2>));
 void list() {

@@ -24,6 +24,7 @@
 #include <espalier/gate/local_search.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
+#include <espalier/io/checkpoint.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/by_sample.hpp>
 #include <espalier/layer/dense.hpp>
@@ -37,11 +38,19 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/layer/tap.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/prune/global.hpp>
+#include <espalier/prune/gradual.hpp>
+#include <espalier/prune/magnitude.hpp>
 #include <espalier/train/training.hpp>
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -127,6 +136,7 @@ template <class Stack> trace on_gpu(std::string const& name, index_t n, index_t 
     network<Stack, device::cuda, float> net{seed{5}, n};
     net.runner().device().set_most_blocks(blocks);
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
+    bool const recorded = n == 33 && blocks == default_blocks;
     trace t;
     on_device<std::int32_t> label(labels_of(n)), group(groups_of(n));
     on_device<std::uint64_t> key(keys_of(n));
@@ -138,7 +148,7 @@ template <class Stack> trace on_gpu(std::string const& name, index_t n, index_t 
     for (std::uint32_t i = 0; i < steps; ++i) {
         on_device<float> x(inputs_of<Stack>(n, 10 + i));
         auto const step = [&] { run.step({matrix_view<float const>{x.data(), n, width, width}, tags, {}}); };
-        if (i == 1 && n == 33 && blocks == default_blocks)
+        if (i == 1 && recorded)
             launched.add(name, run, step);
         else
             step();
@@ -153,9 +163,15 @@ template <class Stack> trace on_gpu(std::string const& name, index_t n, index_t 
     t.weights = copy(net.values().weights());
     t.state = copy(net.values().state());
     on_device<float> x(inputs_of<Stack>(n, 9)), y(std::vector<float>(static_cast<std::size_t>(n * classes)));
-    net.predict(matrix_view<float const>{x.data(), n, width, width}, tags,
-                matrix_view<float>{y.data(), n, classes, classes});
-    net.runner().device().wait();
+    auto const predict = [&] {
+        net.predict(matrix_view<float const>{x.data(), n, width, width}, tags,
+                    matrix_view<float>{y.data(), n, classes, classes});
+        net.runner().device().wait();
+    };
+    if (recorded)
+        launched.add(name + ", prediction", run, predict);
+    else
+        predict();
     t.outputs = y.back();
     return t;
 }
@@ -278,6 +294,64 @@ void check_tables() {
         }
 }
 
+/// Steps that select masks and one that does not, an evaluation, and the checkpoint of the training written and read:
+/// what they launch, and the same weights and masks as on the CPU and from the file.
+void check_pruning() {
+    constexpr prune::gradual sometimes{.to = 0.5, .steps = 4, .every = 2};
+    using stack = sequence<input<width>, dense<16, activation::tanh, prune::magnitude<sometimes, prune::global>>,
+                           dense<classes, prune::magnitude<sometimes, prune::global>>>;
+    constexpr index_t n = 33;
+    network<stack, device::cpu, float> on_host{seed{5}, n};
+    network<stack, device::cuda, float> net{seed{5}, n}, other{seed{5}, n};
+    net.runner().device().set_most_blocks(default_blocks);
+    training host(on_host, loss::cross_entropy{}, optimizer::adam{});
+    training run(net, loss::cross_entropy{}, optimizer::adam{});
+    training second(other, loss::cross_entropy{}, optimizer::adam{});
+    auto const labels = labels_of(n);
+    on_device<std::int32_t> label(labels);
+    rows tags, host_tags;
+    tags.count = host_tags.count = n;
+    tags.label = label.data();
+    host_tags.label = labels.data();
+    for (std::uint32_t i = 0; i < 4; ++i) {
+        auto const numbers = inputs_of<stack>(n, 10 + i);
+        on_device<float> x(numbers);
+        launched.add(i % 2 == 0 ? "masks are selected" : "masks stay", run, [&] {
+            run.step({matrix_view<float const>{x.data(), n, width, width}, tags, {}});
+        });
+        host.step({matrix_view<float const>{numbers.data(), n, width, width}, host_tags, {}});
+    }
+    auto const copy = [](auto const& from) {
+        std::vector<float> v(static_cast<std::size_t>(from.size()));
+        from.copy_to_host(v.data(), from.size());
+        return v;
+    };
+    auto const masks_of = [](auto const& from) {
+        std::vector<std::uint32_t> v(static_cast<std::size_t>(from.size()));
+        from.copy_to_host(v.data(), from.size());
+        return v;
+    };
+    auto const& expected = on_host.values();
+    expect(distance(copy(net.values().weights()),
+                    std::vector<float>(expected.weights().data(),
+                                       expected.weights().data() + expected.weights().size())) < 1e-4,
+           "pruning: weights");
+    auto const masks = masks_of(net.values().masks());
+    expect(std::equal(masks.begin(), masks.end(), expected.masks().data()), "pruning: masks");
+    on_device<float> x(inputs_of<stack>(n, 20));
+    launched.add("evaluation", run, [&] {
+        run.evaluate({matrix_view<float const>{x.data(), n, width, width}, tags, {}});
+    });
+    std::string const file =
+        (std::filesystem::temp_directory_path() / ("espalier-gpu-" + std::to_string(getpid()) + ".safetensors"))
+            .string();
+    launched.add("a checkpoint is written", run, [&] { save_training(run, file); });
+    launched.add("a checkpoint is read", second, [&] { load_training(second, file); });
+    std::filesystem::remove(file);
+    expect(same_bits(copy(other.values().weights()), copy(net.values().weights())), "checkpoint: weights");
+    expect(masks_of(other.values().masks()) == masks, "checkpoint: masks");
+}
+
 using plain = dense<16, activation::tanh, dropout::bernoulli<0.25>>;
 
 void tests() {
@@ -329,6 +403,7 @@ void tests() {
     using rates = by_sample<elementwise<dropout::bernoulli<0.2>>, elementwise<dropout::bernoulli<0.4>>>;
     using sampled = multi_sample<3, dense<9, dropout::bernoulli<0.5>, activation_penalty::l1<0.1>>, rates, head>;
     check<sequence<input<width>, plain, sampled>>("multi_sample");
+    check_pruning();
     launched.compare();
 }
 

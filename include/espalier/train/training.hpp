@@ -481,8 +481,8 @@ private:
     /// The device knows where the block is as long as this lives.
     class declared_block {
     public:
-        declared_block(Network& net, step_block const& block) : net_(&net), block_(&block) {
-            net.runner().device().declare_step(block_, sizeof block);
+        declared_block(Network& of, step_block const& block) : net_(&of), block_(&block) {
+            of.runner().device().declare_step(block_, sizeof block);
         }
         declared_block(declared_block const&) = delete;
         declared_block& operator=(declared_block const&) = delete;
