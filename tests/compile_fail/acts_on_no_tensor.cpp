@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // expect: a policy acts on no tensor of its layer
 // expect: at_layer<1>
-// expect: (in_layer<|Layer=).*dense<8, 
+// expect: (in_layer<|Layer=).*dense<8,
 // expect: (in_layer<|Layer=).*dense<7, .*no_bias
 // expect: (in_layer<|Layer=).*dense<6, .*low_rank
 // expect: (in_layer<|Layer=).*batch_norm<

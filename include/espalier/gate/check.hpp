@@ -215,8 +215,8 @@ void check_gate_rows(policy_checker& to, std::string const& logits, Trial& trial
             sum += w;
             if (finite) check.require(std::isfinite(w), place, "given the weight " + number_text(w));
             check.require(w == 0.0 || trial.in_range(r, s), place,
-                          "given expert " + text_of(trial.expert.at(r, s)) + " of " +
-                              std::to_string(Gate::experts) + " with weight " + text_of(w));
+                          "given expert " + text_of(trial.expert.at(r, s)) + " of " + std::to_string(Gate::experts) +
+                              " with weight " + text_of(w));
         }
         if (finite && sums_to_one)
             check.compare("row " + std::to_string(r) + ", sum of the weights (`sums_to_one` is not declared false)",

@@ -25,7 +25,7 @@ template <class N> consteval bool check_network() {
 
 /// The numbers of C++ that have fractions, or a narrower type that is converted.
 template <class T>
-concept network_number = std::is_floating_point_v<T> || (std::is_class_v<T> && requires(T x) {
+concept network_number = std::is_floating_point_v<T> ||(std::is_class_v<T>&& requires(T x) {
     static_cast<float>(x);
     static_cast<T>(1.0f);
 });

@@ -15,7 +15,7 @@ namespace espalier {
 struct choice_option {
     std::string_view name; ///< of a policy its own, of another type that of the type without its arguments, of an
                            ///< enumerator its own, of bool "true" or "false"; of another number none
-    long long value = 0; ///< of a number, and of bool
+    long long value = 0;   ///< of a number, and of bool
     bool number = false;
 };
 

@@ -41,8 +41,8 @@ template <class Schedule> policy_report check_schedule(Schedule const& given, st
             finite.require(std::isfinite(value), place, "given " + detail::number_text(value));
             double const room = 1e-12 * (1.0 + std::fabs(value));
             inside.require(value >= range.low - room && value <= range.high + room, place,
-                           "given " + detail::text_of(value) + ", the range is " + detail::text_of(range.low) +
-                               " to " + detail::text_of(range.high));
+                           "given " + detail::text_of(value) + ", the range is " + detail::text_of(range.low) + " to " +
+                               detail::text_of(range.high));
             at(steps - step);
             pure.compare(place, at(step), value, 0.0);
         }

@@ -152,9 +152,9 @@ TEST_CASE("a function between gradients and update") {
     training single{other, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.25}};
     for (int i = 0; i < 3; ++i) {
         single.step(data.view(), before_update{[](auto& gradients) {
-                      for (index_t k = 0; k < gradients.size(); ++k)
-                          gradients.data()[k] *= 2.0;
-                  }});
+                        for (index_t k = 0; k < gradients.size(); ++k)
+                            gradients.data()[k] *= 2.0;
+                    }});
         twice.step(data.view());
         REQUIRE(std::equal(net.values().weights().data(), net.values().weights().data() + net.size.parameters,
                            other.values().weights().data()));
@@ -167,8 +167,8 @@ TEST_CASE("a function between gradients and update") {
         CAPTURE(name);
         try {
             single.step(data.view(), before_update{[&](auto& gradients) {
-                          gradients.tensor(name)(0, 1) = std::numeric_limits<double>::infinity();
-                      }});
+                            gradients.tensor(name)(0, 1) = std::numeric_limits<double>::infinity();
+                        }});
             FAIL("the step was made");
         } catch (numerical_error const& e) {
             CHECK(std::string(e.what()).find(name) != std::string::npos);

@@ -102,7 +102,8 @@ template <class Optimizer, class Rule, class T> struct update_loop {
             watch.see(moment[m]);
             put(s.moments + m * s.moment_stride + i, moment[m]);
         }
-        if constexpr (Rule::needs_operand) put(s.operands + i, weight::detail::effective_weight(k.rule.map, next, about.keep));
+        if constexpr (Rule::needs_operand)
+            put(s.operands + i, weight::detail::effective_weight(k.rule.map, next, about.keep));
         return next;
     }
 
