@@ -46,8 +46,8 @@ namespace espalier::device {
 /// `cuts_freely`, as product::direct does); everything else stays on the calling thread. Results are bitwise equal for
 /// any number of threads.
 template <class Product = product::direct> class basic_cpu {
-    static_assert(diagnostic::holds < product_policy<Product, float> || product_policy<Product, double>,
-                  diagnostic::given_type < Product >>,
+    static_assert(diagnostic::holds<(product_policy<Product, float> || product_policy<Product, double>),
+                                    diagnostic::given_type<Product>>,
                   "espalier: the argument of device::basic_cpu is a product: product::direct, eigen, onednn or one of "
                   "yours with their functions (product/concept.hpp); the next line names what was given");
 
