@@ -28,9 +28,9 @@ concept has_scale = requires(Op& op) {
 /// that were trained. Same op and same draws as Dropout. Needs a dropout with a `scale`: bernoulli, drop_path,
 /// drop_segment, drop_step and what shares their draws.
 template <class Dropout> struct unscaled : Dropout {
-    static_assert(diagnostic::holds < policy_on<Dropout, axis::dropout> &&
-                      detail::has_scale<typename espalier::detail::op_type<Dropout>::type>,
-                  diagnostic::from_policy < Dropout >>,
+    static_assert(diagnostic::holds<(policy_on<Dropout, axis::dropout> &&
+                                     detail::has_scale<typename espalier::detail::op_type<Dropout>::type>),
+                                    diagnostic::from_policy<Dropout>>,
                   "espalier: dropout::unscaled needs a dropout whose op has a member `scale`: bernoulli, drop_path, "
                   "drop_segment or drop_step; the next lines name what it was given");
     static constexpr std::string_view name = espalier::detail::prefixed_name<detail::unscaled_prefix, Dropout>;
