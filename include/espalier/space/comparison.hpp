@@ -38,6 +38,7 @@ struct compared_stack {
     double validation_accuracy = 0.0; ///< likewise, and without labels
 };
 
+/// How `compare` trains, and where it keeps what came out.
 struct compare_options {
     /// Of every run, as for `fit`. `checkpoints`, `resume`, `start_over`, `on_step` and `followers` are the
     /// comparison's.

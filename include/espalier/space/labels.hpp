@@ -21,6 +21,7 @@ struct choice_option {
 
 /// One combination by the names of its axes and options, in the order of the axes.
 struct combination {
+    /// What was chosen of an axis.
     struct choice {
         std::string axis;
         std::string label; ///< "bernoulli<0.2>", "128"

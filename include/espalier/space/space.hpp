@@ -499,7 +499,7 @@ template <class Set> combination combination_at(Set, std::size_t index) {
     return detail::combination_of(Set::whole::labels(), index);
 }
 
-/// The n-th stack of a set, as `hana::type`: `typename decltype(at<stack, 3>(all))::type`.
+/// The n-th stack of a set, as a `hana::type`, whose member `type` is the stack's.
 template <template <class...> class Stack, std::size_t N, class Set> constexpr auto at(Set) {
     static_assert(N < Set::size, "espalier: esp::at asks for a combination behind the last one of the set");
     return boost::hana::type_c<typename Set::whole::template stack_of<Stack, Set::index(N)>::type>;
