@@ -101,7 +101,7 @@ template <choice_name Name, class... Options> struct choice_axis {
     static constexpr choice_name name = Name;
     static constexpr std::size_t size = sizeof...(Options);
     static constexpr std::array<choice_option, size> options{detail::option_of<Options>()...};
-    template <std::size_t I> using type = type_at<I, Options...>;
+    template <std::size_t At> using type = type_at<At, Options...>;
 
     static std::vector<std::string> labels() { return {detail::label_of_option<Options>()...}; }
 };
