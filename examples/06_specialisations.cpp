@@ -84,11 +84,7 @@ int main(int argc, char** argv) try {
                                              esp::optimizer::adamw{.learning_rate = 2e-3}, rows, options);
     std::printf("%zu of %zu combinations\n", decltype(compiled)::size, decltype(all)::size);
     std::fputs(results.text().c_str(), stdout);
-    if (!csv.empty()) {
-        esp::atomic_file file(csv);
-        file.write(results.to_csv());
-        file.commit();
-    }
+    if (!csv.empty()) esp::write_text_file(csv, results.to_csv());
     return 0;
 } catch (std::exception const& problem) {
     std::fprintf(stderr, "%s\n", problem.what());

@@ -70,6 +70,11 @@ void remove_abandoned_parts(file_path const& path);
 /// Replaces the content of a file by `text`, completely or not at all.
 void write_text_file(file_path const& path, std::string_view text);
 
+namespace detail {
+/// The content of a file. Throws `file_error` when it cannot be opened, or is a folder.
+std::string read_text_file(file_path const& path);
+} // namespace detail
+
 } // namespace espalier
 
 #if defined(ESPALIER_HEADER_ONLY)

@@ -5,7 +5,9 @@
 #include <espalier/core/library.hpp>
 #include <espalier/network/parameters.hpp>
 
+#include <cstddef>
 #include <string>
+#include <vector>
 
 namespace espalier {
 
@@ -30,6 +32,10 @@ namespace detail {
 /// What the report does not know of a summary: the sizes that are known while compiling.
 network_summary summary_of(layer_report const& report, footprint const& size, index_t work_bytes_per_row,
                            index_t bytes_of_wide, bool needs_global_norm);
+/// Lines of a table whose columns are as wide as their widest cell and two blanks apart, those in [from, to) to the
+/// right. All lines have as many cells and are as long.
+std::vector<std::string> aligned_lines(std::vector<std::vector<std::string>> const& table, std::size_t from,
+                                       std::size_t to);
 std::string describe_report(layer_report const& report, network_summary const& s);
 std::string report_to_json(layer_report const& report, network_summary const& s);
 std::string report_to_dot(layer_report const& report, std::string const& title);

@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <system_error>
 
@@ -192,6 +194,15 @@ ESPALIER_LIBRARY void write_text_file(file_path const& path, std::string_view te
     atomic_file file(path);
     file.write(text);
     file.commit();
+}
+
+ESPALIER_LIBRARY std::string detail::read_text_file(file_path const& path) {
+    std::error_code ignored;
+    std::ifstream in(path.string(), std::ios::binary);
+    if (!in || std::filesystem::is_directory(path.string(), ignored)) {
+        throw file_error(path.string() + ": cannot be opened");
+    }
+    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
 ESPALIER_LIBRARY atomic_file::~atomic_file() {

@@ -105,8 +105,8 @@ inline std::string layer_lines(saved_network const& net) {
 /// Which layer the file had for a tensor that does not fit, and which one this network has.
 inline std::string layers_of_tensor(safetensors_file const& file, saved_network const& net, std::string_view tensor) {
     auto const stored = file.metadata().find("layers");
-    std::string const own = layer_lines(net);
     if (stored == file.metadata().end()) return {};
+    std::string const own = layer_lines(net);
     std::string_view const theirs = line_of_tensor(stored->second, tensor), ours = line_of_tensor(own, tensor);
     if (theirs == ours || ours.empty()) return {};
     return "; in this network it belongs to layer " + std::string(ours) +
@@ -196,15 +196,21 @@ ESPALIER_LIBRARY kept_time time_in(safetensors_file const& file) {
     return time;
 }
 
-ESPALIER_LIBRARY void write_network(saved_network const& net, file_path const& path,
-                                    std::map<std::string, std::string> const& extra) {
-    std::vector<tensor_record> records;
-    add_records(records, net);
+/// What the metadata of every file of a network say, beside what the program adds.
+inline std::map<std::string, std::string> metadata_of(saved_network const& net,
+                                                      std::map<std::string, std::string> const& extra) {
     std::map<std::string, std::string> metadata = extra;
     metadata["format"] = "espalier";
     metadata["layers"] = layer_lines(net);
     add_time(metadata, net.time.now());
-    write_safetensors(path, records, metadata);
+    return metadata;
+}
+
+ESPALIER_LIBRARY void write_network(saved_network const& net, file_path const& path,
+                                    std::map<std::string, std::string> const& extra) {
+    std::vector<tensor_record> records;
+    add_records(records, net);
+    write_safetensors(path, records, metadata_of(net, extra));
 }
 
 ESPALIER_LIBRARY void read_network(saved_network& net, file_path const& path) {
@@ -271,10 +277,7 @@ ESPALIER_LIBRARY void write_training(saved_training const& training, file_path c
             numbers_record("loss.state", net, {training.memory_size}, training.memory, training.memory_size));
     for (follower const& f : followers)
         f.write(records);
-    std::map<std::string, std::string> metadata = extra;
-    metadata["format"] = "espalier";
-    metadata["layers"] = layer_lines(net);
-    add_time(metadata, net.time.now());
+    std::map<std::string, std::string> metadata = metadata_of(net, extra);
     metadata["updates"] = std::to_string(training.progress.updates);
     metadata["first_step"] = std::to_string(training.progress.first_step);
     metadata["first_epoch"] = std::to_string(training.progress.first_epoch);

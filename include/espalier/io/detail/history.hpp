@@ -13,11 +13,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <set>
-#include <system_error>
 
 namespace espalier {
 
@@ -103,13 +99,7 @@ ESPALIER_LIBRARY std::string history::to_json() const {
 }
 
 ESPALIER_LIBRARY history history::read_json(file_path const& path) {
-    std::string const file = path.string();
-    std::error_code ignored;
-    std::ifstream in(file, std::ios::binary);
-    if (!in || std::filesystem::is_directory(file, ignored)) {
-        throw file_error(file + ": cannot be opened");
-    }
-    return from_json(std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()), file);
+    return from_json(detail::read_text_file(path), path.string());
 }
 
 ESPALIER_LIBRARY history history::from_json(std::string_view text, std::string const& name_of_file) {

@@ -9,7 +9,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -54,37 +53,34 @@ ESPALIER_LIBRARY network_summary summary_of(layer_report const& report, footprin
     return s;
 }
 
+ESPALIER_LIBRARY std::vector<std::string> aligned_lines(std::vector<std::vector<std::string>> const& table,
+                                                        std::size_t from, std::size_t to) {
+    std::vector<std::string> lines(table.size());
+    for (std::size_t c = 0; c < table.front().size(); ++c) {
+        std::size_t width = 0;
+        for (auto const& row : table)
+            width = std::max(width, row[c].size());
+        for (std::size_t r = 0; r < table.size(); ++r) {
+            std::string const space(width - table[r][c].size(), ' ');
+            lines[r] += (c == 0 ? "" : "  ") + (from <= c && c < to ? space + table[r][c] : table[r][c] + space);
+        }
+    }
+    return lines;
+}
+
 ESPALIER_LIBRARY std::string describe_report(layer_report const& report, network_summary const& s) {
-    using row = std::array<std::string, 6>;
-    std::vector<row> table{{"layer", "kind", "output", "parameters", "flops/row", "policies"}};
+    std::vector<std::vector<std::string>> table{{"layer", "kind", "output", "parameters", "flops/row", "policies"}};
     for (layer_info const& l : report.layers) {
         table.push_back({std::string(static_cast<std::size_t>(2 * std::max(0, l.depth - 1)), ' ') + l.path, l.kind,
                          shape_name(l.output), grouped_digits(l.parameters),
                          l.flops > 0 ? grouped_digits(static_cast<index_t>(l.flops)) : "0", policy_texts(l)});
     }
-    std::array<std::size_t, 6> width{};
-    for (row const& r : table)
-        for (std::size_t c = 0; c < r.size(); ++c)
-            width[c] = std::max(width[c], r[c].size());
-    auto const pad = [](std::string const& text, std::size_t n, bool right) {
-        std::string const space(n - std::min(n, text.size()), ' ');
-        return right ? space + text : text + space;
-    };
+    std::vector<std::string> lines = aligned_lines(table, 2, 5);
+    lines.insert(lines.begin() + 1, std::string(lines.front().size(), '-'));
     std::string out;
-    for (std::size_t i = 0; i < table.size(); ++i) {
-        std::string line;
-        for (std::size_t c = 0; c < width.size(); ++c) {
-            if (c != 0) line += "  ";
-            line += pad(table[i][c], width[c], c >= 2 && c <= 4);
-        }
+    for (std::string& line : lines) {
         line.erase(line.find_last_not_of(' ') + 1);
         out += line + '\n';
-        if (i == 0) {
-            std::size_t total = 2 * (width.size() - 1);
-            for (std::size_t w : width)
-                total += w;
-            out += std::string(total, '-') + '\n';
-        }
     }
     out += "parameters " + grouped_digits(s.parameters) + " in " + std::to_string(s.tensors) + " tensors, " +
            grouped_digits(s.parameter_bytes) + " bytes; gradients " + grouped_digits(s.gradient_bytes) + " bytes\n";

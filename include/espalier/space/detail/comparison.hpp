@@ -18,8 +18,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 namespace espalier {
@@ -97,8 +95,7 @@ inline nlohmann::ordered_json json_of(compared_stack const& stack) {
 }
 
 inline comparison read_comparison(file_path const& path) {
-    std::ifstream in(path.string());
-    std::string const text{std::istreambuf_iterator<char>(in), {}};
+    std::string const text = read_text_file(path);
     auto const refuse = [&](std::string const& why) {
         throw file_error(path.string() + ": this is no comparison: " + why);
     };
@@ -205,9 +202,7 @@ ESPALIER_LIBRARY void comparison_log::write() const {
         if (std::none_of(all.stacks.begin(), all.stacks.end(),
                          [&](compared_stack const& own) { return own.which.text() == old.which.text(); }))
             all.stacks.push_back(old);
-    atomic_file file(options_->file);
-    file.write(all.to_json());
-    file.commit();
+    write_text_file(options_->file, all.to_json());
 }
 
 ESPALIER_LIBRARY void comparison_log::tell() const {
@@ -276,18 +271,9 @@ ESPALIER_LIBRARY std::string comparison::text() const {
         for (std::size_t i = 0; i < stacks.size(); ++i)
             table[1 + i].push_back(c.cell(stacks[i]));
     }
-    std::vector<std::size_t> width(table[0].size());
-    for (auto const& line : table)
-        for (std::size_t c = 0; c < line.size(); ++c)
-            width[c] = std::max(width[c], line[c].size());
     std::string out;
-    for (auto const& line : table) {
-        for (std::size_t c = 0; c < line.size(); ++c) {
-            std::string const space(width[c] - line[c].size(), ' ');
-            out += (c == 0 ? "" : "  ") + (c < shown.size() ? line[c] + space : space + line[c]);
-        }
-        out += '\n';
-    }
+    for (std::string const& line : detail::aligned_lines(table, shown.size(), table[0].size()))
+        out += line + '\n';
     return out;
 }
 
