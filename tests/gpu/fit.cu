@@ -104,12 +104,10 @@ struct temporary_folder {
 
 template <class Network> std::vector<typename Network::wide> weights_of(Network const& net) {
     auto const& from = net.values().weights();
-    std::vector<typename Network::wide> v(static_cast<std::size_t>(from.size()));
     if constexpr (Network::device_type::host_memory)
-        std::copy_n(from.data(), from.size(), v.begin());
+        return {from.data(), from.data() + from.size()};
     else
-        from.copy_to_host(v.data(), from.size());
-    return v;
+        return on_host(from);
 }
 
 constexpr optimizer::adamw quick{.learning_rate = 1e-2};

@@ -155,13 +155,8 @@ template <class Stack> trace on_gpu(std::string const& name, index_t n, index_t 
         t.terms.insert(t.terms.end(), run.terms().begin(), run.terms().end());
         t.measures.insert(t.measures.end(), run.measures().begin(), run.measures().end());
     }
-    auto const copy = [](auto const& from) {
-        std::vector<float> v(static_cast<std::size_t>(from.size()));
-        from.copy_to_host(v.data(), from.size());
-        return v;
-    };
-    t.weights = copy(net.values().weights());
-    t.state = copy(net.values().state());
+    t.weights = on_host(net.values().weights());
+    t.state = on_host(net.values().state());
     on_device<float> x(inputs_of<Stack>(n, 9)), y(std::vector<float>(static_cast<std::size_t>(n * classes)));
     auto const predict = [&] {
         net.predict(matrix_view<float const>{x.data(), n, width, width}, tags,
@@ -214,13 +209,7 @@ void check_refusal(std::string const& what, std::vector<float> const& numbers_gi
     tags.count = n;
     tags.label = label.data();
     tags.key = key.data();
-    auto const weights = [&] {
-        auto const& from = net.values().weights();
-        std::vector<float> v(static_cast<std::size_t>(from.size()));
-        from.copy_to_host(v.data(), from.size());
-        return v;
-    };
-    auto const before = weights();
+    auto const before = on_host(net.values().weights());
     bool thrown = false;
     try {
         run.step({matrix_view<float const>{x.data(), n, width, width}, tags, {}});
@@ -228,7 +217,7 @@ void check_refusal(std::string const& what, std::vector<float> const& numbers_gi
         thrown = std::string(e.what()).find("row 17") != std::string::npos;
     }
     expect(thrown, what + " is reported with its row");
-    expect(same_bits(weights(), before), "a step with " + what + " changes nothing");
+    expect(same_bits(on_host(net.values().weights()), before), "a step with " + what + " changes nothing");
 }
 
 using head = dense<classes>;
@@ -301,10 +290,10 @@ void check_pruning() {
     using stack = sequence<input<width>, dense<16, activation::tanh, prune::magnitude<sometimes, prune::global>>,
                            dense<classes, prune::magnitude<sometimes, prune::global>>>;
     constexpr index_t n = 33;
-    network<stack, device::cpu, float> on_host{seed{5}, n};
+    network<stack, device::cpu, float> host_net{seed{5}, n};
     network<stack, device::cuda, float> net{seed{5}, n}, other{seed{5}, n};
     net.runner().device().set_most_blocks(default_blocks);
-    training host(on_host, loss::cross_entropy{}, optimizer::adam{});
+    training host(host_net, loss::cross_entropy{}, optimizer::adam{});
     training run(net, loss::cross_entropy{}, optimizer::adam{});
     training second(other, loss::cross_entropy{}, optimizer::adam{});
     auto const labels = labels_of(n);
@@ -321,22 +310,12 @@ void check_pruning() {
         });
         host.step({matrix_view<float const>{numbers.data(), n, width, width}, host_tags, {}});
     }
-    auto const copy = [](auto const& from) {
-        std::vector<float> v(static_cast<std::size_t>(from.size()));
-        from.copy_to_host(v.data(), from.size());
-        return v;
-    };
-    auto const masks_of = [](auto const& from) {
-        std::vector<std::uint32_t> v(static_cast<std::size_t>(from.size()));
-        from.copy_to_host(v.data(), from.size());
-        return v;
-    };
-    auto const& expected = on_host.values();
-    expect(distance(copy(net.values().weights()),
+    auto const& expected = host_net.values();
+    expect(distance(on_host(net.values().weights()),
                     std::vector<float>(expected.weights().data(),
                                        expected.weights().data() + expected.weights().size())) < 1e-4,
            "pruning: weights");
-    auto const masks = masks_of(net.values().masks());
+    auto const masks = on_host(net.values().masks());
     expect(std::equal(masks.begin(), masks.end(), expected.masks().data()), "pruning: masks");
     on_device<float> x(inputs_of<stack>(n, 20));
     launched.add("evaluation", run, [&] {
@@ -348,8 +327,8 @@ void check_pruning() {
     launched.add("a checkpoint is written", run, [&] { save_training(run, file); });
     launched.add("a checkpoint is read", second, [&] { load_training(second, file); });
     std::filesystem::remove(file);
-    expect(same_bits(copy(other.values().weights()), copy(net.values().weights())), "checkpoint: weights");
-    expect(masks_of(other.values().masks()) == masks, "checkpoint: masks");
+    expect(same_bits(on_host(other.values().weights()), on_host(net.values().weights())), "checkpoint: weights");
+    expect(on_host(other.values().masks()) == masks, "checkpoint: masks");
 }
 
 using plain = dense<16, activation::tanh, dropout::bernoulli<0.25>>;

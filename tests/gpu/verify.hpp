@@ -87,6 +87,13 @@ template <class A, class B> double distance(std::vector<A> const& a, std::vector
     return worst;
 }
 
+/// What a buffer of the device holds.
+template <class T> std::vector<T> on_host(espalier::cuda::buffer<T> const& from) {
+    std::vector<T> v(static_cast<std::size_t>(from.size()));
+    from.copy_to_host(v.data(), from.size());
+    return v;
+}
+
 /// Device memory with the elements of a vector.
 template <class T> class on_device {
 public:
@@ -94,11 +101,7 @@ public:
         memory_.copy_from_host(from.data(), memory_.size());
     }
     T* data() { return memory_.data(); }
-    std::vector<T> back() const {
-        std::vector<T> v(static_cast<std::size_t>(memory_.size()));
-        memory_.copy_to_host(v.data(), memory_.size());
-        return v;
-    }
+    std::vector<T> back() const { return on_host(memory_); }
 
 private:
     espalier::cuda::buffer<T> memory_;

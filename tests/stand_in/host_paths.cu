@@ -66,12 +66,6 @@ struct device_rows {
     }
 };
 
-template <class Buffer> std::vector<float> on_host(Buffer const& from) {
-    std::vector<float> v(static_cast<std::size_t>(from.size()));
-    from.copy_to_host(v.data(), from.size());
-    return v;
-}
-
 template <class Network> std::vector<float> outputs_of(Network& net, device_rows& data) {
     on_device<float> y(std::vector<float>(static_cast<std::size_t>(batch_rows * classes)));
     net.predict(data.view().inputs, matrix_view<float>{y.data(), batch_rows, classes, classes});
@@ -178,9 +172,7 @@ void check_refused_steps() {
         trainer run(net, {}, {.learning_rate = 0.01});
         auto const keep = [&] {
             std::vector<float> now = on_host(net.values().weights());
-            std::vector<std::uint32_t> masks(static_cast<std::size_t>(net.values().masks().size()));
-            net.values().masks().copy_to_host(masks.data(), net.values().masks().size());
-            for (std::uint32_t word : masks)
+            for (std::uint32_t word : on_host(net.values().masks()))
                 now.push_back(static_cast<float>(word % 65536));
             auto const outputs = outputs_of(net, data);
             now.insert(now.end(), outputs.begin(), outputs.end());
