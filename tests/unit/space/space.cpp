@@ -43,6 +43,10 @@ constexpr auto mixed = space(choices<"a">(numbers<1, 2, 3, 4>), choices<"b">(num
 constexpr auto sixes = space(choices<"a">(numbers<1, 2, 3, 4, 5, 6>), choices<"b">(numbers<1, 2, 3, 4, 5, 6>),
                              choices<"c">(numbers<1, 2, 3, 4, 5, 6>));
 
+constexpr auto tens =
+    space(choices<"a">(numbers<1, 2, 3, 4, 5, 6, 7, 8, 9, 10>), choices<"b">(numbers<1, 2, 3, 4, 5, 6, 7, 8, 9, 10>),
+          choices<"c">(numbers<1, 2, 3, 4, 5, 6, 7, 8, 9, 10>), choices<"d">(numbers<1, 2, 3, 4, 5, 6, 7, 8, 9, 10>));
+
 template <class Set> std::set<std::size_t> indices_of(Set) {
     std::set<std::size_t> out;
     for (std::size_t n = 0; n < Set::size; ++n)
@@ -217,6 +221,7 @@ TEST_CASE("pairwise covers every pair that there is, with few combinations", "[s
     covers(mixed, pairwise(mixed), 12);
     covers(sixes, pairwise(sixes), 41);
     covers(no_wide_without_dropout, pairwise(no_wide_without_dropout), 8);
+    STATIC_REQUIRE(decltype(pairwise(tens))::size <= 120);
     // a hole: where b is 1 only a = 1 is left, so that no combination has most pairs with b = 1
     constexpr auto holed = where(mixed, [](auto const& c) { return c.value("b") != 1 || c.value("a") == 1; });
     covers(holed, pairwise(holed), 14);
