@@ -23,6 +23,11 @@
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/prune/by_magnitude.hpp>
+#include <espalier/prune/global.hpp>
+#include <espalier/prune/magnitude.hpp>
+#include <espalier/prune/on_device.hpp>
+#include <espalier/prune/select.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
@@ -498,6 +503,67 @@ void check_tables(test_device& device, index_t row_count, index_t slots, int exp
     }
 }
 
+/// Masks of tensors that are selected together, and of groups of rows, bit for bit those of the CPU. `few`: many equal
+/// weights, so that places decide.
+template <class T>
+void check_selection(test_device& device, std::vector<index_t> const& sizes, double share, bool few) {
+    using key = prune::weight_key<prune::by_magnitude, weight::identity>;
+    using plan_type = prune::magnitude<0.5, prune::global>;
+    auto const plan = prune::device_plan_of<plan_type, weight::identity, test_device, T>();
+    std::vector<std::vector<T>> w;
+    std::vector<std::vector<std::uint32_t>> masks;
+    std::vector<prune::piece<T>> pieces;
+    index_t n = 0;
+    for (index_t size : sizes) {
+        w.push_back({});
+        for (float x : numbers(size, 31 + static_cast<std::uint32_t>(w.size())))
+            w.back().push_back(few ? static_cast<T>(static_cast<int>(x)) : static_cast<T>(x));
+        masks.emplace_back(static_cast<std::size_t>((size + 31) / 32), ~std::uint32_t{0});
+        n += size;
+    }
+    std::vector<on_device<T>> dw(w.begin(), w.end());
+    std::vector<on_device<std::uint32_t>> dmasks(masks.begin(), masks.end());
+    for (std::size_t i = 0; i < w.size(); ++i)
+        pieces.push_back({w[i].data(), sizes[i], masks[i].data()});
+    index_t const keep = prune::kept_count(n, share);
+    prune::select_largest<prune::by_magnitude>(pieces, keep);
+
+    on_device<mask_survey> survey(std::vector<mask_survey>(1));
+    on_device<index_t> counters(std::vector<index_t>(static_cast<std::size_t>(mask_counters(n)) + 1));
+    device.start_selection(mask_request{n, keep, false}, plan.largest_key, survey.data());
+    for (std::size_t i = 0; i < w.size(); ++i)
+        device.count_kept(static_cast<std::uint32_t const*>(dmasks[i].data()), sizes[i], survey.data());
+    for (int round = 0; round < plan.rounds; ++round) {
+        for (std::size_t i = 0; i < w.size(); ++i)
+            plan.look(device, {}, dw[i].data(), sizes[i], survey.data());
+        device.narrow_selection(round == 0, survey.data());
+    }
+    for (std::size_t i = 0; i < w.size(); ++i)
+        plan.write(device, {}, dw[i].data(), sizes[i], counters.data(), survey.data(), dmasks[i].data());
+    std::string const what = "masks of " + std::to_string(n) + " weights, " + std::to_string(share) + " left out: ";
+    for (std::size_t i = 0; i < w.size(); ++i)
+        expect(dmasks[i].back() == masks[i], what + "tensor " + std::to_string(i));
+
+    index_t const rows = sizes[0] / 33;
+    matrix_view<T const> const matrix{w[0].data(), rows, 33, 33}, there{dw[0].data(), rows, 33, 33};
+    std::vector<std::uint32_t> grouped = masks[0];
+    prune::select_n_m<prune::by_magnitude, 2, 4>(matrix, grouped.data());
+    device.start_selection(mask_request{rows * 33, 0, true}, plan.largest_key, survey.data());
+    device.template write_group_mask<2, 4>(key{}, there, survey.data(), dmasks[0].data());
+    auto const found = dmasks[0].back();
+    expect(std::equal(found.begin(), found.begin() + (rows * 33 + 31) / 32, grouped.begin()), what + "2 of 4");
+}
+
+void check_selections(test_device& device, bool short_run) {
+    for (bool few : {false, true})
+        for (double share : {0.0, 0.3, 0.9, 1.0}) {
+            check_selection<float>(device, {3000, 33, 1024}, share, few);
+            if (short_run && share != 0.3) continue;
+            check_selection<double>(device, {3000, 33, 1024}, share, few);
+            if (!short_run) check_selection<float>(device, {4 << 20, 100001}, share, few);
+        }
+}
+
 void tests() {
     test_device device;
     epilogue_op<activation::gelu, dropout::bernoulli_op> const gelu{{}, third, {}};
@@ -549,6 +615,7 @@ void tests() {
         if (r <= 33) check_loss<9>(device, loss::early_learning{}, r, true);
     }
     check_errors(device);
+    check_selections(device, short_run);
     check_gate<gate::top_k<3, 2>>(device, 1e-6);
     check_gate<gate::top_k<8, 2>>(device, 1e-6);
     check_gate<gate::top_k<64, 2>>(device, 1e-6);

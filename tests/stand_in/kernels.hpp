@@ -38,9 +38,11 @@ private:
         (__builtin_clear_padding(static_cast<Parameters*>(arguments[I])), ...);
     }
     template <std::size_t... I> static void run(void* const* arguments, int groups, std::index_sequence<I...>) {
+        alignas(16) std::byte shared[48 * 1024]; // what a block of a GPU has
         for (int group = 0; group < groups; ++group) {
             if constexpr (Lanes == any_lanes)
-                Body{}(espalier::serial_group{}, group, *static_cast<Parameters const*>(arguments[I])...);
+                Body{}(espalier::serial_group{.shared_memory = shared}, group,
+                       *static_cast<Parameters const*>(arguments[I])...);
             else
                 espalier::emulated_launch<Lanes>(
                     1, [&](auto& block) { Body{}(block, group, *static_cast<Parameters const*>(arguments[I])...); });

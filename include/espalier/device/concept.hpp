@@ -6,6 +6,7 @@
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/mask_selection.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/rows.hpp>
@@ -58,6 +59,8 @@ struct verb_arguments {
     expert_pairs pairs;
     expert_outputs<float> outputs;
     live_groups live;
+    mask_request request;
+    mask_survey* survey;
 };
 
 /// Whether a device needs the verbs of a kind.

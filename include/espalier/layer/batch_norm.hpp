@@ -93,7 +93,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
                        update_numbers const& given) {
         scale.update(context, optimizer, n.scale_rule, m, given);
         shift.update(context, optimizer, n.shift_rule, shift_memory(m), given);
-        if constexpr (!std::is_same_v<Optimizer, no_step>)
+        if constexpr (detail::steps<Optimizer>)
             if (!m.frozen(2))
                 context.device.running_moments(moments(m), moments(m) + width, width, counted(m), Options.momentum,
                                                m.state, given.copies);

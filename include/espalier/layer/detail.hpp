@@ -27,6 +27,7 @@
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/operator.hpp>
 
+#include <concepts>
 #include <string>
 #include <type_traits>
 
@@ -44,6 +45,15 @@ struct no_step {
 };
 
 namespace detail {
+
+/// Whether an update changes weights and what goes with them.
+template <class Optimizer> inline constexpr bool steps = !std::derived_from<Optimizer, no_step>;
+
+/// An update that only says which policies prune which tensors.
+template <class Optimizer>
+concept lists_plans = requires(Optimizer const& o) {
+    o.template add<void, weight::identity>();
+};
 
 /// Tells a device that keeps a record of what is not finite which layer asks; `stream` is that of the layer's memory.
 template <class Context> void watch_layer(Context& context, std::uint32_t stream) {
@@ -144,8 +154,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
             if (given.after_step) return;
         auto s = segment(m, m.rates ? m.rates[0] : tensor_rates{});
         s.site = context.site(m.stream, purpose::gradient);
-        if constexpr (std::is_same_v<Optimizer, no_step>) s.gradients = s.reference = s.weights; // read, never used
-        if constexpr (!std::is_same_v<Optimizer, no_step>) {
+        if constexpr (!steps<Optimizer>) s.gradients = s.reference = s.weights; // read, never used
+        if constexpr (steps<Optimizer>) {
             if constexpr (rule::grouped) group_terms(context, numbers, m);
             // Frozen weights keep their part of the terms and of the groups' norms, and a map may change with time.
             if (s.rates.frozen) return update(context, no_step{}, numbers, m, given);
@@ -154,6 +164,11 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         }
         context.device.update(numbers_for(optimizer, s.rates), numbers, s,
                               rule::needs_global_norm ? given.squared_norm : nullptr);
+    }
+
+    template <class Context, lists_plans List, class T>
+    void update(Context&, List const& list, rule const&, layer_memory<T> const&, update_numbers const&) const {
+        list.template add<prune_policy, weight_policy>();
     }
 
     /// Terms of penalties over groups, from the norms before the step. Groups that several tensors share count once.

@@ -80,7 +80,7 @@ template <shape In, class Experts, class Dispatch, class... Routers> struct boun
         Experts::each(n.experts, [&](auto const& expert, int e, auto const& its) {
             // A step finds what the experts kept of the batch; without one there may have been no batch yet.
             expert_rows at{0, 0, 0, 0};
-            if constexpr (!std::is_same_v<Optimizer, no_step>) at = mixture_pass<known, Context, T>::place_of(m, e, 0);
+            if constexpr (steps<Optimizer>) at = mixture_pass<known, Context, T>::place_of(m, e, 0);
             expert.update(context, optimizer, its, memory::of_expert(m, e, at.kept, at.capacity, nullptr), given);
         });
     }

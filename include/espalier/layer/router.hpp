@@ -60,7 +60,7 @@ template <shape In, class Gate, class... Ps> struct bound_router : router_memory
         bias.update(context, optimizer, n.bias_rule, known::bias_memory(m), given);
         search.update(context, optimizer, n.search_rule, known::search_memory(m), given);
         // Here and not in forward, as all state: a step whose loss is not finite leaves it alone.
-        if constexpr (known::searches && !std::is_same_v<Optimizer, no_step>) {
+        if constexpr (known::searches && steps<Optimizer>) {
             using routing = searched_routing<known, Context, T>;
             if (routing::learns(n, m)) routing::round(context, m, given.copies);
         }

@@ -5,15 +5,16 @@
 //
 //     struct my_criterion {                          // what a weight is worth
 //         static constexpr std::string_view name = "mine";
-//         template <class T> static auto key(T w);   // unsigned, as wide as T; a larger one is kept before a smaller
-//         one
+//         template <class T> ESPALIER_FN static auto key(T w); // unsigned, as wide as T; a larger one is kept before a
+//                                                              // smaller one
 //     };
 //     struct my_selection {                          // among which weights it is compared
 //         static constexpr std::string_view name = "mine";
 //         static constexpr bool global = false;      // true: selected over all layers at once, `select` is not called
 //         static constexpr double sparsity = 0.5;    // optional: the only share other than 0 that it can leave out
-//         template <class Criterion, class T>
-//         static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask);
+//         static constexpr bool largest = true;      // optional: `select` does what select_threshold does with a
+//         tensor template <class Criterion, class T> static void select(matrix_view<T const> w, double sparsity,
+//         std::uint32_t* mask);
 //     };
 //     struct my_schedule {                           // how many are left out, and when that is decided again
 //         double at(clock const&) const;             // share of weights that are pruned
@@ -61,6 +62,24 @@ concept has_global = requires {
 
 template <class S>
 concept weight_selection = has_name<S> && has_global<S>;
+
+/// One share other than 0 that a selection can leave out.
+template <class S>
+concept has_sparsity = requires {
+    { S::sparsity } -> std::convertible_to<double>;
+};
+
+/// Selections that a device with memory of its own makes there: those of the largest keys of one tensor or of all...
+template <class S>
+concept selects_largest = S::global || requires {
+    requires S::largest;
+};
+/// ... and those of a few rows of every group of rows. With others, masks are selected on copies on the host.
+template <class S>
+concept selects_in_groups = requires {
+    { S::kept_of_group } -> std::convertible_to<int>;
+    { S::rows_of_group } -> std::convertible_to<int>;
+};
 
 template <class S>
 concept has_due = requires(S const& s, clock const& now) {

@@ -42,6 +42,7 @@ template <int N, int M> struct n_m {
     static constexpr std::string_view name{detail::n_m_name<N, M>.data()};
     static constexpr bool global = false;
     static constexpr double sparsity = 1.0 - static_cast<double>(N) / M;
+    static constexpr int kept_of_group = N, rows_of_group = M;
 
     template <class Criterion, class T> static void select(matrix_view<T const> w, double share, std::uint32_t* mask) {
         if (share > 0.0)

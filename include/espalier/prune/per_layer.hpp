@@ -15,6 +15,7 @@ namespace espalier::prune {
 struct per_layer {
     static constexpr std::string_view name = "per_layer";
     static constexpr bool global = false;
+    static constexpr bool largest = true;
 
     template <class Criterion, class T>
     static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask) {

@@ -6,6 +6,7 @@
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/prune/concept.hpp>
 #include <espalier/prune/select.hpp>
 #include <espalier/weight/concept.hpp>
 
@@ -62,11 +63,12 @@ template <class Policy, class Map, class T> constexpr selections<T> selections_o
 }
 
 template <class Policy, class Map>
-inline constexpr plan plan_object{&Policy::due, &Policy::sparsity, Policy::selection::global,
-                                  requires {Policy::selection::sparsity;
-} // namespace detail
-, selections_of<Policy, Map, float>(), selections_of<Policy, Map, double>()
-}; // namespace espalier::prune
+inline constexpr plan plan_object{&Policy::due,
+                                  &Policy::sparsity,
+                                  Policy::selection::global,
+                                  has_sparsity<typename Policy::selection>,
+                                  selections_of<Policy, Map, float>(),
+                                  selections_of<Policy, Map, double>()};
 
 template <class Policy, class Map> constexpr plan const* find_plan() {
     if constexpr (std::is_void_v<Policy>)

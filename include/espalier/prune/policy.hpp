@@ -97,7 +97,7 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
     /// [0, 1].
     static double sparsity(clock const& now) {
         double const share = schedule::value_within(Schedule, now, schedule::from_0_to_1, "prune", name, "sparsity");
-        if constexpr (requires { Selection::sparsity; }) return share > 0.0 ? Selection::sparsity : 0.0;
+        if constexpr (has_sparsity<Selection>) return share > 0.0 ? Selection::sparsity : 0.0;
         return share;
     }
 

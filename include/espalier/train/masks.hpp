@@ -1,88 +1,211 @@
 // SPDX-License-Identifier: Apache-2.0
-// host only. When a training selects masks anew, and which: a decision over the table of a network's tensors.
+// host only. When a training selects masks anew, and which: a decision over the table of a network's tensors, carried
+// out on the host or by the device that has the weights.
 #pragma once
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/layout.hpp>
+#include <espalier/core/mask_selection.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/layer/detail.hpp>
 #include <espalier/layer/report.hpp>
+#include <espalier/prune/on_device.hpp>
 #include <espalier/prune/plan.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace espalier::detail {
 
-/// The masks of a network's tensors, whose weights are of type W. What was selected when is remembered for each of
-/// them; memory is taken when it is made, none in a step.
+/// A tensor with a mask that is selected.
+template <class W> struct pruned_tensor {
+    tensor_info const* info = nullptr;
+    std::size_t number = 0; ///< among the trained tensors
+
+    prune::plan const& plan() const { return *info->masks; }
+    prune::selections<W> const& selections() const { return plan().template of<W>(); }
+    index_t size() const { return info->size(); }
+    W const* in(W const* weights) const { return weights + info->offset; }
+    std::uint32_t* in(std::uint32_t* masks) const { return masks + info->mask_offset; }
+};
+
+/// Selects masks that the host can read, of weights that it can read. Memory is taken when it is made.
+template <class W> class host_masks {
+public:
+    explicit host_masks(std::vector<pruned_tensor<W>> const& tensors) {
+        index_t mapped = 0;
+        for (pruned_tensor<W> const& t : tensors)
+            if (t.selections().effective) mapped += t.size();
+        mapped_.resize(static_cast<std::size_t>(mapped));
+        pieces_.reserve(tensors.size());
+    }
+
+    /// Those of tensors that are selected together, or of one.
+    void select(clock const& now, std::vector<pruned_tensor<W>> const& tensors, prune::prune_record const& record,
+                W const* weights, std::uint32_t* masks) {
+        pieces_.clear();
+        W* mapped = mapped_.data();
+        index_t kept = 0, count = 0;
+        for (pruned_tensor<W> const& t : tensors) {
+            prune::piece<W> part{t.in(weights), t.size(), t.in(masks)};
+            if (auto const effective = t.selections().effective) {
+                effective(now, part.weights, part.size, mapped);
+                part.weights = mapped;
+                mapped += part.size;
+            }
+            kept += prune::count_kept(part.mask, part.size);
+            count += part.size;
+            pieces_.push_back(part);
+        }
+        pruned_tensor<W> const& first = tensors.front();
+        double const share = record.share(kept, count);
+        if (first.plan().global)
+            first.selections().of_all(pieces_, share);
+        else if (!first.plan().fixed_share)
+            first.selections().of_tensor(matrix_of(first), share, first.in(masks));
+        // A selection that leaves out one share only cannot leave out more: then what is pruned stays.
+        else if (record.falls() || (record.wanted > 0.0 && kept >= prune::kept_count(count, record.wanted)))
+            first.selections().of_tensor(matrix_of(first), record.wanted, first.in(masks));
+    }
+
+private:
+    matrix_view<W const> matrix_of(pruned_tensor<W> const& t) const {
+        return {pieces_.front().weights, t.info->rows, t.info->columns, t.info->columns};
+    }
+
+    std::vector<W> mapped_; ///< weights as products read them, where that is what is compared
+    std::vector<prune::piece<W>> pieces_;
+};
+
+/// Has a device select masks in its memory: nothing waits and nothing is copied. Memory is taken when it is made.
+template <class Device, class W> class device_masks {
+public:
+    using plans = std::vector<prune::device_plan<Device, W>>;
+
+    device_masks(std::vector<pruned_tensor<W>> const& tensors, plans of_stack)
+        : plans_(std::move(of_stack)), survey_(tensors.empty() ? 0 : 1) {
+        index_t most = 0;
+        for (pruned_tensor<W> const& t : tensors) {
+            most = std::max(most, mask_counters(t.size()));
+            able_ = able_ && find(t);
+        }
+        counters_ = buffer<index_t>(able_ ? most : 0);
+    }
+
+    /// Whether there is no tensor whose masks only the host can select.
+    bool able() const { return able_; }
+
+    void select(Device& device, clock const& now, std::vector<pruned_tensor<W>> const& tensors,
+                prune::prune_record const& record, W const* weights, std::uint32_t* masks) {
+        prune::device_plan<Device, W> const& first = *find(tensors.front());
+        mask_request request;
+        for (pruned_tensor<W> const& t : tensors)
+            request.weights += t.size();
+        request.keep = prune::kept_count(request.weights, record.wanted);
+        request.revives = record.falls();
+        bool const fixed = tensors.front().plan().fixed_share, all = request.keep == request.weights;
+        if (fixed && all && !request.revives) return; // what is pruned stays
+        device.start_selection(request, first.largest_key, survey_.data());
+        for (pruned_tensor<W> const& t : tensors)
+            device.count_kept(static_cast<std::uint32_t const*>(t.in(masks)), t.size(), survey_.data());
+        if (fixed && !all) {
+            tensor_info const& t = *tensors.front().info;
+            return first.write_groups(device, now, {weights + t.offset, t.rows, t.columns, t.columns}, survey_.data(),
+                                      tensors.front().in(masks));
+        }
+        for (int round = 0; round < first.rounds; ++round) {
+            for (pruned_tensor<W> const& t : tensors)
+                find(t)->look(device, now, t.in(weights), t.size(), survey_.data());
+            device.narrow_selection(round == 0, survey_.data());
+        }
+        for (pruned_tensor<W> const& t : tensors)
+            find(t)->write(device, now, t.in(weights), t.size(), counters_.data(), survey_.data(), t.in(masks));
+    }
+
+private:
+    template <class U> using buffer = typename Device::template buffer<U>;
+
+    prune::device_plan<Device, W> const* find(pruned_tensor<W> const& t) const {
+        for (prune::device_plan<Device, W> const& p : plans_)
+            if (p.of == &t.plan()) return &p;
+        return nullptr;
+    }
+
+    plans plans_;
+    bool able_ = true;
+    buffer<mask_survey> survey_;
+    buffer<index_t> counters_; ///< of the largest tensor
+};
+
+/// Lists the plans that a device can carry out, in the place of an update.
+template <class Device, class W> struct list_device_plans : no_step {
+    typename device_masks<Device, W>::plans* found;
+
+    template <class Policy, class Map> void add() const {
+        if constexpr (prune::selects_on_device<Policy>())
+            found->push_back(prune::device_plan_of<Policy, Map, Device, W>());
+    }
+};
+
+/// When masks of a network's tensors, whose weights are of type W, are selected, and how many weights they are to keep.
+/// What was selected when is remembered for each tensor; memory is taken when it is made, none in a step.
 template <class W> class mask_selection {
 public:
     explicit mask_selection(layer_report const& report) {
         for (tensor_info const& t : report.tensors) {
             if (!t.trained) continue;
-            if (t.masks) {
-                bool const mapped = t.masks->template of<W>().effective != nullptr;
-                tensors_.push_back(
-                    {&t, records_.size(), std::vector<W>(static_cast<std::size_t>(mapped ? t.size() : 0))});
-            }
+            if (t.masks) tensors_.push_back({&t, records_.size()});
             records_.emplace_back();
         }
-        pieces_.reserve(tensors_.size());
+        selected_.reserve(tensors_.size());
     }
+
+    std::vector<pruned_tensor<W>> const& tensors() const { return tensors_; }
 
     /// Whether any mask is to be selected anew before the step `now`. A frozen tensor waits until it moves again.
     bool ask(clock const& now, tensor_rates const* rates) {
         bool any = false;
         together_ = false;
-        for (auto const& [tensor, number, mapped] : tensors_) {
-            records_[number].asked = tensor->masks->due(now);
-            if (!records_[number].due() || rates[number].frozen) continue;
+        for (auto const& t : tensors_) {
+            records_[t.number].asked = t.plan().due(now);
+            if (!records_[t.number].due() || rates[t.number].frozen) continue;
             any = true;
-            together_ = together_ || tensor->masks->global;
+            together_ = together_ || t.plan().global;
         }
         return any;
     }
 
-    /// Selects those that `ask` found due, from the weights of the whole network. Throws data_error where a schedule
-    /// leaves [0, 1], or where tensors that are selected together do not agree.
-    void select(clock const& now, tensor_rates const* rates, W const* weights, std::uint32_t* masks) {
-        pieces_.clear();
-        prune::plan const* common = nullptr;
+    /// Calls select(tensors, record) for each tensor that `ask` found due, and for those together that are selected
+    /// over the network. Throws data_error where a schedule leaves [0, 1], or where tensors that are selected together
+    /// do not agree.
+    template <class Select> void each_due(clock const& now, tensor_rates const* rates, Select const& select) {
         prune::prune_record pool{};
-        index_t kept_of_all = 0, count_of_all = 0;
-        for (auto& [tensor, number, mapped] : tensors_) {
-            prune::plan const& plan = *tensor->masks;
-            prune::prune_record& own = records_[number];
-            if (rates[number].frozen || !(plan.global ? together_ : own.due())) continue;
-            own.wanted = plan.sparsity(now);
-            W const* w = weights + tensor->offset;
-            std::uint32_t* const mask = masks + tensor->mask_offset;
-            index_t const count = tensor->size(), kept = prune::count_kept(mask, count);
-            if (auto const effective = plan.template of<W>().effective) {
-                effective(now, w, count, mapped.data());
-                w = mapped.data();
-            }
-            if (plan.global) {
-                if (common &&
-                    (pool.wanted != own.wanted || common->template of<W>().of_all != plan.template of<W>().of_all))
+        for (bool const over_all : {false, true}) {
+            selected_.clear();
+            for (auto const& t : tensors_) {
+                prune::prune_record& own = records_[t.number];
+                if (t.plan().global != over_all || rates[t.number].frozen || !(over_all ? together_ : own.due()))
+                    continue;
+                own.wanted = t.plan().sparsity(now);
+                if (over_all && !selected_.empty() &&
+                    (pool.wanted != own.wanted || selected_.front().selections().of_all != t.selections().of_all))
                     throw_data_error("prune: tensors that are selected over the whole network need one criterion and "
                                      "one schedule; two layers give different ones at step ",
                                      now.step);
-                common = &plan;
-                pool.wanted = own.wanted;
-                if (own.falls()) pool.sparsity = 1.0;
-                kept_of_all += kept;
-                count_of_all += count;
-                pieces_.push_back({w, count, mask});
-            } else if (!plan.fixed_share || own.falls() || kept >= prune::kept_count(count, own.wanted)) {
-                // A selection that leaves out one share only cannot leave out more: then what is pruned stays.
-                plan.template of<W>().of_tensor({w, tensor->rows, tensor->columns, tensor->columns},
-                                                plan.fixed_share ? own.wanted : own.share(kept, count), mask);
+                selected_.push_back(t);
+                if (over_all) {
+                    pool.wanted = own.wanted;
+                    if (own.falls()) pool.sparsity = 1.0;
+                } else {
+                    select(selected_, own);
+                    selected_.clear();
+                }
             }
         }
-        if (common) common->template of<W>().of_all(pieces_, pool.share(kept_of_all, count_of_all));
+        if (!selected_.empty()) select(selected_, pool);
     }
 
     /// What is remembered of trained tensor i, in the order of declaration; of one without such a mask nothing.
@@ -90,15 +213,9 @@ public:
     prune::prune_record const& record(std::size_t i) const { return records_[i]; }
 
 private:
-    struct pruned {
-        tensor_info const* tensor;
-        std::size_t number;    ///< among the trained tensors
-        std::vector<W> mapped; ///< the weights as products read them, where that is what is compared
-    };
-    std::vector<pruned> tensors_;
+    std::vector<pruned_tensor<W>> tensors_, selected_;
     std::vector<prune::prune_record> records_;
-    std::vector<prune::piece<W>> pieces_; ///< of tensors that are selected together
-    bool together_ = false;               ///< the selection over all tensors is due
+    bool together_ = false; ///< the selection over all tensors is due
 };
 
 } // namespace espalier::detail

@@ -465,6 +465,8 @@ private:
     static constexpr bool needs_global_norm = has(layer::facts.needs, need::global_norm);
     static constexpr bool needs_reference = has(layer::facts.needs, need::reference);
     static constexpr bool prunes = has(layer::facts.needs, need::pruning);
+    using selector_type =
+        std::conditional_t<device_type::host_memory, detail::host_masks<wide>, detail::device_masks<device_type, wide>>;
     static constexpr bool shrinks_groups = size.group_proxes > 0;
     struct nothing {};
     using counted_type = std::conditional_t<device_type::host_memory, detail::counted_rows<scalar>, nothing>;
@@ -937,22 +939,46 @@ private:
         }
     }
 
-    /// Selects masks anew where that is due. On a device with memory of its own the selection is made on copies on the
-    /// host.
+    /// Selects masks anew where that is due: where the weights are, or on copies on the host when a policy has a
+    /// selection that only the host can make.
     void select_masks() {
         copy_all(net_->values().weights(), kept_weights_);
         copy_all(net_->values().masks(), kept_masks_);
+        wide const* const weights = net_->values().weights().data();
+        std::uint32_t* const masks = net_->values().masks().data();
         if constexpr (device_type::host_memory) {
-            masks_.select(time(), rates_.data(), net_->values().weights().data(), net_->values().masks().data());
+            masks_.each_due(time(), rates_.data(), [&](auto const& tensors, prune::prune_record const& record) {
+                selector_.select(time(), tensors, record, weights, masks);
+            });
+        } else if (selector_.able()) {
+            masks_.each_due(time(), rates_.data(), [&](auto const& tensors, prune::prune_record const& record) {
+                selector_.select(device(), time(), tensors, record, weights, masks);
+            });
         } else {
-            std::vector<wide> weights(static_cast<std::size_t>(size.parameters));
-            std::vector<std::uint32_t> masks(static_cast<std::size_t>(size.mask_words));
-            net_->values().weights().copy_to_host(weights.data(), size.parameters);
-            net_->values().masks().copy_to_host(masks.data(), size.mask_words);
-            masks_.select(time(), rates_.data(), weights.data(), masks.data());
-            net_->values().masks().copy_from_host(masks.data(), size.mask_words);
+            std::vector<wide> host_weights(static_cast<std::size_t>(size.parameters));
+            std::vector<std::uint32_t> host_masks(static_cast<std::size_t>(size.mask_words));
+            detail::host_masks<wide> selector(masks_.tensors());
+            net_->values().weights().copy_to_host(host_weights.data(), size.parameters);
+            net_->values().masks().copy_to_host(host_masks.data(), size.mask_words);
+            masks_.each_due(time(), rates_.data(), [&](auto const& tensors, prune::prune_record const& record) {
+                selector.select(time(), tensors, record, host_weights.data(), host_masks.data());
+            });
+            net_->values().masks().copy_from_host(host_masks.data(), size.mask_words);
         }
         net_->refresh();
+    }
+    selector_type make_selector() {
+        if constexpr (device_type::host_memory) {
+            return selector_type(masks_.tensors());
+        } else {
+            using lists = detail::list_device_plans<device_type, wide>;
+            typename selector_type::plans found;
+            if constexpr (prunes) {
+                auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), 0);
+                layer::update(context, lists{{}, &found}, block_.layers, memory(), update_numbers{});
+            }
+            return selector_type(masks_.tensors(), std::move(found));
+        }
     }
 
     Network* net_;
@@ -985,6 +1011,7 @@ private:
     std::vector<std::uint64_t> missed_ = std::vector<std::uint64_t>(static_cast<std::size_t>(size.tensors));
     std::vector<std::uint64_t> missed_of_ = std::vector<std::uint64_t>(static_cast<std::size_t>(size.tensors) + 1);
     detail::mask_selection<wide> masks_{report_of<typename Network::stack>()};
+    selector_type selector_ = make_selector();
 };
 
 } // namespace espalier

@@ -35,6 +35,20 @@ class lane_runner : public device::cpu {
 public:
     static constexpr bool host_memory = false;
 
+    /// As a GPU's.
+    template <class T> struct buffer : cpu::buffer<T> {
+        using cpu::buffer<T>::buffer;
+        void copy_to_host(T* to, index_t n) const {
+            ++copies;
+            std::copy_n(this->data(), n, to);
+        }
+        void copy_from_host(T const* from, index_t n) {
+            ++copies;
+            std::copy_n(from, n, this->data());
+        }
+    };
+    inline static int copies = 0; ///< of buffers, from and to the host
+
     template <class Pass> void run(Pass const& pass) {
         if (pass.lanes() == 0) return;
         if constexpr (group_pass<Pass>)
@@ -78,7 +92,8 @@ protected:
     }
 
 private:
-    serial_group lane;
+    alignas(16) std::byte shared_[48 * 1024]; // what a block of a GPU has
+    serial_group lane{.shared_memory = shared_};
     live_groups live_{};
     k::error_word error_;
     k::error_word* watched_ = nullptr;

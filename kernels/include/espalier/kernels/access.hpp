@@ -59,6 +59,36 @@ template <class Group> ESPALIER_FN index_t grid_lanes(Group const& group) {
     return group.block_count() * static_cast<index_t>(Group::lanes);
 }
 
+/// The tiles that walk in order over what a lane of a block is too narrow for.
+template <class Block> ESPALIER_FN auto tile_of_32(Block const& block) {
+    return block.template tile<(Block::lanes < 32 ? 1 : 32)>();
+}
+
+ESPALIER_FN int count_bits(std::uint32_t x) {
+#if ESPALIER_ON_DEVICE
+    return __popc(x);
+#else
+    return __builtin_popcount(x);
+#endif
+}
+
+// What many lanes change at once. The results do not depend on who comes first.
+
+template <class Count> ESPALIER_FN void add_to(Count& counter, Count n) {
+#if ESPALIER_ON_DEVICE
+    atomicAdd(&counter, n);
+#else
+    counter += n;
+#endif
+}
+ESPALIER_FN void set_bits(std::uint32_t& word, std::uint32_t bits) {
+#if ESPALIER_ON_DEVICE
+    atomicOr(&word, bits);
+#else
+    word |= bits;
+#endif
+}
+
 /// Pairs (line, octet) dealt to the lanes of a grid one after the other. The division by the run-time number of octets
 /// happens twice per lane, not once per pair.
 struct pair_walk {

@@ -81,18 +81,6 @@ template <class W> struct pair_work {
 
 namespace detail {
 
-ESPALIER_FN int count_bits(std::uint32_t x) {
-#if ESPALIER_ON_DEVICE
-    return __popc(x);
-#else
-    return __builtin_popcount(x);
-#endif
-}
-
-template <class Block> ESPALIER_FN auto chunk_tile(Block const& block) {
-    return block.template tile<(Block::lanes < 32 ? 1 : 32)>();
-}
-
 /// Calls body(r, s, e, place) for every slot of a chunk, e = expert(r, s), which may be -1; `place` counts the slots of
 /// the same expert before it on top of counters[e], and the counters go on.
 template <slot_order Order, class Tile, class W, class Expert, class Body>
@@ -126,7 +114,7 @@ ESPALIER_FN void walk_chunk(Tile const& tile, pair_work<W> const& work, index_t 
 
 template <class Block, class W, class Body>
 ESPALIER_FN void for_chunks(Block const& block, pair_work<W> const& work, Body const& body) {
-    auto const tile = chunk_tile(block);
+    auto const tile = tile_of_32(block);
     slot_chunks const cut = chunks_of(work.slots());
     for (index_t chunk = tile.group_rank(); chunk < cut.count; chunk += tile.group_count()) {
         index_t const first = chunk * cut.length, end = first + cut.length;

@@ -8,6 +8,7 @@
 #include <espalier/core/live_groups.hpp>
 #include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/mask_selection.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/pass.hpp>
 #include <espalier/core/rows.hpp>
@@ -27,6 +28,7 @@
 #include <espalier/kernels/row_gate.hpp>
 #include <espalier/kernels/row_loss.hpp>
 #include <espalier/kernels/row_map.hpp>
+#include <espalier/kernels/select.hpp>
 #include <espalier/kernels/sums.hpp>
 #include <espalier/kernels/update.hpp>
 
@@ -753,6 +755,109 @@ template <class T, class Wide> struct embed_backward {
     index_t lanes() const { return ids.rows * ids.columns * ((width + 31) / 32) * 32; } // a warp for 32 columns
     template <class Block> ESPALIER_FN void operator()(Block const& block) const {
         kernels::embed_backward(block, ids, tables, dy, width, gradient);
+    }
+};
+
+// ---- selections of masks
+
+struct start_selection {
+    mask_request request;
+    std::uint64_t largest_key;
+    mask_survey* survey;
+
+    index_t lanes() const { return 1; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::start_selection(block, request, largest_key, survey);
+    }
+};
+struct count_kept {
+    std::uint32_t const* mask;
+    index_t n;
+    mask_survey* survey;
+
+    index_t lanes() const { return (n + 31) / 32; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::count_kept(block, mask, n, survey);
+    }
+};
+template <class Key, class W> struct survey_keys {
+    Key key;
+    W const* w;
+    index_t n;
+    mask_survey* survey;
+
+    /// Four octets a lane at least: every block empties a histogram.
+    index_t lanes() const { return (octets_of(n) + 3) / 4; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::survey_keys(block, key, w, n, survey);
+    }
+};
+struct narrow_selection {
+    bool begins;
+    mask_survey* survey;
+
+    index_t lanes() const { return 1; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::narrow_selection(block, begins, survey);
+    }
+};
+template <class Key, class W> struct count_places {
+    Key key;
+    W const* w;
+    index_t n;
+    index_t* counters;
+    mask_survey const* survey;
+
+    index_t lanes() const { return mask_counters(n) * 32; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::count_places(block, key, w, n, counters, survey);
+    }
+};
+struct scan_places {
+    index_t chunks;
+    index_t* counters;
+    mask_survey* survey;
+
+    index_t lanes() const { return 1; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::scan_places(block, chunks, counters, survey);
+    }
+};
+template <class Key, class W> struct write_mask {
+    Key key;
+    W const* w;
+    index_t n;
+    index_t const* counters;
+    mask_survey const* survey;
+    std::uint32_t* mask;
+    error_word const* error;
+
+    index_t lanes() const { return mask_counters(n) * 32; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::write_mask(block, key, w, n, counters, survey, mask, error);
+    }
+};
+struct clear_mask {
+    std::uint32_t* mask;
+    index_t n;
+    mask_survey const* survey;
+    error_word const* error;
+
+    index_t lanes() const { return (n + 31) / 32; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::clear_mask(block, mask, n, survey, error);
+    }
+};
+template <int N, int M, class Key, class W> struct write_group_mask {
+    Key key;
+    matrix_view<W const> w;
+    std::uint32_t* mask;
+    mask_survey const* survey;
+    error_word const* error;
+
+    index_t lanes() const { return (w.rows + M - 1) / M * round_up(w.columns, 32); }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::write_group_mask<N, M>(block, key, w, mask, survey, error);
     }
 };
 

@@ -7,6 +7,7 @@
 #include <espalier/core/error.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/live_groups.hpp>
+#include <espalier/core/mask_selection.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/core/rows.hpp>
@@ -397,6 +398,21 @@ public:
         pair_work<W> const work = pair_work_of(weights, experts, plan, {});
         this->run(passes::count_pairs<slot_order::by_row, false, W>{work, pair});
         this->run(passes::finish_measures<W>{work, !pair, measures});
+    }
+
+    // ---- selections of masks
+
+    template <class Key, class W>
+    void write_mask(Key const& key, W const* w, index_t n, index_t* counters, mask_survey* survey,
+                    std::uint32_t* mask) {
+        this->run(passes::count_places<Key, W>{key, w, n, counters, survey});
+        this->run(passes::scan_places{mask_counters(n), counters, survey});
+        this->run(passes::write_mask<Key, W>{key, w, n, counters, survey, mask, this->error()});
+    }
+    template <int N, int M, class Key, class W>
+    void write_group_mask(Key const& key, matrix_view<W const> w, mask_survey const* survey, std::uint32_t* mask) {
+        this->run(passes::clear_mask{mask, w.rows * w.columns, survey, this->error()});
+        this->run(passes::write_group_mask<N, M, Key, W>{key, w, mask, survey, this->error()});
     }
 
     // ---- embeddings

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel bodies that select exactly the most valuable weights of tensors into bit masks, without sorting them and
+// without a word to the host (core/mask_selection.hpp). All counts are whole numbers, so the masks have the same bits
+// for every launch, and those of prune/select.hpp on the CPU.
+//
+//     start      what is asked for; the range is all keys
+//     kept       what the masks keep as they are, a launch for each tensor
+//     survey     a histogram of the keys in the range, a launch for each tensor
+//     narrow     the range becomes the bin that holds the threshold: 3 times for keys of 32 bits, 6 for 64
+//     places     where weights have the key of the threshold and only some of them stay: how many come before, in
+//     chunks write      the masks
+#pragma once
+
+#include <espalier/core/macros.hpp>
+#include <espalier/core/mask_selection.hpp>
+#include <espalier/core/view.hpp>
+#include <espalier/kernels/access.hpp>
+
+#include <cstdint>
+
+namespace espalier::kernels {
+
+namespace detail {
+
+struct mask_bins {
+    std::uint32_t count[std::size_t{mask_survey::bins}];
+};
+
+/// Writes the words of a mask for one chunk of the weights, from the first to the last: decide(key, exists) is asked on
+/// the lane of each weight and gives, on every lane, the bits of the weights that the tile's lanes have.
+template <class Tile, class Key, class W, class Decide>
+ESPALIER_FN void write_chunk(Tile const& tile, Key const& key, W const* w, index_t n, index_t chunk,
+                             std::uint32_t* mask, Decide const& decide) {
+    constexpr auto lanes = static_cast<index_t>(Tile::lanes);
+    constexpr int at_once = 4;
+    auto const lane = static_cast<index_t>(tile.thread_rank());
+    index_t const begin = chunk * mask_chunk;
+    std::uint32_t word = 0;
+    for (index_t at = 0; at < mask_chunk && begin + at < n; at += at_once * lanes) {
+        W x[at_once];
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < at_once; ++k) { // loads first: nothing that is decided below holds them up
+            index_t const i = begin + at + k * lanes + lane;
+            x[k] = i < n ? w[i] : W(0);
+        }
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < at_once; ++k) {
+            index_t const first = at + k * lanes;
+            std::uint32_t const bits = decide(key(x[k]), begin + first + lane < n);
+            if constexpr (lanes == 32) {
+                // Every lane remembers a word, so that all of them store at once.
+                if (first / 32 == lane) word = bits;
+            } else {
+                word |= bits << first % 32;
+                if (first % 32 + lanes == 32 || begin + first + lanes >= n) {
+                    if (begin + first < n) mask[(begin + first) / 32] = word;
+                    word = 0;
+                }
+            }
+        }
+    }
+    if constexpr (lanes == 32)
+        if (begin + lane * 32 < n) mask[begin / 32 + lane] = word;
+}
+
+} // namespace detail
+
+/// By one block.
+template <class Block>
+ESPALIER_FN void start_selection(Block const& block, mask_request const& request, std::uint64_t largest_key,
+                                 mask_survey* survey) {
+    for (auto i = static_cast<int>(block.thread_rank()); i < mask_survey::bins; i += static_cast<int>(Block::lanes))
+        survey->histogram[i] = 0;
+    if (block.thread_rank() != 0) return;
+    survey->request = request;
+    survey->first = 0;
+    survey->last = largest_key;
+    survey->count = request.weights;
+    survey->keep = -1; // until the first survey is over
+    survey->passed = 0;
+    survey->kept = 0;
+}
+
+/// survey.kept += how many of n weights a mask keeps. Floor: n / 8 bytes.
+template <class Block>
+ESPALIER_FN void count_kept(Block const& block, std::uint32_t const* mask, index_t n, mask_survey* survey) {
+    index_t kept = 0;
+    for (index_t i = grid_lane(block); i * 32 < n; i += grid_lanes(block)) {
+        std::uint32_t const word = mask[i];
+        kept += count_bits(n - i * 32 < 32 ? word & ((std::uint32_t{1} << (n - i * 32)) - 1) : word);
+    }
+    kept = block.reduce_add(kept);
+    if (block.thread_rank() == 0) add_to(survey->kept, static_cast<mask_survey::counter>(kept));
+}
+
+/// The keys of n weights into the histogram, but those of the first bin: many weights may be 0, and adding to one bin
+/// takes turns. Floor: n weights.
+template <class Block, class Key, class W>
+ESPALIER_FN void survey_keys(Block const& block, Key const& key, W const* w, index_t n, mask_survey* survey) {
+    std::uint64_t const first = survey->first, width = survey->last - first;
+    if (survey->in_order()) return;
+    int const shift = mask_survey::shift(width);
+    auto& bins = block.template shared<detail::mask_bins>();
+    for (auto i = static_cast<int>(block.thread_rank()); i < mask_survey::bins; i += static_cast<int>(Block::lanes))
+        bins.count[i] = 0;
+    block.sync();
+    bool const vector = aligned16(w);
+    ESPALIER_KERNEL_LOOP
+    for (index_t i = grid_lane(block) * octet; i < n; i += grid_lanes(block) * octet) {
+        int const count = count8(i, n);
+        W x[octet];
+        load8(w + i, count, vector, x);
+        ESPALIER_KERNEL_UNROLL
+        for (int j = 0; j < octet; ++j) {
+            std::uint64_t const place = static_cast<std::uint64_t>(key(x[j])) - first;
+            std::uint64_t const bin = place >> shift;
+            if (j < count && place <= width && bin != 0) add_to(bins.count[bin], std::uint32_t{1});
+        }
+    }
+    block.sync();
+    for (auto i = static_cast<int>(block.thread_rank()); i < mask_survey::bins; i += static_cast<int>(Block::lanes))
+        if (bins.count[i] != 0) add_to(survey->histogram[i], static_cast<mask_survey::counter>(bins.count[i]));
+}
+
+/// The range becomes the bin in which the threshold is, the histogram empty. `begins`: after the first survey, when
+/// what the masks keep is known. By one block.
+template <class Block> ESPALIER_FN void narrow_selection(Block const& block, bool begins, mask_survey* survey) {
+    constexpr auto lanes = static_cast<int>(Block::lanes);
+    constexpr int each = (mask_survey::bins + lanes - 1) / lanes;
+    std::uint64_t const first = survey->first, width = survey->last - first;
+    int const shift = mask_survey::shift(width);
+    index_t const count = survey->count;
+    index_t keep = survey->keep;
+    if (begins) keep = survey->request.kept_of(static_cast<index_t>(survey->kept));
+    bool const over = begins ? keep <= 0 || keep >= count : survey->in_order();
+
+    // Lane t has the bins from the t-th last one down.
+    auto const top = mask_survey::bins - 1 - static_cast<int>(block.thread_rank()) * each;
+    index_t its = 0;
+    for (int bin = top; bin > top - each && bin > 0; --bin)
+        its += static_cast<index_t>(survey->histogram[bin]);
+    index_t const above = block.exclusive_scan_add(its), all = block.reduce_add(its);
+    block.sync(); // nobody writes before everybody has read
+    if (over) {
+        // All are kept, or none: the range of the largest key, of which none is kept.
+        if (begins && block.thread_rank() == 0) {
+            survey->keep = keep;
+            if (keep <= 0) {
+                survey->first = survey->last;
+                survey->count = survey->keep = 0;
+            }
+        }
+    } else {
+        index_t left = keep - above;
+        int found = -1;
+        index_t found_count = 0;
+        if (left > 0 && left <= its) {
+            found = top;
+            found_count = static_cast<index_t>(survey->histogram[found]);
+            while (found_count < left) {
+                left -= found_count;
+                found_count = static_cast<index_t>(survey->histogram[--found]);
+            }
+        } else if (keep > all && block.thread_rank() == 0) {
+            found = 0;
+            left = keep - all;
+            found_count = count - all;
+        }
+        if (found >= 0) {
+            std::uint64_t const begin = static_cast<std::uint64_t>(found) << shift;
+            std::uint64_t const end = begin + ((std::uint64_t{1} << shift) - 1);
+            survey->first = first + begin;
+            survey->last = first + (end < width ? end : width);
+            survey->count = found_count;
+            survey->keep = left;
+        }
+    }
+    block.sync();
+    for (auto i = static_cast<int>(block.thread_rank()); i < mask_survey::bins; i += lanes)
+        survey->histogram[i] = 0;
+}
+
+/// counters[c] = weights of chunk c with keys in the range, where only some of these are kept. Floor: n weights.
+template <class Block, class Key, class W>
+ESPALIER_FN void count_places(Block const& block, Key const& key, W const* w, index_t n, index_t* counters,
+                              mask_survey const* survey) {
+    if (!survey->splits()) return;
+    std::uint64_t const first = survey->first, width = survey->last - first;
+    auto const tile = tile_of_32(block);
+    for (index_t chunk = tile.group_rank(); chunk * mask_chunk < n; chunk += tile.group_count()) {
+        index_t const begin = chunk * mask_chunk, end = begin + mask_chunk < n ? begin + mask_chunk : n;
+        index_t count = 0;
+        for (auto i = begin + static_cast<index_t>(tile.thread_rank()); i < end; i += static_cast<index_t>(tile.size()))
+            count += static_cast<std::uint64_t>(key(w[i])) - first <= width ? 1 : 0;
+        count = tile.reduce_add(count);
+        if (tile.thread_rank() == 0) counters[chunk] = count;
+    }
+}
+
+/// counters[c] = weights of the range in all tensors before this one and in the chunks before c. By one block.
+template <class Block>
+ESPALIER_FN void scan_places(Block const& block, index_t chunks, index_t* counters, mask_survey* survey) {
+    if (!survey->splits()) return;
+    index_t before = survey->passed;
+    block.sync();
+    for (index_t base = 0; base < chunks; base += static_cast<index_t>(Block::lanes)) {
+        index_t const c = base + static_cast<index_t>(block.thread_rank());
+        index_t const its = c < chunks ? counters[c] : 0;
+        index_t const place = before + block.exclusive_scan_add(its);
+        if (c < chunks) counters[c] = place;
+        before += block.reduce_add(its);
+    }
+    if (block.thread_rank() == 0) survey->passed = before;
+}
+
+/// The mask of n weights; bits behind the last one become 0. Floor: n weights and n / 8 bytes.
+template <class Block, class Key, class W>
+ESPALIER_FN void write_mask(Block const& block, Key const& key, W const* w, index_t n, index_t const* counters,
+                            mask_survey const* survey, std::uint32_t* mask, error_word const* error) {
+    if (failed(error)) return;
+    std::uint64_t const first = survey->first, last = survey->last, width = last - first;
+    index_t const keep = survey->keep;
+    bool const splits = survey->splits();
+    auto const tile = tile_of_32(block);
+    for (index_t chunk = tile.group_rank(); chunk * mask_chunk < n; chunk += tile.group_count()) {
+        index_t left = splits ? keep - counters[chunk] : keep > 0 ? mask_chunk : 0;
+        detail::write_chunk(tile, key, w, n, chunk, mask, [&](auto const of_weight, bool exists) {
+            auto const k = static_cast<std::uint64_t>(of_weight);
+            bool const in_range = exists && k - first <= width;
+            std::uint32_t const same = tile.ballot(in_range);
+            int const before = count_bits(same & ((std::uint32_t{1} << tile.thread_rank()) - 1));
+            bool const kept = in_range ? before < left : exists && k > last;
+            left -= count_bits(same);
+            return tile.ballot(kept);
+        });
+    }
+}
+
+/// Clears a mask that `write_group_mask` is about to write.
+template <class Block>
+ESPALIER_FN void clear_mask(Block const& block, std::uint32_t* mask, index_t n, mask_survey const* survey,
+                            error_word const* error) {
+    mask_request const& request = survey->request;
+    if (failed(error) || request.kept_of(static_cast<index_t>(survey->kept)) != request.keep) return;
+    for (index_t i = grid_lane(block); i * 32 < n; i += grid_lanes(block))
+        mask[i] = 0;
+}
+
+/// Of every M consecutive rows of a column the N weights of largest key, of equal ones those of lower row; the last
+/// group of a column may be shorter. A mask that keeps fewer already, and may not revive any, stays as it is. Floor:
+/// the weights once, the mask twice.
+template <int N, int M, class Block, class Key, class W>
+ESPALIER_FN void write_group_mask(Block const& block, Key const& key, matrix_view<W const> w, std::uint32_t* mask,
+                                  mask_survey const* survey, error_word const* error) {
+    mask_request const& request = survey->request;
+    if (failed(error) || request.kept_of(static_cast<index_t>(survey->kept)) != request.keep) return;
+    auto const tile = tile_of_32(block);
+    constexpr auto lanes = static_cast<index_t>(decltype(tile)::lanes);
+    using key_type = decltype(key(W()));
+    for (pair_walk at(tile.group_rank(), tile.group_count(), (w.columns + lanes - 1) / lanes); at.line * M < w.rows;
+         at.advance()) {
+        index_t const row = at.line * M, column = at.place * lanes + static_cast<index_t>(tile.thread_rank());
+        int const size = w.rows - row < M ? static_cast<int>(w.rows - row) : M;
+        bool const exists = column < w.columns;
+        key_type keys[std::size_t{M}];
+        ESPALIER_KERNEL_UNROLL
+        for (int i = 0; i < M; ++i)
+            keys[i] = exists && i < size ? key(w(row + i, column)) : key_type(0);
+        ESPALIER_KERNEL_UNROLL
+        for (int i = 0; i < M; ++i) {
+            int before = 0;
+            ESPALIER_KERNEL_UNROLL
+            for (int j = 0; j < M; ++j)
+                before += j != i && j < size && (j < i ? keys[j] >= keys[i] : keys[j] > keys[i]) ? 1 : 0;
+            std::uint32_t const kept = tile.ballot(exists && before < N);
+            if (i < size && tile.thread_rank() == 0 && kept != 0) {
+                index_t const bit = (row + i) * w.columns + at.place * lanes;
+                auto const offset = static_cast<int>(bit % 32);
+                set_bits(mask[bit / 32], kept << offset);
+                if (offset != 0 && kept >> (32 - offset) != 0) set_bits(mask[bit / 32 + 1], kept >> (32 - offset));
+            }
+        }
+    }
+}
+
+} // namespace espalier::kernels
