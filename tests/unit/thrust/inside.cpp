@@ -154,6 +154,7 @@ TEST_CASE("thrust: ranges of iterators are data without a copy", "[thrust]") {
     CHECK(gathered(rows) == gathered(same));
     CHECK(gathered(rows.middle_rows(3, 8)) == gathered(same.middle_rows(3, 8)));
     CHECK(trained(rows) == trained(same));
+    CHECK(rows.features(4, 2) == 1.5);
     // What the range stands on is read when a row is.
     a[4] = 100.0f;
     CHECK(rows.features(4, 0) == 100.0);
