@@ -24,7 +24,8 @@ configure_package_config_file(cmake/espalierConfig.cmake.in ${PROJECT_BINARY_DIR
 # Before 1.0 a minor version may break the source.
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/espalierConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/espalierConfig.cmake ${PROJECT_BINARY_DIR}/espalierConfigVersion.cmake
-              cmake/eigen.cmake cmake/onednn.cmake cmake/arch-flags.cmake cmake/cuda-standard.cmake
+              cmake/eigen.cmake cmake/onednn.cmake cmake/thrust.cmake cmake/arch-flags.cmake
+              cmake/cuda-standard.cmake
         DESTINATION ${espalier_package_dir})
 
 # The prefix is found from the .pc file's own place, so that the installed tree can be moved. espalier is the headers with

@@ -34,6 +34,14 @@ if(TARGET Boost::headers)
   target_link_libraries(espalier_space INTERFACE espalier_include Boost::headers)
 endif()
 
+# espalier::thrust: Espalier in programs that use Thrust (espalier/thrust/*.hpp), where Thrust's headers are.
+if(ESPALIER_HAS_THRUST)
+  add_library(espalier_thrust INTERFACE)
+  add_library(espalier::thrust ALIAS espalier_thrust)
+  target_link_libraries(espalier_thrust INTERFACE espalier_include)
+  espalier_link_thrust(espalier_thrust)
+endif()
+
 # espalier::kernels: the precompiled instantiations, when CUDA is on and there are any.
 if(ESPALIER_HAS_CUDA)
   file(GLOB_RECURSE espalier_kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)

@@ -9,7 +9,8 @@ script=$(basename -- "$0")
 packages=(cmake ninja-build g++ libeigen3-dev nlohmann-json3-dev libcli11-dev libfmt-dev zlib1g-dev libdnnl-dev graphviz
   gnuplot-nox)
 # What tests and benchmarks need besides. The demo does without: Boost alone has 15000 files.
-test_packages=(libboost-dev libboost-context-dev catch2 libbenchmark-dev python3 python3-numpy python3-venv pkg-config)
+test_packages=(libboost-dev libboost-context-dev libthrust-dev catch2 libbenchmark-dev python3 python3-numpy
+  python3-venv pkg-config)
 # For `configure release`: all of the above is there, or the demo's part only, in the same folder.
 with_tests=(-DESPALIER_TESTS=ON -DESPALIER_BENCHMARKS=ON)
 without_tests=(-DESPALIER_TESTS=OFF -DESPALIER_BENCHMARKS=OFF)

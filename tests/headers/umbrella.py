@@ -11,7 +11,7 @@ from pathlib import Path
 
 # What brings a library of its own, another device, or only definitions of what other headers declare.
 APART = re.compile(
-    r"espalier/(product/(eigen|onednn|cublaslt|tiles)|data/eigen_view|space/.*|device/(cuda|emulated)/.*|.*/detail/.*|[a-z_]+/all)\.hpp"
+    r"espalier/(product/(eigen|onednn|cublaslt|tiles)|data/eigen_view|(space|thrust)/.*|device/(cuda|emulated)/.*|.*/detail/.*|[a-z_]+/all)\.hpp"
 )
 
 
