@@ -31,8 +31,8 @@ concept computes_rows = requires(Source const& source, index_t i, double* to) {
 /// the source, and must outlive what reads it. Rows are asked for in any order and several times, and the same number
 /// is expected each time. Numbers pass as double.
 ///
-///     esp::computed_numbers const x(n, 2, [&](esp::index_t r, esp::index_t c) { return c == 0 ? a[r] : a[r] * b[r];
-///     }); esp::data_view rows{x};
+///     esp::computed_numbers const x(n, 2, [&](esp::index_t r, esp::index_t c) { return c == 0 ? a[r] : b[r]; });
+///     esp::data_view rows{x};
 ///
 /// Throws shape_error for negative extents.
 template <class Source> class computed_numbers {
