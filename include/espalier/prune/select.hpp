@@ -355,31 +355,36 @@ template <class Key> struct undecided {
     std::uint32_t* word;
 };
 
-/// Writes the masks of some strips in one pass. Of the weights in the range the first range.keep are kept if they are
-/// kept in order; otherwise they are noted from rest[place] on. Gives the place behind the last one.
+/// With what the writing of some strips begins.
+struct strips_start {
+    index_t keep = 0; ///< how many of their weights in the range are kept, if they are kept in order
+    int place = 0;    ///< of the first undecided one
+};
+
+/// Writes the masks of some strips in one pass. Weights in the range are kept in order or noted in rest[place] and
+/// behind it. Gives the place behind the last one.
 template <class Criterion, class Key, class Pieces>
-int write_strips(Pieces const& pieces, strip_range strips, key_range<Key> const& range, undecided<Key>* rest,
-                 int place) {
-    index_t keep = range.keep;
+int write_strips(Pieces const& pieces, strip_range strips, key_range<Key> const& range, strips_start start,
+                 undecided<Key>* rest) {
     for_each_strip<Criterion, Key>(pieces, strips, [&](Key const* key, std::uint32_t* mask, index_t count) {
         for (index_t i = 0; i < count; i += 32, ++mask) {
             *mask = bits_above(key + i, range.last);
             std::uint32_t within = bits_within(key + i, count - i, range.first, range.last);
             if (within == 0) continue;
             if (range.in_order()) {
-                within = espalier::detail::lowest_bits(within, keep);
-                keep -= std::popcount(within);
+                within = espalier::detail::lowest_bits(within, start.keep);
+                start.keep -= std::popcount(within);
                 *mask |= within;
                 continue;
             }
             for (; within != 0; within &= within - 1) {
                 int const at = std::countr_zero(within);
-                rest[place] = {key[i + at], place, std::uint32_t(1) << at, mask};
-                ++place;
+                rest[start.place] = {key[i + at], start.place, std::uint32_t(1) << at, mask};
+                ++start.place;
             }
         }
     });
-    return place;
+    return start.place;
 }
 
 /// Keeps the best `keep` of the undecided.
@@ -394,7 +399,7 @@ template <class Key> void keep_best(undecided<Key>* rest, int count, index_t kee
 template <class Criterion, class Key, class Pieces>
 void write_masks(Pieces const& pieces, key_range<Key> const& range) {
     undecided<Key> rest[rest_size];
-    int const count = write_strips<Criterion>(pieces, all_strips(pieces), range, rest, 0);
+    int const count = write_strips<Criterion>(pieces, all_strips(pieces), range, {.keep = range.keep}, rest);
     if (!range.in_order()) keep_best(rest, count, range.keep);
 }
 
