@@ -444,13 +444,27 @@ template <class Criterion, class Pieces> void select_largest(Pieces const& piece
     detail::write_masks<Criterion>(pieces, detail::find_range<Criterion, key_type>(pieces, n, keep));
 }
 
-/// The same with the share that is left out: keeps n - round(sparsity n) of the n weights of all pieces together.
+#if defined(ESPALIER_SELECTS_WITH_THRUST)
+namespace detail {
+/// select_largest on Thrust's device system; defined in thrust/select.hpp, which is included below.
+template <class Criterion, class Pieces> void select_on_device_system(Pieces const& pieces, index_t keep);
+} // namespace detail
+#endif
+
+/// The same with the share that is left out: keeps n - round(sparsity n) of the n weights of all pieces together. This
+/// is what a training on the CPU calls. A program that is compiled with ESPALIER_SELECTS_WITH_THRUST, as
+/// espalier::thrust defines it for the systems OMP and TBB, selects here on the threads of that system, in all of its
+/// files: the masks are the same (thrust/select.hpp).
 /// Throws data_error for a sparsity outside [0, 1].
 template <class Criterion, class Pieces> void select_threshold(Pieces const& pieces, double sparsity) {
     index_t n = 0;
     for (auto const& part : pieces)
         n += part.size;
+#if defined(ESPALIER_SELECTS_WITH_THRUST)
+    detail::select_on_device_system<Criterion>(pieces, kept_count(n, sparsity));
+#else
     select_largest<Criterion>(pieces, kept_count(n, sparsity));
+#endif
 }
 
 /// Keeps the N weights of largest key in every group of M consecutive rows of a column (M consecutive inputs of one
@@ -497,3 +511,7 @@ template <class Criterion, int N, int M, class T> void select_n_m(matrix_view<T 
 }
 
 } // namespace espalier::prune
+
+#if defined(ESPALIER_SELECTS_WITH_THRUST)
+#include <espalier/thrust/select.hpp>
+#endif

@@ -321,4 +321,15 @@ void select_threshold(System const& system, Pieces const& pieces, double sparsit
     select_largest<Criterion>(system, pieces, kept_count(n, sparsity));
 }
 
+#if defined(ESPALIER_SELECTS_WITH_THRUST)
+namespace detail {
+template <class Criterion, class Pieces> void select_on_device_system(Pieces const& pieces, index_t keep) {
+    static_assert(espalier::detail::host_system<std::remove_cvref_t<decltype(::thrust::device)>>,
+                  "espalier: with ESPALIER_SELECTS_WITH_THRUST a training on the CPU selects masks on Thrust's device "
+                  "system, which must be in host memory: THRUST_DEVICE_SYSTEM_OMP, _TBB or _CPP (docs/thrust.md)");
+    select_largest<Criterion>(::thrust::device, pieces, keep);
+}
+} // namespace detail
+#endif
+
 } // namespace espalier::prune
