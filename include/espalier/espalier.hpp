@@ -79,8 +79,17 @@
 #include <espalier/dropout/none.hpp>
 #include <espalier/dropout/rate_of_row.hpp>
 #include <espalier/dropout/shared_by.hpp>
+#include <espalier/dropout/site.hpp>
 #include <espalier/dropout/unscaled.hpp>
 #include <espalier/dropout/with_rate.hpp>
+#include <espalier/functor/backward.hpp>
+#include <espalier/functor/dropout_at.hpp>
+#include <espalier/functor/forward.hpp>
+#include <espalier/functor/penalty_gradient.hpp>
+#include <espalier/functor/penalty_value.hpp>
+#include <espalier/functor/policy_functor.hpp>
+#include <espalier/functor/prox.hpp>
+#include <espalier/functor/schedule_at.hpp>
 #include <espalier/gate/balance.hpp>
 #include <espalier/gate/by_range.hpp>
 #include <espalier/gate/comet.hpp>

@@ -28,6 +28,21 @@ enum class purpose : std::uint32_t { dropout = 0, initial = 1, gradient = 2, gat
 /// Streams reserved for each numbered stream of a layer.
 inline constexpr std::uint32_t purposes = 4;
 
+/// Where a layer draws for a purpose. `stream` is its number (`layer_info::stream`), `pass` that of the forward pass
+/// within the step.
+constexpr random_site layer_site(std::uint64_t seed, std::uint32_t stream, purpose use, std::uint64_t step,
+                                 std::uint32_t pass) {
+    return make_site(seed, stream * purposes + static_cast<std::uint32_t>(use), step, pass);
+}
+
+/// The same for all layers: of a policy whose decisions hold for the whole network.
+constexpr random_site common_site(std::uint64_t seed, std::string_view policy, std::uint64_t step, std::uint32_t pass) {
+    std::uint64_t hash = 14695981039346656037u; // Fowler, Noll and Vo's, 64 bits
+    for (char const c : policy)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+    return make_site(seed, hash | std::uint64_t{1} << 63, step, pass); // no stream of a layer has the highest bit
+}
+
 /// The device that executes, the scalar of activations and the behaviour are types; the rest are the numbers that every
 /// layer of this traversal shares.
 template <class Device, class T, mode Mode> struct context {
@@ -41,16 +56,7 @@ template <class Device, class T, mode Mode> struct context {
     std::uint32_t pass = 0;   ///< number of the forward pass within the step, below 65536
     std::uint32_t sample = 0; ///< of the innermost multi_sample
 
-    random_site site(std::uint32_t stream, purpose use) const {
-        return make_site(seed, stream * purposes + static_cast<std::uint32_t>(use), step, pass);
-    }
-    /// The same for all layers: of a policy whose decisions hold for the whole network.
-    random_site common_site(std::string_view policy) const {
-        std::uint64_t hash = 14695981039346656037u; // Fowler, Noll and Vo's, 64 bits
-        for (char const c : policy)
-            hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-        return make_site(seed, hash | std::uint64_t{1} << 63, step, pass); // no stream of a layer has the highest bit
-    }
+    random_site site(std::uint32_t stream, purpose use) const { return layer_site(seed, stream, use, step, pass); }
 };
 
 } // namespace espalier

@@ -22,6 +22,14 @@
 #define ESPALIER_FN ESPALIER_HOST_FN
 #endif
 
+// Before a template that is ESPALIER_FN and calls what the program gave it, which may be for the host alone: nvcc would
+// warn of every use, those on the host among them.
+#if defined(__CUDACC__)
+#define ESPALIER_ANYWHERE _Pragma("nv_exec_check_disable")
+#else
+#define ESPALIER_ANYWHERE
+#endif
+
 // 1 while device code is being compiled: vector types of the host compiler do not exist there.
 #if defined(__CUDA_ARCH__)
 #define ESPALIER_ON_DEVICE 1

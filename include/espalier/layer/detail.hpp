@@ -13,6 +13,7 @@
 #include <espalier/dropout/axis.hpp>
 #include <espalier/dropout/concept.hpp>
 #include <espalier/dropout/none.hpp>
+#include <espalier/dropout/site.hpp>
 #include <espalier/initial/axis.hpp>
 #include <espalier/initial/he_normal.hpp>
 #include <espalier/layer/concept.hpp>
@@ -302,10 +303,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
 
     /// Where the dropout draws.
     template <class Context, class T> static random_site site(Context const& context, layer_memory<T> const& m) {
-        if constexpr (train_op::scope == random_scope::step)
-            return context.common_site(name_of<dropout_policy>());
-        else
-            return context.site(m.stream, purpose::dropout);
+        return dropout_site<dropout_policy>(context.seed, m.stream, context.step, context.pass);
     }
 
     template <class Dropout, class List> struct compose;

@@ -4,6 +4,7 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
+#include <espalier/core/macros.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -57,7 +58,8 @@ template <class X>
 concept number_or_schedule = std::is_arithmetic_v<X> || detail::is_schedule<X>();
 
 /// The value of `x` now: `x` itself when it is a number.
-template <number_or_schedule X> constexpr double value_at(X const& x, clock const& now) {
+ESPALIER_ANYWHERE
+template <number_or_schedule X> ESPALIER_FN constexpr double value_at(X const& x, clock const& now) {
     if constexpr (std::is_arithmetic_v<X>)
         return static_cast<double>(x);
     else
@@ -113,7 +115,7 @@ template <number_or_schedule X> constexpr char const* problem(X const& x) {
 }
 
 /// Time of `now` in `unit`.
-constexpr std::uint64_t time_of(clock const& now, time_unit unit) {
+ESPALIER_FN constexpr std::uint64_t time_of(clock const& now, time_unit unit) {
     switch (unit) {
     case time_unit::epoch:
         return now.epoch;
@@ -125,7 +127,7 @@ constexpr std::uint64_t time_of(clock const& now, time_unit unit) {
 }
 
 /// Share of `steps` that has passed since `start`, in [0, 1]; 1 when `steps` is 0.
-constexpr double progress(clock const& now, std::uint64_t start, std::uint64_t steps, time_unit unit) {
+ESPALIER_FN constexpr double progress(clock const& now, std::uint64_t start, std::uint64_t steps, time_unit unit) {
     std::uint64_t const t = time_of(now, unit);
     if (steps == 0) return 1.0;
     if (t <= start) return 0.0;
@@ -135,7 +137,7 @@ constexpr double progress(clock const& now, std::uint64_t start, std::uint64_t s
 
 /// The clock as a schedule sees it that starts `offset` later. Steps and epochs move together where the length of an
 /// epoch is known; every count stops at 0.
-constexpr clock clock_after(clock now, std::uint64_t offset, time_unit unit) {
+ESPALIER_FN constexpr clock clock_after(clock now, std::uint64_t offset, time_unit unit) {
     auto const less = [](std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; };
     switch (unit) {
     case time_unit::epoch:

@@ -2,6 +2,7 @@
 // A schedule that never changes.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 namespace espalier::schedule {
@@ -10,7 +11,7 @@ namespace espalier::schedule {
 struct constant {
     double value = 0.0;
 
-    constexpr double at(clock const&) const { return value; }
+    ESPALIER_FN constexpr double at(clock const&) const { return value; }
     constexpr char const* problem() const { return finite(value) ? nullptr : "constant: `value` must be finite"; }
     constexpr bounds range() const { return {value, value}; }
 };

@@ -2,6 +2,7 @@
 // Half a period of a cosine between two values.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <cmath>
@@ -19,7 +20,7 @@ struct cosine {
     std::uint64_t start = 0;
     time_unit unit = time_unit::step;
 
-    double at(clock const& now) const {
+    ESPALIER_FN double at(clock const& now) const {
         double const u = progress(now, start, steps, unit);
         if (u >= 1.0) return to;
         double const share = 0.5 * (1.0 + std::cos(std::numbers::pi * u));

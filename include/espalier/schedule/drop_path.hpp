@@ -2,6 +2,7 @@
 // ScheduledDropPath: a rate that grows with training and with the depth of the cell.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <cstdint>
@@ -21,7 +22,7 @@ struct drop_path {
     std::uint64_t steps = 0;
     time_unit unit = time_unit::step;
 
-    constexpr double at(clock const& now) const { return last() * progress(now, 0, steps, unit); }
+    ESPALIER_FN constexpr double at(clock const& now) const { return last() * progress(now, 0, steps, unit); }
     constexpr char const* problem() const {
         if (!(keep > 0.0 && keep <= 1.0)) return "drop_path: `keep` must be above 0 and not above 1";
         return cell < cells ? nullptr : "drop_path: `cell` counts from 0 and must be below `cells`";
@@ -29,7 +30,9 @@ struct drop_path {
     constexpr bounds range() const { return {0.0, last()}; }
 
 private:
-    constexpr double last() const { return static_cast<double>(cell + 1) / static_cast<double>(cells) * (1.0 - keep); }
+    ESPALIER_FN constexpr double last() const {
+        return static_cast<double>(cell + 1) / static_cast<double>(cells) * (1.0 - keep);
+    }
 };
 
 } // namespace espalier::schedule

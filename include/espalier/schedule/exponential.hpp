@@ -2,6 +2,7 @@
 // Smooth exponential decay (or growth).
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <cmath>
@@ -17,7 +18,7 @@ struct exponential {
     std::uint64_t every = 1;
     time_unit unit = time_unit::step;
 
-    double at(clock const& now) const {
+    ESPALIER_FN double at(clock const& now) const {
         double const periods =
             static_cast<double>(time_of(now, unit)) / static_cast<double>(every == 0 ? std::uint64_t{1} : every);
         return from * std::pow(rate, periods);

@@ -2,6 +2,7 @@
 // A straight line between two values.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <cstdint>
@@ -16,7 +17,7 @@ struct linear {
     std::uint64_t start = 0;
     time_unit unit = time_unit::step;
 
-    constexpr double at(clock const& now) const {
+    ESPALIER_FN constexpr double at(clock const& now) const {
         double const u = progress(now, start, steps, unit);
         return from * (1.0 - u) + to * u; // exact at both ends, unlike from + (to - from) u
     }

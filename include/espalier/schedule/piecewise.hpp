@@ -2,6 +2,7 @@
 // One schedule, then another; nest it for more than two pieces.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <cstdint>
@@ -17,7 +18,8 @@ template <number_or_schedule First, number_or_schedule Second> struct piecewise 
     Second second{};
     time_unit unit = time_unit::step;
 
-    constexpr double at(clock const& now) const {
+    ESPALIER_ANYWHERE
+    ESPALIER_FN constexpr double at(clock const& now) const {
         if (time_of(now, unit) < steps) return value_at(first, now);
         return value_at(second, clock_after(now, steps, unit));
     }

@@ -2,6 +2,7 @@
 // A power of the remaining time; the cubic one is the gradual pruning schedule.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <cmath>
@@ -19,7 +20,7 @@ struct polynomial {
     std::uint64_t start = 0;
     time_unit unit = time_unit::step;
 
-    double at(clock const& now) const {
+    ESPALIER_FN double at(clock const& now) const {
         double const u = progress(now, start, steps, unit);
         if (u >= 1.0) return to;
         double const share = std::pow(1.0 - u, power);

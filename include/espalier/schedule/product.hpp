@@ -2,6 +2,7 @@
 // The product of two schedules.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 namespace espalier::schedule {
@@ -11,7 +12,8 @@ template <number_or_schedule A, number_or_schedule B> struct product {
     A a{};
     B b{};
 
-    constexpr double at(clock const& now) const { return value_at(a, now) * value_at(b, now); }
+    ESPALIER_ANYWHERE
+    ESPALIER_FN constexpr double at(clock const& now) const { return value_at(a, now) * value_at(b, now); }
     constexpr char const* problem() const {
         char const* const text = schedule::problem(a);
         return text ? text : schedule::problem(b);

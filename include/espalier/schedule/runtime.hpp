@@ -2,6 +2,7 @@
 // A number that the running program sets: swept by hand, tuned during training, or read from a file.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/core/short_name.hpp>
 #include <espalier/schedule/concept.hpp>
 
@@ -14,7 +15,7 @@ struct runtime {
     short_name name{};
     double initial = 0.0;
 
-    constexpr double at(clock const& now) const {
+    ESPALIER_FN constexpr double at(clock const& now) const {
         for (auto const& entry : now.values)
             if (entry.name == name) return entry.value;
         return initial;

@@ -2,6 +2,7 @@
 // A staircase: the value is multiplied by a factor at regular times.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <cstdint>
@@ -16,7 +17,7 @@ struct step {
     std::uint64_t every = 1;
     time_unit unit = time_unit::step;
 
-    constexpr double at(clock const& now) const {
+    ESPALIER_FN constexpr double at(clock const& now) const {
         double value = 1.0, base = factor;
         // Powers by squaring: exact for factors such as 0.5 and the same on every machine.
         for (std::uint64_t n = time_of(now, unit) / (every == 0 ? 1 : every); n != 0; n >>= 1) {

@@ -2,6 +2,7 @@
 // A linear start in front of another schedule.
 #pragma once
 
+#include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <cstdint>
@@ -16,7 +17,8 @@ template <number_or_schedule Inner> struct warm_up {
     double from = 0.0;
     time_unit unit = time_unit::step;
 
-    constexpr double at(clock const& now) const {
+    ESPALIER_ANYWHERE
+    ESPALIER_FN constexpr double at(clock const& now) const {
         double const u = progress(now, 0, steps, unit);
         double const value = value_at(inner, clock_after(now, steps, unit));
         return u >= 1.0 ? value : (from * (1.0 - u) + u) * value;
