@@ -48,20 +48,22 @@ template <class T> bool all_finite(T const* row, index_t count, index_t stride) 
 /// Throws unless every number of the matrix is finite or, where some may miss, NaN.
 ESPALIER_LIBRARY void check_finite(number_view const& values, std::string_view what, std::string_view part,
                                    std::vector<std::string> const* names, bool may_miss) {
-    auto const finite = [&](index_t r, index_t c, index_t count) {
-        return values.visit([&](auto const* p) {
-            p += r * values.stride + c * values.column_stride;
-            return values.column_stride == 1 ? all_finite(p, count, 1) : all_finite(p, count, values.column_stride);
-        });
+    auto const finite = [&](index_t r, index_t c) {
+        double const number = values(r, c);
+        return all_finite(&number, 1, 1);
     };
     for (index_t r = 0; r < values.rows; ++r) {
-        if (finite(r, 0, values.columns)) {
+        bool row_is_finite = true;
+        values.visit_row(r, [&](index_t, index_t count, auto const* p, index_t apart) {
+            row_is_finite = row_is_finite && (apart == 1 ? all_finite(p, count, 1) : all_finite(p, count, apart));
+        });
+        if (row_is_finite) {
             continue;
         }
         constexpr std::uint64_t fraction = (std::uint64_t{1} << 52) - 1;
         auto const infinite = [&](index_t c) { return (std::bit_cast<std::uint64_t>(values(r, c)) & fraction) == 0; };
         index_t c = 0;
-        while (c < values.columns && (finite(r, c, 1) || (may_miss && !infinite(c)))) {
+        while (c < values.columns && (finite(r, c) || (may_miss && !infinite(c)))) {
             ++c;
         }
         if (c == values.columns) {
