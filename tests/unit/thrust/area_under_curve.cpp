@@ -42,7 +42,7 @@ TEMPLATE_TEST_CASE("the area under the curve counts pairs, on every system alike
     std::normal_distribution<double> normal;
     T const strange[] = {-std::numeric_limits<T>::infinity(),  std::numeric_limits<T>::infinity(),   -T(0), T(0),
                          std::numeric_limits<T>::denorm_min(), -std::numeric_limits<T>::denorm_min()};
-    for (std::size_t n : {2u, 3u, 32u, 33u, 900u})
+    for (std::size_t n : {2u, 3u, 32u, 33u, 300u})
         for (double share : {0.03, 0.5, 0.9})
             for (int kind = 0; kind < 3; ++kind) {
                 std::vector<T> scores(n);

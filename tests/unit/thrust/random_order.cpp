@@ -73,7 +73,7 @@ TEST_CASE("every random order is as likely as any other", "[thrust]") {
 }
 
 TEST_CASE("a random subset is the beginning of the random order, ascending, on every system", "[thrust]") {
-    for (index_t n : {0, 1, 5, 33, 1000, 70001}) {
+    for (index_t n : {0, 1, 5, 33, 3000}) {
         auto const site = make_site(11, 3, static_cast<std::uint64_t>(n));
         auto const order = order_of(site, n);
         for (index_t k : {index_t(0), index_t(1), n / 10, n / 2, n - 1, n}) {
