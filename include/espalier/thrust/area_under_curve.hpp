@@ -10,7 +10,6 @@
 #include <thrust/copy.h>
 #include <thrust/find.h>
 #include <thrust/functional.h>
-#include <thrust/iterator/iterator_traits.h>
 #include <thrust/iterator/transform_iterator.h>
 #include <thrust/iterator/zip_iterator.h>
 #include <thrust/sort.h>
@@ -18,22 +17,28 @@
 #include <thrust/tuple.h>
 
 #include <cstdint>
+#include <iterator>
 #include <limits>
 
 namespace espalier {
 
 namespace detail {
 
-struct count_row {
+// A row is a tuple of what the iterators give, references of their own kind too: it is read as the types that they
+// stand for.
+
+template <class Score, class Label> struct count_row {
     template <class Row> ESPALIER_FN class_counts operator()(Row const& row) const {
-        return class_counts::of(::thrust::get<0>(row), ::thrust::get<1>(row));
+        return class_counts::of(static_cast<Score>(::thrust::get<0>(row)), static_cast<Label>(::thrust::get<1>(row)));
     }
 };
 struct add_rows {
     ESPALIER_FN class_counts operator()(class_counts a, class_counts b) const { return a + b; }
 };
-struct has_no_number {
-    template <class Row> ESPALIER_FN bool operator()(Row const& row) const { return count_row()(row).no_numbers != 0; }
+template <class Score, class Label> struct has_no_number {
+    template <class Row> ESPALIER_FN bool operator()(Row const& row) const {
+        return count_row<Score, Label>()(row).no_numbers != 0;
+    }
 };
 
 template <class Score> struct to_score_key {
@@ -45,14 +50,14 @@ template <class Label> struct is_of_class {
     ESPALIER_FN bool operator()(Label label) const { return is_positive(label) == positive; }
 };
 
-template <class Key> struct places_of_row {
-    Key const* keys;
+template <class Score, class Label> struct places_of_row {
+    decltype(score_key(Score())) const* keys;
     std::uint64_t count;
     bool positives; ///< whether the keys are theirs
 
     template <class Row> ESPALIER_FN std::uint64_t operator()(Row const& row) const {
-        if (is_positive(::thrust::get<1>(row)) == positives) return 0;
-        return below_and_not_above(keys, count, score_key(::thrust::get<0>(row)));
+        if (is_positive(static_cast<Label>(::thrust::get<1>(row))) == positives) return 0;
+        return below_and_not_above(keys, count, score_key(static_cast<Score>(::thrust::get<0>(row))));
     }
 };
 
@@ -63,16 +68,17 @@ template <class Key> struct places_of_row {
 /// memory, and what Thrust sorts them with. Throws what the serial function throws.
 template <class System, class Scores, class Labels>
 double area_under_curve(System const& system, Scores scores, Scores end, Labels labels) {
-    using score_type = typename ::thrust::iterator_value<Scores>::type;
-    using label_type = typename ::thrust::iterator_value<Labels>::type;
+    using score_type = typename std::iterator_traits<Scores>::value_type;
+    using label_type = typename std::iterator_traits<Labels>::value_type;
     using key_type = decltype(detail::score_key(score_type()));
     index_t const n = end - scores;
     detail::check_area_rows(n);
     auto const rows = ::thrust::make_zip_iterator(::thrust::make_tuple(scores, labels));
-    auto const counts = ::thrust::transform_reduce(system, rows, rows + n, detail::count_row(), detail::class_counts(),
-                                                   detail::add_rows());
+    auto const counts = ::thrust::transform_reduce(system, rows, rows + n, detail::count_row<score_type, label_type>(),
+                                                   detail::class_counts(), detail::add_rows());
     if (counts.no_numbers != 0)
-        detail::throw_no_number(::thrust::find_if(system, rows, rows + n, detail::has_no_number()) - rows);
+        detail::throw_no_number(
+            ::thrust::find_if(system, rows, rows + n, detail::has_no_number<score_type, label_type>()) - rows);
     detail::class_sizes const sizes{counts.positives, static_cast<std::uint64_t>(n) - counts.positives};
     if (sizes.one_class()) return std::numeric_limits<double>::quiet_NaN();
 
@@ -82,7 +88,8 @@ double area_under_curve(System const& system, Scores scores, Scores end, Labels 
                       detail::is_of_class<label_type>{sizes.sorts_positives()});
     ::thrust::sort(system, keys.begin(), keys.end());
     return sizes.area(::thrust::transform_reduce(
-        system, rows, rows + n, detail::places_of_row<key_type>{keys.data(), sizes.sorted(), sizes.sorts_positives()},
+        system, rows, rows + n,
+        detail::places_of_row<score_type, label_type>{keys.data(), sizes.sorted(), sizes.sorts_positives()},
         std::uint64_t(0), ::thrust::plus<std::uint64_t>()));
 }
 
