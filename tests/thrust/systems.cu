@@ -141,16 +141,15 @@ struct caching_allocator {
 void on_gpu() {
     cudaStream_t stream = nullptr;
     expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess, "CUDA", "a stream is made");
-    check<device_memory>(thrust::cuda::par.on(stream), "thrust::cuda::par.on");
     std::vector<caching_allocator::block> blocks;
     caching_allocator allocator{&blocks};
-    check<device_memory>(thrust::cuda::par(allocator).on(stream), "thrust::cuda::par with an allocator");
+    char const* const name = "thrust::cuda::par with an allocator and a stream";
+    check<device_memory>(thrust::cuda::par(allocator).on(stream), name);
     std::size_t const after_one = blocks.size();
-    check<device_memory>(thrust::cuda::par(allocator).on(stream), "thrust::cuda::par with an allocator");
-    expect(blocks.size() == after_one && after_one > 0, "thrust::cuda::par with an allocator",
-           "a second run allocates nothing");
+    check<device_memory>(thrust::cuda::par(allocator).on(stream), name);
+    expect(blocks.size() == after_one && after_one > 0, name, "a second run allocates nothing");
     for (auto const& b : blocks) {
-        expect(!b.taken, "thrust::cuda::par with an allocator", "all memory is given back");
+        expect(!b.taken, name, "all memory is given back");
         cudaFree(b.memory);
     }
     cudaStreamDestroy(stream);
