@@ -45,21 +45,24 @@ struct class_counts {
     }
 };
 
+/// The first place from `first` on of `count` ascending keys where key <= keys[place], or key < keys[place].
+template <bool BehindEqual, class Key>
+ESPALIER_FN std::uint64_t place_of(Key const* keys, std::uint64_t first, std::uint64_t count, Key key) {
+    for (std::uint64_t left = count - first; left > 0;) {
+        std::uint64_t const half = left / 2;
+        Key const middle = keys[first + half];
+        bool const before = BehindEqual ? middle <= key : middle < key;
+        first = before ? first + half + 1 : first;
+        left = before ? left - half - 1 : half;
+    }
+    return first;
+}
+
 /// How many of `count` ascending keys are below this one, and how many are not above it, together.
 template <class Key> ESPALIER_FN std::uint64_t below_and_not_above(Key const* keys, std::uint64_t count, Key key) {
-    std::uint64_t places = 0;
-    for (int equal_too = 0; equal_too < 2; ++equal_too) {
-        std::uint64_t first = 0;
-        for (std::uint64_t left = count; left > 0;) {
-            std::uint64_t const half = left / 2;
-            Key const middle = keys[first + half];
-            bool const before = equal_too != 0 ? middle <= key : middle < key;
-            first = before ? first + half + 1 : first;
-            left = before ? left - half - 1 : half;
-        }
-        places += first;
-    }
-    return places;
+    std::uint64_t const below = place_of<false>(keys, 0, count, key);
+    bool const tied = below < count && keys[below] == key;
+    return below + (tied ? place_of<true>(keys, below, count, key) : below);
 }
 
 /// The class whose keys are sorted is the smaller one; `places` is the sum of below_and_not_above over the other one.

@@ -143,43 +143,70 @@ TEST_CASE("a sample that misleads Thrust's selection costs time, not exactness",
 
 namespace {
 
-/// Counts what a policy takes from it.
+/// Counts the bytes that a policy takes from it.
 struct counting_allocator {
     using value_type = char;
-    index_t* taken;
-    index_t* live;
+    struct counts {
+        index_t taken = 0, live = 0, most = 0;
+    };
+    counts* bytes;
 
     char* allocate(std::ptrdiff_t n) {
-        *taken += n;
-        *live += n;
+        bytes->taken += n;
+        bytes->live += n;
+        bytes->most = std::max(bytes->most, bytes->live);
         return new char[static_cast<std::size_t>(n)];
     }
     void deallocate(char* p, std::size_t n) {
-        *live -= static_cast<index_t>(n);
+        bytes->live -= static_cast<index_t>(n);
         delete[] p;
     }
 };
+
+/// Selects on `system(allocator)` as the serial selection does; what that took.
+template <class System>
+counting_allocator::counts bytes_taken(System const& system, std::vector<float> const& w, index_t keep) {
+    std::vector<std::vector<float>> const tensors{w};
+    counting_allocator::counts counts;
+    counting_allocator allocator{&counts};
+    masks const expected =
+        masks_by(tensors, [&](auto const& pieces) { prune::select_largest<prune::by_magnitude>(pieces, keep); });
+    masks const ours = masks_by(tensors, [&](auto const& pieces) {
+        prune::select_largest<prune::by_magnitude>(system(allocator), pieces, keep);
+    });
+    CHECK(ours == expected);
+    CHECK(counts.live == 0);
+    return counts;
+}
 
 } // namespace
 
 TEST_CASE("Thrust's selection takes its memory from the policy's allocator and gives it back", "[thrust]") {
     std::mt19937_64 random(29);
     std::normal_distribution<float> normal;
-    std::vector<std::vector<float>> tensors{std::vector<float>(static_cast<std::size_t>(4 * two_slices))};
-    for (float& w : tensors[0])
-        w = normal(random);
-    index_t const keep = two_slices;
-    masks const expected =
-        masks_by(tensors, [&](auto const& pieces) { prune::select_largest<prune::by_magnitude>(pieces, keep); });
-    index_t taken = 0, live = 0;
-    counting_allocator allocator{&taken, &live};
-    masks const ours = masks_by(tensors, [&](auto const& pieces) {
-        prune::select_largest<prune::by_magnitude>(thrust::cpp::par(allocator), pieces, keep);
-    });
-    CHECK(ours == expected);
-    CHECK(taken >= 8 * 8192);
-    CHECK(taken < 8 * 8192 + 1024);
-    CHECK(live == 0);
+    std::vector<float> w(static_cast<std::size_t>(4 * two_slices));
+    for (float& x : w)
+        x = normal(random);
+    index_t const eight_surveys = bytes_taken(thrust::cpp::par, w, two_slices).taken;
+    CHECK(eight_surveys >= 8 * 8192);
+    CHECK(eight_surveys < 8 * 8192 + 1024);
+}
+
+// Single elements: keys between two of the sample are sorted. A sample that is off by more than its share of chance is
+// asked for bounds further apart, and not all keys beyond are taken.
+TEST_CASE("Thrust's selection sorts few keys, even where the sample is a little off", "[thrust]") {
+    std::mt19937_64 random(31);
+    std::uniform_real_distribution<float> uniform;
+    index_t const n = 140000, stretch = prune::detail::sample_stretch(n);
+    std::vector<float> even(static_cast<std::size_t>(n)), off(even.size());
+    for (index_t i = 0; i < n; ++i) {
+        auto const k = static_cast<std::size_t>(i);
+        even[k] = off[k] = uniform(random);
+        if (i % stretch == prune::detail::sampled_place(i / stretch, stretch)) off[k] *= 1.15f;
+    }
+    index_t const keys = 4 * n;
+    CHECK(bytes_taken(thrust::seq, even, n / 2).most < keys / 4);
+    CHECK(bytes_taken(thrust::seq, off, n / 2).most < keys / 10 * 7);
 }
 
 TEST_CASE("Thrust's selection by sparsity keeps as many weights as the serial one", "[thrust]") {
