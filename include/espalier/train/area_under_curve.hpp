@@ -45,15 +45,17 @@ struct class_counts {
     }
 };
 
-/// The first place from `first` on of `count` ascending keys where key <= keys[place], or key < keys[place].
+/// The first place from `first` on of `count` ascending keys where key <= keys[place], or key < keys[place]. Without a
+/// branch on keys, which would be mispredicted every second time.
 template <bool BehindEqual, class Key>
 ESPALIER_FN std::uint64_t place_of(Key const* keys, std::uint64_t first, std::uint64_t count, Key key) {
+    auto const before = [&](std::uint64_t place) {
+        return static_cast<std::uint64_t>(BehindEqual ? keys[place] <= key : keys[place] < key);
+    };
     for (std::uint64_t left = count - first; left > 0;) {
-        std::uint64_t const half = left / 2;
-        Key const middle = keys[first + half];
-        bool const before = BehindEqual ? middle <= key : middle < key;
-        first = before ? first + half + 1 : first;
-        left = before ? left - half - 1 : half;
+        std::uint64_t const half = (left + 1) / 2;
+        first += before(first + half - 1) * half;
+        left -= half;
     }
     return first;
 }

@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <limits>
 #include <random>
-#include <string_view>
 #include <vector>
 
 using namespace espalier;
@@ -25,7 +24,6 @@ using masks = std::vector<std::vector<std::uint32_t>>;
 
 /// Every key there is, the largest one too.
 struct by_bits {
-    static constexpr std::string_view name = "bits";
     template <class T> ESPALIER_FN static auto key(T w) { return to_bits(w); }
 };
 
