@@ -63,8 +63,10 @@ ESPALIER_FN std::uint64_t place_of(Key const* keys, std::uint64_t first, std::ui
 /// How many of `count` ascending keys are below this one, and how many are not above it, together.
 template <class Key> ESPALIER_FN std::uint64_t below_and_not_above(Key const* keys, std::uint64_t count, Key key) {
     std::uint64_t const below = place_of<false>(keys, 0, count, key);
-    bool const tied = below < count && keys[below] == key;
-    return below + (tied ? place_of<true>(keys, below, count, key) : below);
+    std::uint64_t end = below; // of a stretch that has all keys which are equal: there are few, most often none
+    for (std::uint64_t step = 1; end < count && keys[end] == key; step *= 2)
+        end = count - end > step ? end + step : count;
+    return below + place_of<true>(keys, below, end, key);
 }
 
 /// The class whose keys are sorted is the smaller one; `places` is the sum of below_and_not_above over the other one.
