@@ -49,6 +49,7 @@
 #include <espalier/core/short_name.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/data/computed_numbers.hpp>
 #include <espalier/data/csv.hpp>
 #include <espalier/data/idx.hpp>
 #include <espalier/data/member_view.hpp>

@@ -75,7 +75,7 @@ if(kind STREQUAL "add_subdirectory")
   list(APPEND arguments -DESPALIER_SOURCE=${source})
 else()
   list(APPEND arguments -DCMAKE_PREFIX_PATH=${prefix} -DESPALIER_EXPECTED_PREFIX=${prefix}
-       -DESPALIER_EXPECTED_VERSION=${version})
+       -DESPALIER_EXPECTED_VERSION=${version} -DESPALIER_EXPECTED_SYSTEM=CPP)
 endif()
 if(kind STREQUAL "cuda")
   list(APPEND arguments -DCMAKE_CUDA_COMPILER=${cuda} "-DCMAKE_CUDA_ARCHITECTURES=${cuda_architectures}"
@@ -97,6 +97,15 @@ endif()
 
 if(kind STREQUAL "find_package")
   run(${folder}/space)
+  run(${folder}/thrust)
+  run(${CMAKE_COMMAND} -S ${here}/${kind} -B ${folder} -DESPALIER_THRUST_SYSTEM=OMP -DESPALIER_EXPECTED_SYSTEM=OMP)
+  run(${CMAKE_COMMAND} --build ${folder} --target thrust)
+  run(${folder}/thrust)
+  execute_process(COMMAND ${CMAKE_COMMAND} -S ${here}/${kind} -B ${folder} -DESPALIER_THRUST_SYSTEM=NEON
+                  RESULT_VARIABLE status ERROR_VARIABLE said)
+  if(status EQUAL 0 OR NOT said MATCHES "ESPALIER_THRUST_SYSTEM is NEON, and Thrust knows")
+    message(FATAL_ERROR "espalier: a system that Thrust does not have was not refused:\n${said}")
+  endif()
   foreach(flags IN ITEMS baseline recommended)
     foreach(form IN ITEMS espalier headers)
       execute_process(COMMAND ${folder}/trains_${form}_${flags} OUTPUT_VARIABLE bits_of_${form}

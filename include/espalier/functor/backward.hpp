@@ -8,8 +8,6 @@
 #include <espalier/functor/forward.hpp>
 #include <espalier/functor/policy_functor.hpp>
 
-#include <type_traits>
-
 namespace espalier {
 
 /// What `backward` gives.
@@ -17,14 +15,16 @@ template <class Op> struct backward_functor {
     Op op;
 
     /// With the activation's output computed again, as layers do.
-    template <class T> ESPALIER_FN T operator()(T x, std::type_identity_t<T> dy) const {
-        detail::check_functor_number<T>();
+    template <class T>
+    ESPALIER_FN detail::functor_number_t<T> operator()(T given, detail::functor_number_t<T> dy) const {
+        auto const x = detail::functor_argument<detail::functor_number_t<T>>(given);
         return op.backward(x, op.forward(x), dy);
     }
     /// With the output where it is kept.
-    template <class T> ESPALIER_FN T operator()(T x, std::type_identity_t<T> y, std::type_identity_t<T> dy) const {
-        detail::check_functor_number<T>();
-        return op.backward(x, y, dy);
+    template <class T>
+    ESPALIER_FN detail::functor_number_t<T> operator()(T given, detail::functor_number_t<T> y,
+                                                       detail::functor_number_t<T> dy) const {
+        return op.backward(detail::functor_argument<detail::functor_number_t<T>>(given), y, dy);
     }
 };
 

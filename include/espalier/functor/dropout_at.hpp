@@ -14,7 +14,6 @@
 #include <espalier/dropout/site.hpp>
 #include <espalier/functor/policy_functor.hpp>
 
-#include <concepts>
 #include <cstdint>
 #include <type_traits>
 
@@ -64,20 +63,23 @@ private:
 
 /// What `dropout_at` gives.
 template <class Op> struct dropout_functor : dropout_factors<Op> {
-    template <std::integral I, class T> ESPALIER_FN T operator()(I i, T x) const {
+    template <class T> ESPALIER_FN detail::functor_number_t<T> operator()(index_t i, T given) const {
+        using number = detail::functor_number_t<T>;
+        auto const x = detail::functor_argument<number>(given);
         if constexpr (Op::scope == random_scope::none) {
             return x;
         } else {
-            auto const about = this->template about<T>(static_cast<index_t>(i));
-            return detail::shifted(this->op, T(x * detail::factor_of(this->op, about)), about);
+            auto const about = this->template about<number>(i);
+            return detail::shifted(this->op, number(x * detail::factor_of(this->op, about)), about);
         }
     }
 };
 
 /// What `dropout_gradient_at` gives.
 template <class Op> struct dropout_gradient_functor : dropout_factors<Op> {
-    template <std::integral I, class T> ESPALIER_FN T operator()(I i, T dy) const {
-        return dy * this->template factor<T>(static_cast<index_t>(i));
+    template <class T> ESPALIER_FN detail::functor_number_t<T> operator()(index_t i, T given) const {
+        using number = detail::functor_number_t<T>;
+        return detail::functor_argument<number>(given) * this->template factor<number>(i);
     }
 };
 

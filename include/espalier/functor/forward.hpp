@@ -15,8 +15,8 @@ namespace espalier {
 template <class Op> struct forward_functor {
     Op op;
 
-    template <class T> ESPALIER_FN T operator()(T x) const {
-        detail::check_functor_number<T>();
+    template <class T> ESPALIER_FN detail::functor_number_t<T> operator()(T given) const {
+        auto const x = detail::functor_argument<detail::functor_number_t<T>>(given);
         return op.forward(x);
     }
 };

@@ -16,9 +16,9 @@ namespace espalier {
 template <class Op> struct penalty_value_functor {
     Op op;
 
-    template <class T> ESPALIER_FN T operator()(T w) const {
-        detail::check_functor_number<T>();
-        return penalty::detail::value(op, element_about<T>{.weight = w}, w);
+    template <class T> ESPALIER_FN detail::functor_number_t<T> operator()(T given) const {
+        auto const w = detail::functor_argument<detail::functor_number_t<T>>(given);
+        return penalty::detail::value(op, element_about<detail::functor_number_t<T>>{.weight = w}, w);
     }
 };
 

@@ -41,11 +41,22 @@ struct no_functor {
     template <class T, class... More> ESPALIER_FN T operator()(T x, More const&...) const { return x; }
 };
 
+/// The number that an argument is: T itself, or what a reference of another library stands for, as CUB hands on those
+/// of a thrust::device_vector.
+template <class T> struct functor_number { using type = T; };
+template <class T>
+requires(!real<T> && requires { typename T::value_type; } &&
+         std::is_convertible_v<T const&, typename T::value_type>) struct functor_number<T> {
+    using type = typename T::value_type;
+};
+template <class T> using functor_number_t = typename functor_number<T>::type;
+
 /// Numbers of other types would be computed with as they are, whole numbers among them.
-template <class T> ESPALIER_FN constexpr void check_functor_number() {
+template <class T> ESPALIER_FN constexpr T functor_argument(T x) {
     static_assert(real<T>,
                   "espalier: functors take float, double or packs of them; convert other numbers first, so that "
                   "it is said where they are rounded");
+    return x;
 }
 
 } // namespace espalier::detail

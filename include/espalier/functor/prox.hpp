@@ -19,9 +19,11 @@ template <class Op> struct prox_functor {
     Op op;
     double rate = 0.0;
 
-    template <class T> ESPALIER_FN T operator()(T w) const {
-        detail::check_functor_number<T>();
-        return penalty::detail::prox(op, element_about<T>{.weight = w, .rate = T(static_cast<scalar_of<T>>(rate))}, w);
+    template <class T> ESPALIER_FN detail::functor_number_t<T> operator()(T given) const {
+        using number = detail::functor_number_t<T>;
+        auto const w = detail::functor_argument<number>(given);
+        return penalty::detail::prox(
+            op, element_about<number>{.weight = w, .rate = number(static_cast<scalar_of<number>>(rate))}, w);
     }
 };
 

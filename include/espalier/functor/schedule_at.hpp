@@ -6,7 +6,6 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/schedule/concept.hpp>
 
-#include <concepts>
 #include <cstdint>
 #include <type_traits>
 
@@ -18,9 +17,9 @@ template <class S> struct schedule_functor {
     clock fixed{};
 
     ESPALIER_ANYWHERE
-    template <std::integral I> ESPALIER_FN constexpr double operator()(I step) const {
+    ESPALIER_FN constexpr double operator()(std::uint64_t step) const {
         clock now = fixed;
-        now.step = now.updates = static_cast<std::uint64_t>(step);
+        now.step = now.updates = step;
         if (now.steps_per_epoch != 0) {
             now.epoch = now.step / now.steps_per_epoch;
             now.epoch_begin = now.epoch * now.steps_per_epoch;

@@ -71,6 +71,21 @@ struct leak {
     static op at(espalier::clock const& now) { return {now.step == 0 ? 0.25 : 0.5}; }
 };
 
+// One that looks at all that a dropout can see of an element.
+struct curious {
+    using axis = espalier::axis::dropout;
+    static constexpr random_scope scope = random_scope::element;
+    static constexpr bool needs_row_bits = true, needs_tags = true;
+    template <class T, class Bits> ESPALIER_FN static T factor(epilogue_about<T, Bits> const& about) {
+        using espalier::select;
+        using S = scalar_of<T>;
+        T const by_column = select(about.column >= Bits(10), T(S(2)), T(S(3)));
+        T const by_row = select(about.row_bits >= Bits(32768), by_column, T(S(about.origin)));
+        T const of_all = T(S(about.batch->group[about.row] + about.width + about.row + about.step)) * about.row_count;
+        return select(about.bits >= Bits(32768), by_row, of_all);
+    }
+};
+
 using activations = std::tuple<activation::gelu, activation::gelu_tanh, activation::identity, activation::relu,
                                activation::sigmoid, activation::silu, activation::tanh, leak>;
 
@@ -78,11 +93,12 @@ constexpr index_t count = 13, width = 24;
 using grouped = dropout::shared_by<&rows::group, dropout::bernoulli<0.5>>;
 using segments = dropout::drop_segment<4, 0.5>;
 using null_value = dropout::filled<-0.25, dropout::bernoulli<schedule::linear{.from = 0.0, .to = 0.6, .steps = 10}>>;
-using stack = sequence<input<width>, elementwise<dropout::bernoulli<0.2>>, tap<"element"_name>,
-                       elementwise<dropout::drop_path<0.3>>, tap<"row"_name>, elementwise<grouped>, tap<"group"_name>,
-                       elementwise<segments>, tap<"segment"_name>, elementwise<null_value>, tap<"null"_name>,
-                       elementwise<dropout::rate_of_row<>>, tap<"rate"_name>, elementwise<dropout::drop_step<0.4>>,
-                       tap<"step"_name>, dense<width, activation::silu, dropout::bernoulli<0.25>>>;
+using stack =
+    sequence<input<width>, elementwise<curious>, tap<"own"_name>, elementwise<dropout::bernoulli<0.2>>,
+             tap<"element"_name>, elementwise<dropout::drop_path<0.3>>, tap<"row"_name>, elementwise<grouped>,
+             tap<"group"_name>, elementwise<segments>, tap<"segment"_name>, elementwise<null_value>, tap<"null"_name>,
+             elementwise<dropout::rate_of_row<>>, tap<"rate"_name>, elementwise<dropout::drop_step<0.4>>,
+             tap<"step"_name>, dense<width, activation::silu, dropout::bernoulli<0.25>>>;
 
 struct trial {
     network<stack, device::cpu, float> net{seed{42}, count};
@@ -101,7 +117,7 @@ struct trial {
         batch.rate = rate.data();
         for (auto& element : x)
             element += 3.0f; // of nothing that was kept is 0
-        auto const kernel = net.tensor("15.kernel");
+        auto const kernel = net.tensor("17.kernel");
         for (index_t r = 0; r < width; ++r)
             for (index_t c = 0; c < width; ++c)
                 kernel(r, c) = r == c ? 1.0f : 0.0f;
@@ -183,13 +199,14 @@ TEST_CASE("functors: a dropout at a place is that of a layer", "[functor]") {
     };
     std::ptrdiff_t const all = count * width;
     auto const part = [&](std::ptrdiff_t dropped) { return dropped > 0 && dropped < all; };
-    CHECK(part(same(std::type_identity<dropout::bernoulli<0.2>>{}, "1", t.x, t.at("element"))));
-    CHECK(part(same(std::type_identity<dropout::drop_path<0.3>>{}, "3", t.at("element"), t.at("row"))));
-    CHECK(part(same(std::type_identity<grouped>{}, "5", t.at("row"), t.at("group"))));
-    CHECK(part(same(std::type_identity<segments>{}, "7", t.at("group"), t.at("segment"))));
-    CHECK(part(same(std::type_identity<null_value>{}, "9", t.at("segment"), t.at("null"))));
-    CHECK(part(same(std::type_identity<dropout::rate_of_row<>>{}, "11", t.at("null"), t.at("rate"))));
-    same(std::type_identity<dropout::drop_step<0.4>>{}, "13", t.at("rate"), t.at("step"));
+    CHECK(same(std::type_identity<curious>{}, "1", t.x, t.at("own")) == 0);
+    CHECK(part(same(std::type_identity<dropout::bernoulli<0.2>>{}, "3", t.at("own"), t.at("element"))));
+    CHECK(part(same(std::type_identity<dropout::drop_path<0.3>>{}, "5", t.at("element"), t.at("row"))));
+    CHECK(part(same(std::type_identity<grouped>{}, "7", t.at("row"), t.at("group"))));
+    CHECK(part(same(std::type_identity<segments>{}, "9", t.at("group"), t.at("segment"))));
+    CHECK(part(same(std::type_identity<null_value>{}, "11", t.at("segment"), t.at("null"))));
+    CHECK(part(same(std::type_identity<dropout::rate_of_row<>>{}, "13", t.at("null"), t.at("rate"))));
+    same(std::type_identity<dropout::drop_step<0.4>>{}, "17", t.at("rate"), t.at("step"));
 
     // Behind the activation of a dense layer, whose kernel and bias have a stream each.
     using drop = dropout::bernoulli<0.25>;
@@ -198,7 +215,7 @@ TEST_CASE("functors: a dropout at a place is that of a layer", "[functor]") {
     for (float& v : z)
         v += 0.0f; // a product begins with +0, which -0 becomes
     std::transform(z.begin(), z.end(), z.begin(), forward<activation::silu>());
-    CHECK(same_bits(at_places(dropout_at<drop>(t.site<drop>("15", 2), t.batch, width, t.now), z), t.y));
+    CHECK(same_bits(at_places(dropout_at<drop>(t.site<drop>("17", 2), t.batch, width, t.now), z), t.y));
 }
 
 TEST_CASE("functors: what a dropout at a place refuses", "[functor]") {
@@ -278,14 +295,14 @@ TEST_CASE("functors: a schedule at a step", "[functor]") {
 TEST_CASE("functors: lanes of a kernel body compute what the host does", "[functor]") {
     trial t;
     using drop = dropout::bernoulli<0.2>;
-    auto const drops = dropout_at<drop>(t.site<drop>("1"), t.batch, width, t.now);
+    auto const drops = dropout_at<drop>(t.site<drop>("3"), t.batch, width, t.now);
     auto const f = forward<activation::gelu>();
     auto const shrink = prox<penalty::l1<0.5>>(0.25);
     std::vector<float> expected = t.at("element");
     for (float& v : expected)
         v = shrink(f(v));
     kernel_tests::for_launches([&](auto const& launch) {
-        std::vector<float> y = t.x;
+        std::vector<float> y = t.at("own");
         launch([&](auto const& block) {
             for (index_t i = kernels::grid_lane(block); i < count * width; i += kernels::grid_lanes(block))
                 y[static_cast<std::size_t>(i)] = shrink(f(drops(i, y[static_cast<std::size_t>(i)])));
