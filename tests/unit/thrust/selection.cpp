@@ -161,17 +161,15 @@ struct counting_allocator {
     }
 };
 
-/// Selects on `system(allocator)` as the serial selection does; what that took.
-template <class System>
-counting_allocator::counts bytes_taken(System const& system, std::vector<float> const& w, index_t keep) {
+/// What `select(system, pieces)` takes from the allocator of a system, to select as the serial selection does.
+template <class Select>
+counting_allocator::counts bytes_taken(std::vector<float> const& w, index_t keep, Select const& select) {
     std::vector<std::vector<float>> const tensors{w};
     counting_allocator::counts counts;
     counting_allocator allocator{&counts};
     masks const expected =
         masks_by(tensors, [&](auto const& pieces) { prune::select_largest<prune::by_magnitude>(pieces, keep); });
-    masks const ours = masks_by(tensors, [&](auto const& pieces) {
-        prune::select_largest<prune::by_magnitude>(system(allocator), pieces, keep);
-    });
+    masks const ours = masks_by(tensors, [&](auto const& pieces) { select(thrust::cpp::par(allocator), pieces); });
     CHECK(ours == expected);
     CHECK(counts.live == 0);
     return counts;
@@ -185,7 +183,10 @@ TEST_CASE("Thrust's selection takes its memory from the policy's allocator and g
     std::vector<float> w(static_cast<std::size_t>(4 * two_slices));
     for (float& x : w)
         x = normal(random);
-    index_t const eight_surveys = bytes_taken(thrust::cpp::par, w, two_slices).taken;
+    index_t const keep = two_slices;
+    index_t const eight_surveys = bytes_taken(w, keep, [&](auto const& system, auto const& pieces) {
+                                      prune::select_largest<prune::by_magnitude>(system, pieces, keep);
+                                  }).taken;
     CHECK(eight_surveys >= 8 * 8192);
     CHECK(eight_surveys < 8 * 8192 + 1024);
 }
@@ -203,8 +204,11 @@ TEST_CASE("Thrust's selection sorts few keys, even where the sample is a little 
         if (i % stretch == prune::detail::sampled_place(i / stretch, stretch)) off[k] *= 1.15f;
     }
     index_t const keys = 4 * n;
-    CHECK(bytes_taken(thrust::seq, even, n / 2).most < keys / 4);
-    CHECK(bytes_taken(thrust::seq, off, n / 2).most < keys / 10 * 7);
+    auto const by_words = [&](auto const& system, auto const& pieces) {
+        prune::detail::select_by_words<prune::by_magnitude, std::uint32_t>(system, pieces, n, n / 2);
+    };
+    CHECK(bytes_taken(even, n / 2, by_words).most < keys / 4);
+    CHECK(bytes_taken(off, n / 2, by_words).most < keys / 10 * 7);
 }
 
 TEST_CASE("Thrust's selection by sparsity keeps as many weights as the serial one", "[thrust]") {
