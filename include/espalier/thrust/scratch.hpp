@@ -6,8 +6,10 @@
 #include <espalier/thrust/version.hpp>
 
 #include <thrust/execution_policy.h>
+#include <thrust/functional.h>
 #include <thrust/memory.h>
 #include <thrust/reduce.h>
+#include <thrust/system/cpp/execution_policy.h>
 
 #include <new>
 #include <type_traits>
