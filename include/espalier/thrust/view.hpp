@@ -32,8 +32,8 @@ concept vector_of_thrust = requires(V& v) {
     v.size();
 };
 
-template <class I>
-concept iterator_of_thrust = requires(I const& i, std::iter_difference_t<I> n) {
+template <class Iterator>
+concept iterator_of_thrust = requires(Iterator const& i, std::iter_difference_t<Iterator> n) {
     *(i + n);
 };
 
