@@ -28,6 +28,11 @@ if(NOT TARGET benchmark::benchmark)
   return()
 endif()
 file(GLOB espalier_benchmarks CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/benchmarks/*.cpp)
+# Its systems are thrust::cpp and thrust::omp, whatever ESPALIER_THRUST_SYSTEM says.
+find_package(OpenMP QUIET COMPONENTS CXX)
+if(NOT ESPALIER_HAS_THRUST OR NOT TARGET OpenMP::OpenMP_CXX)
+  list(REMOVE_ITEM espalier_benchmarks ${PROJECT_SOURCE_DIR}/benchmarks/thrust.cpp)
+endif()
 foreach(source IN LISTS espalier_benchmarks)
   cmake_path(GET source STEM LAST_ONLY name)
   add_executable(bench_${name} ${source})
@@ -39,6 +44,10 @@ foreach(source IN LISTS espalier_benchmarks)
     target_compile_options(bench_${name} PRIVATE -Wno-deprecated-declarations)
   endif()
 endforeach()
+
+if(TARGET bench_thrust)
+  target_link_libraries(bench_thrust PRIVATE espalier_thrust OpenMP::OpenMP_CXX)
+endif()
 
 # espalier_headers_benchmark(NAME SOURCE [DEFINITION...]): a benchmark compiled from the headers alone, built on demand.
 function(espalier_headers_benchmark name source)

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data.hpp"
 
-#include "area_under_curve.hpp"
-
 #include <espalier/core/error.hpp>
 #include <espalier/core/random.hpp>
 #include <espalier/data/csv.hpp>
+#include <espalier/train/area_under_curve.hpp>
 
 #include <array>
 #include <cmath>
@@ -174,7 +173,7 @@ score popularity_baseline(problem const& p) {
         }
     }
     score s;
-    s.auc = area_under_curve(scores, positive);
+    s.auc = esp::area_under_curve(scores.begin(), scores.end(), positive.begin());
     s.squared_error = error / n;
     return s;
 }

@@ -2,7 +2,6 @@
 // The stacks around a gate, and the loop that trains one of them for every seed and measures as it goes.
 #pragma once
 
-#include "area_under_curve.hpp"
 #include "data.hpp"
 #include "problem.hpp"
 
@@ -24,6 +23,7 @@
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/schedule/linear.hpp>
+#include <espalier/train/area_under_curve.hpp>
 #include <espalier/train/training.hpp>
 
 #include <algorithm>
@@ -137,7 +137,7 @@ template <class Network> score score_of(Network& net, part const& rows) {
         error += difference * difference;
         rated += 1.0;
     }
-    s.auc = area_under_curve(watched, positive);
+    s.auc = esp::area_under_curve(watched.begin(), watched.end(), positive.begin());
     s.squared_error = error / rated;
     s.loss = (log_loss + rating_weight * error) / static_cast<double>(rows.count);
     return s;

@@ -216,6 +216,7 @@
 #include <espalier/schedule/warm_up.hpp>
 #include <espalier/schedule/within.hpp>
 #include <espalier/train/accumulation.hpp>
+#include <espalier/train/area_under_curve.hpp>
 #include <espalier/train/batch_check.hpp>
 #include <espalier/train/batches.hpp>
 #include <espalier/train/best_so_far.hpp>

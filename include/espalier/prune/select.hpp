@@ -5,6 +5,7 @@
 #include <espalier/core/exact_count.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/core/word_bits.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -91,15 +92,42 @@ template <class Key> struct key_range {
 };
 
 /// Two keys, low < high, between which the threshold is looked for.
-template <class Key> struct key_bounds { Key low = 0, high = largest_key<Key>; };
+template <class Key> struct key_bounds {
+    Key low = 0, high = largest_key<Key>;
 
-/// Calls body(keys, mask, count) for every strip of every piece: a strip of keys, of which those behind the first
-/// `count` are 0, and the mask words of its weights.
-template <class Criterion, class Key, class Pieces, class Body>
-void for_each_strip(Pieces const& pieces, Body const& body) {
-    Key key[strip];
+    /// The keys between them are [first, last], none where first > last.
+    ESPALIER_FN constexpr Key first() const { return static_cast<Key>(low + 1); }
+    ESPALIER_FN constexpr Key last() const { return static_cast<Key>(high - 1); }
+    /// Whether a range is between them.
+    constexpr bool hold(key_range<Key> const& range) const { return range.first > low && range.last < high; }
+    /// A key between them is in bin (key - first) >> shift.
+    constexpr int shift() const {
+        int const bits = static_cast<int>(std::bit_width(static_cast<Key>(last() - first())));
+        return first() > last() || bits < bin_bits ? 0 : bits - bin_bits;
+    }
+};
+
+/// Strips [first, last) of all pieces, which count on from piece to piece; every piece begins a new one. Any two strips
+/// have no word of a mask in common, so they may be worked on at once.
+struct strip_range {
+    index_t first = 0, last = 0;
+};
+
+template <class Pieces> strip_range all_strips(Pieces const& pieces) {
+    strip_range all;
     for (auto const& part : pieces)
-        for (index_t begin = 0; begin < part.size; begin += strip) {
+        all.last += (part.size + strip - 1) / strip;
+    return all;
+}
+
+/// Calls body(keys, mask, count) for the strips of a range: a strip of keys, of which those behind the first `count`
+/// are 0, and the mask words of its weights.
+template <class Criterion, class Key, class Pieces, class Body>
+void for_each_strip(Pieces const& pieces, strip_range range, Body const& body) {
+    Key key[strip];
+    for (auto const& part : pieces) {
+        index_t const end = range.last * strip < part.size ? range.last * strip : part.size;
+        for (index_t begin = range.first > 0 ? range.first * strip : 0; begin < end; begin += strip) {
             auto const* const weights = part.weights + begin;
             index_t const left = part.size - begin;
             if (left >= 2 * strip) // the work on a strip is long enough to hide the way of the next one from memory
@@ -113,6 +141,10 @@ void for_each_strip(Pieces const& pieces, Body const& body) {
                     key[i] = i < left ? Criterion::key(weights[i]) : Key(0);
             body(static_cast<Key const*>(key), part.mask + begin / 32, left < strip ? left : strip);
         }
+        index_t const strips = (part.size + strip - 1) / strip;
+        range.first -= strips;
+        range.last -= strips;
+    }
 }
 
 /// Of 32 keys those that are larger than x.
@@ -132,30 +164,51 @@ template <class Key> std::uint32_t bits_within(Key const* key, index_t count, Ke
     return count < 32 ? bits & ((std::uint32_t(1) << count) - 1) : bits;
 }
 
-/// The lowest `count` set bits of a word.
-inline std::uint32_t lowest_bits(std::uint32_t word, index_t count) {
-    if (std::popcount(word) <= count) return word;
-    std::uint32_t kept = 0;
-    for (; count > 0; --count) {
-        kept |= word & (~word + 1);
-        word &= word - 1;
-    }
-    return kept;
-}
-
 /// Which weight of a stretch is looked at: multiples of the golden ratio modulo 1 are spread evenly, so that it is not
 /// the same column of a matrix again and again.
-inline index_t sampled_place(index_t stretch_number, index_t stretch) {
+ESPALIER_FN index_t sampled_place(index_t stretch_number, index_t stretch) {
     std::uint64_t const turn = static_cast<std::uint32_t>(stretch_number) * std::uint32_t(0x9E3779B9);
     return static_cast<index_t>((turn * static_cast<std::uint64_t>(stretch)) >> 32);
 }
 
-/// Keys of a sample with the threshold between them, almost surely, and few keys: they are three standard deviations of
-/// the sample's share away from where it must be. The sample has one weight of each of many equal stretches.
+/// How far apart the weights of a sample are: it has one of each of at most sample_size equal stretches of all pieces.
+inline index_t sample_stretch(index_t n) {
+    index_t const least = n / sample_size + 1;
+    return least > smallest_stretch ? least : smallest_stretch;
+}
+
+/// Places in a sample, from its largest key on, with the threshold between them, almost surely, and few keys: they are
+/// `deviations` standard deviations of the sample's share away from where it must be. -1: beyond the sample.
+struct sample_ranks {
+    index_t high = -1, low = -1;
+};
+inline sample_ranks ranks_around(index_t count, index_t n, index_t keep, double deviations) {
+    double const share = static_cast<double>(keep) / static_cast<double>(n);
+    double const middle = share * static_cast<double>(count);
+    double const margin = deviations * std::sqrt(middle * (1.0 - share)) + 2.0;
+    sample_ranks ranks;
+    if (middle >= margin) ranks.high = static_cast<index_t>(middle - margin);
+    if (middle + margin < static_cast<double>(count)) ranks.low = static_cast<index_t>(middle + margin);
+    return ranks;
+}
+
+/// The bounds at these ranks; key_of_rank(rank) is a key of the sample.
+template <class Key, class KeyOfRank> key_bounds<Key> bounds_at(sample_ranks ranks, KeyOfRank const& key_of_rank) {
+    key_bounds<Key> bounds;
+    if (ranks.high >= 0) bounds.high = key_of_rank(ranks.high);
+    if (ranks.low >= 0) bounds.low = key_of_rank(ranks.low);
+    if (bounds.low == bounds.high) {
+        if (bounds.low > 0)
+            --bounds.low;
+        else
+            ++bounds.high;
+    }
+    return bounds;
+}
+
 template <class Criterion, class Key, class Pieces>
 key_bounds<Key> guess(Pieces const& pieces, index_t n, index_t keep) {
-    index_t const least = n / sample_size + 1; // at most sample_size stretches
-    index_t const stretch = least > smallest_stretch ? least : smallest_stretch;
+    index_t const stretch = sample_stretch(n);
     Key sample[sample_size];
     index_t count = 0, begin = 0;
     for (auto const& part : pieces) {
@@ -166,39 +219,85 @@ key_bounds<Key> guess(Pieces const& pieces, index_t n, index_t keep) {
         }
         begin += part.size;
     }
-
-    double const share = static_cast<double>(keep) / static_cast<double>(n);
-    double const middle = share * static_cast<double>(count);
-    double const margin = 3.0 * std::sqrt(middle * (1.0 - share)) + 2.0;
-    auto const key_of_rank = [&](double rank) {
-        auto* const at = sample + static_cast<index_t>(rank);
-        std::nth_element(sample, at, sample + count, std::greater<Key>());
-        return *at;
-    };
-    key_bounds<Key> bounds;
-    if (middle >= margin) bounds.high = key_of_rank(middle - margin);
-    if (middle + margin < static_cast<double>(count)) bounds.low = key_of_rank(middle + margin);
-    if (bounds.low == bounds.high) {
-        if (bounds.low > 0)
-            --bounds.low;
-        else
-            ++bounds.high;
-    }
-    return bounds;
+    return bounds_at<Key>(ranks_around(count, n, keep, 3.0), [&](index_t rank) {
+        std::nth_element(sample, sample + rank, sample + count, std::greater<Key>());
+        return sample[rank];
+    });
 }
 
-/// Looks at all keys and says in which range the threshold is: one of the bounds, beyond them, or a bin of the keys
-/// between them. The bounds are apart because many weights may be equal, to 0 above all, and a sample is sure to show
-/// such a key: what is strictly between the bounds is few keys, whatever the weights are.
-template <class Criterion, class Key, class Pieces>
-key_range<Key> survey(Pieces const& pieces, key_bounds<Key> const bounds, index_t n, index_t keep) {
+/// How many keys there are above, at and between two bounds.
+struct bound_counts {
+    index_t all = 0, above_low = 0, equal_low = 0, equal_high = 0, between = 0;
+
+    ESPALIER_FN index_t above_high() const { return above_low - between - equal_high; }
+    ESPALIER_FN index_t below_low() const { return all - above_low - equal_low; }
+    ESPALIER_FN bound_counts& operator+=(bound_counts const& other) {
+        all += other.all;
+        above_low += other.above_low;
+        equal_low += other.equal_low;
+        equal_high += other.equal_high;
+        between += other.between;
+        return *this;
+    }
+};
+
+/// In which range the threshold is: one of the bounds, beyond them or between them. The bounds are apart because many
+/// weights may be equal, to 0 above all, and a sample is sure to show such a key: what is strictly between the bounds
+/// is few keys, whatever the weights are.
+template <class Key> key_range<Key> range_of(bound_counts const& counts, key_bounds<Key> const& bounds, index_t keep) {
     Key const low = bounds.low, high = bounds.high;
-    Key const first = static_cast<Key>(low + 1), last = static_cast<Key>(high - 1);
-    int const bits = static_cast<int>(std::bit_width(static_cast<Key>(last - first)));
-    int const shift = first > last || bits < bin_bits ? 0 : bits - bin_bits;
-    std::uint64_t histogram[1 << bin_bits] = {};
-    index_t above_low = 0, equal_low = 0, equal_high = 0, between = 0;
-    for_each_strip<Criterion, Key>(pieces, [&](Key const* key, std::uint32_t*, index_t count) {
+    if (counts.above_high() >= keep) return {static_cast<Key>(high + 1), largest_key<Key>, counts.above_high(), keep};
+    keep -= counts.above_high();
+    if (counts.equal_high >= keep) return {high, high, counts.equal_high, keep};
+    keep -= counts.equal_high;
+    if (counts.between >= keep) return {bounds.first(), bounds.last(), counts.between, keep};
+    keep -= counts.between;
+    if (counts.equal_low >= keep) return {low, low, counts.equal_low, keep};
+    return {0, static_cast<Key>(low - 1), counts.below_low(), keep - counts.equal_low};
+}
+
+/// What a survey finds: the same, and how many keys are in each bin of those between the bounds.
+template <class Key, class Count = std::uint64_t> struct survey {
+    bound_counts counts{};
+    Count bin[1 << bin_bits] = {};
+
+    template <class Other> void add(survey<Key, Other> const& other) {
+        counts += other.counts;
+        for (int i = 0; i < 1 << bin_bits; ++i)
+            bin[i] += other.bin[i];
+    }
+    /// The range of the threshold, which between the bounds is a bin.
+    key_range<Key> range(key_bounds<Key> const& bounds, index_t keep) const {
+        key_range<Key> found = range_of(counts, bounds, keep);
+        if (!bounds.hold(found)) return found;
+        Key const first = bounds.first(), last = bounds.last();
+        auto i = static_cast<Key>(static_cast<Key>(last - first) >> bounds.shift());
+        while (static_cast<index_t>(bin[i]) < found.keep)
+            found.keep -= static_cast<index_t>(bin[i--]);
+        Key const begin = static_cast<Key>(first + (i << bounds.shift()));
+        Key const width = static_cast<Key>((Key(1) << bounds.shift()) - 1);
+        return {begin, last - begin < width ? last : static_cast<Key>(begin + width), static_cast<index_t>(bin[i]),
+                found.keep};
+    }
+    /// How many keys it has in a range that a survey with these bounds gave.
+    index_t count_in(key_range<Key> const& range, key_bounds<Key> const& bounds) const {
+        if (range.first > bounds.high) return counts.above_high();
+        if (range.first == bounds.high) return counts.equal_high;
+        if (range.last < bounds.low) return counts.below_low();
+        if (range.last == bounds.low) return counts.equal_low;
+        return static_cast<index_t>(bin[static_cast<Key>(range.first - bounds.first()) >> bounds.shift()]);
+    }
+};
+
+/// Looks at the keys of some strips.
+template <class Criterion, class Key, class Count, class Pieces>
+void look_at(Pieces const& pieces, strip_range strips, key_bounds<Key> const& bounds, survey<Key, Count>& result) {
+    Key const low = bounds.low, high = bounds.high, first = bounds.first(), last = bounds.last();
+    int const shift = bounds.shift();
+    result = {};
+    Count* const bin = result.bin;
+    index_t all = 0, above_low = 0, equal_low = 0, equal_high = 0, between = 0;
+    for_each_strip<Criterion, Key>(pieces, strips, [&](Key const* key, std::uint32_t*, index_t count) {
         using sum = std::common_type_t<Key, std::uint32_t>; // as wide as keys: one vector of each
         sum above = 0, lows = 0, highs = 0;
         for (index_t i = 0; i < strip; ++i) {
@@ -206,6 +305,7 @@ key_range<Key> survey(Pieces const& pieces, key_bounds<Key> const bounds, index_
             lows += static_cast<sum>(key[i] == low);
             highs += static_cast<sum>(key[i] == high);
         }
+        all += count;
         above_low += static_cast<index_t>(above);
         equal_low += static_cast<index_t>(lows) - (low == 0 ? strip - count : 0);
         equal_high += static_cast<index_t>(highs);
@@ -228,74 +328,79 @@ key_range<Key> survey(Pieces const& pieces, key_bounds<Key> const bounds, index_
         }
         between += end - found;
         for (Key const* at = found; at != end; ++at)
-            ++histogram[static_cast<Key>(*at - first) >> shift];
+            ++bin[static_cast<Key>(*at - first) >> shift];
     });
-
-    index_t const from_high = above_low - between, above_high = from_high - equal_high;
-    index_t const from_low = above_low + equal_low;
-    if (above_high >= keep) return {static_cast<Key>(high + 1), largest_key<Key>, above_high, keep};
-    if (from_high >= keep) return {high, high, equal_high, keep - above_high};
-    if (from_low < keep) return {0, static_cast<Key>(low - 1), n - from_low, keep - from_low};
-    if (above_low < keep) return {low, low, equal_low, keep - above_low};
-    keep -= from_high;
-    auto bin = static_cast<Key>(static_cast<Key>(last - first) >> shift);
-    while (static_cast<index_t>(histogram[bin]) < keep)
-        keep -= static_cast<index_t>(histogram[bin--]);
-    Key const begin = static_cast<Key>(first + (bin << shift)), width = static_cast<Key>((Key(1) << shift) - 1);
-    return {begin, last - begin < width ? last : static_cast<Key>(begin + width), static_cast<index_t>(histogram[bin]),
-            keep};
+    result.counts = {all, above_low, equal_low, equal_high, between};
 }
 
 /// Surveys until the range has few enough keys or its weights are kept in order; nearly always that is one survey.
 template <class Criterion, class Key, class Pieces>
 key_range<Key> find_range(Pieces const& pieces, index_t n, index_t keep) {
-    key_range<Key> range{.count = n, .keep = keep};
-    if (n <= rest_size) return range;
+    if (n <= rest_size) return {.count = n, .keep = keep};
     auto bounds = guess<Criterion, Key>(pieces, n, keep);
     for (;;) {
-        range = survey<Criterion>(pieces, bounds, n, keep);
+        survey<Key> result;
+        look_at<Criterion>(pieces, all_strips(pieces), bounds, result);
+        auto const range = result.range(bounds, keep);
         if (range.in_order() || range.count <= rest_size) return range;
         bounds = {range.first, range.last};
     }
 }
 
-/// Writes the masks in one pass. Where order alone does not say which weights of the range are kept, they are noted, at
-/// most rest_size of them, and sorted out at the end.
+/// A weight of which order alone does not say whether it is kept.
+template <class Key> struct undecided {
+    Key key;
+    int place; ///< that of the weight among the undecided
+    std::uint32_t bit;
+    std::uint32_t* word;
+};
+
+/// With what the writing of some strips begins.
+struct strips_start {
+    index_t keep = 0; ///< how many of their weights in the range are kept, if they are kept in order
+    int place = 0;    ///< of the first undecided one
+};
+
+/// Writes the masks of some strips in one pass. Weights in the range are kept in order or noted in rest[place] and
+/// behind it. Gives the place behind the last one.
 template <class Criterion, class Key, class Pieces>
-void write_masks(Pieces const& pieces, key_range<Key> const& range) {
-    struct undecided {
-        Key key;
-        int place; // among the undecided: that of the weight
-        std::uint32_t bit;
-        std::uint32_t* word;
-    };
-    undecided rest[rest_size];
-    int rest_count = 0;
-    index_t keep = range.keep;
-    for_each_strip<Criterion, Key>(pieces, [&](Key const* key, std::uint32_t* mask, index_t count) {
+int write_strips(Pieces const& pieces, strip_range strips, key_range<Key> const& range, strips_start start,
+                 undecided<Key>* rest) {
+    for_each_strip<Criterion, Key>(pieces, strips, [&](Key const* key, std::uint32_t* mask, index_t count) {
         for (index_t i = 0; i < count; i += 32, ++mask) {
             *mask = bits_above(key + i, range.last);
             std::uint32_t within = bits_within(key + i, count - i, range.first, range.last);
             if (within == 0) continue;
             if (range.in_order()) {
-                within = lowest_bits(within, keep);
-                keep -= std::popcount(within);
+                within = espalier::detail::lowest_bits(within, start.keep);
+                start.keep -= std::popcount(within);
                 *mask |= within;
                 continue;
             }
             for (; within != 0; within &= within - 1) {
                 int const at = std::countr_zero(within);
-                rest[rest_count] = {key[i + at], rest_count, std::uint32_t(1) << at, mask};
-                ++rest_count;
+                rest[start.place] = {key[i + at], start.place, std::uint32_t(1) << at, mask};
+                ++start.place;
             }
         }
     });
-    if (range.in_order()) return;
-    std::nth_element(rest, rest + keep, rest + rest_count, [](undecided const& a, undecided const& b) {
+    return start.place;
+}
+
+/// Keeps the best `keep` of the undecided.
+template <class Key> void keep_best(undecided<Key>* rest, int count, index_t keep) {
+    std::nth_element(rest, rest + keep, rest + count, [](undecided<Key> const& a, undecided<Key> const& b) {
         return a.key != b.key ? a.key > b.key : a.place < b.place;
     });
     for (index_t i = 0; i < keep; ++i)
         *rest[i].word |= rest[i].bit;
+}
+
+template <class Criterion, class Key, class Pieces>
+void write_masks(Pieces const& pieces, key_range<Key> const& range) {
+    undecided<Key> rest[rest_size];
+    int const count = write_strips<Criterion>(pieces, all_strips(pieces), range, {.keep = range.keep}, rest);
+    if (!range.in_order()) keep_best(rest, count, range.keep);
 }
 
 /// Replaces bits [first, first + count) of a mask, count <= 64, by the lowest ones of `bits`.
@@ -339,13 +444,27 @@ template <class Criterion, class Pieces> void select_largest(Pieces const& piece
     detail::write_masks<Criterion>(pieces, detail::find_range<Criterion, key_type>(pieces, n, keep));
 }
 
-/// The same with the share that is left out: keeps n - round(sparsity n) of the n weights of all pieces together.
+#if defined(ESPALIER_SELECTS_WITH_THRUST)
+namespace detail {
+/// select_largest on Thrust's device system; defined in thrust/select.hpp, which is included below.
+template <class Criterion, class Pieces> void select_on_device_system(Pieces const& pieces, index_t keep);
+} // namespace detail
+#endif
+
+/// The same with the share that is left out: keeps n - round(sparsity n) of the n weights of all pieces together. This
+/// is what a training on the CPU calls. A program that is compiled with ESPALIER_SELECTS_WITH_THRUST, as
+/// espalier::thrust defines it for the systems OMP and TBB, selects here on the threads of that system, in all of its
+/// files: the masks are the same (thrust/select.hpp).
 /// Throws data_error for a sparsity outside [0, 1].
 template <class Criterion, class Pieces> void select_threshold(Pieces const& pieces, double sparsity) {
     index_t n = 0;
     for (auto const& part : pieces)
         n += part.size;
+#if defined(ESPALIER_SELECTS_WITH_THRUST)
+    detail::select_on_device_system<Criterion>(pieces, kept_count(n, sparsity));
+#else
     select_largest<Criterion>(pieces, kept_count(n, sparsity));
+#endif
 }
 
 /// Keeps the N weights of largest key in every group of M consecutive rows of a column (M consecutive inputs of one
@@ -392,3 +511,7 @@ template <class Criterion, int N, int M, class T> void select_n_m(matrix_view<T 
 }
 
 } // namespace espalier::prune
+
+#if defined(ESPALIER_SELECTS_WITH_THRUST)
+#include <espalier/thrust/select.hpp>
+#endif

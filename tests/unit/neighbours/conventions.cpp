@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Conventions in which other libraries differ, where no other test holds ours: docs/neighbours.md. Numbers of PyTorch
 // are those that version 2.15.0 gave.
-#include "../../../examples/recommender/area_under_curve.hpp"
-
 #include <espalier/activation/softmax.hpp>
 #include <espalier/core/clock.hpp>
 #include <espalier/core/group.hpp>
@@ -15,6 +13,7 @@
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/schedule/step.hpp>
+#include <espalier/train/area_under_curve.hpp>
 
 #include <support/catch.hpp>
 
@@ -163,11 +162,13 @@ TEST_CASE("neighbours: a decoupled decay follows the learning rate", "[neighbour
 }
 
 TEST_CASE("neighbours: the area under the curve", "[neighbours]") {
-    using recommender::area_under_curve;
+    auto const area = [](std::vector<float> const& scores, std::vector<float> const& labels) {
+        return area_under_curve(scores.begin(), scores.end(), labels.begin());
+    };
     std::vector<float> const scores{0.1f, 0.5f, 0.5f, 0.9f};
-    CHECK(area_under_curve(scores, {0.0f, 0.0f, 1.0f, 1.0f}) == 0.875); // a tie counts half
-    CHECK(area_under_curve(scores, {1.0f, 1.0f, 0.0f, 0.0f}) == 0.125);
+    CHECK(area(scores, {0.0f, 0.0f, 1.0f, 1.0f}) == 0.875); // a tie counts half
+    CHECK(area(scores, {1.0f, 1.0f, 0.0f, 0.0f}) == 0.125);
     for (float const only : {0.0f, 1.0f})
-        CHECK(std::isnan(area_under_curve(scores, std::vector<float>(4, only))));
-    CHECK(std::isnan(area_under_curve({}, {})));
+        CHECK(std::isnan(area(scores, std::vector<float>(4, only))));
+    CHECK(std::isnan(area({}, {})));
 }

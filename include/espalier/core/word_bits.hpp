@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bits of a word of a mask, on host and device: std::popcount is for the host alone.
+#pragma once
+
+#include <espalier/core/macros.hpp>
+#include <espalier/core/view.hpp>
+
+#include <cstdint>
+
+namespace espalier::detail {
+
+ESPALIER_FN int count_bits(std::uint32_t word) {
+#if ESPALIER_ON_DEVICE
+    return __popc(word);
+#else
+    return __builtin_popcount(word);
+#endif
+}
+
+/// The lowest `count` set bits of a word.
+ESPALIER_FN std::uint32_t lowest_bits(std::uint32_t word, index_t count) {
+    if (count_bits(word) <= count) return word;
+    std::uint32_t kept = 0;
+    for (; count > 0; --count) {
+        kept |= word & (~word + 1);
+        word &= word - 1;
+    }
+    return kept;
+}
+
+} // namespace espalier::detail
