@@ -59,8 +59,8 @@ if(ESPALIER_ONEDNN_FOUND)
   target_link_libraries(espalier_program INTERFACE espalier::onednn)
 endif()
 # Examples and benchmarks are for speed. A build that only asks whether they work, as scripts/test.sh does, compiles them in
-# two thirds of the time.
-option(ESPALIER_PROGRAMS_AT_O1 "Compile examples and benchmarks at -O1: not for measurements" OFF)
+# two thirds of the time, and the programs of the tests that others start, too.
+option(ESPALIER_PROGRAMS_AT_O1 "Compile examples, benchmarks and tools of tests at -O1: not for measurements" OFF)
 add_library(espalier_program_level INTERFACE)
 if(ESPALIER_PROGRAMS_AT_O1)
   target_compile_options(espalier_program_level INTERFACE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-O1>)
