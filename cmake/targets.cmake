@@ -66,12 +66,17 @@ endif()
 if(ESPALIER_ONEDNN_FOUND)
   target_link_libraries(espalier_program INTERFACE espalier::onednn)
 endif()
+target_compile_definitions(espalier_program INTERFACE
+  ESPALIER_EXAMPLE_DATA="${PROJECT_SOURCE_DIR}/examples/data")
+
 # Examples and benchmarks are for speed. A build that only asks whether they work, as scripts/test.sh does, compiles them in
-# two thirds of the time.
-option(ESPALIER_PROGRAMS_AT_O1 "Compile examples and benchmarks at -O1: not for measurements" OFF)
+# two thirds of the time, and the programs of the tests that others start, too.
+# Of a .cu it is the host's side that takes most of the time and needs no speed; device code is optimised whatever this says.
+option(ESPALIER_PROGRAMS_AT_O1 "Compile examples, benchmarks and tools of tests at -O1: not for measurements" OFF)
 add_library(espalier_program_level INTERFACE)
 if(ESPALIER_PROGRAMS_AT_O1)
   target_compile_options(espalier_program_level INTERFACE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-O1>)
 endif()
-target_compile_definitions(espalier_program INTERFACE
-  ESPALIER_EXAMPLE_DATA="${PROJECT_SOURCE_DIR}/examples/data")
+if(ESPALIER_PROGRAMS_AT_O1 AND ESPALIER_HAS_CUDA)
+  string(REGEX REPLACE "-O[23]" "-O0" CMAKE_CUDA_FLAGS_RELEASE "${CMAKE_CUDA_FLAGS_RELEASE}")
+endif()

@@ -127,7 +127,7 @@ test_cuda() {
   if ! command -v nvcc >/dev/null; then
     PATH=$PATH:/usr/local/cuda/bin
   fi
-  configure cuda "${settings[@]}"
+  configure cuda "${settings[@]}" -DESPALIER_PROGRAMS_AT_O1=ON
   build_ahead cuda espalier_cuda
   run_tests "CUDA" cuda -L 'cuda|gpu'
 }

@@ -72,7 +72,8 @@ endif()
 
 set(arguments -G ${generator} -DCMAKE_CXX_COMPILER=${cxx} -DCMAKE_BUILD_TYPE=Release)
 if(kind STREQUAL "add_subdirectory")
-  list(APPEND arguments -DESPALIER_SOURCE=${source})
+  # Our library is a part of this build: what is asked is whether it is built, not how fast it is.
+  list(APPEND arguments -DESPALIER_SOURCE=${source} -DCMAKE_CXX_FLAGS_RELEASE=-O0)
 else()
   list(APPEND arguments -DCMAKE_PREFIX_PATH=${prefix} -DESPALIER_EXPECTED_PREFIX=${prefix}
        -DESPALIER_EXPECTED_VERSION=${version} -DESPALIER_EXPECTED_SYSTEM=CPP)

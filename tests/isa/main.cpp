@@ -14,7 +14,7 @@ int main(int count, char** arguments) {
     }
     try {
         if (write) return isa::outputs(arguments[2], true);
-        int const wrong = isa::compositions() + isa::outputs(arguments[1], false);
+        int const wrong = isa::pairs() + isa::drawn() + isa::outputs(arguments[1], false);
         if (wrong > 0) std::printf("%d wrong\n", wrong);
         return wrong > 0;
     } catch (std::exception const& e) {

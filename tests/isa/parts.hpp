@@ -6,8 +6,11 @@
 
 namespace isa {
 
-/// Runs the generated compositions; how many of them went wrong.
-int compositions();
+/// Runs updates in which every two choices occur together; how many of them went wrong.
+int pairs();
+
+/// Runs updates drawn by a seed, against the bodies too; how many of them went wrong.
+int drawn();
 
 /// Computes the fixed set of outputs. With `write` the table is written there, else it is compared with `table`; how
 /// many groups of numbers are outside their bounds.

@@ -11,6 +11,7 @@
 #include <espalier/core/random.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/core/word_bits.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -64,13 +65,7 @@ template <class Block> ESPALIER_FN auto tile_of_32(Block const& block) {
     return block.template tile<(Block::lanes < 32 ? 1 : 32)>();
 }
 
-ESPALIER_FN int count_bits(std::uint32_t x) {
-#if ESPALIER_ON_DEVICE
-    return __popc(x);
-#else
-    return __builtin_popcount(x);
-#endif
-}
+using espalier::detail::count_bits;
 
 // What many lanes change at once. The results do not depend on who comes first.
 
