@@ -37,6 +37,11 @@ struct number_view {
     template <class T>
     requires number_type<std::remove_const_t<T>>
     constexpr number_view(column_view<T> c) : number_view(static_cast<T const*>(c.data), c.size, 1, c.stride) {}
+    /// Not one: the compiler's "could not convert" would not say what does.
+    template <detail::foreign_matrix M> constexpr number_view(M const&) {
+        static_assert(!detail::foreign_matrix<M>, "espalier: data of a matrix of Eigen are espalier::numbers(matrix), "
+                                                  "of espalier/data/eigen_view.hpp");
+    }
 
     /// Calls `use(data)` with the pointer as what it is.
     template <class Use> decltype(auto) visit(Use&& use) const {
