@@ -19,6 +19,14 @@ template <class T, class U>
 inline constexpr bool is_other_number = std::is_arithmetic_v<T>&& std::is_arithmetic_v<U> &&
                                         !std::is_same_v<std::remove_const_t<T>, std::remove_const_t<U>>;
 
+/// A matrix of another library where a view is taken; Eigen's are made so.
+template <class M>
+concept foreign_matrix = requires(M const& m) {
+    m.rows();
+    m.cols();
+    m.outerStride();
+};
+
 } // namespace detail
 
 /// `size` elements, `stride` elements apart: a column of a matrix, or a member of records.

@@ -46,6 +46,11 @@ struct number_view {
     /// Rows that `read` computes of `source`, which must outlive the view.
     constexpr number_view(void const* source, row_reader reader, index_t rows_, index_t columns_)
         : data(source), rows(rows_), columns(columns_), stride(columns_), holds_double(true), read(reader) {}
+    /// Not one: the compiler's "could not convert" would not say what does.
+    template <detail::foreign_matrix M> constexpr number_view(M const&) {
+        static_assert(!detail::foreign_matrix<M>, "espalier: data of a matrix of Eigen are espalier::numbers(matrix), "
+                                                  "of espalier/data/eigen_view.hpp");
+    }
 
     /// Calls `use(data)` with the pointer as what it is: of numbers in memory.
     template <class Use> decltype(auto) visit(Use&& use) const {

@@ -230,6 +230,13 @@ public:
     void predict(matrix_view<T const> x, matrix_view<T> y) { predict_with(values_, x, y); }
     /// The same for rows that something is known of: the keys that a hash gate looks up, say.
     void predict(matrix_view<T const> x, rows const& tags, matrix_view<T> y) { predict_with(values_, x, tags, y); }
+    /// No prediction: the compiler's "no matching function" would not say what a matrix of Eigen needs.
+    template <class X, class Y>
+    requires(detail::foreign_matrix<X> || detail::foreign_matrix<Y>) void predict(X const&, Y const&) {
+        static_assert(!(detail::foreign_matrix<X> || detail::foreign_matrix<Y>),
+                      "espalier: predict takes views of inputs and outputs: espalier::view(matrix) of a matrix of "
+                      "Eigen, from espalier/data/eigen_view.hpp");
+    }
 
     /// The same with other parameters of this type, at their time. They must have been refreshed since they were
     /// changed.

@@ -73,29 +73,21 @@ template <class T, int N> void check_softmax(int rows, int gap) {
     CHECK(same);
 }
 
-template <class T> void check_all() {
-    for (int const rows : {0, 1, 15, 16, 17, 37})
-        for (int const gap : {0, 3}) {
-            check_softmax<T, 1>(rows, gap);
-            check_softmax<T, 3>(rows, gap);
-            check_softmax<T, 8>(rows, gap);
-            check_softmax<T, 10>(rows, gap);
-            check_softmax<T, 16>(rows, gap);
-            check_softmax<T, 33>(rows, gap);
-            check_softmax<T, 64>(rows, gap);
-            check_softmax<T, 65>(rows, gap);
-            check_softmax<T, 96>(rows, gap);
-        }
-}
-
 } // namespace
 
-TEST_CASE("row map: softmax of float matrices", "[activation][row]") {
-    check_all<float>();
-}
-
-TEST_CASE("row map: softmax of double matrices", "[activation][row]") {
-    check_all<double>();
+TEMPLATE_TEST_CASE("row map: softmax of matrices", "[activation][row]", float, double) {
+    for (int const rows : {0, 1, 15, 16, 17, 37})
+        for (int const gap : {0, 3}) {
+            check_softmax<TestType, 1>(rows, gap);
+            check_softmax<TestType, 3>(rows, gap);
+            check_softmax<TestType, 8>(rows, gap);
+            check_softmax<TestType, 10>(rows, gap);
+            check_softmax<TestType, 16>(rows, gap);
+            check_softmax<TestType, 33>(rows, gap);
+            check_softmax<TestType, 64>(rows, gap);
+            check_softmax<TestType, 65>(rows, gap);
+            check_softmax<TestType, 96>(rows, gap);
+        }
 }
 
 TEST_CASE("row map: extents that do not fit", "[activation][row]") {

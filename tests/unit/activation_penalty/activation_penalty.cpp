@@ -53,7 +53,14 @@ template <class Op> double gradient(Op const& op, matrix const& y, std::size_t r
     return espalier::detail::gradient_of(op, y[r][c], about);
 }
 
-template <class P> void check_gradient() {
+} // namespace
+
+static_assert(ap::output_penalty<ap::l1<1e-3>> && ap::output_penalty<ap::flops<1e-3>>);
+static_assert(espalier::op_of<ap::l1<1.0>>::scope == penalty_scope::element);
+static_assert(espalier::op_of<ap::flops<1.0>>::scope == penalty_scope::column);
+
+TEMPLATE_TEST_CASE("gradients of activation penalties", "[activation_penalty]", ap::l1<0.7>, ap::flops<0.7>) {
+    using P = TestType;
     auto const op = op_at<P>({});
     matrix y{{0.5, -1.25, 2.0}, {0.125, 0.75, -0.5}, {-0.875, 0.25, 1.5}, {3.0, -2.0, 0.5}};
     for (std::size_t r = 0; r < y.size(); ++r)
@@ -68,17 +75,6 @@ template <class P> void check_gradient() {
         }
     y[1][1] = 0.0;
     CHECK(gradient(op, y, 1, 1) == 0.0);
-}
-
-} // namespace
-
-static_assert(ap::output_penalty<ap::l1<1e-3>> && ap::output_penalty<ap::flops<1e-3>>);
-static_assert(espalier::op_of<ap::l1<1.0>>::scope == penalty_scope::element);
-static_assert(espalier::op_of<ap::flops<1.0>>::scope == penalty_scope::column);
-
-TEST_CASE("gradients of activation penalties", "[activation_penalty]") {
-    check_gradient<ap::l1<0.7>>();
-    check_gradient<ap::flops<0.7>>();
 }
 
 TEST_CASE("l1 is the mean over rows of the sum over columns", "[activation_penalty]") {

@@ -19,7 +19,13 @@ template <class P> P sample(int salt) {
     return p;
 }
 
-template <class P> void check_arithmetic() {
+} // namespace
+
+TEMPLATE_TEST_CASE("packs compute lane by lane", "[core][pack]", (pack<float, 16>), (pack<float, 1>), (pack<float, 2>),
+                   (pack<float, 4>), (pack<float, 32>), (pack<double, 8>), (pack<double, 2>), (pack<double, 16>),
+                   (pack<std::int32_t, 16>), (pack<std::uint32_t, 16>), (pack<std::int64_t, 8>),
+                   (pack<std::uint64_t, 8>)) {
+    using P = TestType;
     using T = typename P::value_type;
     P const a = sample<P>(1), b = sample<P>(2);
     auto const sum = a + b, difference = a - b, product = a * b, quotient = a / b, scaled = T(3) * a + T(1);
@@ -77,7 +83,9 @@ template <class P> void check_arithmetic() {
     }
 }
 
-template <class P> void check_memory() {
+TEMPLATE_TEST_CASE("packs read and write memory, whole and in part", "[core][pack]", (pack<float, 16>),
+                   (pack<float, 4>), (pack<double, 8>), (pack<std::int32_t, 16>), (pack<std::uint64_t, 8>)) {
+    using P = TestType;
     using T = typename P::value_type;
     constexpr int n = P::width;
     T memory[4 * n + 1];
@@ -111,31 +119,6 @@ template <class P> void check_memory() {
         CHECK(scattered[2 * i] == T(3 * i + 1));
         CHECK(P::iota(T(4))[i] == T(4 + i));
     }
-}
-
-} // namespace
-
-TEST_CASE("packs compute lane by lane", "[core][pack]") {
-    check_arithmetic<pack<float, 16>>();
-    check_arithmetic<pack<float, 1>>();
-    check_arithmetic<pack<float, 2>>();
-    check_arithmetic<pack<float, 4>>();
-    check_arithmetic<pack<float, 32>>();
-    check_arithmetic<pack<double, 8>>();
-    check_arithmetic<pack<double, 2>>();
-    check_arithmetic<pack<double, 16>>();
-    check_arithmetic<pack<std::int32_t, 16>>();
-    check_arithmetic<pack<std::uint32_t, 16>>();
-    check_arithmetic<pack<std::int64_t, 8>>();
-    check_arithmetic<pack<std::uint64_t, 8>>();
-}
-
-TEST_CASE("packs read and write memory, whole and in part", "[core][pack]") {
-    check_memory<pack<float, 16>>();
-    check_memory<pack<float, 4>>();
-    check_memory<pack<double, 8>>();
-    check_memory<pack<std::int32_t, 16>>();
-    check_memory<pack<std::uint64_t, 8>>();
 }
 
 TEST_CASE("packs convert as static_cast does", "[core][pack]") {

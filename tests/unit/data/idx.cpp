@@ -4,6 +4,7 @@
 
 #include "../io/temporary_folder.hpp"
 #include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <zlib.h>
 
@@ -110,8 +111,8 @@ TEST_CASE("an absurd IDX header takes no memory") {
           "at byte 4: the extents claim more than 2^63 bytes of values, more than the file can hold");
     CHECK(refusal(folder.put("c", idx_text(8, {0, 0xffffffffu, 0xffffffffu, 2}, ""))) ==
           "at byte 4: the extents claim more than 2^63 bytes of values, more than the file can hold");
-    CHECK(
-        contains(refusal(put_gz(folder, "d.gz", idx_text(8, {1'000'000'000u}, "abc"))), "more than the file can hold"));
+    CHECK_THAT(refusal(put_gz(folder, "d.gz", idx_text(8, {1'000'000'000u}, "abc"))),
+               contains_text("more than the file can hold"));
 }
 
 TEST_CASE("members of a gzip file follow each other, and nothing behind them is lost") {
@@ -134,13 +135,14 @@ TEST_CASE("members of a gzip file follow each other, and nothing behind them is 
     for (std::string const& rest :
          {std::string("\n"), std::string("1,2,0\n"), std::string("\x1f"), std::string("\x1f\x8c"),
           std::string("\0x", 2), std::string(200'000, '\0') + members}) {
-        CHECK(contains(refusal(folder.put("more.gz", members + rest)), follows));
+        CHECK_THAT(refusal(folder.put("more.gz", members + rest)), contains_text(follows));
     }
-    CHECK(contains(refusal(folder.put("more.gz", members + packed("x"))), "there are bytes after the last value"));
-    CHECK(
-        contains(refusal(folder.put("more.gz", members + packed("").substr(0, 12))), "the compressed data is cut off"));
+    CHECK_THAT(refusal(folder.put("more.gz", members + packed("x"))),
+               contains_text("there are bytes after the last value"));
+    CHECK_THAT(refusal(folder.put("more.gz", members + packed("").substr(0, 12))),
+               contains_text("the compressed data is cut off"));
     // What is plain may begin as it likes.
-    CHECK(contains(refusal(folder.put("plain", "\x1f")), "ends inside the 4 bytes"));
+    CHECK_THAT(refusal(folder.put("plain", "\x1f")), contains_text("ends inside the 4 bytes"));
 }
 
 TEST_CASE("a damaged compressed IDX file is refused at every cut and every flipped bit that shows") {
@@ -190,8 +192,8 @@ TEST_CASE("a pair of MNIST files becomes a table") {
     auto const two = folder.put("two", idx_text(8, {2}, std::string("\x05\x00", 2)));
     CHECK(message_of<file_error>([&] { (void)espalier::read_mnist(images, two); }) ==
           images.string() + " has 3 images, but " + two.string() + " has 2 labels");
-    CHECK(contains(message_of<file_error>([&] { (void)espalier::read_idx_images(two); }),
-                   "at byte 3: 1 dimensions; images have 3"));
-    CHECK(contains(message_of<file_error>([&] { (void)espalier::read_idx_labels(images); }),
-                   "at byte 3: 3 dimensions; labels have 1"));
+    CHECK_THAT(message_of<file_error>([&] { (void)espalier::read_idx_images(two); }),
+               contains_text("at byte 3: 1 dimensions; images have 3"));
+    CHECK_THAT(message_of<file_error>([&] { (void)espalier::read_idx_labels(images); }),
+               contains_text("at byte 3: 3 dimensions; labels have 1"));
 }

@@ -166,17 +166,10 @@ TEST_CASE("comet: leaves in depth-first order for every number of experts", "[ga
     CHECK(order(integral_constant<int, 9>{}) == std::vector{15, 16, 8, 9, 10, 11, 12, 13, 14});
 }
 
-TEST_CASE("comet: gradients against central differences", "[gate][comet]") {
-    check_gradient<2, 1>();
-    check_gradient<3, 2>();
-    check_gradient<4, 2>();
-    check_gradient<5, 3>();
-    check_gradient<6, 2>();
-    check_gradient<7, 1>();
-    check_gradient<8, 2>();
-    check_gradient<9, 4>();
-    check_gradient<16, 2>();
-    check_gradient<33, 1>();
+TEMPLATE_TEST_CASE_SIG("comet: gradients against central differences", "[gate][comet]",
+                       ((int Experts, int Trees), Experts, Trees), (2, 1), (3, 2), (4, 2), (5, 3), (6, 2), (7, 1),
+                       (8, 2), (9, 4), (16, 2), (33, 1)) {
+    check_gradient<Experts, Trees>();
 }
 
 TEST_CASE("comet: a pack holds rows that do not know of each other", "[gate][comet]") {

@@ -16,13 +16,6 @@ namespace {
 
 using whole_row::serial_row;
 
-template <int Experts, int K> void check_gradient() {
-    using op_type = gate::dselect_k_op<Experts, K>;
-    // Some bits saturate. Where codes are no experts, the one that is left must not be all of the mass.
-    double const spread = op_type::codes == Experts ? 0.8 : 0.48;
-    whole_row::check_gradient<Experts>(op_type{1.0, 0.3, 0.2}, spread, 12);
-}
-
 } // namespace
 
 TEST_CASE("dselect_k: published values and gradients", "[gate][dselect_k]") {
@@ -55,14 +48,12 @@ TEST_CASE("dselect_k: published values and gradients", "[gate][dselect_k]") {
         CHECK(dz.v[i] == Approx(published[i]).epsilon(2e-5)); // the same 1e-6
 }
 
-TEST_CASE("dselect_k: gradients against central differences", "[gate][dselect_k]") {
-    check_gradient<2, 1>();
-    check_gradient<3, 2>();
-    check_gradient<4, 2>();
-    check_gradient<5, 2>();
-    check_gradient<8, 3>();
-    check_gradient<12, 2>();
-    check_gradient<16, 4>();
+TEMPLATE_TEST_CASE_SIG("dselect_k: gradients against central differences", "[gate][dselect_k]",
+                       ((int Experts, int K), Experts, K), (2, 1), (3, 2), (4, 2), (5, 2), (8, 3), (12, 2), (16, 4)) {
+    using op_type = gate::dselect_k_op<Experts, K>;
+    // Some bits saturate. Where codes are no experts, the one that is left must not be all of the mass.
+    double const spread = op_type::codes == Experts ? 0.8 : 0.48;
+    whole_row::check_gradient<Experts>(op_type{1.0, 0.3, 0.2}, spread, 12);
 }
 
 TEST_CASE("dselect_k: saturated bits choose at most k experts", "[gate][dselect_k]") {

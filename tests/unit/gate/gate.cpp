@@ -103,7 +103,10 @@ template <int Experts, int K, class T> void check_against_sorting() {
     CHECK(right);
 }
 
-template <int Experts> void check_all_k() {
+} // namespace
+
+TEMPLATE_TEST_CASE_SIG("top_k against sorting: ties, NaN and minus infinity included", "[gate]",
+                       ((int Experts), Experts), 1, 2, 3, 5, 8, 16, 33, 64, 128) {
     check_against_sorting<Experts, 1, double>();
     check_against_sorting<Experts, 1, float>();
     if constexpr (Experts >= 2) check_against_sorting<Experts, 2, double>();
@@ -111,8 +114,11 @@ template <int Experts> void check_all_k() {
     if constexpr (Experts >= 8) check_against_sorting<Experts, 8, double>();
 }
 
-/// d objective / d logits by `backward` against differences of objective = sum over slots of c(expert) * weight.
-template <class Gate> void check_backward() {
+// d objective / d logits by `backward` against differences of objective = sum over slots of c(expert) * weight.
+TEMPLATE_TEST_CASE("gates: gradients against central differences", "[gate]", gate::softmax<7>, gate::softmax<40>,
+                   (gate::top_k<7, 1>), (gate::top_k<7, 3>), (gate::top_k<40, 4>), (gate::top_k<7, 3, gate::over_all>),
+                   (gate::top_k<40, 2, gate::over_all>)) {
+    using Gate = TestType;
     constexpr index_t n = 19;
     constexpr int experts = Gate::logits, slots = Gate::slots;
     std::vector<double> logits(static_cast<std::size_t>(n * experts)), cost(logits.size());
@@ -157,30 +163,6 @@ template <class Gate> void check_backward() {
         }
     INFO("worst difference " << worst);
     CHECK(worst < 1e-8);
-}
-
-} // namespace
-
-TEST_CASE("top_k against sorting: ties, NaN and minus infinity included", "[gate]") {
-    check_all_k<1>();
-    check_all_k<2>();
-    check_all_k<3>();
-    check_all_k<5>();
-    check_all_k<8>();
-    check_all_k<16>();
-    check_all_k<33>();
-    check_all_k<64>();
-    check_all_k<128>();
-}
-
-TEST_CASE("gates: gradients against central differences", "[gate]") {
-    check_backward<gate::softmax<7>>();
-    check_backward<gate::softmax<40>>();
-    check_backward<gate::top_k<7, 1>>();
-    check_backward<gate::top_k<7, 3>>();
-    check_backward<gate::top_k<40, 4>>();
-    check_backward<gate::top_k<7, 3, gate::over_all>>();
-    check_backward<gate::top_k<40, 2, gate::over_all>>();
 }
 
 TEST_CASE("top_k: numbers worked out by hand elsewhere", "[gate]") {

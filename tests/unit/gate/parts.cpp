@@ -265,7 +265,7 @@ double loss(outcome const& out, inputs const& x) {
 }
 
 /// Everything `backward` gives against central differences of the loss.
-template <class Gate> void check_gradient(char const* what) {
+template <class Gate> void check_gradient() {
     inputs x = some<Gate::experts>(7);
     outcome const out = pass<single, Gate>(x);
     double worst = 0.0, largest = 0.0;
@@ -283,8 +283,8 @@ template <class Gate> void check_gradient(char const* what) {
     };
     compare(x.z, out.dz);
     if constexpr (Gate::op::needs.noise_logits) compare(x.raw, out.draw);
-    INFO(what << ", experts " << Gate::experts << ", slots " << Gate::slots << ": worst " << worst
-              << ", largest gradient " << largest);
+    INFO("experts " << Gate::experts << ", slots " << Gate::slots << ": worst " << worst << ", largest gradient "
+                    << largest);
     CHECK(worst < 2e-9);
     if (Gate::experts > 1) CHECK(largest > 1e-3);
 }
@@ -326,9 +326,6 @@ template <class Gate> void check_forms(inputs const& x) {
     expect_same(pass<across, Gate>(x), one, 1e-14);
     expect_same(by_tiles<4, Gate>(x), one, 1e-14);
     if constexpr (Gate::experts > 8) expect_same(by_tiles<32, Gate>(x), one, 1e-14);
-}
-template <class Gate> void check_forms() {
-    check_forms<Gate>(some<Gate::experts>(19));
 }
 
 /// A user's term without numbers of its own: the mean over rows of sum_l H_l^2.
@@ -492,38 +489,35 @@ TEST_CASE("parts: over all is the plain gate's over all", "[gate][parts]") {
     }
 }
 
-TEST_CASE("parts: gradients of each part against central differences", "[gate][parts]") {
-    check_gradient<gate::top_k<4, 2, gate::temperature<0.6>>>("temperature");
-    check_gradient<gate::top_k<4, 2, gate::learned_noise>>("learned noise");
-    check_gradient<gate::top_k<4, 2, gate::jitter<0.5>>>("jitter");
-    check_gradient<gate::top_k<4, 2, gate::jitter<0.5>, gate::over_all>>("jitter, over all");
-    check_gradient<gate::top_k<4, 2, gate::importance<0.7>>>("importance");
-    check_gradient<gate::top_k<4, 2, gate::importance<0.7>, gate::over_all>>("importance, over all");
-    check_gradient<gate::top_k<4, 2, gate::load<0.7>, gate::learned_noise>>("load");
-    check_gradient<gate::top_k<4, 2, gate::balance<0.7>>>("balance");
-    check_gradient<gate::top_k<4, 2, gate::z_loss<0.7>>>("z-loss");
-    check_gradient<gate::top_k<4, 2, gate::entropy<0.7>>>("entropy");
-    check_gradient<gate::softmax<4, gate::temperature<3.0>>>("softmax, temperature");
-    check_gradient<gate::softmax<4, gate::learned_noise>>("softmax, learned noise");
-    check_gradient<gate::softmax<4, gate::importance<0.7>>>("softmax, importance");
-    check_gradient<gate::softmax<4, gate::entropy<-0.7>>>("softmax, entropy");
-    check_gradient<gate::softmax<4, gate::z_loss<0.7>>>("softmax, z-loss");
+TEMPLATE_TEST_CASE("parts: gradients of each part against central differences", "[gate][parts]",
+                   (gate::top_k<4, 2, gate::temperature<0.6>>), (gate::top_k<4, 2, gate::learned_noise>),
+                   (gate::top_k<4, 2, gate::jitter<0.5>>), (gate::top_k<4, 2, gate::jitter<0.5>, gate::over_all>),
+                   (gate::top_k<4, 2, gate::importance<0.7>>),
+                   (gate::top_k<4, 2, gate::importance<0.7>, gate::over_all>),
+                   (gate::top_k<4, 2, gate::load<0.7>, gate::learned_noise>), (gate::top_k<4, 2, gate::balance<0.7>>),
+                   (gate::top_k<4, 2, gate::z_loss<0.7>>), (gate::top_k<4, 2, gate::entropy<0.7>>),
+                   (gate::softmax<4, gate::temperature<3.0>>), (gate::softmax<4, gate::learned_noise>),
+                   (gate::softmax<4, gate::importance<0.7>>), (gate::softmax<4, gate::entropy<-0.7>>),
+                   (gate::softmax<4, gate::z_loss<0.7>>)) {
+    check_gradient<TestType>();
 }
 
-TEST_CASE("parts: gradients of all parts together against central differences", "[gate][parts]") {
-    using namespace gate;
-    using gate::load;
-    using noise = learned_noise;
-    check_gradient<everything>("everything");
-    check_gradient<top_k<4, 1, noise, temperature<0.7>, importance<0.3>, load<0.4>, balance<0.2>, z_loss<0.1>>>(
-        "k = 1");
-    check_gradient<top_k<4, 1, over_all, noise, entropy<0.3>, load<0.4>, balance<0.2>, z_loss<0.1>>>("k = 1, over all");
-    check_gradient<top_k<5, 4, noise, importance<0.3>, load<0.4>, balance<0.2>, entropy<0.2>>>("k = 4");
-    check_gradient<top_k<5, 4, over_all, jitter<0.4>, importance<0.3>, balance<0.2>, entropy<0.2>>>("k = 4, over all");
-    check_gradient<top_k<4, 4, noise, importance<0.3>, z_loss<0.3>, entropy<0.2>>>("k = experts");
-    check_gradient<softmax<1, noise, importance<0.3>, z_loss<0.3>, entropy<0.2>>>("softmax, one expert");
-    check_gradient<softmax<5, noise, temperature<2.0>, importance<0.3>, z_loss<0.3>, entropy<0.2>>>("softmax");
-    check_gradient<softmax<5, jitter<0.3>, importance<0.3>>>("softmax, jitter");
+TEMPLATE_TEST_CASE(
+    "parts: gradients of all parts together against central differences", "[gate][parts]", everything,
+    (gate::top_k<4, 1, gate::learned_noise, gate::temperature<0.7>, gate::importance<0.3>, gate::load<0.4>,
+                 gate::balance<0.2>, gate::z_loss<0.1>>),
+    (gate::top_k<4, 1, gate::over_all, gate::learned_noise, gate::entropy<0.3>, gate::load<0.4>, gate::balance<0.2>,
+                 gate::z_loss<0.1>>),
+    (gate::top_k<5, 4, gate::learned_noise, gate::importance<0.3>, gate::load<0.4>, gate::balance<0.2>,
+                 gate::entropy<0.2>>),
+    (gate::top_k<5, 4, gate::over_all, gate::jitter<0.4>, gate::importance<0.3>, gate::balance<0.2>,
+                 gate::entropy<0.2>>),
+    (gate::top_k<4, 4, gate::learned_noise, gate::importance<0.3>, gate::z_loss<0.3>, gate::entropy<0.2>>),
+    (gate::softmax<1, gate::learned_noise, gate::importance<0.3>, gate::z_loss<0.3>, gate::entropy<0.2>>),
+    (gate::softmax<5, gate::learned_noise, gate::temperature<2.0>, gate::importance<0.3>, gate::z_loss<0.3>,
+                   gate::entropy<0.2>>),
+    (gate::softmax<5, gate::jitter<0.3>, gate::importance<0.3>>)) {
+    check_gradient<TestType>();
 }
 
 TEST_CASE("parts: a part of one's own", "[gate][parts]") {
@@ -531,18 +525,17 @@ TEST_CASE("parts: a part of one's own", "[gate][parts]") {
     STATIC_REQUIRE(gate_type::op::has_term);
     inputs const x{2, {1, 2, -1, 0, 0, 0, 3, 0}, numbers(8), numbers(8), numbers(8)};
     CHECK(pass<single, gate_type>(x).term == 30.0); // 4 (6 + 9) / 2
-    check_gradient<gate_type>("a user's term");
+    check_gradient<gate_type>();
 }
 
-TEST_CASE("parts: every form of a row", "[gate][parts]") {
-    using namespace gate;
-    using gate::load;
-    check_forms<everything>();
-    check_forms<top_k<4, 3, jitter<0.4>, balance<0.2>, over_all>>();
-    check_forms<top_k<8, 2, temperature<0.5>>>();
-    check_forms<top_k<40, 2, learned_noise, load<0.4>, importance<0.2>, balance<0.3>, z_loss<0.1>, entropy<0.1>>>();
-    check_forms<softmax<5, learned_noise, importance<0.3>, z_loss<0.2>>>();
-    check_forms<softmax<40, temperature<2.0>, jitter<0.3>, entropy<0.2>>>();
+TEMPLATE_TEST_CASE("parts: every form of a row", "[gate][parts]", everything,
+                   (gate::top_k<4, 3, gate::jitter<0.4>, gate::balance<0.2>, gate::over_all>),
+                   (gate::top_k<8, 2, gate::temperature<0.5>>),
+                   (gate::top_k<40, 2, gate::learned_noise, gate::load<0.4>, gate::importance<0.2>, gate::balance<0.3>,
+                                gate::z_loss<0.1>, gate::entropy<0.1>>),
+                   (gate::softmax<5, gate::learned_noise, gate::importance<0.3>, gate::z_loss<0.2>>),
+                   (gate::softmax<40, gate::temperature<2.0>, gate::jitter<0.3>, gate::entropy<0.2>>)) {
+    check_forms<TestType>(some<TestType::experts>(19));
 }
 
 TEST_CASE("parts: ties, shut experts and rows without a choice", "[gate][parts]") {

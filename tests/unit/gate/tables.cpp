@@ -5,6 +5,7 @@
 #include <espalier/gate/tables.hpp>
 
 #include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -62,15 +63,6 @@ struct clustering {
         return sum;
     }
 };
-
-template <class F> std::string text_of(F const& f) {
-    try {
-        f();
-    } catch (data_error const& e) {
-        return e.what();
-    }
-    return "nothing was thrown";
-}
 
 } // namespace
 
@@ -262,21 +254,24 @@ TEST_CASE("tables refuse bad input with a sentence", "[gate][tables]") {
     table const clusters{0, 1, 2};
     for (int const experts : {0, -3}) {
         std::string const wanted = "was given " + std::to_string(experts) + " experts; at least one is needed";
-        CHECK(text_of([&] { gate::random_table(4, experts, 1); }) == "gate::random_table " + wanted);
-        CHECK(text_of([&] { gate::balanced_table(counts{1, 2}, experts); }) == "gate::balanced_table " + wanted);
-        CHECK(text_of([&] { gate::clustered_table(view(points, 2), experts, 1); }) ==
+        CHECK(message_of<data_error>([&] { gate::random_table(4, experts, 1); }) == "gate::random_table " + wanted);
+        CHECK(message_of<data_error>([&] {
+                  gate::balanced_table(counts{1, 2}, experts);
+              }) == "gate::balanced_table " + wanted);
+        CHECK(message_of<data_error>([&] { gate::clustered_table(view(points, 2), experts, 1); }) ==
               "gate::clustered_table " + wanted);
-        CHECK(text_of([&] { gate::dispersed_table(clusters, experts); }) == "gate::dispersed_table " + wanted);
+        CHECK(message_of<data_error>([&] { gate::dispersed_table(clusters, experts); }) ==
+              "gate::dispersed_table " + wanted);
     }
-    CHECK(text_of([] { gate::random_table(0, 2, 1); }) ==
+    CHECK(message_of<data_error>([] { gate::random_table(0, 2, 1); }) ==
           "gate::random_table was given no keys; at least one is needed");
     CHECK_THROWS_AS(gate::random_table(-5, 2, 1), data_error);
-    CHECK(text_of([] { gate::balanced_table({}, 2); }) ==
+    CHECK(message_of<data_error>([] { gate::balanced_table({}, 2); }) ==
           "gate::balanced_table was given no counts; at least one is needed");
-    CHECK(text_of([] { gate::clustered_table({}, 2, 1); }) ==
+    CHECK(message_of<data_error>([] { gate::clustered_table({}, 2, 1); }) ==
           "gate::clustered_table was given no points; at least one is needed");
     CHECK_THROWS_AS(gate::clustered_table(matrix_view<float const>{points.data(), 6, 0, 1}, 2, 1), data_error);
-    CHECK(text_of([] { gate::dispersed_table({}, 2); }) ==
+    CHECK(message_of<data_error>([] { gate::dispersed_table({}, 2); }) ==
           "gate::dispersed_table was given no clusters; at least one is needed");
 
     std::uint64_t const most = std::numeric_limits<std::uint64_t>::max();
@@ -285,10 +280,10 @@ TEST_CASE("tables refuse bad input with a sentence", "[gate][tables]") {
     CHECK_THROWS_AS(gate::clustered_table(view(points, 2), 2, 1, -1), data_error);
     for (float const bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         points[3] = bad;
-        CHECK(text_of([&] { gate::clustered_table(view(points, 2), 2, 1); }).find("in row 1, column 1") !=
-              std::string::npos);
+        CHECK_THAT(message_of<data_error>([&] { gate::clustered_table(view(points, 2), 2, 1); }),
+                   contains_text("in row 1, column 1"));
     }
-    CHECK(text_of([] {
+    CHECK(message_of<data_error>([] {
               gate::dispersed_table(table{3, -2}, 2);
           }) == "gate::dispersed_table was given cluster -2 for key 1; clusters are 0 or more");
 }

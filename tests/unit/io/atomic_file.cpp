@@ -4,6 +4,7 @@
 
 #include "temporary_folder.hpp"
 #include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -88,19 +89,19 @@ TEST_CASE("a full disk keeps the old file and says so") {
             file.commit();
         });
     }
-    CHECK(contains(message, path.string() + ": cannot be written: "));
+    CHECK_THAT(message, contains_text(path.string() + ": cannot be written: "));
     CHECK(content_of(path) == "old");
     CHECK(folder.entries() == 1);
 }
 
 TEST_CASE("targets that cannot be replaced are refused") {
     temporary_folder folder;
-    CHECK(contains(message_of<espalier::file_error>([&] { espalier::atomic_file file(folder / "no/such/folder/x"); }),
-                   "cannot create a temporary file beside it"));
-    CHECK(contains(message_of<espalier::file_error>([&] { espalier::atomic_file file(folder.path()); }),
-                   "not a regular file"));
-    CHECK(contains(message_of<espalier::file_error>([] { espalier::atomic_file file("/dev/null"); }),
-                   "/dev/null: cannot be written: it exists and is not a regular file"));
+    CHECK_THAT(message_of<espalier::file_error>([&] { espalier::atomic_file file(folder / "no/such/folder/x"); }),
+               contains_text("cannot create a temporary file beside it"));
+    CHECK_THAT(message_of<espalier::file_error>([&] { espalier::atomic_file file(folder.path()); }),
+               contains_text("not a regular file"));
+    CHECK_THAT(message_of<espalier::file_error>([] { espalier::atomic_file file("/dev/null"); }),
+               contains_text("/dev/null: cannot be written: it exists and is not a regular file"));
     CHECK(folder.entries() == 0);
 }
 

@@ -38,18 +38,18 @@ TEST_CASE("progress draws share, bar and text") {
     CHECK(last_drawing(out.str()) == "epoch 3/20   0 % [" + std::string(30, ' ') + "]  loss 2.5");
     bar.update(50, "loss 1.5");
     std::string const quarter = last_drawing(out.str());
-    CHECK(quarter.find(" 25 % [") != std::string::npos);
-    CHECK(quarter.find(" rows/s ") != std::string::npos);
-    CHECK(quarter.find(" left  loss 1.5") != std::string::npos);
+    CHECK_THAT(quarter, contains_text(" 25 % ["));
+    CHECK_THAT(quarter, contains_text(" rows/s "));
+    CHECK_THAT(quarter, contains_text(" left  loss 1.5"));
     CHECK(quarter.size() < 70);
     auto const open = quarter.find('[');
     auto const close = quarter.find(']');
     auto const length = close - open - 1;
     CHECK(quarter.substr(open + 1, length) == std::string(length / 4, '=') + std::string(length - length / 4, ' '));
     bar.update(199);
-    CHECK(last_drawing(out.str()).find(" 99 % [") != std::string::npos); // 100 % only when all is done
+    CHECK_THAT(last_drawing(out.str()), contains_text(" 99 % [")); // 100 % only when all is done
     bar.finish("done");
-    CHECK(last_drawing(out.str()).find("100 % [=") != std::string::npos);
+    CHECK_THAT(last_drawing(out.str()), contains_text("100 % [="));
     CHECK(out.str().back() == '\n');
     std::string const before = out.str();
     bar.update(10); // after the end: nothing

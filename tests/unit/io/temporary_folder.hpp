@@ -58,18 +58,4 @@ inline std::string content_of(std::filesystem::path const& file) {
     return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
-/// Text of the exception of type `Error` that `function` throws; "no exception" when it throws none.
-template <class Error, class Function> std::string message_of(Function&& function) {
-    try {
-        function();
-    } catch (Error const& error) {
-        return error.what();
-    }
-    return "no exception";
-}
-
-inline bool contains(std::string_view text, std::string_view part) {
-    return text.find(part) != std::string_view::npos;
-}
-
 } // namespace espalier_test

@@ -155,20 +155,21 @@ template <class Gate> void check() {
 
 } // namespace
 
-TEST_CASE("gate bodies: noise is drawn for every row and expert") {
-    check<gate::top_k<8, 2, gate::jitter<0.5>>>();
-    check<gate::softmax<13, gate::jitter<0.5>>>();
+TEMPLATE_TEST_CASE("gate bodies: noise is drawn for every row and expert", "[kernels]",
+                   (gate::top_k<8, 2, gate::jitter<0.5>>), (gate::softmax<13, gate::jitter<0.5>>)) {
+    check<TestType>();
 }
 
-TEST_CASE("gate bodies: a learned scale of the noise stands in the second half of the logits") {
-    check<gate::top_k<8, 2, gate::learned_noise>>();
-    check<gate::top_k<33, 3, gate::learned_noise, gate::over_all>>();
+TEMPLATE_TEST_CASE("gate bodies: a learned scale of the noise stands in the second half of the logits", "[kernels]",
+                   (gate::top_k<8, 2, gate::learned_noise>),
+                   (gate::top_k<33, 3, gate::learned_noise, gate::over_all>)) {
+    check<TestType>();
 }
 
-TEST_CASE("gate bodies: terms over the batch are sums of all rows, and their slopes come back") {
-    check<gate::top_k<16, 2, gate::balance<0.3>>>();
-    check<gate::top_k<40, 2, gate::z_loss<0.1>>>();
-    check<gate::top_k<40, 2, gate::importance<0.2>, gate::z_loss<0.1>>>();
-    check<gate::top_k<8, 2, gate::learned_noise, gate::importance<0.2>, gate::load<0.4>>>();
-    check<gate::softmax<5, gate::temperature<0.7>, gate::importance<0.2>, gate::entropy<0.1>>>();
+TEMPLATE_TEST_CASE("gate bodies: terms over the batch are sums of all rows, and their slopes come back", "[kernels]",
+                   (gate::top_k<16, 2, gate::balance<0.3>>), (gate::top_k<40, 2, gate::z_loss<0.1>>),
+                   (gate::top_k<40, 2, gate::importance<0.2>, gate::z_loss<0.1>>),
+                   (gate::top_k<8, 2, gate::learned_noise, gate::importance<0.2>, gate::load<0.4>>),
+                   (gate::softmax<5, gate::temperature<0.7>, gate::importance<0.2>, gate::entropy<0.1>>)) {
+    check<TestType>();
 }

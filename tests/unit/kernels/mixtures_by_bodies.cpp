@@ -97,12 +97,17 @@ template <class T> bool close(std::vector<T> const& a, std::vector<T> const& b, 
     return true;
 }
 
-template <class Stack> void check() {
+using plain = dense<16, activation::tanh>;
+using head = dense<classes>;
+template <class Mixture> using with = sequence<input<width>, plain, Mixture, head>;
+
+template <class Mixture> void check() {
+    using stack = with<Mixture>;
     for (index_t n : {1, 33, 200}) {
         CAPTURE(n);
-        trace const expected = run<Stack, device::cpu>(n, n);
+        trace const expected = run<stack, device::cpu>(n, n);
         for (index_t room : {n, n + 100}) {
-            trace const got = run<Stack, bodies>(n, room);
+            trace const got = run<stack, bodies>(n, room);
             CHECK(close(got.terms, expected.terms, 2e-5));
             CHECK(close(got.measures, expected.measures, 1e-12));
             CHECK(close(got.weights, expected.weights, 5e-5));
@@ -112,66 +117,65 @@ template <class Stack> void check() {
     }
 }
 
-using plain = dense<16, activation::tanh>;
 using expert = sequence<dense<8, activation::tanh, dropout::bernoulli<0.25>>, dense<7>>;
-using head = dense<classes>;
-template <class Mixture> using with = sequence<input<width>, plain, Mixture, head>;
+using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>, activation_penalty::flops<0.2>>,
+                          dense<7, activation::softmax>>;
+template <class... Penalties>
+using branches = sequence<residual<dense<16, activation::tanh, dropout::bernoulli<0.25>>>,
+                          parallel<merge::add, dense<7, Penalties...>, sequence<dense<5, activation::tanh>, dense<7>>>,
+                          residual<dense<7, activation::softmax>>>;
+/// What layers write without a product before: zeros around a slice, and in the columns that a rank leaves out.
+using narrow = sequence<slice<3, 9>, dense<7, weight::low_rank<4, 2>, penalty::l2<0.01>>>;
+using penalised = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, dense<16>>;
+using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
+using sharing = gates<gate::top_k<8, 2>, gate::top_k<8, 1>>; // slots that share a pair
+using noisy = gate::top_k<4, 2, gate::learned_noise, gate::importance<0.1>, gate::load<0.1>>;
+constexpr gate::search quick{.steps = 3, .noise = 0.1};
 
 } // namespace
 
-TEST_CASE("mixtures by kernel bodies: experts run on their whole block, and the numbers are the CPU's") {
-    check<with<moe<gate::top_k<4, 2>, expert, dispatch::capacity<1.25>>>>();
-    check<with<moe<gate::top_k<4, 2>, expert, dispatch::capacity<0.5>>>>();
-    check<with<moe<gate::top_k<3, 1>, expert, dispatch::capacity<4.0>>>>();
-    check<with<moe<gate::softmax<3>, expert, dispatch::capacity<0.7>>>>();
-    check<with<moe<gate::top_k<4, 2>, dense<16>, dispatch::capacity<0.6, dispatch::overflow::pass>>>>();
-    using different = experts<dense<7>, expert, dense<7, activation::tanh>, expert>;
-    check<with<moe<gate::top_k<4, 2>, different, dispatch::capacity<1.0>>>>();
+// Experts run on their whole block, on the rows that the device has counted, or on windows that only the device knows;
+// by a dense dispatch, too, an expert's terms are of its own rows. Of one row most experts have none.
+TEMPLATE_TEST_CASE(
+    "mixtures by kernel bodies: the numbers are the CPU's", "[kernels]",
+    (moe<gate::top_k<4, 2>, expert, dispatch::capacity<1.25>>),
+    (moe<gate::top_k<4, 2>, expert, dispatch::capacity<0.5>>),
+    (moe<gate::top_k<3, 1>, expert, dispatch::capacity<4.0>>), (moe<gate::softmax<3>, expert, dispatch::capacity<0.7>>),
+    (moe<gate::top_k<4, 2>, dense<16>, dispatch::capacity<0.6, dispatch::overflow::pass>>),
+    (moe<gate::top_k<4, 2>, experts<dense<7>, expert, dense<7, activation::tanh>, expert>, dispatch::capacity<1.0>>),
+    (moe<gate::top_k<4, 2>, expert, dispatch::automatic<>>), (moe<gate::comet<5, 2>, expert, dispatch::compacted>),
+    (moe<gate::softmax<3>, expert, dispatch::compacted>), (moe<gate::top_k<8, 1>, expert, dispatch::automatic<>>),
+    (moe<gate::top_k<4, 2>, counting, dispatch::automatic<>>),
+    (moe<gate::top_k<4, 2>, counting, dispatch::capacity<0.8>>),
+    (moe<gate::top_k<4, 2>, branches<>, dispatch::automatic<>>),
+    (moe<gate::top_k<4, 2>, experts<dense<7>, counting, branches<>, expert>, dispatch::automatic<>>),
+    (moe<gate::top_k<4, 2>, expert, dispatch::compacted>),
+    (moe<gate::top_k<5, 3, gate::over_all>, dense<16, activation::softmax>, dispatch::compacted>),
+    (moe<gate::top_k<4, 2>, branches<activation_penalty::l1<0.1>>, dispatch::compacted>),
+    (moe<gate::top_k<4, 2>, narrow, dispatch::compacted>), (moe<gate::top_k<4, 2>, narrow, dispatch::capacity<0.8>>),
+    (moe<gate::top_k<4, 2>, penalised, dispatch::dense>),
+    (moe<gate::comet<4, 2>, dense<16, activation::tanh, activation_penalty::flops<0.1>>, dispatch::dense>),
+    (moe<gate::top_k<2, 1>, experts<penalised, dense<16>>, dispatch::dense>),
+    (moe<gate::softmax<4>, sequence<dense<8>, batch_norm<>, dense<16>>, dispatch::dense>)) {
+    check<TestType>();
 }
 
-TEST_CASE("mixtures by kernel bodies: experts run on the rows that the device has counted") {
-    check<with<moe<gate::top_k<4, 2>, expert, dispatch::automatic<>>>>();
-    check<with<moe<gate::comet<5, 2>, expert, dispatch::compacted>>>();
-    check<with<moe<gate::softmax<3>, expert, dispatch::compacted>>>();
-    check<with<moe<gate::top_k<8, 1>, expert, dispatch::automatic<>>>>(); // one row: experts without any
-    using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>, activation_penalty::flops<0.2>>,
-                              dense<7, activation::softmax>>;
-    check<with<moe<gate::top_k<4, 2>, counting, dispatch::automatic<>>>>();
-    check<with<moe<gate::top_k<4, 2>, counting, dispatch::capacity<0.8>>>>();
-    using branches = sequence<residual<dense<16, activation::tanh, dropout::bernoulli<0.25>>>,
-                              parallel<merge::add, dense<7>, sequence<dense<5, activation::tanh>, dense<7>>>,
-                              residual<dense<7, activation::softmax>>>;
-    check<with<moe<gate::top_k<4, 2>, branches, dispatch::automatic<>>>>();
-    using different = experts<dense<7>, counting, branches, expert>;
-    check<with<moe<gate::top_k<4, 2>, different, dispatch::automatic<>>>>();
-    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
-    check<with<multi_gate<two, expert, dispatch::compacted>>>();
+TEMPLATE_TEST_CASE("mixtures by kernel bodies: several gates share blocks", "[kernels]",
+                   (multi_gate<two, expert, dispatch::compacted>), (multi_gate<sharing, expert, dispatch::compacted>),
+                   (multi_gate<two, penalised, dispatch::dense>), (multi_gate<two, expert, dispatch::capacity<0.6>>),
+                   (multi_gate<two, expert, dispatch::dense>),
+                   (multi_gate<two, dense<16>, dispatch::capacity<0.3, dispatch::overflow::pass>>)) {
+    check<TestType>();
 }
 
-TEST_CASE("mixtures by kernel bodies: the experts' rows are windows that only the device knows") {
-    check<with<moe<gate::top_k<4, 2>, expert, dispatch::compacted>>>(); // one row: experts without any
-    check<with<moe<gate::top_k<5, 3, gate::over_all>, dense<16, activation::softmax>, dispatch::compacted>>>();
-    using branches = sequence<
-        residual<dense<16, activation::tanh, dropout::bernoulli<0.25>>>,
-        parallel<merge::add, dense<7, activation_penalty::l1<0.1>>, sequence<dense<5, activation::tanh>, dense<7>>>,
-        residual<dense<7, activation::softmax>>>;
-    check<with<moe<gate::top_k<4, 2>, branches, dispatch::compacted>>>();
-    // What layers write without a product before: zeros around a slice, and in the columns that a rank leaves out.
-    using narrow = sequence<slice<3, 9>, dense<7, weight::low_rank<4, 2>, penalty::l2<0.01>>>;
-    check<with<moe<gate::top_k<4, 2>, narrow, dispatch::compacted>>>();
-    check<with<moe<gate::top_k<4, 2>, narrow, dispatch::capacity<0.8>>>>();
-    using two = gates<gate::top_k<8, 2>, gate::top_k<8, 1>>; // slots that share a pair
-    check<with<multi_gate<two, expert, dispatch::compacted>>>();
-}
-
-TEST_CASE("mixtures by kernel bodies: by a dense dispatch, too, an expert's terms are of its own rows") {
-    using penalised = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, dense<16>>;
-    check<with<moe<gate::top_k<4, 2>, penalised, dispatch::dense>>>();
-    check<with<moe<gate::comet<4, 2>, dense<16, activation::tanh, activation_penalty::flops<0.1>>, dispatch::dense>>>();
-    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
-    check<with<multi_gate<two, penalised, dispatch::dense>>>();
-    check<with<moe<gate::top_k<2, 1>, experts<penalised, dense<16>>, dispatch::dense>>>();
-    check<with<moe<gate::softmax<4>, sequence<dense<8>, batch_norm<>, dense<16>>, dispatch::dense>>>();
+TEMPLATE_TEST_CASE("mixtures by kernel bodies: gates of parts, of keys, of choices and of searches", "[kernels]",
+                   (moe<noisy, expert, dispatch::dense>), (moe<noisy, expert, dispatch::capacity<1.0>>),
+                   (moe<gate::hash<4, 50>, expert, dispatch::capacity<1.0>>),
+                   (moe<gate::enforced<4>, expert, dispatch::dense>),
+                   (moe<gate::expert_choice<4>, expert, dispatch::capacity<2.0>>),
+                   (moe<gate::local_search<gate::comet<4, 2>, quick>, expert, dispatch::dense>),
+                   (moe<gate::local_search<gate::top_k<4, 2>, quick>, expert, dispatch::capacity<2.0>>)) {
+    check<TestType>();
 }
 
 TEST_CASE("mixtures by kernel bodies: as many launches for many equal experts as for few") {
@@ -183,23 +187,4 @@ TEST_CASE("mixtures by kernel bodies: as many launches for many equal experts as
     int const few = launches(std::type_identity<with<moe<gate::top_k<4, 2>, expert, dispatch::compacted>>>{});
     CHECK(few > 0);
     CHECK(launches(std::type_identity<with<moe<gate::top_k<32, 2>, expert, dispatch::compacted>>>{}) == few);
-}
-
-TEST_CASE("mixtures by kernel bodies: several gates share blocks") {
-    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
-    check<with<multi_gate<two, expert, dispatch::capacity<0.6>>>>();
-    check<with<multi_gate<two, expert, dispatch::dense>>>();
-    check<with<multi_gate<two, dense<16>, dispatch::capacity<0.3, dispatch::overflow::pass>>>>();
-}
-
-TEST_CASE("mixtures by kernel bodies: gates of parts, of keys, of choices and of searches") {
-    using noisy = gate::top_k<4, 2, gate::learned_noise, gate::importance<0.1>, gate::load<0.1>>;
-    check<with<moe<noisy, expert, dispatch::dense>>>();
-    check<with<moe<noisy, expert, dispatch::capacity<1.0>>>>();
-    check<with<moe<gate::hash<4, 50>, expert, dispatch::capacity<1.0>>>>();
-    check<with<moe<gate::enforced<4>, expert, dispatch::dense>>>();
-    check<with<moe<gate::expert_choice<4>, expert, dispatch::capacity<2.0>>>>();
-    constexpr gate::search quick{.steps = 3, .noise = 0.1};
-    check<with<moe<gate::local_search<gate::comet<4, 2>, quick>, expert, dispatch::dense>>>();
-    check<with<moe<gate::local_search<gate::top_k<4, 2>, quick>, expert, dispatch::capacity<2.0>>>>();
 }

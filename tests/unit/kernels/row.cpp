@@ -24,44 +24,6 @@ using namespace kernel_tests;
 namespace k = espalier::kernels;
 using espalier::matrix_view;
 
-template <int N> void check_softmax() {
-    espalier::activation::softmax const op{};
-    for (index_t r : all_rows) {
-        CAPTURE(N, r);
-        padded_matrix<float> const x(r, N, 2, 1), upstream(r, N, 2, 2);
-        std::vector<padded_matrix<float>> y, dx;
-        for_launches([&](auto const& launch) {
-            y.push_back(x);
-            dx.push_back(upstream);
-            launch([&](auto const& block) { k::row_map_forward<N>(block, op, y.back().view()); });
-            launch([&](auto const& block) {
-                k::row_map_backward<N>(block, op, matrix_view<float const>(y.back().view()), dx.back().view());
-            });
-        });
-        if (N <= k::widest_tile_row)
-            for (std::size_t i = 1; i < y.size(); ++i) {
-                REQUIRE(same_bits(y[i].data, y[0].data));
-                REQUIRE(same_bits(dx[i].data, dx[0].data));
-            }
-        bool right = y[0].same_padding(x) && dx[0].same_padding(upstream);
-        for (index_t i = 0; i < r; ++i) {
-            double total = 0, mean = 0;
-            for (index_t c = 0; c < N; ++c)
-                total += std::exp(static_cast<double>(x(i, c)));
-            for (index_t c = 0; c < N; ++c)
-                mean += std::exp(static_cast<double>(x(i, c))) / total * static_cast<double>(upstream(i, c));
-            for (std::size_t l = 0; l < y.size(); ++l)
-                for (index_t c = 0; c < N; ++c) {
-                    double const p = std::exp(static_cast<double>(x(i, c))) / total;
-                    right &= near(static_cast<double>(y[l](i, c)), p, 1e-6);
-                    right &=
-                        near(static_cast<double>(dx[l](i, c)), p * (static_cast<double>(upstream(i, c)) - mean), 3e-6);
-                }
-        }
-        REQUIRE(right);
-    }
-}
-
 // Everything a loss leaves behind.
 struct loss_output {
     padded_matrix<float> gradient;
@@ -178,17 +140,42 @@ void check_loss(Loss const& loss, index_t row_count, bool tags, bool with_state,
 
 } // namespace
 
-TEST_CASE("row softmax bodies") {
-    check_softmax<1>();
-    check_softmax<7>();
-    check_softmax<8>();
-    check_softmax<9>();
-    check_softmax<31>();
-    check_softmax<33>();
-    check_softmax<64>();
-    check_softmax<100>();
-    check_softmax<257>();
-    check_softmax<1100>();
+TEMPLATE_TEST_CASE_SIG("row softmax bodies", "[kernels]", ((int N), N), 1, 7, 8, 9, 31, 33, 64, 100, 257, 1100) {
+    espalier::activation::softmax const op{};
+    for (index_t r : all_rows) {
+        CAPTURE(N, r);
+        padded_matrix<float> const x(r, N, 2, 1), upstream(r, N, 2, 2);
+        std::vector<padded_matrix<float>> y, dx;
+        for_launches([&](auto const& launch) {
+            y.push_back(x);
+            dx.push_back(upstream);
+            launch([&](auto const& block) { k::row_map_forward<N>(block, op, y.back().view()); });
+            launch([&](auto const& block) {
+                k::row_map_backward<N>(block, op, matrix_view<float const>(y.back().view()), dx.back().view());
+            });
+        });
+        if (N <= k::widest_tile_row)
+            for (std::size_t i = 1; i < y.size(); ++i) {
+                REQUIRE(same_bits(y[i].data, y[0].data));
+                REQUIRE(same_bits(dx[i].data, dx[0].data));
+            }
+        bool right = y[0].same_padding(x) && dx[0].same_padding(upstream);
+        for (index_t i = 0; i < r; ++i) {
+            double total = 0, mean = 0;
+            for (index_t c = 0; c < N; ++c)
+                total += std::exp(static_cast<double>(x(i, c)));
+            for (index_t c = 0; c < N; ++c)
+                mean += std::exp(static_cast<double>(x(i, c))) / total * static_cast<double>(upstream(i, c));
+            for (std::size_t l = 0; l < y.size(); ++l)
+                for (index_t c = 0; c < N; ++c) {
+                    double const p = std::exp(static_cast<double>(x(i, c))) / total;
+                    right &= near(static_cast<double>(y[l](i, c)), p, 1e-6);
+                    right &=
+                        near(static_cast<double>(dx[l](i, c)), p * (static_cast<double>(upstream(i, c)) - mean), 3e-6);
+                }
+        }
+        REQUIRE(right);
+    }
 }
 
 TEST_CASE("row loss bodies against the pass of the CPU") {

@@ -279,13 +279,9 @@ TEST_CASE("gate bodies: the same bits for every launch") {
     check_launches<gate::softmax<40>>(gate::softmax<40>{}, false);
 }
 
-TEST_CASE("gate bodies: softmax") {
-    check_one<gate::softmax<1>>();
-    check_one<gate::softmax<2>>();
-    check_one<gate::softmax<8>>();
-    check_one<gate::softmax<33>>();
-    check_one<gate::softmax<64>>();
-    check_one<gate::softmax<200>>();
+TEMPLATE_TEST_CASE("gate bodies: softmax", "[kernels]", gate::softmax<1>, gate::softmax<2>, gate::softmax<8>,
+                   gate::softmax<33>, gate::softmax<64>, gate::softmax<200>) {
+    check_one<TestType>();
 }
 
 TEST_CASE("gate bodies: a gate of one's own, with numbers and a term") {
@@ -295,35 +291,31 @@ TEST_CASE("gate bodies: a gate of one's own, with numbers and a term") {
     check_launches<paired<32>>(paired<32>{}, true);
 }
 
-TEST_CASE("gate bodies: codes, whose lanes share memory") {
+TEMPLATE_TEST_CASE("gate bodies: codes, whose lanes share memory", "[kernels]", (gate::dselect_k<2, 1, 0.3, 2.0>),
+                   (gate::dselect_k<3, 2, 0.3, 2.0>), (gate::dselect_k<5, 4, 0.3, 2.0>),
+                   (gate::dselect_k<8, 1, 0.3, 2.0>), (gate::dselect_k<16, 2, 0.3, 2.0>),
+                   (gate::dselect_k<33, 4, 0.3, 2.0>), (gate::dselect_k<128, 2, 0.3, 2.0>),
+                   (gate::dselect_k<200, 1, 0.3, 2.0>), (gate::dselect_k<512, 2, 0.3, 2.0>)) {
+    check_shared<TestType>();
+}
+
+TEST_CASE("gate bodies: codes, the same bits for every launch") {
     STATIC_REQUIRE(k::gate_lanes<gate::softmax<22>, gate::softmax<22>>() == 8);
     using large = gate::dselect_k<64, 4, 0.3, 4.0>;
     STATIC_REQUIRE(k::gate_lanes<large, large::op>() == 16);
-    check_shared<gate::dselect_k<2, 1, 0.3, 2.0>>();
-    check_shared<gate::dselect_k<3, 2, 0.3, 2.0>>();
-    check_shared<gate::dselect_k<5, 4, 0.3, 2.0>>();
-    check_shared<gate::dselect_k<8, 1, 0.3, 2.0>>();
-    check_shared<gate::dselect_k<16, 2, 0.3, 2.0>>();
-    check_shared<gate::dselect_k<33, 4, 0.3, 2.0>>();
-    check_shared<gate::dselect_k<128, 2, 0.3, 2.0>>();
-    check_shared<gate::dselect_k<200, 1, 0.3, 2.0>>();
-    check_shared<gate::dselect_k<512, 2, 0.3, 2.0>>();
     using small = gate::dselect_k<6, 2, 0.3, 4.0>;
     check_launches<small, double>(small::at(espalier::clock{}), true);
     check_launches<large, double>(large::at(espalier::clock{}), true);
 }
 
-TEST_CASE("gate bodies: trees, whose lanes share memory") {
-    check_shared<gate::comet<2, 1, 0.3, 2.0>>();
-    check_shared<gate::comet<3, 1, 0.3, 2.0>>();
-    check_shared<gate::comet<5, 4, 0.3, 2.0>>();
-    check_shared<gate::comet<8, 2, 0.3, 2.0>>();
-    check_shared<gate::comet<16, 2, 0.3, 2.0>>();
-    check_shared<gate::comet<33, 4, 0.3, 2.0>>();
-    check_shared<gate::comet<64, 4, 0.3, 2.0>>();
-    check_shared<gate::comet<128, 3, 0.3, 2.0>>();
-    check_shared<gate::comet<200, 2, 0.3, 2.0>>();
-    check_shared<gate::comet<512, 1, 0.3, 2.0>>();
+TEMPLATE_TEST_CASE("gate bodies: trees, whose lanes share memory", "[kernels]", (gate::comet<2, 1, 0.3, 2.0>),
+                   (gate::comet<3, 1, 0.3, 2.0>), (gate::comet<5, 4, 0.3, 2.0>), (gate::comet<8, 2, 0.3, 2.0>),
+                   (gate::comet<16, 2, 0.3, 2.0>), (gate::comet<33, 4, 0.3, 2.0>), (gate::comet<64, 4, 0.3, 2.0>),
+                   (gate::comet<128, 3, 0.3, 2.0>), (gate::comet<200, 2, 0.3, 2.0>), (gate::comet<512, 1, 0.3, 2.0>)) {
+    check_shared<TestType>();
+}
+
+TEST_CASE("gate bodies: trees, the same bits for every launch") {
     using small = gate::comet<6, 2, 0.3, 4.0>;
     check_launches<small, double>(small::at(espalier::clock{}), true);
     using large = gate::comet<64, 4, 0.3, 4.0>;

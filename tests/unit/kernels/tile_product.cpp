@@ -148,40 +148,26 @@ template <class T> void check(extents e, std::int32_t live, bool with_bias, bool
     REQUIRE(right);
 }
 
-template <class T> void check_shapes() {
+} // namespace
+
+TEMPLATE_TEST_CASE("products by tiles", "[kernels]", float, double, narrow) {
     for (extents const e : {extents{1, 1, 1}, extents{3, 5, 7}, extents{3, 5, 7, 3}, extents{64, 64, 64},
                             extents{65, 130, 33, 7}, extents{40, 24, 72, 8}, extents{40, 24, 72, 7, 1},
                             extents{17, 1, 9}, extents{1, 200, 1}, extents{5, 0, 3}, extents{0, 3, 5}}) {
-        check<T>(e, all, true);
-        check<T>(e, all, false, true);
+        check<TestType>(e, all, true);
+        check<TestType>(e, all, false, true);
         for (std::int32_t const live : {0, 1, static_cast<std::int32_t>(e.rows / 2), static_cast<std::int32_t>(e.rows)})
-            if (live <= e.rows) check<T>(e, live, live % 2 == 0);
+            if (live <= e.rows) check<TestType>(e, live, live % 2 == 0);
     }
 }
 
-/// Large tiles of 128 x 128, and several rounds of them.
-template <class T> void check_large() {
+// Large tiles of 128 x 128, and several rounds of them.
+TEMPLATE_TEST_CASE("products by large tiles", "[kernels]", float, narrow) {
     for (extents const e : {extents{256, 256, 256}, extents{300, 136, 264, 8}}) {
         if (sanitized && e.rows == 256) continue; // memory is at the edges
-        check<T>(e, all, true);
-        check<T>(e, 129, false);
+        check<TestType>(e, all, true);
+        check<TestType>(e, 129, false);
     }
-}
-
-} // namespace
-
-TEST_CASE("products by tiles: float") {
-    check_shapes<float>();
-}
-TEST_CASE("products by tiles: double") {
-    check_shapes<double>();
-}
-TEST_CASE("products by tiles: bf16") {
-    check_shapes<narrow>();
-}
-TEST_CASE("products by large tiles") {
-    check_large<float>();
-    check_large<narrow>();
 }
 
 TEST_CASE("products by tiles take a count outside the rows as none or all") {

@@ -44,7 +44,7 @@ struct no_optimizer {
 };
 
 /// Gradients of a stack on a tagged batch against central differences; `spread` moves its biases.
-template <class Stack> void check_stack(char const* what, index_t n = 11, double spread = 0.3) {
+template <class Stack> void check_stack(index_t n = 11, double spread = 0.3) {
     naive::network<Stack> net({7}, n);
     tagged_batch batch(n, Stack::output(shape{}).size() > 0 ? net.input_width : 0, 4, 6);
     for (tensor_info const& t : net.tensors())
@@ -60,71 +60,74 @@ template <class Stack> void check_stack(char const* what, index_t n = 11, double
     options.step = 4e-5;
     if (sanitized) options.elements = 10;
     auto const report = check_gradients(run, batch.x.view(), batch.tags(), {}, options);
-    INFO(what << ": " << report.text());
+    INFO(report.text());
     CHECK(report.ok(1e-6));
     CHECK(report.checked >= 4 * report.skipped);
 }
 
+using gate::hash, gate::enforced, gate::top_k, gate::comet, gate::dselect_k, gate::local_search, gate::search;
+using ranges = gate::by_range<gate::equal_ranges<4, 0.0, 4.0>>;
+constexpr search soft{.steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .entropy = 0.01};
+constexpr search apart{
+    .steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .apart = true, .entropy = 0.01};
+constexpr search noisy{.steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .noise = 0.1};
+using keyed = moe<hash<3, 9>, expert>;
+using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
+using heads = parallel<merge::concatenate, sequence<slice<0, 3>, dense<2>>, sequence<slice<3, 3>, dense<2>>>;
+using three = gates<gate::top_k<4, 2>, gate::hash<4, 6>, gate::comet<4, 1>>;
+using different = experts<dense<3, activation::tanh>, sequence<dense<7, activation::tanh>, dense<3>>, expert>;
+
 } // namespace
 
-TEST_CASE("gradients: every gate with every dispatch", "[layer][gate]") {
-    using gate::hash, gate::enforced, gate::top_k, gate::comet, gate::dselect_k, gate::local_search, gate::search;
-    using ranges = gate::by_range<gate::equal_ranges<4, 0.0, 4.0>>;
-    check_stack<sequence<input<5>, dense<6>, moe<hash<4, 6>, expert>>>("hash compacted");
-    check_stack<sequence<input<5>, dense<6>, moe<hash<4, 6>, expert, dispatch::dense>>>("hash dense");
-    check_stack<sequence<input<5>, dense<6>, moe<enforced<4>, expert, dispatch::capacity<1.0>>>>("enforced, capacity");
-    check_stack<sequence<input<5>, moe<ranges, expert>>>("by range");
-    check_stack<sequence<input<5>, moe<gate::expert_choice<3>, expert>>>("expert choice compacted");
-    check_stack<sequence<input<5>, moe<gate::expert_choice<3>, expert, dispatch::dense>>>("expert choice dense");
-    check_stack<sequence<input<5>, moe<gate::same_for_all_rows<comet<3, 2>>, expert>>>("static comet");
-    check_stack<sequence<input<5>, moe<gate::same_for_all_rows<dselect_k<5, 2>>, expert>>>("static dselect_k", 7, 0.2);
-    check_stack<sequence<input<5>, moe<comet<5, 2>, expert, dispatch::automatic<>>>>("comet automatic");
-    check_stack<sequence<input<5>, moe<dselect_k<4, 2>, expert, dispatch::automatic<0.1, 0.2>>>>("dselect_k automatic");
-    check_stack<sequence<input<5>, moe<top_k<4, 2>, expert, dispatch::capacity<0.75>>>>("top-2, capacity, drop");
-    check_stack<sequence<input<5>,
-                         moe<top_k<4, 1, gate::over_all>, dense<5>, dispatch::capacity<0.6, dispatch::overflow::pass>>,
-                         dense<3>>>("top-1, capacity, pass");
-    check_stack<
-        sequence<input<5>, moe<top_k<3, 2, gate::learned_noise, gate::importance<0.3>, gate::load<0.2>>, dropping>>>(
-        "noisy top-2");
-    check_stack<sequence<input<5>, moe<gate::softmax<3, gate::jitter<0.3>, gate::importance<0.3>>, expert>>>("jitter");
-    constexpr search soft{.steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .entropy = 0.01};
-    check_stack<sequence<input<5>, moe<local_search<top_k<4, 2>, soft>, expert>>>("search over top-2");
-    check_stack<sequence<input<5>, moe<local_search<comet<4, 2>, soft>, expert, dispatch::dense>>>("search over comet");
-    check_stack<sequence<input<5>, moe<local_search<hash<4, 6>, soft>, expert>>>("search over hash");
-    check_stack<sequence<input<5>, moe<local_search<dselect_k<4, 2>, soft>, expert>>>("search over dselect_k");
-    check_stack<sequence<input<5>, moe<local_search<dselect_k<3, 2>, soft>, expert>>>("search over 3 of 4 codes");
-    check_stack<sequence<input<5>, moe<local_search<gate::expert_choice<3>, soft>, expert>>>("search, expert choice");
-    check_stack<sequence<input<5>, moe<local_search<top_k<4, 2, gate::over_all>, soft>, expert>>>("search, over all");
-    constexpr search apart{
-        .steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .apart = true, .entropy = 0.01};
-    check_stack<sequence<input<5>, moe<local_search<comet<4, 2>, apart>, expert>>>("a search for each tree");
-    check_stack<sequence<input<5>, moe<local_search<dselect_k<4, 2>, apart>, expert>>>("a search for each selector");
-    constexpr search noisy{.steps = 1000, .first_temperature = 0.2, .last_temperature = 0.1, .noise = 0.1};
-    check_stack<sequence<input<5>, moe<local_search<gate::softmax<3>, noisy>, expert>>>("search with noise");
-    check_stack<sequence<input<5>, moe<local_search<top_k<4, 2>, search{.steps = 0}>, expert>>>("search that is over");
-    using keyed = moe<hash<3, 9>, expert>;
-    check_stack<sequence<input<3>, residual<moe<gate::same_for_all_rows<gate::softmax<3>>, keyed>>>>(
-        "keyed inside experts");
+TEMPLATE_TEST_CASE(
+    "gradients: every gate with every dispatch", "[layer][gate]",
+    (sequence<input<5>, dense<6>, moe<hash<4, 6>, expert>>),
+    (sequence<input<5>, dense<6>, moe<hash<4, 6>, expert, dispatch::dense>>),
+    (sequence<input<5>, dense<6>, moe<enforced<4>, expert, dispatch::capacity<1.0>>>),
+    (sequence<input<5>, moe<ranges, expert>>), (sequence<input<5>, moe<gate::expert_choice<3>, expert>>),
+    (sequence<input<5>, moe<gate::expert_choice<3>, expert, dispatch::dense>>),
+    (sequence<input<5>, moe<gate::same_for_all_rows<comet<3, 2>>, expert>>),
+    (sequence<input<5>, moe<comet<5, 2>, expert, dispatch::automatic<>>>),
+    (sequence<input<5>, moe<dselect_k<4, 2>, expert, dispatch::automatic<0.1, 0.2>>>),
+    (sequence<input<5>, moe<top_k<4, 2>, expert, dispatch::capacity<0.75>>>),
+    (sequence<input<5>, moe<top_k<4, 1, gate::over_all>, dense<5>, dispatch::capacity<0.6, dispatch::overflow::pass>>,
+              dense<3>>),
+    (sequence<input<5>, moe<top_k<3, 2, gate::learned_noise, gate::importance<0.3>, gate::load<0.2>>, dropping>>),
+    (sequence<input<5>, moe<gate::softmax<3, gate::jitter<0.3>, gate::importance<0.3>>, expert>>),
+    (sequence<input<5>, moe<local_search<top_k<4, 2>, soft>, expert>>),
+    (sequence<input<5>, moe<local_search<comet<4, 2>, soft>, expert, dispatch::dense>>),
+    (sequence<input<5>, moe<local_search<hash<4, 6>, soft>, expert>>),
+    (sequence<input<5>, moe<local_search<dselect_k<4, 2>, soft>, expert>>),
+    (sequence<input<5>, moe<local_search<dselect_k<3, 2>, soft>, expert>>),
+    (sequence<input<5>, moe<local_search<gate::expert_choice<3>, soft>, expert>>),
+    (sequence<input<5>, moe<local_search<top_k<4, 2, gate::over_all>, soft>, expert>>),
+    (sequence<input<5>, moe<local_search<comet<4, 2>, apart>, expert>>),
+    (sequence<input<5>, moe<local_search<dselect_k<4, 2>, apart>, expert>>),
+    (sequence<input<5>, moe<local_search<gate::softmax<3>, noisy>, expert>>),
+    (sequence<input<5>, moe<local_search<top_k<4, 2>, search{.steps = 0}>, expert>>),
+    (sequence<input<3>, residual<moe<gate::same_for_all_rows<gate::softmax<3>>, keyed>>>)) {
+    check_stack<TestType>();
 }
 
-TEST_CASE("gradients: several tasks and experts of different types", "[layer][gate]") {
-    using two = gates<gate::top_k<4, 2>, gate::softmax<4>>;
-    using heads = parallel<merge::concatenate, sequence<slice<0, 3>, dense<2>>, sequence<slice<3, 3>, dense<2>>>;
-    check_stack<sequence<input<5>, multi_gate<two, expert>, heads>>("two gates compacted");
-    check_stack<sequence<input<5>, multi_gate<two, expert, dispatch::dense>, heads>>("two gates dense");
-    using many = gates<gate::softmax<300>, gate::top_k<300, 2>>; // more experts than a row's places are remembered for
+TEST_CASE("gradients: a gate of codes that is the same for all rows", "[layer][gate]") {
+    check_stack<sequence<input<5>, moe<gate::same_for_all_rows<dselect_k<5, 2>>, expert>>>(7, 0.2);
+}
+
+TEMPLATE_TEST_CASE("gradients: several tasks and experts of different types", "[layer][gate]",
+                   (sequence<input<5>, multi_gate<two, expert>, heads>),
+                   (sequence<input<5>, multi_gate<two, expert, dispatch::dense>, heads>),
+                   (sequence<input<5>, multi_gate<three, expert, dispatch::capacity<0.5>>, slice<2, 5>>),
+                   (sequence<input<5>, moe<gate::top_k<3, 2>, different>>),
+                   (sequence<input<5>, moe<gate::softmax<3>, different, dispatch::dense>>),
+                   (sequence<input<5>, multi_gate<gates<gate::softmax<3>, gate::top_k<3, 1>>, different>>)) {
+    check_stack<TestType>();
+}
+
+TEST_CASE("several gates: more experts than a row's places are remembered for", "[layer][gate]") {
+    using many = gates<gate::softmax<300>, gate::top_k<300, 2>>;
     naive::network<sequence<input<5>, multi_gate<many, dense<2>>>> gathered({6}, 20);
     naive::network<sequence<input<5>, multi_gate<many, dense<2>, dispatch::dense>>> everywhere({6}, 20);
     auto const x = naive::random(20, 5, 3, 2.0);
     CHECK(naive::distance(naive::forward<mode::evaluate>(gathered, x), naive::forward<mode::evaluate>(everywhere, x)) <
           1e-14);
-    check_stack<sequence<
-        input<5>,
-        multi_gate<gates<gate::top_k<4, 2>, gate::hash<4, 6>, gate::comet<4, 1>>, expert, dispatch::capacity<0.5>>,
-        slice<2, 5>>>("three gates, capacity");
-    using different = experts<dense<3, activation::tanh>, sequence<dense<7, activation::tanh>, dense<3>>, expert>;
-    check_stack<sequence<input<5>, moe<gate::top_k<3, 2>, different>>>("different experts");
-    check_stack<sequence<input<5>, moe<gate::softmax<3>, different, dispatch::dense>>>("different experts dense");
-    check_stack<sequence<input<5>, multi_gate<gates<gate::softmax<3>, gate::top_k<3, 1>>, different>>>("both");
 }

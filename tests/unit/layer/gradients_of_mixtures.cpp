@@ -28,12 +28,12 @@ using namespace espalier;
 
 namespace {
 
-template <class Stack> void check(char const* what) {
+template <class Stack> void check() {
     // These stacks are smooth. A longer step than usual, for some of their gradients are of 1e-6, and the rounding of a
     // loss of 1 is seen in differences over 1e-5.
     gradient_check_options const options{.step = 1e-4, .elements = sanitized ? 10 : 40};
     auto const report = check_gradients_of<Stack, device::cpu>(loss::cross_entropy{}, {7}, 9, options);
-    INFO(what << ": " << report.text());
+    INFO(report.text());
     CHECK(report.ok(1e-6));
     CHECK(report.checked >= 4 * report.skipped);
 }
@@ -45,27 +45,21 @@ using expert = sequence<dense<13, activation::tanh, dropout::bernoulli<0.3>>, de
 TEST_CASE("gradients: multi_sample", "[layer]") {
     check<sequence<
         input<7>, dense<9, activation::tanh>,
-        multi_sample<3, elementwise<dropout::bernoulli<0.4>>, dense<8, activation_penalty::l1<0.1>>, dense<5>>>>(
-        "three samples");
+        multi_sample<3, elementwise<dropout::bernoulli<0.4>>, dense<8, activation_penalty::l1<0.1>>, dense<5>>>>();
 }
 
-TEST_CASE("gradients: moe, softmax and top-k, dense and compacted", "[layer]") {
-    check<sequence<input<7>, moe<gate::softmax<4>, expert, dispatch::dense>, dense<5>>>("softmax dense");
-    check<sequence<input<7>, moe<gate::softmax<4>, expert>, dense<5>>>("softmax compacted");
-    check<sequence<input<7>, moe<gate::softmax<4>, expert, dispatch::chunked<>>, dense<5>>>("softmax in chunks");
-    check<sequence<input<7>, moe<gate::top_k<5, 2>, expert, dispatch::chunked<>>, dense<5>>>("top-2 in chunks");
-    check<sequence<input<7>, moe<gate::top_k<5, 2>, expert, dispatch::dense>, dense<5>>>("top-2 dense");
-    check<sequence<input<7>, moe<gate::top_k<5, 2>, expert>, dense<5>>>("top-2 compacted");
-    check<sequence<input<7>, moe<gate::top_k<5, 3, gate::over_all>, expert>, dense<5>>>("over all");
-    check<sequence<input<7>,
-                   moe<gate::top_k<5, 3, gate::temperature<1.5>, gate::z_loss<0.02>, gate::entropy<0.1>>, expert>,
-                   dense<5>>>("top-3 of parts");
-    check<
-        sequence<input<7>, moe<gate::softmax<4, gate::entropy<-0.3>, gate::temperature<1.5>>, expert, dispatch::dense>,
-                 dense<5>>>("softmax of parts");
+TEMPLATE_TEST_CASE("gradients: moe, softmax and top-k, dense and compacted", "[layer]",
+                   (moe<gate::softmax<4>, expert, dispatch::dense>), (moe<gate::softmax<4>, expert>),
+                   (moe<gate::softmax<4>, expert, dispatch::chunked<>>),
+                   (moe<gate::top_k<5, 2>, expert, dispatch::chunked<>>),
+                   (moe<gate::top_k<5, 2>, expert, dispatch::dense>), (moe<gate::top_k<5, 2>, expert>),
+                   (moe<gate::top_k<5, 3, gate::over_all>, expert>),
+                   (moe<gate::top_k<5, 3, gate::temperature<1.5>, gate::z_loss<0.02>, gate::entropy<0.1>>, expert>),
+                   (moe<gate::softmax<4, gate::entropy<-0.3>, gate::temperature<1.5>>, expert, dispatch::dense>)) {
+    check<sequence<input<7>, TestType, dense<5>>>();
 }
 
 TEST_CASE("gradients: mixtures inside and around other layers", "[layer]") {
     using inner = moe<gate::top_k<3, 2>, sequence<batch_norm<>, residual<dense<7, activation::tanh>>>>;
-    check<sequence<input<7>, residual<inner>, multi_sample<2, moe<gate::softmax<3>, expert>, dense<5>>>>("nested");
+    check<sequence<input<7>, residual<inner>, multi_sample<2, moe<gate::softmax<3>, expert>, dense<5>>>>();
 }

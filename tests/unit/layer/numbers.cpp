@@ -157,10 +157,9 @@ TEST_CASE("describe names the numbers of policies", "[layer][describe]") {
           std::vector<std::string>{"gate top_k(slots 2, balance(coefficient 0.01), z_loss(coefficient 0.001), "
                                    "temperature(temperature 0.3), over_all, learned_noise)",
                                    "dispatch automatic(low 0.2, high 0.7)"});
-    CHECK(describe<stack>().find("penalty l1(coefficient 0.0001), transform clip_value(maximum 0.5)") !=
-          std::string::npos);
-    CHECK(to_dot<stack>().find("penalty l1(coefficient 0.0001)") != std::string::npos);
-    CHECK(describe<stack>().find("activation_penalty l1(coefficient 2)") != std::string::npos);
+    CHECK_THAT(describe<stack>(), contains_text("penalty l1(coefficient 0.0001), transform clip_value(maximum 0.5)"));
+    CHECK_THAT(to_dot<stack>(), contains_text("penalty l1(coefficient 0.0001)"));
+    CHECK_THAT(describe<stack>(), contains_text("activation_penalty l1(coefficient 2)"));
 
     // The same numbers as JSON, in full; several of one name are an array, a gate's parts are parts.
     auto const told = nlohmann::json::parse(describe_json<stack>());
@@ -242,5 +241,5 @@ TEST_CASE("describe names the numbers of a program's own policies", "[layer][des
 
 TEST_CASE("a schedule without a value at step 0 leaves the rest of a description", "[layer][describe]") {
     using stack = sequence<input<2>, dense<2, penalty::l2<late{.value = 0.5}>, penalty::l1<0.5>>>;
-    CHECK(describe<stack>().find("penalty l2(no numbers at step 0), penalty l1(coefficient 0.5)") != std::string::npos);
+    CHECK_THAT(describe<stack>(), contains_text("penalty l2(no numbers at step 0), penalty l1(coefficient 0.5)"));
 }

@@ -126,7 +126,7 @@ TEST_CASE("a tap shows the rows that passed and changes nothing", "[layer]") {
     for (index_t i = 0; i < without.values().weights().size(); ++i)
         REQUIRE(without.values().weights()[i] == with.values().weights()[i]);
     CHECK(b.term_names() == std::vector<std::string>{"loss", "2.hidden"});
-    CHECK(describe<tapped>().find("tap hidden") != std::string::npos);
+    CHECK_THAT(describe<tapped>(), contains_text("tap hidden"));
     CHECK_THROWS_WITH(with.tap("hiden"), contains_text("there is no tap \"hiden\""));
 }
 

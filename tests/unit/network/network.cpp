@@ -21,6 +21,7 @@
 #include <espalier/train/training.hpp>
 
 #include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <cstring>
 #include <filesystem>
@@ -74,14 +75,9 @@ TEST_CASE("network: tensors by name, in the order of the layers", "[network]") {
     CHECK(net_type::parameter_count() == trained_values);
     CHECK(trained_values == 6 * 9 + 9 + 9 + 9 + 9 * 9 + 9 * 3 + 3);
     net_type net({1}, 4);
-    std::string text;
-    try {
-        net.tensor("4.kernel");
-    } catch (data_error const& error) {
-        text = error.what();
-    }
-    CHECK(text.find("no tensor \"4.kernel\"") != std::string::npos);
-    CHECK(text.find("2.1.kernel") != std::string::npos);
+    std::string const text = message_of<data_error>([&] { net.tensor("4.kernel"); });
+    CHECK_THAT(text, contains_text("no tensor \"4.kernel\""));
+    CHECK_THAT(text, contains_text("2.1.kernel"));
     // tensors do not overlap: what is written to one is read from it alone
     double value = 1.0;
     for (tensor_info const& t : net.tensors())
@@ -167,17 +163,14 @@ TEST_CASE("checkpoint: tied and foreign tensors", "[network]") {
     CHECK(naive::tensor(net, "2.kernel").values == square);
     auto const refused = [&](tensor_metadata const& metadata) {
         write_safetensors(folder / "bad", records, metadata);
-        return espalier_test::message_of<file_error>([&] { load(net, folder / "bad"); });
+        return message_of<file_error>([&] { load(net, folder / "bad"); });
     };
-    auto const contains = [](std::string const& text, char const* part) {
-        return text.find(part) != std::string::npos;
-    };
-    CHECK(contains(refused({{"2.kernel", "gone"}}),
-                   "there is no tensor '2.kernel', nor one named 'gone', which the metadata have for it"));
-    CHECK(contains(refused({}), "there is no tensor '2.kernel'"));
-    CHECK(contains(refused({{"2.kernel", "1.bias"}}), "for '2.kernel': tensor '1.bias' has shape [4]"));
+    CHECK_THAT(refused({{"2.kernel", "gone"}}),
+               contains_text("there is no tensor '2.kernel', nor one named 'gone', which the metadata have for it"));
+    CHECK_THAT(refused({}), contains_text("there is no tensor '2.kernel'"));
+    CHECK_THAT(refused({{"2.kernel", "1.bias"}}), contains_text("for '2.kernel': tensor '1.bias' has shape [4]"));
     records.back() = {"2.kernel", dtype::f8_e4m3, {4, 4}, std::as_bytes(std::span(bytes))};
-    CHECK(contains(refused({}), "tensor '2.kernel' is F8_E4M3, whose values are not read"));
+    CHECK_THAT(refused({}), contains_text("tensor '2.kernel' is F8_E4M3, whose values are not read"));
     CHECK(naive::tensor(net, "2.kernel").values == square);
 }
 
@@ -204,21 +197,15 @@ TEST_CASE("checkpoint: a file that does not fit is refused, and nothing changes"
     net_type net = trained(2, {3});
     net_type const untouched = net;
     auto const refused = [&](std::filesystem::path const& path) {
-        std::string text = "(no error)";
-        try {
-            load(net, path);
-        } catch (file_error const& error) {
-            text = error.what();
-        }
+        std::string const text = message_of<file_error>([&] { load(net, path); });
         CHECK(same_bits(net, untouched));
         return text;
     };
-    CHECK(refused(folder / "missing.safetensors").find("missing.safetensors") != std::string::npos);
+    CHECK_THAT(refused(folder / "missing.safetensors"), contains_text("missing.safetensors"));
 
     auto const content = espalier_test::content_of(file);
     for (std::size_t const length : {std::size_t{0}, std::size_t{5}, std::size_t{100}, content.size() - 1})
-        CHECK(refused(folder.put("cut.safetensors", content.substr(0, length))).find("cut.safetensors") !=
-              std::string::npos);
+        CHECK_THAT(refused(folder.put("cut.safetensors", content.substr(0, length))), contains_text("cut.safetensors"));
 
     // a tensor less, one of another shape, one of another kind
     auto const records_without = [&](std::string const& name) {
@@ -232,16 +219,16 @@ TEST_CASE("checkpoint: a file that does not fit is refused, and nothing changes"
     };
     auto records = records_without("2.0.running_mean");
     write_safetensors(folder / "less.safetensors", records, {});
-    CHECK(refused(folder / "less.safetensors").find("no tensor '2.0.running_mean'") != std::string::npos);
+    CHECK_THAT(refused(folder / "less.safetensors"), contains_text("no tensor '2.0.running_mean'"));
 
     records = records_without("3.kernel");
     std::vector<double> const numbers(27, 1.0);
     records.push_back(make_record("3.kernel", {3, 9}, array_view<double const>{numbers.data(), 27}));
     write_safetensors(folder / "shape.safetensors", records, {});
     auto const shape = refused(folder / "shape.safetensors");
-    CHECK(shape.find("'3.kernel' has shape [3, 9]") != std::string::npos);
-    CHECK(shape.find("[9, 3]") != std::string::npos);
-    CHECK(shape.find("in this network") == std::string::npos); // nothing is known of the file's
+    CHECK_THAT(shape, contains_text("'3.kernel' has shape [3, 9]"));
+    CHECK_THAT(shape, contains_text("[9, 3]"));
+    CHECK_THAT(shape, !contains_text("in this network")); // nothing is known of the file's
 
     // one whose layers are known: both are named, with their policies and numbers
     using other_stack = sequence<input<6>, dense<3, activation::tanh, penalty::l2<0.125>>>;
@@ -251,34 +238,29 @@ TEST_CASE("checkpoint: a file that does not fit is refused, and nothing changes"
     CHECK(layers == "0 input 6 -> 6\n1 dense 6 -> 3: activation tanh, penalty l2(coefficient 0.125)\n");
     auto const differs = refused(folder / "other.safetensors");
     INFO(differs);
-    CHECK(differs.find("in this network it belongs to layer 1 dense") != std::string::npos);
-    CHECK(differs.find("the file's network has 1 dense 6 -> 3: activation tanh, penalty l2(coefficient 0.125)") !=
-          std::string::npos);
+    CHECK_THAT(differs, contains_text("in this network it belongs to layer 1 dense"));
+    CHECK_THAT(differs,
+               contains_text("the file's network has 1 dense 6 -> 3: activation tanh, penalty l2(coefficient 0.125)"));
 
     records = records_without("3.kernel");
     std::vector<std::int32_t> const integers(27, 1);
     records.push_back(make_record("3.kernel", {9, 3}, array_view<std::int32_t const>{integers.data(), 27}));
     write_safetensors(folder / "kind.safetensors", records, {});
-    CHECK(refused(folder / "kind.safetensors").find("a floating-point tensor is needed") != std::string::npos);
+    CHECK_THAT(refused(folder / "kind.safetensors"), contains_text("a floating-point tensor is needed"));
 
     // a checkpoint of a network is not one of a training
     training run(net, loss::cross_entropy{}, optimizer::adam{});
-    auto const refused_training = [&](auto& of, std::filesystem::path const& path) -> std::string {
-        try {
-            load_training(of, path);
-        } catch (file_error const& e) {
-            return e.what();
-        }
-        return {};
+    auto const refused_training = [&](auto& of, std::filesystem::path const& path) {
+        return message_of<file_error>([&] { load_training(of, path); });
     };
-    CHECK(refused_training(run, file).find("this is not a training checkpoint") != std::string::npos);
+    CHECK_THAT(refused_training(run, file), contains_text("this is not a training checkpoint"));
     // and one with another optimizer's numbers would not go on as it was, be they more or fewer
     training plain(net, loss::cross_entropy{}, optimizer::sgd{});
     save_training(run, folder / "adam.safetensors");
     save_training(plain, folder / "sgd.safetensors");
-    CHECK(refused_training(plain, folder / "adam.safetensors").find("kept 2 numbers for each weight of '1.kernel'") !=
-          std::string::npos);
-    CHECK(refused_training(run, folder / "sgd.safetensors").find("kept 0 numbers for each weight of '1.kernel'") !=
-          std::string::npos);
+    CHECK_THAT(refused_training(plain, folder / "adam.safetensors"),
+               contains_text("kept 2 numbers for each weight of '1.kernel'"));
+    CHECK_THAT(refused_training(run, folder / "sgd.safetensors"),
+               contains_text("kept 0 numbers for each weight of '1.kernel'"));
     CHECK(same_bits(net, untouched));
 }

@@ -298,7 +298,7 @@ TEST_CASE("the further pass is declared, by stacks that have it", "[penalty]") {
     CHECK(passes("2.kernel") == 1);
     CHECK(passes("3.kernel") == 2); // its norms are gathered anew
     CHECK(report_of<without>().tensors.at(0).passes == 1);
-    CHECK(describe<with>().find("update: 2 passes") != std::string::npos);
+    CHECK_THAT(describe<with>(), contains_text("update: 2 passes"));
 }
 
 TEST_CASE("a named group that is shrunk in one tensor only is refused when the network is made", "[penalty]") {

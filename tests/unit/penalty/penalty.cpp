@@ -24,31 +24,6 @@ using namespace espalier::literals;
 
 namespace {
 
-template <class P> void check_element() {
-    auto const op = op_at<P>({});
-    for (double w : {-3.0, -0.7, -1e-2, 1e-2, 0.4, 5.0}) {
-        double const h = 1e-4;
-        double const slope = (op.value(w + h) - op.value(w - h)) / (2 * h);
-        CHECK(op.gradient(w) == Approx(slope).epsilon(1e-8));
-    }
-    CHECK(op.value(0.0) == 0.0);
-    CHECK(op.gradient(0.0) == 0.0);
-    CHECK(std::isnan(op.value(std::nan(""))));
-
-    // prox(w, rate) minimises value(u) + (u - w)^2 / (2 rate): no point of a fine grid does better
-    for (double rate : {0.1, 1.0, 4.0})
-        for (double w : {-2.0, -0.3, 0.0, 0.05, 0.2, 1.5}) {
-            auto const cost = [&](double u) { return op.value(u) + (u - w) * (u - w) / (2 * rate); };
-            double const best = op.prox(w, {.rate = rate});
-            double lowest = cost(0.0);
-            for (int k = -4000; k <= 4000; ++k)
-                lowest = std::min(lowest, cost(k * 1e-3));
-            INFO("rate " << rate << " w " << w << " prox " << best);
-            CHECK(cost(best) <= lowest + 1e-15);
-        }
-    CHECK(std::isnan(op.prox(std::nan(""), {.rate = 0.5})));
-}
-
 template <class P, class T> void check_packs() {
     using V = espalier::native_pack<T>;
     constexpr int n = espalier::pack_width<V>;
@@ -73,11 +48,31 @@ static_assert(pen::group_penalty<pen::group_lasso<1e-3, pen::over::rows>>);
 static_assert(!pen::group_penalty<pen::l1<1e-3>> && !pen::element_penalty<pen::group_lasso<1e-3, pen::over::rows>>);
 static_assert(std::is_same_v<espalier::op_of<pen::l2<1e-4>>, espalier::op_of<pen::l2<1e-3>>>);
 
-TEST_CASE("element penalties: value, gradient, prox", "[penalty]") {
-    check_element<pen::l1<0.3>>();
-    check_element<pen::l2<0.3>>();
-    check_element<pen::elastic_net<0.2, 0.7>>();
-    check_element<pen::elastic_net<0.2, 0.0>>();
+TEMPLATE_TEST_CASE("element penalties: value, gradient, prox", "[penalty]", pen::l1<0.3>, pen::l2<0.3>,
+                   (pen::elastic_net<0.2, 0.7>), (pen::elastic_net<0.2, 0.0>)) {
+    using P = TestType;
+    auto const op = op_at<P>({});
+    for (double w : {-3.0, -0.7, -1e-2, 1e-2, 0.4, 5.0}) {
+        double const h = 1e-4;
+        double const slope = (op.value(w + h) - op.value(w - h)) / (2 * h);
+        CHECK(op.gradient(w) == Approx(slope).epsilon(1e-8));
+    }
+    CHECK(op.value(0.0) == 0.0);
+    CHECK(op.gradient(0.0) == 0.0);
+    CHECK(std::isnan(op.value(std::nan(""))));
+
+    // prox(w, rate) minimises value(u) + (u - w)^2 / (2 rate): no point of a fine grid does better
+    for (double rate : {0.1, 1.0, 4.0})
+        for (double w : {-2.0, -0.3, 0.0, 0.05, 0.2, 1.5}) {
+            auto const cost = [&](double u) { return op.value(u) + (u - w) * (u - w) / (2 * rate); };
+            double const best = op.prox(w, {.rate = rate});
+            double lowest = cost(0.0);
+            for (int k = -4000; k <= 4000; ++k)
+                lowest = std::min(lowest, cost(k * 1e-3));
+            INFO("rate " << rate << " w " << w << " prox " << best);
+            CHECK(cost(best) <= lowest + 1e-15);
+        }
+    CHECK(std::isnan(op.prox(std::nan(""), {.rate = 0.5})));
 }
 
 TEST_CASE("element penalties: conventions", "[penalty]") {

@@ -11,6 +11,7 @@
 #include <espalier/space/compare.hpp>
 
 #include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -53,15 +54,6 @@ compare_options options() {
     out.fit.progress = false;
     out.seeds = {seed{3}, seed{4}};
     return out;
-}
-
-template <class F> std::string error_of(F const& f) {
-    try {
-        f();
-    } catch (std::exception const& problem) {
-        return problem.what();
-    }
-    return "(no error)";
 }
 
 } // namespace
@@ -126,27 +118,26 @@ TEST_CASE("a comparison goes on with what its file lacks", "[space]") {
     CHECK(written["rows"].size() == 2);
 
     auto const refused = [&](compare_options const& given) {
-        return error_of([&] { compare<stack>(widths, loss::cross_entropy{}, adam, train, given); });
+        return message_of<std::exception>([&] { compare<stack>(widths, loss::cross_entropy{}, adam, train, given); });
     };
     auto const into_file = [&](auto const& compare_again) {
-        auto const message = error_of(compare_again);
-        CHECK(message.find("results.json") != std::string::npos);
+        auto const message = message_of<std::exception>(compare_again);
+        CHECK_THAT(message, contains_text("results.json"));
         return message;
     };
-    CHECK(into_file([&] {
-              compare<stack, device::cpu, double>(widths, loss::cross_entropy{}, adam, train, kept);
-          }).find("double on ") != std::string::npos);
-    CHECK(into_file([&] {
-              compare<deep_stack>(widths, loss::cross_entropy{}, adam, train, kept);
-          }).find("width=4 fixed=1 is that of another stack, sequence<input<3") != std::string::npos);
+    CHECK_THAT(
+        into_file([&] { compare<stack, device::cpu, double>(widths, loss::cross_entropy{}, adam, train, kept); }),
+        contains_text("double on "));
+    CHECK_THAT(into_file([&] { compare<deep_stack>(widths, loss::cross_entropy{}, adam, train, kept); }),
+               contains_text("width=4 fixed=1 is that of another stack, sequence<input<3"));
     auto longer = kept;
     longer.fit.epochs = 3;
-    CHECK(refused(longer).find("made with other settings") != std::string::npos);
+    CHECK_THAT(refused(longer), contains_text("made with other settings"));
     folder.put("results.json", "[]");
-    CHECK(refused(kept).find("this is no comparison") != std::string::npos);
+    CHECK_THAT(refused(kept), contains_text("this is no comparison"));
     part["axes"]["width"] = {"4", "5"};
     folder.put("results.json", part.dump());
-    CHECK(refused(kept).find("other axes or options") != std::string::npos);
+    CHECK_THAT(refused(kept), contains_text("other axes or options"));
     auto resumed = options();
     resumed.fit.resume = true;
     CHECK(refused(resumed).find("compare: resume of a run cannot be given") == 0);
@@ -161,7 +152,8 @@ TEST_CASE("a comparison that is stopped by whoever is told of a result keeps tha
     kept.file = folder / "results.json";
     kept.settings = "not UTF-8: \xff";
     kept.on_result = [](compared_stack const&) { throw std::runtime_error("enough"); };
-    CHECK(error_of([&] { compare<stack>(widths, loss::cross_entropy{}, adam, train, kept); }) == "enough");
+    CHECK(message_of<std::exception>([&] { compare<stack>(widths, loss::cross_entropy{}, adam, train, kept); }) ==
+          "enough");
     auto const written = nlohmann::json::parse(espalier_test::content_of(folder / "results.json"));
     CHECK(written["rows"].size() == 1);
     kept.on_result = nullptr;

@@ -13,6 +13,7 @@
 #include <espalier/space/select.hpp>
 
 #include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <cstddef>
 #include <set>
@@ -64,15 +65,6 @@ template <class Set> std::set<std::vector<std::size_t>> pairs_of(Set) {
                 out.insert({a, d.at[a], b, d.at[b]});
     }
     return out;
-}
-
-template <class F> std::string error_of(F const& f) {
-    try {
-        f();
-    } catch (data_error const& problem) {
-        return problem.what();
-    }
-    return "(no error)";
 }
 
 } // namespace
@@ -240,7 +232,7 @@ TEST_CASE("a stack is picked by names", "[space]") {
           "activation=tanh dropout=none width=8");
 
     auto const refused = [&](auto set, std::vector<std::string> const& words) {
-        return error_of([&] { pick(set, words); });
+        return message_of<data_error>([&] { pick(set, words); });
     };
     CHECK(refused(every, {"sigmoid", "none", "3"}) ==
           "select: axis 'activation' has no option 'sigmoid'; it has relu, tanh");
@@ -254,10 +246,9 @@ TEST_CASE("a stack is picked by names", "[space]") {
     CHECK(refused(every, {"width=3", "width=8"}) == "select: two words choose axis 'width'; leave one of them");
     CHECK(refused(no_wide_without_dropout, {"relu", "none", "8"}) ==
           "select: activation=relu dropout=none width=8 was left out of the set: wide layers need dropout here");
-    CHECK(
-        refused(sample<3>(every), {"relu", "none", "3"}).find("is not one of the 3 combinations that were compiled") !=
-        std::string::npos);
-    CHECK(error_of([] { choices_from_json("[1]"); }) == "select: the choices are no JSON object: [1]");
-    CHECK(error_of([] { choices_from_json(R"({"width": 1.5})"); }) ==
+    CHECK_THAT(refused(sample<3>(every), {"relu", "none", "3"}),
+               contains_text("is not one of the 3 combinations that were compiled"));
+    CHECK(message_of<data_error>([] { choices_from_json("[1]"); }) == "select: the choices are no JSON object: [1]");
+    CHECK(message_of<data_error>([] { choices_from_json(R"({"width": 1.5})"); }) ==
           "select: the choice of 'width' is no text, whole number or boolean: 1.5");
 }

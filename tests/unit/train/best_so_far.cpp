@@ -19,6 +19,7 @@
 #include <espalier/train/fit.hpp>
 
 #include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <cmath>
 #include <cstring>
@@ -124,16 +125,11 @@ TEST_CASE("best so far: a checkpoint without a best, or with another record, is 
     best_so_far best{net};
     best.offer(net, 1.5);
     auto const file = folder / "x.safetensors";
-    auto const refusal = [&](std::vector<follower> const& followers) -> std::string {
+    auto const refusal = [&](std::vector<follower> const& followers) {
         save_training(run, file, {}, followers);
-        try {
-            load_training(run, file, {best.follow()});
-        } catch (file_error const& problem) {
-            return problem.what();
-        }
-        return "";
+        return message_of<file_error>([&] { load_training(run, file, {best.follow()}); });
     };
-    CHECK(refusal({}).find("there is no tensor 'best.1.kernel'") != std::string::npos);
+    CHECK_THAT(refusal({}), contains_text("there is no tensor 'best.1.kernel'"));
 
     follower longer = best.follow();
     std::uint64_t const words[9] = {};
@@ -141,12 +137,12 @@ TEST_CASE("best so far: a checkpoint without a best, or with another record, is 
         write(records);
         records.back() = make_record("best.record", {9}, array_view<std::uint64_t const>{words, 9});
     };
-    CHECK(refusal({longer}).find("tensor 'best.record' is none that best_so_far has written") != std::string::npos);
+    CHECK_THAT(refusal({longer}), contains_text("tensor 'best.record' is none that best_so_far has written"));
     longer.write = [&, write = best.follow().write](std::vector<tensor_record>& records) {
         write(records);
         records.pop_back();
     };
-    CHECK(refusal({longer}).find("best.record") != std::string::npos);
+    CHECK_THAT(refusal({longer}), contains_text("best.record"));
     CHECK(best.value() == 1.5);
     CHECK(best.worse_since() == 0);
 }

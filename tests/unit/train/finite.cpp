@@ -7,6 +7,7 @@
 #include <espalier/espalier.hpp>
 
 #include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <limits>
 #include <string>
@@ -55,16 +56,10 @@ template <class Stack, class Loss = loss::cross_entropy, class Optimizer = optim
     /// The step is refused, says why, and nothing has changed.
     template <class Step> void refuses(std::string const& part, Step const& take) {
         snapshot<run_type> const before(run);
-        std::string text;
-        try {
-            take();
-        } catch (numerical_error const& error) {
-            text = error.what();
-        }
-        INFO("the error is \"" << text << "\", it should name \"" << part << "\"");
-        CHECK(text.find(part) != std::string::npos);
-        CHECK(text.find("at step " + std::to_string(before.step)) != std::string::npos);
-        CHECK(text.find("; the weights are those before this step") != std::string::npos);
+        std::string const text = message_of<numerical_error>(take);
+        CHECK_THAT(text, contains_text(part));
+        CHECK_THAT(text, contains_text("at step " + std::to_string(before.step)));
+        CHECK_THAT(text, contains_text("; the weights are those before this step"));
         CHECK((snapshot<run_type>(run) == before));
     }
     void refuses(std::string const& part) {
@@ -310,14 +305,8 @@ TEST_CASE("finite: a variance that overflows never becomes a running one", "[tra
     rows tags;
     tags.count = 4;
     tags.label = labels.data();
-    std::string text;
-    try {
-        run.step({{x.data(), 4, 2, 2}, tags, {}});
-    } catch (numerical_error const& error) {
-        text = error.what();
-    }
-    INFO(text);
-    CHECK(text.find("the mean or the variance of a batch in layer 1 is not finite at step 0") != std::string::npos);
+    std::string const text = message_of<numerical_error>([&] { run.step({{x.data(), 4, 2, 2}, tags, {}}); });
+    CHECK_THAT(text, contains_text("the mean or the variance of a batch in layer 1 is not finite at step 0"));
     CHECK(net.tensor("1.running_variance")(0, 0) == 1.0f);
 }
 
@@ -329,15 +318,11 @@ TEST_CASE("finite: an update that overflows says which tensor it spoiled", "[tra
     for (index_t i = 0; i < 8; ++i)
         kernel(i, 0) = 1e306;
     p.x = naive::matrix(capacity, 6, 0.0);
-    std::string text;
-    try {
-        p.step();
-    } catch (numerical_error const& error) {
-        text = error.what();
-    }
-    INFO(text);
-    CHECK(text.find("tensor 2.kernel is not finite after step 2: the update overflowed, and the weights are not those "
-                    "before this step") != std::string::npos);
+    std::string const text = message_of<numerical_error>([&] { p.step(); });
+    CHECK_THAT(text,
+               contains_text(
+                   "tensor 2.kernel is not finite after step 2: the update overflowed, and the weights are not those "
+                   "before this step"));
     // and the next step is refused
     p.refuses("(tensor 2.kernel is not finite)");
 }
@@ -363,14 +348,8 @@ struct careless {
 TEST_CASE("finite: a moment that overflows is named", "[train]") {
     problem<sequence<input<6>, dense<4>>, loss::cross_entropy, careless> p;
     p.goes_on();
-    std::string text;
-    try {
-        p.step();
-    } catch (numerical_error const& error) {
-        text = error.what();
-    }
-    INFO(text);
-    CHECK(text.find("a moment of tensor 1.kernel is not finite after step 2") != std::string::npos);
+    std::string const text = message_of<numerical_error>([&] { p.step(); });
+    CHECK_THAT(text, contains_text("a moment of tensor 1.kernel is not finite after step 2"));
 }
 
 TEST_CASE("finite: a gradient that overflows while everything else is finite", "[train]") {

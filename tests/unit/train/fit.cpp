@@ -24,6 +24,7 @@
 #include <espalier/train/fit.hpp>
 
 #include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -55,15 +56,6 @@ bool same_bits(net_type const& a, net_type const& b) {
     };
     return same(a.values().weights(), b.values().weights()) && same(a.values().state(), b.values().state()) &&
            same(a.values().masks(), b.values().masks());
-}
-
-template <class Error, class Call> std::string text_of(Call const& call) {
-    try {
-        call();
-    } catch (Error const& error) {
-        return error.what();
-    }
-    return "(no error)";
 }
 
 } // namespace
@@ -165,39 +157,39 @@ TEST_CASE("fit: bad data sets are refused before anything changes", "[train][fit
     net_type net({1}, 16);
     net_type const untouched = net;
     auto const refused = [&](data_set const& data) {
-        auto const text = text_of<error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, data, quiet(2)); });
+        auto const text =
+            message_of<error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, data, quiet(2)); });
         CHECK(same_bits(net, untouched));
         return text;
     };
     data_set data;
     data.width = 6;
     CHECK(refused(data).find("fit: training data") == 0);
-    CHECK(refused(data).find("(no error)") == std::string::npos);
+    CHECK_THAT(refused(data), !contains_text("no exception"));
     data = good;
     data.features[6 * 4 + 2] = std::numeric_limits<float>::quiet_NaN();
-    CHECK(refused(data).find("row 4, column 2 is not a number") != std::string::npos);
+    CHECK_THAT(refused(data), contains_text("row 4, column 2 is not a number"));
     data = good;
     data.labels[7] = 3; // more classes than outputs
-    CHECK(refused(data).find("label 3") != std::string::npos);
+    CHECK_THAT(refused(data), contains_text("label 3"));
     data = good;
     data.labels[7] = -5;
-    CHECK(refused(data).find("label -5") != std::string::npos);
+    CHECK_THAT(refused(data), contains_text("label -5"));
     data = good;
     data.labels.clear();
-    CHECK(refused(data).find("needs labels") != std::string::npos);
+    CHECK_THAT(refused(data), contains_text("needs labels"));
     data = good;
     data.width = 5;
     data.count = 36;
     data.labels.resize(36);
-    CHECK(refused(data).find("5 features, the network takes 6") != std::string::npos);
+    CHECK_THAT(refused(data), contains_text("5 features, the network takes 6"));
     // and so is bad validation data, and a number that makes no sense
     data = good;
     data.labels[3] = 17;
     auto options = quiet(2);
     options.validation = data.view();
-    CHECK(text_of<data_error>([&] {
-              fit(net, loss::cross_entropy{}, optimizer::adam{}, good, options);
-          }).find("validation data") != std::string::npos);
+    CHECK_THAT(message_of<data_error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, good, options); }),
+               contains_text("validation data"));
     options = quiet(2);
     options.batch = 0;
     CHECK_THROWS_AS(fit(net, loss::cross_entropy{}, optimizer::adam{}, good, options), data_error);
@@ -216,12 +208,12 @@ TEST_CASE("fit: a loss that is not finite stops, names the step and keeps the la
         if (now.step == 12) kept = net; // the last one of the third epoch
         if (now.step == 13) net.tensor("1.kernel")(2, 1) = std::numeric_limits<float>::infinity();
     };
-    auto const text = text_of<numerical_error>(
+    auto const text = message_of<numerical_error>(
         [&] { fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}, train, options); });
     INFO(text);
-    CHECK(text.find("at step 13 (tensor 1.kernel is not finite)") != std::string::npos);
-    CHECK(text.find("(epoch 4)") != std::string::npos);
-    CHECK(text.find("last.safetensors") != std::string::npos);
+    CHECK_THAT(text, contains_text("at step 13 (tensor 1.kernel is not finite)"));
+    CHECK_THAT(text, contains_text("(epoch 4)"));
+    CHECK_THAT(text, contains_text("last.safetensors"));
     small loaded({2}, 16);
     load(loaded, folder / "last.safetensors");
     CHECK(std::memcmp(loaded.values().weights().data(), kept.values().weights().data(),
@@ -240,7 +232,7 @@ TEST_CASE("fit: a checkpoint is good even if on_epoch spoils the network", "[tra
         return true;
     };
     auto const text =
-        text_of<numerical_error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options); });
+        message_of<numerical_error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options); });
     INFO(text);
     CHECK(text.find("tensor 3.bias is not finite after step 12 (epoch 3); the last checkpoint is ") == 10);
     load(loaded, folder / "last.safetensors");
@@ -257,11 +249,11 @@ TEST_CASE("fit: weights that are not finite never become a checkpoint", "[train]
         net.tensor("1.kernel").data[i] = 1e37f;
     auto options = quiet(1);
     options.checkpoints = folder.path();
-    auto const text = text_of<numerical_error>(
+    auto const text = message_of<numerical_error>(
         [&] { fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 1.0}, train, options); });
     INFO(text);
-    CHECK(text.find("tensor 1.kernel is not finite after step 1") != std::string::npos);
-    CHECK(text.find("there is no checkpoint") != std::string::npos);
+    CHECK_THAT(text, contains_text("tensor 1.kernel is not finite after step 1"));
+    CHECK_THAT(text, contains_text("there is no checkpoint"));
     CHECK_FALSE(std::filesystem::exists(folder / "last.safetensors"));
 }
 
@@ -365,9 +357,8 @@ TEST_CASE("fit: a judge or a measure that makes no sense is refused before anyth
     net_type net({1}, 16), before({1}, 16);
     auto const says = [&](fit_options const& options, char const* words) {
         auto const text =
-            text_of<data_error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options); });
-        INFO(text);
-        CHECK(text.find(words) != std::string::npos);
+            message_of<data_error>([&] { fit(net, loss::cross_entropy{}, optimizer::adam{}, train, options); });
+        CHECK_THAT(text, contains_text(words));
         CHECK(same_bits(net, before));
     };
     auto options = quiet(2);

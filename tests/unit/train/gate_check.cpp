@@ -54,7 +54,7 @@ template <class P, class Mistake = int> void fails(std::string_view line, Mistak
     auto const report = check_policy<P>(now);
     INFO(report.text);
     CHECK_FALSE(report.ok());
-    CHECK(report.text.find("FAIL  " + std::string(line)) != std::string::npos);
+    CHECK_THAT(report.text, contains_text("FAIL  " + std::string(line)));
 }
 
 enum class fault { none, gradient, sum, overflow, lanes, packs, term, term_of_packs, slopes, scale_of_noise };
@@ -274,9 +274,9 @@ TEST_CASE("check_policy: slots and lookups that are wrong fail where they are wr
 TEST_CASE("check_policy: a report names what was not checked, and who does", "[train][policy_check]") {
     auto const gates = check_policy<gate::local_search<gate::top_k<4, 2>>>();
     CHECK(gates.not_checked == 2);
-    CHECK(gates.text.find("not checked: the search") != std::string::npos);
-    CHECK(gates.text.find("check_gradients_of") != std::string::npos);
+    CHECK_THAT(gates.text, contains_text("not checked: the search"));
+    CHECK_THAT(gates.text, contains_text("check_gradients_of"));
     auto const refused = check_policy<by_key<lookup::refuses_all>>();
     CHECK(refused.not_checked == 1);
-    CHECK(refused.text.find("not checked: experts of rows") != std::string::npos);
+    CHECK_THAT(refused.text, contains_text("not checked: experts of rows"));
 }

@@ -74,7 +74,7 @@ template <class P> void fails(std::string_view line) {
     auto const report = check_policy<P>();
     INFO(report.text);
     CHECK_FALSE(report.ok());
-    CHECK(report.text.find("FAIL  " + std::string(line)) != std::string::npos);
+    CHECK_THAT(report.text, contains_text("FAIL  " + std::string(line)));
 }
 
 // ---- policies with a mistake
@@ -465,9 +465,10 @@ TEST_CASE("check_policy: the report names the policy, the check and the point", 
     CHECK(report.failures == 1);
     CHECK(report.text.starts_with("half_of_derivative on axis activation\n"));
     // the first point is -5 + 10 * 0.371 / 64
-    CHECK(report.text.find("  FAIL  backward is the derivative of forward at x = -4.94203125: given -4.94203125, "
-                           "expected -9.8840625") != std::string::npos);
-    CHECK(report.text.find("  ok    backward is proportional to dy: 4 points") != std::string::npos);
+    CHECK_THAT(report.text,
+               contains_text("  FAIL  backward is the derivative of forward at x = -4.94203125: given -4.94203125, "
+                             "expected -9.8840625"));
+    CHECK_THAT(report.text, contains_text("  ok    backward is proportional to dy: 4 points"));
 }
 
 TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][policy_check]") {
@@ -537,8 +538,7 @@ TEST_CASE("check_policy: what has its members checked only says so", "[train][po
     for (auto const& report : {check_policy<weight::low_rank<3>>(), check_policy<dispatch::capacity<1.25>>()}) {
         INFO(report.text);
         CHECK(report.not_checked == 1);
-        CHECK(report.text.find("  not checked: anything but members and names: check_gradients_of") !=
-              std::string::npos);
+        CHECK_THAT(report.text, contains_text("  not checked: anything but members and names: check_gradients_of"));
     }
 }
 

@@ -95,7 +95,7 @@ TEST_CASE("rates: a layer's tensors carry its group, or that of an everywhere ar
     for (auto const& [name, group] : groups)
         in_head += group == "head";
     CHECK(in_head == 3); // both factors and the bias
-    CHECK(describe<stack>().find("group head") != std::string::npos);
+    CHECK_THAT(describe<stack>(), contains_text("group head"));
 }
 
 TEST_CASE("rates: groups change no number", "[train][rates]") {

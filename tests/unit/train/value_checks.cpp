@@ -33,7 +33,7 @@ void passes(policy_report const& report) {
 void fails(policy_report const& report, std::string_view line) {
     INFO(report.text);
     CHECK_FALSE(report.ok());
-    CHECK(report.text.find("FAIL  " + std::string(line)) != std::string::npos);
+    CHECK_THAT(report.text, contains_text("FAIL  " + std::string(line)));
 }
 
 enum class fault {
@@ -251,7 +251,7 @@ TEST_CASE("check_loss: losses that are wrong fail where they are wrong", "[train
     auto const partly = check_loss(forgetful{});
     passes(partly);
     CHECK(partly.not_checked == 1);
-    CHECK(partly.text.find("not checked: the gradient with memory") != std::string::npos);
+    CHECK_THAT(partly.text, contains_text("not checked: the gradient with memory"));
 }
 
 TEST_CASE("check_optimizer: shipped ones pass, wrong ones fail where they are wrong", "[train][policy_check]") {
@@ -261,7 +261,7 @@ TEST_CASE("check_optimizer: shipped ones pass, wrong ones fail where they are wr
     passes(check_optimizer(optimizer::adamw{}));
     auto const of = [](slip mistake) { return check_optimizer(plain_optimizer{mistake}); };
     passes(of(slip::none));
-    CHECK(of(slip::none).text.find("not checked: whether it descends") != std::string::npos);
+    CHECK_THAT(of(slip::none).text, contains_text("not checked: whether it descends"));
     fails(of(slip::numbers), "validate accepts its numbers: no such number");
     fails(of(slip::rate), "the learning rate is finite and not negative at the first update: given -0.1");
     fails(of(slip::moves), "a learning rate of 0 leaves the weight alone at w = -3");

@@ -45,19 +45,17 @@ using run_time_stack =
     sequence<input<9>, dense<12, weight::low_rank<6, chosen>, activation::tanh>, dense<4, weight::low_rank<2>>>;
 using dense_stack = sequence<input<9>, dense<12, activation::tanh>, dense<4>>;
 
-template <class Stack> void check_stack() {
+} // namespace
+
+TEMPLATE_TEST_CASE(
+    "low_rank: gradients at rank 1, in between and full", "[weight][low_rank]",
+    (sequence<input<7>, dense<9, weight::low_rank<5, 1>, activation::tanh>, dense<4>>),
+    (sequence<input<7>, dense<9, weight::low_rank<5, 3>, activation::tanh>, dense<4>>),
+    (sequence<input<7>, dense<9, weight::low_rank<5>, activation::tanh>, dense<4, weight::low_rank<1>, no_bias>>)) {
+    using Stack = TestType;
     auto const report = check_gradients_of<Stack, device::cpu>(loss::cross_entropy{}, seed{11}, 7);
     INFO(report.text());
     CHECK(report.ok(1e-6));
-}
-
-} // namespace
-
-TEST_CASE("low_rank: gradients at rank 1, in between and full", "[weight][low_rank]") {
-    check_stack<sequence<input<7>, dense<9, weight::low_rank<5, 1>, activation::tanh>, dense<4>>>();
-    check_stack<sequence<input<7>, dense<9, weight::low_rank<5, 3>, activation::tanh>, dense<4>>>();
-    check_stack<
-        sequence<input<7>, dense<9, weight::low_rank<5>, activation::tanh>, dense<4, weight::low_rank<1>, no_bias>>>();
 }
 
 TEST_CASE("low_rank: at every rank it is the dense layer with W = U V", "[weight][low_rank]") {
