@@ -256,8 +256,8 @@ TEST_CASE("cutmix: fit learns the digits with it and sees both labels", "[batch]
 
     // One epoch by hand with only the rows' own labels gives other weights.
     network<stack, device::cpu, float> whole{seed{5}}, plain{seed{5}};
-    fit_options const once{.epochs = 1, .batch = 64, .progress = false};
-    fit(whole, loss::cross_entropy{}, optimizer::adamw{.learning_rate = 2e-3}, train, once,
+    fit_options const one_epoch{.epochs = 1, .batch = 64, .progress = false};
+    fit(whole, loss::cross_entropy{}, optimizer::adamw{.learning_rate = 2e-3}, train, one_epoch,
         batch::cutmix{.alpha = 1.0, .probability = 1.0});
     struct forgets_partners {
         batch::cutmix<> inner{.alpha = 1.0, .probability = 1.0};
@@ -268,11 +268,11 @@ TEST_CASE("cutmix: fit learns the digits with it and sees both labels", "[batch]
                 b.mixing[i] = 1.0f;
         }
     };
-    fit(plain, loss::cross_entropy{}, optimizer::adamw{.learning_rate = 2e-3}, train, once, forgets_partners{});
+    fit(plain, loss::cross_entropy{}, optimizer::adamw{.learning_rate = 2e-3}, train, one_epoch, forgets_partners{});
     double difference = 0.0;
     for (index_t i = 0; i < whole.values().weights().size(); ++i)
         difference += std::fabs(double(whole.values().weights()[i]) - double(plain.values().weights()[i]));
     CHECK(difference > 1.0);
-    CHECK_THROWS_AS(fit(plain, loss::cross_entropy{}, optimizer::adamw{}, train, once, batch::cutmix{.alpha = -1.0}),
+    CHECK_THROWS_AS(fit(plain, loss::cross_entropy{}, optimizer::adamw{}, train, one_epoch, batch::cutmix{.alpha = -1.0}),
                     data_error);
 }
