@@ -6,6 +6,11 @@
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
 
+#include <concepts>
+#include <cstddef>
+#include <iterator>
+#include <string_view>
+
 namespace espalier {
 
 /// Over what a penalty on parameters sums: single elements, or the rows or columns of the tensor as groups.
@@ -13,6 +18,18 @@ enum class group_scope { element, rows, columns };
 
 /// Order of gradient transforms, whatever their order in the list.
 enum class transform_stage : int { add = 0, gate = 1, scale = 2, clip = 3 };
+
+/// Companions that one policy may read.
+inline constexpr int max_companions = 2;
+
+/// What the companions of a tensor hold of one weight, in the order of the op's `companion_names`. Members and no
+/// array, which compilers would keep in memory.
+template <class T> struct companion_values {
+    T first = T(scalar_of<T>(0));
+    T second = T(scalar_of<T>(0));
+
+    ESPALIER_FN constexpr T const& operator[](int k) const { return k == 0 ? first : second; }
+};
 
 /// One weight of a tensor at a step: what penalties, transforms and weight maps may have as their last argument. A
 /// field that costs something holds what the comment says for the policies whose op asks for it, and its initial value
@@ -25,6 +42,7 @@ template <class T> struct element_about {
     T reference = T(scalar_of<T>(0));      ///< gradient of the second stream; for transforms with `needs_reference`
     drawn_bits<T> bits = drawn_bits<T>(0); ///< a 16-bit draw, of this transform alone; for transforms with `draws`
     T global_norm = T(scalar_of<T>(0));    ///< Euclidean norm of all gradients; for transforms with `needs_global_norm`
+    companion_values<T> companion{};       ///< further numbers kept of the weight; for penalties with `companions`
 };
 
 namespace detail {
@@ -35,6 +53,38 @@ ESPALIER_MEMBER_OR(penalty_groups, groups, group_scope::element)
 ESPALIER_MEMBER_OR(op_draws, draws, false)
 ESPALIER_MEMBER_OR(op_needs_reference, needs_reference, false)
 ESPALIER_MEMBER_OR(op_needs_global_norm, needs_global_norm, false)
+
+template <class Op>
+concept counts_companions = requires {
+    Op::companions;
+};
+template <class Op>
+concept has_companion_names = requires {
+    { Op::companion_names[0] } -> std::convertible_to<std::string_view>;
+};
+
+/// Whether an op that has companions says how many, and what each is called.
+template <class Op> consteval bool names_companions() {
+    if constexpr (counts_companions<Op> && has_companion_names<Op>) {
+        if (Op::companions < 1 || Op::companions > max_companions) return false;
+        if (std::size(Op::companion_names) != static_cast<std::size_t>(Op::companions)) return false;
+        for (int k = 0; k < Op::companions; ++k)
+            for (int j = 0; j <= k; ++j)
+                if (Op::companion_names[k].empty() || (j < k && Op::companion_names[j] == Op::companion_names[k]))
+                    return false;
+        return true;
+    } else {
+        return !counts_companions<Op> && !has_companion_names<Op>;
+    }
+}
+
+/// How many a policy of the update reads.
+template <class Op> consteval int op_companions() {
+    if constexpr (counts_companions<Op> && names_companions<Op>())
+        return Op::companions;
+    else
+        return 0;
+}
 
 /// Whether a step is the one that applies the proxes over groups: it moves no weight itself, and its rate is that of
 /// the step before it, or 0 when nothing is to be shrunk.

@@ -18,15 +18,18 @@ template <class P> void axis::penalty::check(policy_checker& to, clock const& no
     using namespace detail;
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
+    // No companion has a number where a gradient or a prox that forgets it would pass.
+    [[maybe_unused]] auto const kept = []<class T>(T const&) { return companion_values<T>{T(0.3125f), T(0.75f)}; };
     [[maybe_unused]] auto const value = [&]<class T>(T w) {
-        return espalier::penalty::detail::value(op, element_about<T>{.weight = w}, w);
+        return espalier::penalty::detail::value(op, element_about<T>{.weight = w, .companion = kept(w)}, w);
     };
     [[maybe_unused]] auto const gradient = [&]<class T>(T w, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
-        return espalier::penalty::detail::gradient(op, element_about<T>{.weight = w, .squared_norm = norm}, w);
+        return espalier::penalty::detail::gradient(
+            op, element_about<T>{.weight = w, .squared_norm = norm, .companion = kept(w)}, w);
     };
     [[maybe_unused]] auto const prox = [&]<class T>(T w, T rate, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
-        return espalier::penalty::detail::prox(op, element_about<T>{.weight = w, .rate = rate, .squared_norm = norm},
-                                               w);
+        return espalier::penalty::detail::prox(
+            op, element_about<T>{.weight = w, .rate = rate, .squared_norm = norm, .companion = kept(w)}, w);
     };
     if constexpr (penalty_groups<op_type>() != group_scope::element) {
         to.derivative(
