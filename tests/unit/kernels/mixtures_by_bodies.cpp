@@ -31,7 +31,9 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/layer/slice.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/network/remember.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/train/training.hpp>
 #include <espalier/weight/low_rank.hpp>
@@ -58,6 +60,7 @@ struct trace {
 /// `room`: the memory is for so many rows.
 template <class Stack, class Device> trace run(index_t n, index_t room) {
     network<Stack, Device, float> net{seed{5}, room};
+    if constexpr (net.size.companions > 0) remember(net, "anchor");
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     trace t;
     std::vector<std::int32_t> label, group;
@@ -127,6 +130,14 @@ TEST_CASE("mixtures by kernel bodies: experts run on their whole block, and the 
     check<with<moe<gate::top_k<4, 2>, dense<16>, dispatch::capacity<0.6, dispatch::overflow::pass>>>>();
     using different = experts<dense<7>, expert, dense<7, activation::tanh>, expert>;
     check<with<moe<gate::top_k<4, 2>, different, dispatch::capacity<1.0>>>>();
+}
+
+TEST_CASE("mixtures by kernel bodies: experts with a companion each") {
+    using held =
+        sequence<dense<8, activation::tanh, penalty::anchor<1.5>>, dense<7, on<role::bias, penalty::anchor<0.5>>>>;
+    check<with<moe<gate::top_k<4, 2>, held, dispatch::automatic<>>>>();
+    check<with<moe<gate::top_k<4, 2>, experts<dense<7>, held, dense<7, penalty::anchor<2.0>>, held>,
+                   dispatch::capacity<1.0>>>>();
 }
 
 TEST_CASE("mixtures by kernel bodies: experts run on the rows that the device has counted") {
