@@ -20,14 +20,14 @@ namespace espalier {
 /// F <- sum_n s_n (d loss(x_n, y_n) / d w)^2 / sum_n s_n for every weight of the tensors that have a companion of that
 /// name, which becomes F. With a loss that is the negative logarithm of a likelihood, `loss::cross_entropy`, this is
 /// the diagonal of the empirical Fisher information: at the labels of the data, not at ones drawn from the network
-/// (Kirkpatrick et al. 2017, section 2; Kunstner et al. 2019 on the difference). s_n is the weight of row n; rows that
-/// do not count (weight 0, label -1) are no part of it.
+/// (Kirkpatrick et al. 2017, section 2; Kunstner et al. 2019 on the difference). s_n is the weight of row n; rows of
+/// weight 0 are no part of it.
 ///
 /// The gradients are those of training, one row at a time: with dropout, each row by factors of its own, and with the
 /// terms of gates and activation penalties. Weights, moments and time stay. Throws as `evaluate` does, data_error also
-/// when no tensor has such a companion or no row counts, numerical_error for a gradient that is not finite, all with
-/// nothing changed. One forward and backward a row; allocates two numbers of double and type of the parameters for each
-/// of them.
+/// when no tensor has such a companion or all weights are 0, numerical_error for a gradient that is not finite, all
+/// with nothing changed. One forward and backward a row. Allocates the memory of a training, and a double for each
+/// parameter.
 template <class Network, class Loss>
 void estimate_importance(Network& net, Loss const& loss, data_view const& data,
                          std::string_view companion = "importance") {
@@ -64,7 +64,7 @@ void estimate_importance(Network& net, Loss const& loss, data_view const& data,
         for (std::size_t i = 0; i < squares.size(); ++i)
             squares[i] += weight * static_cast<double>(g[i]) * static_cast<double>(g[i]);
     }
-    if (!(weights > 0.0)) detail::throw_data_error("estimate_importance: no row of the data set counts");
+    if (!(weights > 0.0)) detail::throw_data_error("estimate_importance: the weights of all rows are 0");
     for (std::size_t i = 0; i < squares.size(); ++i)
         if (!std::isfinite(static_cast<double>(static_cast<wide>(squares[i] / weights))))
             detail::throw_numerical_error("estimate_importance: a square of the gradients of the rows is not finite");

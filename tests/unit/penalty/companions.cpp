@@ -282,8 +282,8 @@ TEST_CASE("companions: importances are means of squared gradients, row by row", 
     set.width = 2;
     set.count = 5;
     set.features = {1.0f, -2.0f, 0.5f, 3.0f, -1.5f, 0.25f, 7.0f, 7.0f, 9.0f, 9.0f};
-    set.labels = {2, 0, 1, -1, 1};
-    set.weights = {1.0f, 2.0f, 0.5f, 1.0f, 0.0f};
+    set.labels = {2, 0, 1, 0, 1};
+    set.weights = {1.0f, 2.0f, 0.5f, 0.0f, 0.0f};
     std::vector<double> expected(6);
     auto const w = net.tensor("1.kernel");
     for (std::size_t n = 0; n < 3; ++n) {
@@ -302,7 +302,7 @@ TEST_CASE("companions: importances are means of squared gradients, row by row", 
         CHECK(net.tensor("1.kernel.importance").data[i] == Approx(expected[i]).epsilon(1e-12));
     CHECK(std::equal(kept.begin(), kept.end(), w.data));
     CHECK(net.time().step == 0);
-    CHECK(contains(message_of<data_error>([&] { training{net, loss::cross_entropy{}, sgd}.step({}); }), "anchor"));
+    CHECK(net.values().given() == std::vector<bool>{false, false, true}); // the kernel, its anchor, its importance
 
     set.weights.assign(5, 0.0f);
     CHECK_THROWS_AS(estimate_importance(net, loss::cross_entropy{}, set), data_error);
