@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The update pass: AdamW with penalties, a prox and a mask, in cache and far beyond it.
 // Floor: 28 bytes a weight (weight, two moments: read and written; gradient: read), 1/8 more for a bit mask, 4 more for
-// an anchor, at the bandwidth of working in place.
+// an anchor and 4 for an importance, at the bandwidth of working in place.
 #include "common.hpp"
 
 #include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/elastic_net.hpp>
+#include <espalier/penalty/elastic_weight_consolidation.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
@@ -22,40 +24,35 @@ using bench::index_t;
 
 namespace {
 
-/// Pulls a weight back to where it started, as elastic weight consolidation with equal importances does: the start is
-/// the second stream of the update.
-struct anchor_op {
-    double strength;
-    [[maybe_unused]] static constexpr esp::transform_stage stage = esp::transform_stage::add;
-    static constexpr bool needs_reference = true;
-    template <class T> ESPALIER_FN T apply(T g, esp::element_about<T> const& e) const {
-        return fma(T(static_cast<esp::scalar_of<T>>(strength)), e.weight - e.reference, g);
-    }
-};
-
 struct state {
     index_t n;
-    array<float> w, g, m, anchor;
+    array<float> w, g, m, kept; // kept: anchor and importance
     array<std::uint32_t> mask;
     std::vector<double> values = std::vector<double>(8);
     index_t stride;
 
     explicit state(index_t count)
-        : n(count), w(n, 0), g(n, 5), m(2 * n + 16 * 11, 11), anchor(n, 17), mask(n / 32 + 2, 23), stride(n + 16 * 11) {
+        : n(count), w(n, 0), g(n, 5), m(2 * n + 16 * 11, 11), kept(2 * n + 16 * 11, 17), mask(n / 32 + 2, 23),
+          stride(n + 16 * 11) {
         bench::fill_normal(w.data(), n, 1);
         bench::fill_normal(g.data(), n, 2, 0.1);
-        bench::fill_normal(anchor.data(), n, 3);
+        bench::fill_normal(kept.data(), 2 * n + 16 * 11, 3);
+        for (index_t i = 0; i < n; ++i)
+            importance()[i] *= importance()[i];
         std::mt19937 bits(5);
         for (index_t i = 0; i < n / 32 + 2; ++i)
             mask.data()[i] = static_cast<std::uint32_t>(bits());
     }
+    float* anchor() { return kept.data(); }
+    float* importance() { return kept.data() + stride; }
     esp::update_segment<float> segment() {
         esp::update_segment<float> s;
         s.rows = 1;
         s.columns = n;
         s.weights = w.data();
         s.gradients = g.data();
-        s.reference = anchor.data();
+        s.companions = kept.data();
+        s.companion_stride = stride;
         s.moments = m.data();
         s.moment_stride = stride;
         s.mask = mask.data();
@@ -161,14 +158,16 @@ hand_numbers numbers() {
 
 struct reference_numbers {
     int l1 = 0, l2 = 0, elastic = 0;
-    bool prox = false, anchor = false, mask = false;
+    bool prox = false, anchor = false, mask = false, importance = false;
 };
-double reference(reference_numbers const& use, double w, double g, double& m, double& v, double a, bool keep) {
+double reference(reference_numbers const& use, double w, double g, double& m, double& v, double a, double f,
+                 bool keep) {
     if (use.mask && !keep) g = 0.0;
     double const sign = w > 0 ? 1.0 : w < 0 ? -1.0 : 0.0;
     g += use.l1 * l1_strength * sign + use.l2 * l2_strength * w;
     g += use.elastic * (l1_strength * sign + l2_strength * w);
     if (use.anchor) g += anchor_strength * (w - a);
+    if (use.importance) g += anchor_strength * f * (w - a);
     m += (1 - beta1) * (g - m);
     v = (1 - beta2) * g * g + beta2 * v;
     double next = w - rate * weight_decay * w - rate * correction1 * m / (std::sqrt(v) * correction2 + epsilon);
@@ -187,7 +186,8 @@ template <class Body> void check(std::string const& name, reference_numbers cons
         for (index_t i = 0; i < s.n; ++i) {
             auto const k = static_cast<std::size_t>(i);
             bool const keep = (s.mask.data()[i / 32] >> (i % 32)) & 1;
-            w[k] = reference(use, w[k], double(s.g.data()[i]), m[k], v[k], double(s.anchor.data()[i]), keep);
+            w[k] = reference(use, w[k], double(s.g.data()[i]), m[k], v[k], double(s.anchor()[i]),
+                             double(s.importance()[i]), keep);
         }
     }
     // the hand-written ones leave what does not fill a register
@@ -233,6 +233,8 @@ using l1 = esp::penalty::l1_op;
 using l2 = esp::penalty::l2_op;
 using elastic = esp::op_of<esp::penalty::elastic_net<l1_strength, l2_strength>>;
 using prox = esp::penalty::proximal_op<l1>;
+using anchor = esp::penalty::anchor_op;
+using consolidation = esp::penalty::elastic_weight_consolidation_op;
 
 } // namespace
 
@@ -253,8 +255,13 @@ int main(int argc, char** argv) {
              {.l1 = 1, .l2 = 2, .elastic = 1});
     add_ours("adamw+prox", rule_of<plain_map, flat_tuple<prox>, flat_tuple<>>{{}, {{p}}, {}}, 28.0, {.prox = true});
     add_ours("adamw+mask", rule_of<mask_map, flat_tuple<>, flat_tuple<>>{}, 28.125, {.mask = true});
+    add_ours("adamw+anchor", rule_of<plain_map, flat_tuple<anchor>, flat_tuple<>>{{}, {{{anchor_strength}}}, {}}, 32.0,
+             {.anchor = true});
+    add_ours("adamw+consolidation",
+             rule_of<plain_map, flat_tuple<consolidation>, flat_tuple<>>{{}, {{{anchor_strength}}}, {}}, 36.0,
+             {.importance = true});
     add_ours("adamw+l1+anchor+mask",
-             rule_of<mask_map, flat_tuple<l1>, flat_tuple<anchor_op>>{{}, {{a}}, {{{anchor_strength}}}}, 32.125,
+             rule_of<mask_map, flat_tuple<l1, anchor>, flat_tuple<>>{{}, {{{a}, {{anchor_strength}}}}, {}}, 32.125,
              {.l1 = 1, .anchor = true, .mask = true});
 
     add_hand("adamw", 28.0, {},
@@ -264,7 +271,7 @@ int main(int argc, char** argv) {
     });
     add_hand("adamw+l1+anchor+mask", 32.125, {.l1 = 1, .anchor = true, .mask = true}, [](state& s) {
         s.values[0] += hand_l1_anchor_mask(numbers(), s.n, s.w.data(), s.g.data(), s.m.data(), s.m.data() + s.stride,
-                                           s.anchor.data(), s.mask.data());
+                                           s.anchor(), s.mask.data());
     });
     return bench::run(argc, argv);
 }

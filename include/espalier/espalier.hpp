@@ -173,14 +173,17 @@
 #include <espalier/network/describe.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/network/parameters.hpp>
+#include <espalier/network/remember.hpp>
 #include <espalier/network/set_table.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/adam_numbers.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/optimizer/concept.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/penalty/elastic_net.hpp>
+#include <espalier/penalty/elastic_weight_consolidation.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
@@ -223,6 +226,7 @@
 #include <espalier/train/check_gradients.hpp>
 #include <espalier/train/device_batch.hpp>
 #include <espalier/train/fit.hpp>
+#include <espalier/train/importance.hpp>
 #include <espalier/train/loss_check.hpp>
 #include <espalier/train/optimizer_check.hpp>
 #include <espalier/train/policy_check.hpp>

@@ -38,8 +38,11 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/layer/tap.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/network/remember.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/anchor.hpp>
+#include <espalier/penalty/elastic_weight_consolidation.hpp>
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/magnitude.hpp>
@@ -102,8 +105,24 @@ template <class Stack> std::vector<float> inputs_of(index_t n, std::uint32_t sal
     return x;
 }
 
+/// Gives the companions of tensors numbers, where a stack has any.
+template <class Network> void set_companions(Network& net) {
+    if constexpr (net.size.companions > 0) {
+        remember(net, "anchor");
+        for (tensor_info const& t : net.tensors()) {
+            if (t.companion != "importance") continue;
+            auto const f = numbers(t.size(), 23);
+            std::vector<float> squares;
+            for (float v : f)
+                squares.push_back(v * v);
+            set_companion(net, t.name, matrix_view<float const>{squares.data(), t.rows, t.columns, t.columns});
+        }
+    }
+}
+
 template <class Stack> trace on_cpu(index_t n) {
     network<Stack, device::cpu, float> net{seed{5}, n};
+    set_companions(net);
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     trace t;
     auto const label = labels_of(n);
@@ -134,6 +153,7 @@ launch_table launched;
 
 template <class Stack> trace on_gpu(std::string const& name, index_t n, index_t blocks) {
     network<Stack, device::cuda, float> net{seed{5}, n};
+    set_companions(net);
     net.runner().device().set_most_blocks(blocks);
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     bool const recorded = n == 33 && blocks == default_blocks;
@@ -351,6 +371,11 @@ void tests() {
         "windows, some empty");
     check<sequence<input<width>, plain, moe<gate::comet<5, 2>, dense<16>, dispatch::compacted>, head>>(
         "counted rows of trees");
+    using held = sequence<dense<8, activation::tanh, penalty::anchor<1.5>>,
+                          dense<7, penalty::elastic_weight_consolidation<0.5>, on<role::bias, penalty::anchor<0.5>>>>;
+    check<sequence<input<width>, dense<16, activation::tanh, penalty::elastic_weight_consolidation<0.5>>,
+                   batch_norm<batch_norm_options{}, on<role::scale, penalty::anchor<2.0>>>,
+                   moe<gate::top_k<4, 2>, held, dispatch::automatic<>>, head>>("companions of tensors");
     using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, residual<dense<8>>,
                               dense<7, activation::softmax>>;
     check<sequence<input<width>, plain, moe<gate::top_k<8, 1>, counting, dispatch::automatic<>>, head>>(

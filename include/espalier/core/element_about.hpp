@@ -14,6 +14,18 @@ enum class group_scope { element, rows, columns };
 /// Order of gradient transforms, whatever their order in the list.
 enum class transform_stage : int { add = 0, gate = 1, scale = 2, clip = 3 };
 
+/// Companions that one policy may read.
+inline constexpr int max_companions = 2;
+
+/// What the companions of a tensor hold of one weight, in the order of the op's `companion_names`. Members and no
+/// array, which compilers would keep in memory.
+template <class T> struct companion_values {
+    T first = T(scalar_of<T>(0));
+    T second = T(scalar_of<T>(0));
+
+    ESPALIER_FN constexpr T const& operator[](int k) const { return k == 0 ? first : second; }
+};
+
 /// One weight of a tensor at a step: what penalties, transforms and weight maps may have as their last argument. A
 /// field that costs something holds what the comment says for the policies whose op asks for it, and its initial value
 /// for the others.
@@ -25,6 +37,7 @@ template <class T> struct element_about {
     T reference = T(scalar_of<T>(0));      ///< gradient of the second stream; for transforms with `needs_reference`
     drawn_bits<T> bits = drawn_bits<T>(0); ///< a 16-bit draw, of this transform alone; for transforms with `draws`
     T global_norm = T(scalar_of<T>(0));    ///< Euclidean norm of all gradients; for transforms with `needs_global_norm`
+    companion_values<T> companion{};       ///< further numbers kept of the weight; for penalties with `companions`
 };
 
 namespace detail {

@@ -21,7 +21,9 @@
 #include <espalier/transform/concept.hpp>
 #include <espalier/weight/concept.hpp>
 
+#include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <type_traits>
 
 namespace espalier {
@@ -39,6 +41,8 @@ template <class Wide, class Narrow = Wide> struct update_segment {
     Wide const* reference = nullptr;
     Wide* moments = nullptr; ///< optimizer state, `moment_stride` elements from one to the next
     index_t moment_stride = 0;
+    Wide const* companions = nullptr; ///< the first of them, `companion_stride` elements from one to the next
+    index_t companion_stride = 0;
     Narrow* operands = nullptr;             ///< what products read, where that is not the weights themselves
     std::uint32_t const* mask = nullptr;    ///< bit i: element i is kept
     Wide const* norms[max_group_sets] = {}; ///< for each grouped penalty: squared norms of its groups
@@ -63,6 +67,54 @@ template <class Op> Op const& numbers_for(optimizer_numbers<Op> const& optimizer
 }
 template <class Op> Op const& numbers_for(Op const& one_for_all, tensor_rates const&) {
     return one_for_all;
+}
+
+/// The companions of a tensor: those that its penalties name, each name once. The j-th that is asked for, counted over
+/// all penalties, is number `places >> 4 j & 15`.
+template <int Asked> struct companion_table {
+    int count = 0;
+    std::uint64_t places = 0;
+    std::string_view names[std::size_t{Asked}] = {};
+};
+template <> struct companion_table<0> {
+    int count = 0;
+    std::uint64_t places = 0;
+};
+
+template <class... Penalties> consteval auto companions_of() {
+    constexpr int asked = (0 + ... + op_companions<Penalties>());
+    static_assert(asked <= 16, "espalier: the penalties of a tensor read at most 16 companions; give it fewer of them");
+    companion_table<asked> table;
+    if constexpr (asked > 0) {
+        int number = 0;
+        auto const add = [&](std::string_view name) {
+            int place = 0;
+            while (place < table.count && table.names[place] != name)
+                ++place;
+            if (place == table.count) table.names[table.count++] = name;
+            table.places |= static_cast<std::uint64_t>(place) << 4 * number++;
+        };
+        auto const add_all = [&]<class Op>(std::type_identity<Op>) {
+            if constexpr (op_companions<Op>() > 0)
+                for (int k = 0; k < Op::companions; ++k)
+                    add(Op::companion_names[k]);
+        };
+        (add_all(std::type_identity<Penalties>{}), ...);
+    }
+    return table;
+}
+
+/// In the place of the companions of a tensor that has none.
+struct no_companions {};
+
+/// What the companions of the next `Op::companions` that are asked for hold; `asked` counts on.
+template <class Rule, class Op, class T, class Companion>
+ESPALIER_FN companion_values<T> take_companions(Companion const& companion, int& asked) {
+    companion_values<T> values;
+    values.first = companion(static_cast<int>(Rule::companion_places >> 4 * asked++ & 15u));
+    if constexpr (op_companions<Op>() > 1)
+        values.second = companion(static_cast<int>(Rule::companion_places >> 4 * asked++ & 15u));
+    return values;
 }
 
 } // namespace detail
@@ -97,6 +149,10 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     static constexpr int group_proxes =
         (0 + ... +
          int{detail::penalty_groups<Penalties>() != group_scope::element && detail::is_proximal<Penalties>()});
+    /// Further tensors of the same extents that the penalties read.
+    static constexpr auto companion_table = detail::companions_of<Penalties...>();
+    static constexpr int companions = companion_table.count;
+    static constexpr std::uint64_t companion_places = companion_table.places;
     /// Transforms that draw. The k-th of them has draw number k of an element's place (core/random.hpp), so that no two
     /// decide by the same bits.
     static constexpr int draws = (0 + ... + int{detail::op_draws<Transforms>()});
@@ -116,19 +172,24 @@ template <class Rule> consteval int extra_passes() {
 /// One element, of which `about` has the weight, the rate, the mask's bit, the reference gradient and the norm of all.
 /// `moments` are the optimizer's of this element; `draw(k)` gives the bits of the k-th transform that draws; `norm(i)`
 /// the norm of the group that the i-th grouped penalty sees; `value(i, v)` receives the value of penalty i before the
-/// step.
-template <class Optimizer, class Rule, class T, class Draw, class Norm, class Value>
+/// step; `companion(k)` gives what the tensor's k-th companion holds of the element.
+template <class Optimizer, class Rule, class T, class Draw, class Norm, class Value,
+          class Companion = detail::no_companions>
 ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gradient, T* moments, T decay,
-                             element_about<T> about, Draw const& draw, Norm const& norm, Value const& value) {
+                             element_about<T> about, Draw const& draw, Norm const& norm, Value const& value,
+                             [[maybe_unused]] Companion const& companion = {}) {
     T g = weight::detail::pull(rule.map, about, gradient);
     if constexpr (Rule::needs_reference) about.reference = weight::detail::pull(rule.map, about, about.reference);
     {
         int index = 0;
         int group = 0;
+        [[maybe_unused]] int asked = 0;
         for_each(
             rule.penalties, [&]<class Op>(Op const& op) __attribute__((always_inline)) {
                 constexpr bool grouped = detail::penalty_groups<Op>() != group_scope::element;
                 element_about<T> seen = about;
+                if constexpr (detail::op_companions<Op>() > 0)
+                    seen.companion = detail::take_companions<Rule, Op, T>(companion, asked);
                 if constexpr (!grouped) value(index, penalty::detail::value(op, seen, seen.weight));
                 if constexpr (!detail::is_proximal<Op>()) {
                     if constexpr (grouped) seen.squared_norm = norm(group);
@@ -151,10 +212,13 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gra
     {
         constexpr bool shrinks_groups = detail::shrinks_groups<Optimizer>();
         int group = 0;
+        [[maybe_unused]] int asked = 0;
         for_each(
             rule.penalties, [&]<class Op>(Op const& op) __attribute__((always_inline)) {
                 constexpr bool grouped = detail::penalty_groups<Op>() != group_scope::element;
                 element_about<T> seen = about;
+                if constexpr (detail::op_companions<Op>() > 0)
+                    seen.companion = detail::take_companions<Rule, Op, T>(companion, asked);
                 if constexpr (detail::is_proximal<Op>() && !grouped) {
                     // A step that shrinks groups leaves single weights alone.
                     if constexpr (shrinks_groups) seen.rate = T(scalar_of<T>(0));

@@ -61,6 +61,7 @@ struct saved_network {
     std::byte* state = nullptr;
     std::uint32_t* masks = nullptr;
     kept_time time{};
+    std::vector<bool>* given = nullptr; ///< of each tensor, where there are companions
 };
 
 /// All arenas of a network's parameters.
@@ -72,9 +73,10 @@ template <class Network> struct host_parameters {
     host_arena<device, wide> state;
     host_arena<device, std::uint32_t> masks;
     kept_time time;
+    std::vector<bool>* given;
 
     explicit host_parameters(typename Network::parameters_type& p)
-        : weights(p.weights()), state(p.state()), masks(p.masks()), time(p.time()) {}
+        : weights(p.weights()), state(p.state()), masks(p.masks()), time(p.time()), given(&p.given()) {}
     saved_network saved() {
         return {&Network::tensors(),
                 &Network::layers(),
@@ -82,7 +84,8 @@ template <class Network> struct host_parameters {
                 reinterpret_cast<std::byte*>(weights.data()),
                 reinterpret_cast<std::byte*>(state.data()),
                 masks.data(),
-                time};
+                time,
+                given};
     }
     void write_back() {
         weights.write_back();
@@ -109,6 +112,8 @@ struct load_plan {
         dtype type; ///< of the target
     };
     std::vector<item> items;
+    std::vector<bool>* given = nullptr; ///< what becomes `now_given`
+    std::vector<bool> now_given{};
 
     /// Throws file_error when the file has no such tensor (nor one that its metadata name in its place), or one of
     /// another shape or kind. Floating-point numbers are converted, others must be of the target's type.
@@ -191,6 +196,7 @@ template <class Training> struct host_training {
 /// the type they are trained in, the bit masks of pruned tensors, and in the metadata the time that the network has
 /// reached ("step", "epoch", "epoch_begin", "steps_per_epoch", "phase", "value.NAME" for a run-time value), what wrote
 /// it ("format") and its layers in words ("layers"). `extra` is kept beside them, but for entries of these names.
+/// Companions of tensors are saved like them ("1.kernel.anchor"), once they were set.
 /// Atomic: the old file stays until the new one is complete. Throws file_error.
 template <class Network>
 void save(Network const& net, file_path const& path, std::map<std::string, std::string> const& extra = {}) {
@@ -203,8 +209,8 @@ void save(Network const& net, file_path const& path, std::map<std::string, std::
 /// converted; tensors of other names are ignored, whatever their types; a tensor that was left out because it is tied
 /// to another is that one (see `safetensors_file::find_shared`). The network has the time of the file afterwards, so it
 /// gives what the saved one gave; a file without one, of another program or an older version, is taken for a network at
-/// time 0, and `set_time` says better. Throws file_error for a file that is damaged or lacks a tensor, or has one of
-/// another shape or kind; the network is unchanged then.
+/// time 0, and `set_time` says better. A companion that the file lacks counts as never set. Throws file_error for a
+/// file that is damaged or lacks a tensor, or has one of another shape or kind; the network is unchanged then.
 template <class Network> void load(Network& net, file_path const& path) {
     detail::host_parameters<Network> values(net.values());
     detail::saved_network saved = values.saved();

@@ -108,6 +108,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         f.parameters = padded(count());
         f.mask_words = rule::uses_mask ? round_up((count() + 31) / 32 + 1, 16) : 0;
         f.group_sets = rule::group_sets;
+        f.companions = rule::companions * padded(count());
         f.tensors = 1;
         f.terms = rule::penalty_count;
         f.streams = 1;
@@ -135,6 +136,10 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         s.reference = m.reference;
         s.moments = m.moments;
         s.moment_stride = m.moment_stride;
+        if constexpr (rule::companions > 0) {
+            s.companions = m.companions;
+            s.companion_stride = padded(count());
+        }
         s.operands = m.operands;
         s.mask = m.masks;
         for (int g = 0; g < rule::group_sets; ++g) {
@@ -215,6 +220,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                            .masks = prune::plan_of<prune_policy, weight_policy>,
                            .passes = 1 + extra_passes<rule>(),
                            .grouped = rule::grouped});
+        if constexpr (rule::companions > 0)
+            for (int k = 0; k < rule::companions; ++k)
+                report.add_companion(rule::companion_table.names[k], at.companions + k * padded(count()));
     }
 
 private:

@@ -41,6 +41,8 @@ struct tensor_info {
     int passes = 1;                     ///< passes over this tensor in an update
     bool grouped = false;               ///< carries penalties over groups
     bool optional = false;              ///< a file may lack it: then it stays as it is
+    std::string companion;              ///< name among the companions of a trained tensor; empty: it is none
+    int of = -1;                        ///< of a companion: the place of that tensor among all tensors
 
     index_t size() const { return rows * columns; }
 };
@@ -158,6 +160,8 @@ struct layer_report {
     /// `optional`: a file may lack it, those of older versions do.
     void add_state(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset,
                    bool optional = false);
+    /// Adds a companion of the trained tensor that was added last; `offset` counts from the first of all companions.
+    void add_companion(std::string_view name, index_t offset);
     template <class... Parts> void add_term(Parts const&... name) {
         add_term_named(detail::text_parts{detail::text_part(name)...});
     }

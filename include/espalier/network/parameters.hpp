@@ -9,6 +9,7 @@
 #include <espalier/layer/detail.hpp>
 #include <espalier/layer/sequence.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -71,6 +72,18 @@ struct group_layout {
 
 group_layout layout_groups(std::vector<group_set_info> const& sets);
 
+/// The places of the companions of that name among all tensors. Throws data_error, which lists those that are known,
+/// when there is none.
+std::vector<std::size_t> companions_named(std::vector<tensor_info> const& tensors, std::string_view name);
+
+/// The place of the companion `name` of one tensor, "1.kernel.anchor", once rows x columns are found to be
+/// its extents. Throws data_error and shape_error.
+std::size_t companion_place(std::vector<tensor_info> const& tensors, std::string_view name, index_t rows,
+                            index_t columns);
+
+/// Throws data_error when a companion was never set. `given` has an entry for every tensor.
+void require_companions(std::vector<tensor_info> const& tensors, std::vector<bool> const& given);
+
 } // namespace detail
 
 /// The trained numbers of a network of type `Stack` on a device, with what is derived from them (masks, operand copies,
@@ -84,8 +97,9 @@ public:
     static constexpr footprint size = layer::template size<T>();
 
     parameters()
-        : weights_(size.parameters), state_(size.state), masks_(size.mask_words), operands_(size.parameters),
-          norms_(groups().size), next_norms_(groups().size) {}
+        : weights_(size.parameters), state_(size.state + size.companions), masks_(size.mask_words),
+          operands_(size.parameters), norms_(groups().size), next_norms_(groups().size),
+          given_(size.companions > 0 ? tensors().size() : 0) {}
 
     buffer<wide>& weights() { return weights_; }
     buffer<wide> const& weights() const { return weights_; }
@@ -93,6 +107,11 @@ public:
     buffer<wide> const& state() const { return state_; }
     buffer<std::uint32_t>& masks() { return masks_; }
     buffer<std::uint32_t> const& masks() const { return masks_; }
+
+    /// Whether each tensor was given its numbers, where that is asked of any: of companions, which mean nothing before.
+    /// Empty in networks that have none.
+    std::vector<bool>& given() { return given_; }
+    std::vector<bool> const& given() const { return given_; }
 
     /// The time whose numbers these parameters are used with: that of the next step of their training.
     kept_time& time() { return time_; }
@@ -104,6 +123,7 @@ public:
         m.parameters = weights_.data();
         m.operands = operands_.data();
         m.state = state_.data();
+        m.companions = state_.data() + size.state;
         m.masks = masks_.data();
         m.group_offset = groups().offset.data();
         m.group_first = groups().first.get();
@@ -137,11 +157,14 @@ public:
     }
 
     /// this <- keep * this + (1 - keep) * other, over weights and state: the exponential average of a teacher.
+    /// Companions become those of the other.
     void average(parameters const& other, double keep) {
         static_assert(Device::host_memory,
                       "espalier: parameters are averaged in host memory; on a GPU add them up in a pass of your own");
-        blend(weights_, other.weights_, keep);
-        blend(state_, other.state_, keep);
+        blend(weights_, other.weights_, size.parameters, keep);
+        blend(state_, other.state_, size.state, keep);
+        std::copy_n(other.state_.data() + size.state, size.companions, state_.data() + size.state);
+        given_ = other.given_;
     }
 
 private:
@@ -150,10 +173,10 @@ private:
         return layout;
     }
 
-    static void blend(buffer<wide>& mine, buffer<wide> const& other, double keep) {
+    static void blend(buffer<wide>& mine, buffer<wide> const& other, index_t count, double keep) {
         wide const a = static_cast<wide>(keep);
         wide const b = static_cast<wide>(1.0 - keep);
-        for (index_t i = 0; i < mine.size(); ++i)
+        for (index_t i = 0; i < count; ++i)
             mine.data()[i] = a * mine.data()[i] + b * other.data()[i];
     }
 
@@ -163,6 +186,7 @@ private:
     buffer<T> operands_;
     buffer<wide> norms_;
     buffer<wide> next_norms_;
+    std::vector<bool> given_;
     kept_time time_;
 };
 

@@ -9,6 +9,7 @@
 #include <espalier/train/policy_checker.hpp>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <type_traits>
 
@@ -18,15 +19,22 @@ template <class P> void axis::penalty::check(policy_checker& to, clock const& no
     using namespace detail;
     auto const op = op_at<P>(now);
     using op_type = std::remove_cvref_t<decltype(op)>;
+    // Numbers that a gradient or a prox which forgets them would not pass with; NaN where none was declared.
+    [[maybe_unused]] auto const kept = []<class T>(T const&) {
+        constexpr float none = std::numeric_limits<float>::quiet_NaN();
+        constexpr int count = op_companions<op_type>();
+        return companion_values<T>{T(count > 0 ? 0.3125f : none), T(count > 1 ? 0.75f : none)};
+    };
     [[maybe_unused]] auto const value = [&]<class T>(T w) {
-        return espalier::penalty::detail::value(op, element_about<T>{.weight = w}, w);
+        return espalier::penalty::detail::value(op, element_about<T>{.weight = w, .companion = kept(w)}, w);
     };
     [[maybe_unused]] auto const gradient = [&]<class T>(T w, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
-        return espalier::penalty::detail::gradient(op, element_about<T>{.weight = w, .squared_norm = norm}, w);
+        return espalier::penalty::detail::gradient(
+            op, element_about<T>{.weight = w, .squared_norm = norm, .companion = kept(w)}, w);
     };
     [[maybe_unused]] auto const prox = [&]<class T>(T w, T rate, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
-        return espalier::penalty::detail::prox(op, element_about<T>{.weight = w, .rate = rate, .squared_norm = norm},
-                                               w);
+        return espalier::penalty::detail::prox(
+            op, element_about<T>{.weight = w, .rate = rate, .squared_norm = norm, .companion = kept(w)}, w);
     };
     if constexpr (penalty_groups<op_type>() != group_scope::element) {
         to.derivative(

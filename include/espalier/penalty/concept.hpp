@@ -11,6 +11,9 @@
 //         // uses in place of the gradient
 //         template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const;
 //         static constexpr bool proximal = false;               // true: prox after the step, gradient not used
+//         // companions: further tensors of the extents of the weights, whose numbers of w `about.companion[k]` has
+//         static constexpr int companions = 1;                  // or 2
+//         static constexpr std::string_view companion_names[companions] = {"anchor"};
 //     };
 //
 // and of one over groups, the rows or columns of a tensor, whose `about` has the squared norm of the group of w:
@@ -26,7 +29,8 @@
 //
 // Every function of w may have `about` or not (core/element_about.hpp says what is in it). T is float, double or a pack
 // of them. The policy itself has `axis`, `name`, `op` and `at(clock)` as in core/policy.hpp; a group policy may have a
-// short_name `group_name`: groups of equal name and equal index share one norm across tensors.
+// short_name `group_name`: groups of equal name and equal index share one norm across tensors. Penalties of one tensor
+// whose ops name the same companion read the same one.
 #pragma once
 
 #include <espalier/core/about.hpp>
@@ -37,7 +41,45 @@
 #include <espalier/penalty/axis.hpp>
 
 #include <concepts>
+#include <cstddef>
+#include <string_view>
 #include <type_traits>
+
+namespace espalier::detail {
+
+template <class Op>
+concept counts_companions = requires {
+    Op::companions;
+};
+template <class Op>
+concept has_companion_names = requires {
+    { Op::companion_names[0] } -> std::convertible_to<std::string_view>;
+};
+
+/// Whether an op that has companions says how many, and what each is called.
+template <class Op> consteval bool names_companions() {
+    if constexpr (counts_companions<Op> && has_companion_names<Op>) {
+        if (Op::companions < 1 || Op::companions > max_companions) return false;
+        if (std::size(Op::companion_names) != static_cast<std::size_t>(Op::companions)) return false;
+        for (int k = 0; k < Op::companions; ++k)
+            for (int j = 0; j <= k; ++j)
+                if (Op::companion_names[k].empty() || (j < k && Op::companion_names[j] == Op::companion_names[k]))
+                    return false;
+        return true;
+    } else {
+        return !counts_companions<Op> && !has_companion_names<Op>;
+    }
+}
+
+/// How many a policy of the update reads.
+template <class Op> consteval int op_companions() {
+    if constexpr (counts_companions<Op> && names_companions<Op>())
+        return Op::companions;
+    else
+        return 0;
+}
+
+} // namespace espalier::detail
 
 namespace espalier::penalty {
 
@@ -89,6 +131,11 @@ namespace espalier {
 template <class Asked> consteval bool axis::penalty::members() {
     using op = typename Asked::op;
     using namespace detail;
+    constexpr bool named = names_companions<op>();
+    ESPALIER_NEEDS(named,
+                   "a penalty that reads companions of the weights needs `static constexpr int companions = 1;` (or "
+                   "2) and `static constexpr std::string_view companion_names[companions] = {\"anchor\"};` in its op, "
+                   "each with a name of its own");
     if constexpr (penalty_groups<op>() != group_scope::element) {
         ESPALIER_NEEDS_OF_T(gradient, espalier::penalty::has_gradient,
                             "a penalty over groups needs `template <class T> ESPALIER_FN T gradient(T w, "
@@ -97,7 +144,7 @@ template <class Asked> consteval bool axis::penalty::members() {
         ESPALIER_NEEDS_OF_T(value, espalier::penalty::has_group_value,
                             "a penalty over groups needs `template <class T> ESPALIER_FN T group_value(T "
                             "squared_norm) const` in its op, the share of one group in the term");
-        return gradient && value;
+        return named && gradient && value;
     } else {
         ESPALIER_NEEDS_OF_T(value, espalier::penalty::has_value,
                             "a penalty needs `template <class T> ESPALIER_FN T value(T w) const` in its op, the "
@@ -106,12 +153,12 @@ template <class Asked> consteval bool axis::penalty::members() {
             ESPALIER_NEEDS_OF_T(prox, espalier::penalty::has_prox,
                                 "a penalty that is `proximal` needs `template <class T> ESPALIER_FN T prox(T w, "
                                 "element_about<T> const& about) const` in its op; the rate is about.rate");
-            return value && prox;
+            return named && value && prox;
         } else {
             ESPALIER_NEEDS_OF_T(gradient, espalier::penalty::has_gradient,
                                 "a penalty needs `template <class T> ESPALIER_FN T gradient(T w) const` in its op, "
                                 "the derivative of its value; `element_about<T> const& about` may follow w");
-            return value && gradient;
+            return named && value && gradient;
         }
     }
 }

@@ -124,7 +124,7 @@ public:
 
     static matrix_view<wide> of(wide* gradients, std::string_view name) {
         tensor_info const& t = detail::tensor_named(Network::tensors(), name);
-        if (!t.trained) detail::throw_data_error("training: tensor ", name, " is a statistic and has no gradient");
+        if (!t.trained) detail::throw_data_error("training: tensor ", name, " is not trained and has no gradient");
         return {gradients + t.offset, t.rows, t.columns, t.columns};
     }
 
@@ -650,6 +650,7 @@ private:
     /// `confirm` throws when the update is on its way: on a GPU that is where the host hears that nothing was updated.
     template <class Differentiate, class Confirm>
     void change_with(rows const& tags, Differentiate const& differentiate, Confirm const& confirm) {
+        if constexpr (size.companions > 0) detail::require_companions(Network::tensors(), net_->values().given());
         keep_state(tags);
         bool due = false;
         if constexpr (prunes) due = masks_.ask(time(), rates_.data());

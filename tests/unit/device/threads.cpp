@@ -91,7 +91,7 @@ namespace {
 
 /// Keeps in how many parts the last product was cut.
 struct counting {
-    [[maybe_unused]] static constexpr std::string_view name = "counting";
+    static constexpr std::string_view name = "counting";
     static constexpr bool cuts_freely = true;
     static inline std::atomic<int> parts = 0;
 

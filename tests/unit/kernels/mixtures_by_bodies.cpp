@@ -31,7 +31,9 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/layer/slice.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/network/remember.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/train/training.hpp>
 #include <espalier/weight/low_rank.hpp>
@@ -58,6 +60,7 @@ struct trace {
 /// `room`: the memory is for so many rows.
 template <class Stack, class Device> trace run(index_t n, index_t room) {
     network<Stack, Device, float> net{seed{5}, room};
+    if constexpr (net.size.companions > 0) remember(net, "anchor");
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     trace t;
     std::vector<std::int32_t> label, group;
@@ -158,6 +161,14 @@ TEMPLATE_TEST_CASE(
     (moe<gate::top_k<2, 1>, experts<penalised, dense<16>>, dispatch::dense>),
     (moe<gate::softmax<4>, sequence<dense<8>, batch_norm<>, dense<16>>, dispatch::dense>)) {
     check<TestType>();
+}
+
+TEST_CASE("mixtures by kernel bodies: experts with a companion each", "[kernels]") {
+    using held =
+        sequence<dense<8, activation::tanh, penalty::anchor<1.5>>, dense<7, on<role::bias, penalty::anchor<0.5>>>>;
+    check<moe<gate::top_k<4, 2>, held, dispatch::automatic<>>>();
+    check<moe<gate::top_k<4, 2>, experts<dense<7>, held, dense<7, penalty::anchor<2.0>>, held>,
+              dispatch::capacity<1.0>>>();
 }
 
 TEMPLATE_TEST_CASE("mixtures by kernel bodies: several gates share blocks", "[kernels]",

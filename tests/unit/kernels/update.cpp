@@ -13,7 +13,9 @@
 #include <espalier/layer/detail.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/elastic_net.hpp>
+#include <espalier/penalty/elastic_weight_consolidation.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
@@ -26,6 +28,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -85,7 +88,11 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
                     return static_cast<double>(by_row ? before.norms[g][static_cast<std::size_t>(r)]
                                                       : before.norms[g][static_cast<std::size_t>(c)]);
                 },
-                [&](int q, double v) { values[static_cast<std::size_t>(q)] += v; });
+                [&](int q, double v) { values[static_cast<std::size_t>(q)] += v; },
+                [&](int companion) {
+                    return static_cast<double>(
+                        before.companions[at + static_cast<std::size_t>(companion * s.companion_stride)]);
+                });
             next[0][static_cast<std::size_t>(r)] += w * w;
             next[1][static_cast<std::size_t>(c)] += w * w;
             right &= near(static_cast<double>(got.weights[at]), w, tolerance);
@@ -165,6 +172,27 @@ template <bool Draws> struct sum_of_fields {
 struct twice {
     template <class T> ESPALIER_FN T apply(T g) const { return g + g; }
 };
+struct two_kept {
+    static constexpr int companions = 2;
+    static constexpr std::string_view companion_names[] = {"second", "first"};
+    template <class T> ESPALIER_FN T value(T w, espalier::element_about<T> const& about) const {
+        return w + about.companion[0] + T(10) * about.companion[1];
+    }
+    template <class T> ESPALIER_FN T gradient(T w, espalier::element_about<T> const& about) const {
+        return value(w, about);
+    }
+};
+struct one_kept {
+    static constexpr int companions = 1;
+    static constexpr bool proximal = true;
+    static constexpr std::string_view companion_names[] = {"first"};
+    template <class T> ESPALIER_FN T value(T, espalier::element_about<T> const& about) const {
+        return about.companion[0];
+    }
+    template <class T> ESPALIER_FN T prox(T w, espalier::element_about<T> const& about) const {
+        return w + about.companion[0];
+    }
+};
 struct least_norm {
     static constexpr group_scope groups = group_scope::rows;
     static constexpr bool proximal = true;
@@ -199,6 +227,43 @@ TEST_CASE("every policy of an update sees its own fields of a weight") {
               espalier::no_step{0.3}, s, 3.0, static_cast<double*>(nullptr), 0.0,
               espalier::element_about<double>{.weight = 2.0, .rate = 0.25}, [](int) { return 7u; },
               [](int) { return 16.0; }, [](int, double) {}) == 2.0 + 25.0 + 16.0 + 2.0);
+}
+
+TEST_CASE("penalties that name the same companion of a tensor read the same one") {
+    using rule =
+        tensor_rule<espalier::weight::identity, flat_tuple<kept_rate, one_kept, two_kept, one_kept>, flat_tuple<>>;
+    STATIC_REQUIRE(rule::companions == 2);
+    CHECK(rule::companion_table.names[0] == "first");
+    CHECK(rule::companion_table.names[1] == "second");
+    double values[4] = {};
+    double const next = update_element(
+        step_down{}, rule{}, 3.0, static_cast<double*>(nullptr), 0.0,
+        espalier::element_about<double>{.weight = 2.0, .rate = 0.25}, [](int) { return 7u; }, [](int) { return 16.0; },
+        [&](int i, double v) { values[i] += v; }, [](int k) { return k == 0 ? 100.0 : 5000.0; });
+    CHECK(next == 2.0 - 0.25 * (3.0 + 2.0 + 2.0 + 5000.0 + 1000.0) + 100.0 + 100.0);
+    CHECK(values[0] == 2.25);
+    CHECK(values[1] == 100.0);
+    CHECK(values[2] == 6002.0);
+    CHECK(values[3] == 100.0);
+    STATIC_REQUIRE(tensor_rule<espalier::weight::identity, flat_tuple<kept_rate>, flat_tuple<>>::companions == 0);
+}
+
+TEST_CASE("update bodies: penalties that read companions, beside groups too") {
+    using espalier::penalty::anchor_op, espalier::penalty::elastic_weight_consolidation_op;
+    using rule = tensor_rule<espalier::weight::fixed_mask,
+                             flat_tuple<anchor_op, espalier::penalty::proximal_op<elastic_weight_consolidation_op>>,
+                             flat_tuple<>>;
+    rule r{};
+    espalier::get<0>(r.penalties) = {0.3};
+    espalier::get<1>(r.penalties).coefficient = 0.5; // importances of any sign: the body is to follow the formula
+    check_shapes<float>(adamw, r, 4e-6);
+    check_update<float, float>(adamw, r, 5, 1001, 4e-6);
+    using grouped =
+        tensor_rule<espalier::weight::identity, flat_tuple<rows_lasso, elastic_weight_consolidation_op>, flat_tuple<>>;
+    grouped g{};
+    espalier::get<0>(g.penalties) = {0.2};
+    espalier::get<1>(g.penalties) = {0.5};
+    check_shapes<float>(adamw, g, 4e-6);
 }
 
 TEST_CASE("update bodies: penalties, mask and random transform in one pass") {

@@ -38,7 +38,7 @@ struct doubled {
 // The memory of one tensor, and what an update leaves in it.
 template <class W, class N = W> struct tensor {
     index_t rows, columns, stride;
-    std::vector<W> weights, gradients, reference, moments;
+    std::vector<W> weights, gradients, reference, moments, companions;
     std::vector<N> operands;
     std::vector<std::uint32_t> mask;
     std::vector<W> norms[2], next[2];
@@ -47,7 +47,7 @@ template <class W, class N = W> struct tensor {
     tensor(index_t r, index_t c)
         : rows(r), columns(c), stride(espalier::padded(r * c) + 32), weights(numbers<W>(r * c, 1)),
           gradients(numbers<W>(r * c, 2)), reference(numbers<W>(r * c, 3)), moments(numbers<W>(2 * stride, 4)),
-          operands(static_cast<std::size_t>(r * c)), values(4, 0.25) {
+          companions(numbers<W>(2 * stride, 7)), operands(static_cast<std::size_t>(r * c)), values(4, 0.25) {
         for (W& m : moments)
             m = m * m; // second moments are not negative
         for (index_t i = 0; i < (r * c + 31) / 32 + 1; ++i)
@@ -69,6 +69,8 @@ template <class W, class N = W> struct tensor {
         s.reference = reference.data();
         s.moments = moments.data();
         s.moment_stride = stride;
+        s.companions = companions.data();
+        s.companion_stride = stride;
         s.operands = operands.data();
         s.mask = mask.data();
         for (int g = 0; g < 2; ++g) {

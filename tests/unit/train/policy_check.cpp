@@ -24,7 +24,9 @@
 #include <espalier/layer/axes.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/embedding.hpp>
+#include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/elastic_net.hpp>
+#include <espalier/penalty/elastic_weight_consolidation.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
@@ -169,6 +171,24 @@ struct wrong_prox {
     template <class T> ESPALIER_FN T gradient(T w) const { return w + w; }
     template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const {
         return w / (T(scalar_of<T>(1)) + about.rate);
+    }
+};
+struct forgets_its_anchor {
+    using axis = espalier::axis::penalty;
+    static constexpr int companions = 1;
+    static constexpr std::string_view companion_names[] = {"anchor"};
+    template <class T> ESPALIER_FN T value(T w, element_about<T> const& about) const {
+        return (w - about.companion[0]) * (w - about.companion[0]);
+    }
+    template <class T> ESPALIER_FN T gradient(T w) const { return w + w; }
+};
+struct declares_no_companion {
+    using axis = espalier::axis::penalty;
+    template <class T> ESPALIER_FN T value(T w, element_about<T> const& about) const {
+        return (w - about.companion[0]) * (w - about.companion[0]);
+    }
+    template <class T> ESPALIER_FN T gradient(T w, element_about<T> const& about) const {
+        return T(scalar_of<T>(2)) * (w - about.companion[0]);
     }
 };
 struct wrong_group {
@@ -412,6 +432,9 @@ TEST_CASE("check_policy: every shipped activation passes", "[train][policy_check
 TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]") {
     all_shipped_pass<penalty::l1<1e-4>, penalty::l1<0.3>, penalty::l2<1e-4>, penalty::l2<2.0>,
                      penalty::elastic_net<0.1, 0.2>, penalty::group_lasso<1e-3, penalty::over::rows>,
+                     penalty::anchor<0.5>, penalty::elastic_weight_consolidation<0.5>,
+                     penalty::proximal<penalty::anchor<2.0>>,
+                     penalty::proximal<penalty::elastic_weight_consolidation<0.3>>,
                      penalty::proximal<penalty::l1<0.01>>, penalty::proximal<penalty::elastic_net<0.1, 0.2>>,
                      penalty::proximal<penalty::group_lasso<0.3, penalty::over::columns>>,
                      on<role::bias, penalty::l2<0.5>>, activation_penalty::l1<1e-3>, activation_penalty::flops<1e-3>>();
@@ -482,6 +505,8 @@ TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][pol
         "the mean shift over all draws is 0 at all 65536 draws: given 0.125, expected 0");
     fails<with_shift<shift_kind::infinite>>("factors and shifts are finite at bits = 32768: given 2 and inf");
     fails<wrong_penalty>("gradient is the derivative of value at w = -4.94203125");
+    fails<forgets_its_anchor>("gradient is the derivative of value at w = -4.94203125");
+    fails<declares_no_companion>("gradient is the derivative of value at w = 0: given nan");
     fails<wrong_prox>("prox minimises value(u) + (u - w)^2 / (2 rate) at w = -3.2, rate = 0.05");
     fails<wrong_group_prox>("prox minimises group_value(|u|^2) + |u - w|^2 / (2 rate) at w = (-3.2, 0), rate = 0.05");
     fails<wrong_group>("gradient is the derivative of the group's value at w = -4.94203125");

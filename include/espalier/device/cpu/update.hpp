@@ -95,7 +95,8 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                     sums[penalty] = sums[penalty] + select(mask_of<P>::first(count), v, P(T(0)));
                 else
                     sums[penalty] = sums[penalty] + v;
-            });
+            },
+            [&](int number) { return get(s.companions + number * s.companion_stride + i); });
         put(s.weights + i, next);
         watch.see(next);
         for (int m = 0; m < moments; ++m) {

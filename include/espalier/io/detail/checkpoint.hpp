@@ -44,8 +44,11 @@ inline index_t mask_words(tensor_info const& t) {
 
 ESPALIER_LIBRARY void add_records(std::vector<tensor_record>& out, saved_network const& net,
                                   std::string const& prefix) {
-    for (tensor_info const& t : *net.tensors)
+    for (std::size_t i = 0; i < net.tensors->size(); ++i) {
+        tensor_info const& t = (*net.tensors)[i];
+        if (!t.companion.empty() && !(*net.given)[i]) continue; // its numbers mean nothing
         out.push_back(numbers_record(prefix + t.name, net, saved_shape(t), place_of(net, t), t.size()));
+    }
     for (tensor_info const& t : *net.tensors)
         if (t.mask_offset >= 0)
             out.push_back(make_record(prefix + "mask." + t.name, {mask_words(t)},
@@ -116,8 +119,12 @@ inline std::string layers_of_tensor(safetensors_file const& file, saved_network 
 
 ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, saved_network const& net,
                                      std::string const& prefix) {
-    for (tensor_info const& t : *net.tensors) {
+    given = net.given;
+    now_given.assign(given->size(), false);
+    for (std::size_t i = 0; i < net.tensors->size(); ++i) {
+        tensor_info const& t = (*net.tensors)[i];
         if (t.optional && !file.find_shared(prefix + t.name)) continue;
+        if (!now_given.empty()) now_given[i] = true;
         try {
             add(file, prefix + t.name, saved_shape(t), place_of(net, t), net.type);
         } catch (file_error const& problem) {
@@ -130,6 +137,7 @@ ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, saved_network
 }
 
 ESPALIER_LIBRARY void load_plan::run() const {
+    if (given) *given = now_given;
     for (item const& i : items) {
         if (i.type == dtype::f32) {
             auto const v = i.record->converted<float>();

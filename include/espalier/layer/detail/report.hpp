@@ -19,7 +19,8 @@ ESPALIER_LIBRARY layer_report::layer_report(void (*describe)(layer_report&, std:
     index_t trained = 0;
     for (tensor_info& t : tensors) {
         trained += t.trained;
-        t.passes += t.grouped && size.group_proxes > 0; // shrinks groups, and gathers the norms of the others anew
+        if (!t.companion.empty()) t.offset += size.state; // they lie behind all other state
+        t.passes += t.grouped && size.group_proxes > 0;   // shrinks groups, and gathers the norms of the others anew
     }
     auto const agree = [](char const* what, index_t named, index_t counted) {
         if (named != counted)
@@ -90,6 +91,26 @@ ESPALIER_LIBRARY void layer_report::add_state(std::string_view path, std::string
     t.offset = offset;
     t.trained = false;
     t.vector = rows == 1;
+    tensors.push_back(std::move(t));
+}
+
+ESPALIER_LIBRARY void layer_report::add_companion(std::string_view name, index_t offset) {
+    std::size_t of = tensors.size();
+    while (!tensors[of - 1].trained)
+        --of;
+    tensor_info const& its = tensors[of - 1];
+    tensor_info t;
+    t.name = detail::text_of(its.name, ".", name);
+    t.layer = its.layer;
+    t.tensor_role = role::statistic;
+    t.rows = its.rows;
+    t.columns = its.columns;
+    t.offset = offset;
+    t.trained = false;
+    t.vector = its.vector;
+    t.optional = true;
+    t.companion = name;
+    t.of = static_cast<int>(of - 1);
     tensors.push_back(std::move(t));
 }
 

@@ -42,7 +42,7 @@ ESPALIER_LIBRARY network_summary summary_of(layer_report const& report, footprin
     s.parameters = count_trained(report.tensors);
     for (layer_info const& l : report.layers)
         s.flops += l.share * l.flops;
-    s.parameter_bytes = (size.parameters + size.state) * bytes_of_wide + size.mask_words * 4;
+    s.parameter_bytes = (size.parameters + size.state + size.companions) * bytes_of_wide + size.mask_words * 4;
     s.gradient_bytes = size.parameters * bytes_of_wide;
     s.tape_bytes_per_row = size.tape.per_row;
     s.tape_bytes_fixed = size.tape.fixed;

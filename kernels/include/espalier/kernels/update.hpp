@@ -67,6 +67,9 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
             vector = vector && aligned16(s.moments) &&
                      (static_cast<std::uintptr_t>(s.moment_stride) * sizeof(Wide) & 15u) == 0;
         if constexpr (Rule::needs_reference) vector = vector && aligned16(s.reference);
+        if constexpr (Rule::companions > 0)
+            vector = vector && aligned16(s.companions) &&
+                     (static_cast<std::uintptr_t>(s.companion_stride) * sizeof(Wide) & 15u) == 0;
         if constexpr (copies) vector = vector && aligned16(s.operands);
     }
 
@@ -81,6 +84,10 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
         for (int k = 0; k < moments; ++k)
             load8(s.moments + k * s.moment_stride + first, count, vector, m[k]);
         if constexpr (Rule::needs_reference) load8(s.reference + first, count, vector, reference);
+        [[maybe_unused]] Wide companion[std::size_t{Rule::companions + 1}][std::size_t{octet}];
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < Rule::companions; ++k)
+            load8(s.companions + k * s.companion_stride + first, count, vector, companion[k]);
         bits8 bits[Rule::draws + 1] = {};
         ESPALIER_KERNEL_UNROLL
         for (int k = 0; k < Rule::draws; ++k)
@@ -102,7 +109,8 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
                                             .global_norm = global_norm};
             w[j] = update_element(
                 optimizer, rule, g[j], moment, decay, about, [&](int k) { return bits[k][j]; },
-                [&](int group) { return norm(group, j); }, [&](int k, Wide v) { sum[k] += j < count ? v : Wide(0); });
+                [&](int group) { return norm(group, j); }, [&](int k, Wide v) { sum[k] += j < count ? v : Wide(0); },
+                [&](int k) { return companion[k][j]; });
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < moments; ++k)
                 m[k][j] = moment[k];
@@ -129,8 +137,8 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
 
 /// One chunk of one tensor without grouped penalties. `values`, when given, receives the chunk's value of penalty k at
 /// values[k * value_stride], in a fixed order for tiles of 32 lanes.
-/// Floor (float, AdamW): 28 bytes a weight, + 1/8 for a mask, + 4 for a reference gradient or a separate operand copy,
-/// + 0 for further penalties, transforms or prox.
+/// Floor (float, AdamW): 28 bytes a weight, + 1/8 for a mask, + 4 for a reference gradient, a separate operand copy or
+/// each companion, + 0 for further penalties, transforms or prox.
 template <class Tile, class Optimizer, class Rule, class Wide, class Narrow>
 ESPALIER_FN void update_flat(Tile const& tile, Optimizer const& optimizer, Rule const& rule,
                              update_segment<Wide, Narrow> const& segment, update_context const& context, index_t chunk,
@@ -168,6 +176,7 @@ ESPALIER_FN update_segment<Wide, Narrow> segment_of(update_segment<Wide, Narrow>
     s.gradients = live.tensor(s.gradients, group);
     s.reference = live.tensor(s.reference, group);
     s.moments = live.tensor(s.moments, group);
+    s.companions = s.companions ? s.companions + group * live.companions : s.companions;
     s.operands = live.tensor(s.operands, group);
     s.mask = s.mask ? s.mask + group * live.mask_words : s.mask;
     s.values = live.term(s.values, group);
