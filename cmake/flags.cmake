@@ -31,6 +31,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # Eigen's kernels they are reported where Eigen is used.
   list(APPEND espalier_warnings -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  # Of a policy that a test or a program makes for itself not every name is asked for.
+  list(APPEND espalier_warnings -Wno-unused-const-variable)
+endif()
 # The preset asan does not optimise: with policies inlined into one function the checks of all of them stand there, and
 # compiling that takes many times what the tests gain.
 set(espalier_sanitizers "")
