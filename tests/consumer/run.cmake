@@ -67,6 +67,14 @@ if(kind STREQUAL "warnings")
       run(${compiler} ${command} -DESPALIER_HEADER_ONLY ${wide_flags})
     endif()
   endforeach()
+  # Numbers that Clang loses are an error, though the program asks for no warnings.
+  if(clang)
+    execute_process(COMMAND ${clang} -std=c++20 -fsyntax-only -I${prefix}/include ${here}/deduced_in_template.cpp
+                    RESULT_VARIABLE status ERROR_VARIABLE said)
+    if(status EQUAL 0 OR NOT said MATCHES "error: initializer overrides prior initialization")
+      message(FATAL_ERROR "Clang takes an optimizer whose numbers it has lost: ${said}")
+    endif()
+  endif()
   return()
 endif()
 

@@ -117,7 +117,7 @@ public:
 /// Rows of a block that has one for every row of the batch capacity.
 inline constexpr extent each_row{1, 0};
 /// Rows of a block that has one whatever the capacity.
-inline constexpr extent once{0, 1};
+inline constexpr extent single_row{0, 1};
 
 /// So many rows of `width` elements of type T: a multiple of 64 bytes for every capacity.
 template <class T> constexpr extent block_size(index_t width, extent rows = each_row) {
@@ -130,7 +130,7 @@ template <class T> constexpr extent block_size(index_t width, extent rows = each
 ///
 ///     template <class T> struct tape_blocks : block_list {
 ///         constexpr tape_blocks() {} // without it this is an aggregate, which block_list refuses
-///         memory_block<double> sums{*this, width, once};
+///         memory_block<double> sums{*this, width, single_row};
 ///         memory_block<T> values{*this, width};
 ///     };
 struct block_list {

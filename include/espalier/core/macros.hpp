@@ -30,6 +30,13 @@
 #define ESPALIER_ANYWHERE
 #endif
 
+// In a template Clang (19 and 22 were tried) deduces the types of `sgd{.learning_rate = 0.1, .momentum = 0.9}` a second
+// time, of a list without its numbers: the optimizer has the default rate and no momentum, and this warning is all that
+// is said. No list that C++ allows causes it otherwise.
+#if defined(__clang__)
+#pragma clang diagnostic error "-Winitializer-overrides"
+#endif
+
 // 1 while device code is being compiled: vector types of the host compiler do not exist there.
 #if defined(__CUDA_ARCH__)
 #define ESPALIER_ON_DEVICE 1

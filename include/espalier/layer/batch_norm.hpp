@@ -37,8 +37,8 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
 
     template <class T> struct tape_blocks : block_list {
         constexpr tape_blocks() {}
-        memory_block<master_of<T>> moments{*this, 2 * width, once}; ///< mean and variance of the batch
-        memory_block<index_t> counted{*this, 1, once};              ///< how many rows it had
+        memory_block<master_of<T>> moments{*this, 2 * width, single_row}; ///< mean and variance of the batch
+        memory_block<index_t> counted{*this, 1, single_row};              ///< how many rows it had
     };
     template <class T> static constexpr tape_blocks<T> tape{};
 

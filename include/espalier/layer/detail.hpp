@@ -359,7 +359,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
         epilogue_kind its;
         constexpr explicit tape_blocks(epilogue_kind const& of, bool keeps_input = true)
             : its(of), input(*this, keeps_input ? of.width : 0) {}
-        memory_block<master_of<T>> sums{*this, its.sums_size(), once}; ///< of the columns, for penalties
+        memory_block<master_of<T>> sums{*this, its.sums_size(), single_row}; ///< of the columns, for penalties
         memory_block<T> input; ///< of the epilogue, unless somebody else keeps it
     };
 

@@ -39,8 +39,8 @@ template <int Samples, class Tail> struct bound_multi_sample {
         constexpr work_blocks() {}
         static constexpr bool several = Samples > 1;
         memory_block<T> dinputs{*this, several ? input.size() : 0};
-        memory_block<master_of<T>> gradients{*this, several ? tail_parameters : 0, once};
-        memory_block<double> terms{*this, several ? tail_terms : 0, once};
+        memory_block<master_of<T>> gradients{*this, several ? tail_parameters : 0, single_row};
+        memory_block<double> terms{*this, several ? tail_terms : 0, single_row};
         memory_block<std::byte> tail{*this, Tail::template work<T>()};
     };
     template <class T> static constexpr work_blocks<T> work_at{};

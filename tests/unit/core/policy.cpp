@@ -129,7 +129,7 @@ TEST_CASE("layout: blocks begin on cache lines for every capacity", "[core]") {
         for (index_t capacity = row_granule; capacity <= 4 * row_granule; capacity += row_granule) {
             CHECK(block_size<float>(width).bytes(capacity) % 64 == 0);
             CHECK(block_size<double>(width).bytes(capacity) >= width * capacity * 8);
-            CHECK(block_size<std::int32_t>(width, once).bytes(capacity) % 64 == 0);
+            CHECK(block_size<std::int32_t>(width, single_row).bytes(capacity) % 64 == 0);
         }
     // the larger of two holds both at every capacity
     extent const wide{100, 0}, tall{1, 5000};
@@ -143,7 +143,7 @@ template <class T> struct some_blocks : block_list {
     constexpr some_blocks() {}
     memory_block<T> rows{*this, 3};
     memory_block<std::int32_t> absent{*this, 0};
-    memory_block<double> sums{*this, 5, once};
+    memory_block<double> sums{*this, 5, single_row};
     memory_block<std::byte> child{*this, extent{10, 128}};
     memory_block<T> groups{*this, 2, extent{4, 32}};
 };

@@ -50,17 +50,17 @@ template <class Mixture> struct mixture_memory {
         memory_block<master_of<T>> weights{*this, slots};
         memory_block<std::int32_t> chosen{*this, Mixture::slot_is_expert ? 0 : slots};
         memory_block<std::int32_t> pair{*this, gathers ? slots : 0};
-        memory_block<std::int32_t> first{*this, gathers ? experts : 0, once};
-        memory_block<std::int32_t> count{*this, gathers ? experts : 0, once};
+        memory_block<std::int32_t> first{*this, gathers ? experts : 0, single_row};
+        memory_block<std::int32_t> count{*this, gathers ? experts : 0, single_row};
         memory_block<std::int32_t> pair_row{*this, 1, pairs};
         memory_block<std::uint32_t> pair_origin{*this, 1, pairs};
         memory_block<std::int32_t> pair_slot{*this, 1, pairs};
         pair_tag_blocks tags{*this, Mixture::maps_tags ? pairs : extent{}};
-        memory_block<std::int32_t> chunk{*this, Mixture::in_chunks ? experts : 0, once}; ///< of every expert
+        memory_block<std::int32_t> chunk{*this, Mixture::in_chunks ? experts : 0, single_row}; ///< of every expert
         /// Where an expert's inputs and its tape begin, in rows.
-        memory_block<std::int32_t> kept_at{*this, Mixture::in_chunks ? experts : 0, once};
+        memory_block<std::int32_t> kept_at{*this, Mixture::in_chunks ? experts : 0, single_row};
         memory_block<T> expert_inputs{*this, gathers ? Mixture::in : 0, Mixture::kept_rows};
-        memory_block<std::int32_t> everywhere{*this, Mixture::automatic, once}; ///< the last batch went to all experts
+        memory_block<std::int32_t> everywhere{*this, Mixture::automatic, single_row}; ///< the last batch went to all experts
         memory_block<T> expert_outputs{*this, Mixture::out, Mixture::pair_rows};
         memory_block<std::byte> expert_tape{*this, kept};
     };

@@ -110,7 +110,7 @@ template <shape In, class Gate, class... Ps> struct router_memory : gate_tensors
 
     /// What only a search has: its rows and its numbers; slots of a scorer whose slots are no experts.
     static constexpr extent search_rows = searches ? each_row : extent{};
-    static constexpr extent search_once = searches ? once : extent{};
+    static constexpr extent search_once = searches ? single_row : extent{};
     static constexpr index_t scored_slots = searches && !scorer::slot_is_expert ? scorer::slots : 0;
     static constexpr index_t scratch_of_search = [] {
         if constexpr (searches)
@@ -125,7 +125,7 @@ template <shape In, class Gate, class... Ps> struct router_memory : gate_tensors
         using W = master_of<T>;
         constexpr tape_blocks() {}
         memory_block<T> logits{*this, keyed ? 0 : width};
-        memory_block<double> slopes{*this, 2 * statistics, once};
+        memory_block<double> slopes{*this, 2 * statistics, single_row};
         memory_block<W> scored{*this, scored_slots};
         memory_block<std::int32_t> scored_experts{*this, scored_slots};
         memory_block<W> spread{*this, wide, search_rows};
@@ -133,7 +133,7 @@ template <shape In, class Gate, class... Ps> struct router_memory : gate_tensors
         memory_block<W> permutation{*this, permutations, search_once};
         memory_block<double> soft{*this, permutations, search_once};
         memory_block<double> noisy{*this, permutations, search_once};
-        memory_block<double> potentials{*this, parts* scratch_of_search, once};
+        memory_block<double> potentials{*this, parts* scratch_of_search, single_row};
     };
     template <class T> static constexpr tape_blocks<T> tape{};
 
