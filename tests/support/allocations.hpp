@@ -3,10 +3,12 @@
 // any number of tests may include this header.
 #pragma once
 
+#include "sanitized.hpp"
+
 #include <cstddef>
 #include <cstdlib>
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__GLIBC__) && !defined(ESPALIER_TEST_SANITIZED)
 #define ESPALIER_TEST_COUNTS_MALLOC
 inline constinit thread_local std::size_t counted_allocations = 0;
 extern "C" {

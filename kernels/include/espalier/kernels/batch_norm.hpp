@@ -176,8 +176,8 @@ ESPALIER_FN void finish_normal_sums(Group const& group, W const* partial, index_
                                     W* dscale, W* dshift) {
     index_t const count = strips_of(row_count).count, stride = octets_of(columns) * octet;
     for (index_t c = grid_lane(group); c < columns; c += grid_lanes(group)) {
-        W const sum = partial_total(partial + c, count, 2 * stride);
-        W const product = partial_total(partial + stride + c, count, 2 * stride);
+        W const sum = partial_total(partial, c, count, 2 * stride);
+        W const product = partial_total(partial, stride + c, count, 2 * stride);
         sums[c] = sum;
         sums[stride + c] = product;
         if (dshift) dshift[c] = sum;

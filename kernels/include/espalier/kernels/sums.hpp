@@ -51,10 +51,10 @@ template <class Body> ESPALIER_FN void for_strips(index_t count, Body const& bod
         body(s, 0);
 }
 
-/// The sum of `count` partial sums, `stride` apart.
-template <class W> ESPALIER_FN W partial_total(W const* partial, index_t count, index_t stride) {
+/// The sum of `count` partial sums, the first at `first`, `stride` apart. Without any `partial` may be null.
+template <class W> ESPALIER_FN W partial_total(W const* partial, index_t first, index_t count, index_t stride) {
     W sum[4] = {W(0), W(0), W(0), W(0)};
-    for_strips(count, [&](index_t s, int k) { sum[k] += partial[s * stride]; });
+    for_strips(count, [&](index_t s, int k) { sum[k] += partial[first + s * stride]; });
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
@@ -65,7 +65,7 @@ ESPALIER_FN void add_partial_rows(Group const& group, W const* partial, index_t 
                                   W* out, bool accumulate, error_word const* error = nullptr) {
     if (failed(error)) return;
     for (index_t c = grid_lane(group); c < columns; c += grid_lanes(group)) {
-        W const total = partial_total(partial + c, count, stride);
+        W const total = partial_total(partial, c, count, stride);
         out[c] = accumulate ? out[c] + total : total;
     }
 }
