@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing from Debian, builds everything and runs all tests, the unit tests optimised and under the
-# address and undefined-behaviour sanitizers (some there alone), there with Clang 19 where Debian has it and CXX names no
-# compiler. Can be run again cheaply.
+# address and undefined-behaviour sanitizers (some there alone). Can be run again cheaply.
 #
 #   scripts/test.sh [--quick [--since REV] [--seed N]] [--no-sanitizers] [--no-cuda] [--clang] [--every-isa]
 #                   [--strict | --no-strict] [--help]
@@ -52,7 +51,7 @@ while [[ $# -gt 0 ]]; do
     --strict) strict=yes ;;
     --no-strict) strict=no ;;
     -h | --help)
-      sed -n '3,23s/^# \{0,1\}//p' "$0"
+      sed -n '3,22s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *) stop "unknown argument '$1' (see --help)" ;;
@@ -134,7 +133,7 @@ test_cuda() {
 }
 
 test_sanitizers() {
-  configure asan "${settings[@]}" "${sanitizing_compiler[@]}"
+  configure asan "${settings[@]}"
   build asan espalier_tests
   run_tests "address and undefined-behaviour sanitizers" asan -L unit
 }
@@ -152,25 +151,8 @@ test_every_isa() {
   run_tests "every instruction set" release -L every_isa
 }
 
-# Whether Clang 19 makes programs with sanitizers that run here.
-clang_sanitizes() {
-  local folder status=0
-  folder=$(mktemp -d)
-  echo 'int main() { return 0; }' >"$folder/empty.cpp"
-  { clang++-19 -fsanitize=address,undefined "$folder/empty.cpp" -o "$folder/empty" && "$folder/empty"; } \
-    >/dev/null 2>&1 || status=1
-  rm -rf "$folder"
-  return "$status"
-}
-
 if [[ $clang == yes ]]; then packages+=(clang-19); fi
 install_missing "${packages[@]}" "${test_packages[@]}" doxygen
-# Clang compiles the sanitizers' build in half the time, and so reads every header too. A folder keeps its compiler.
-sanitizing_compiler=()
-if [[ $sanitizers == yes && $quick == no && -z ${CXX-} && ! -e $root/build/asan/CMakeCache.txt ]]; then
-  if apt-cache show clang-19 >/dev/null 2>&1; then install_missing clang-19 libclang-rt-19-dev; fi
-  if clang_sanitizes; then sanitizing_compiler=(-DCMAKE_CXX_COMPILER=clang++-19); fi
-fi
 check_compiler
 check_room "$disk_megabytes" "$memory_megabytes"
 settings=(-DESPALIER_WARNINGS_AS_ERRORS="$([[ $strict == yes ]] && echo ON || echo OFF)")

@@ -173,16 +173,16 @@ template <bool Final, class Block, class W> ESPALIER_FN void scan_pairs(Block co
         int const e = first + static_cast<int>(block.thread_rank());
         std::int32_t total = 0;
         if (e < experts) {
-            std::int32_t* const p = work.counters + e;
+            std::int32_t* const p = work.counters;
             ESPALIER_KERNEL_LOOP
             for (index_t chunk = 0; chunk < chunks; chunk += at_once) { // loads first: the stores may not overtake them
                 std::int32_t n[at_once];
                 ESPALIER_KERNEL_UNROLL
                 for (int i = 0; i < at_once; ++i)
-                    n[i] = chunk + i < chunks ? p[(chunk + i) * stride] : 0;
+                    n[i] = chunk + i < chunks ? p[e + (chunk + i) * stride] : 0;
                 ESPALIER_KERNEL_UNROLL
                 for (int i = 0; i < at_once; ++i) {
-                    if (chunk + i < chunks) p[(chunk + i) * stride] = total;
+                    if (chunk + i < chunks) p[e + (chunk + i) * stride] = total;
                     total += n[i];
                 }
             }
