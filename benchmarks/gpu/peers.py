@@ -125,6 +125,22 @@ def update(kind, n, small):
     return forms
 
 
+def prune(kept, n, small):
+    n = 4096 if small else n
+    w = torch.randn(n, device=device)
+    keep = n // 2 if kept == "half" else n // 10
+    mask = torch.zeros(n, dtype=torch.bool, device=device)
+
+    def by_top_k():
+        mask.zero_()
+        mask[torch.topk(w.abs(), keep, sorted=False).indices] = True
+
+    def by_threshold():  # as torch.nn.utils.prune and most scripts do: more stay where weights are equal
+        torch.ge(w.abs(), torch.kthvalue(w.abs(), n - keep + 1).values, out=mask)
+
+    return {"topk": lambda: by_top_k, "kthvalue": lambda: by_threshold}
+
+
 def gate(experts, k, small):
     z = torch.randn(256 if small else 1 << 20, experts, device=device)
 
@@ -477,6 +493,8 @@ def case_of(name, small=False):
         return epilogue("_".join(parts[:-2]), types[parts[-1]], small)
     if family == "update":
         return update(parts[0], 64 << 20 if parts[1] == "64M" else 256 << 10, small)
+    if family == "prune":
+        return prune(parts[0], int(parts[1].removesuffix("M")) << 20, small)
     if family == "gate":
         return gate(int(parts[2]), int(parts[3]), small)
     if family == "product":  # kind_type_ROWSxINxOUT_all, or the part of the rows that are live: ..._1_8
@@ -542,8 +560,8 @@ def measure(name):
 
 names_to_check = ["epilogue/0_policies_65536x1024_bf16", "epilogue/relu_65536x1024_f32",
                   "epilogue/relu+dropout_65536x1024_bf16", "epilogue/backward_relu+dropout+bias_65536x1024_f32",
-                  "update/adamw_64M", "update/adamw+l1_64M", "update/adamw+l1+mask_256k_in_a_graph", "gate/top_k_16_2_1M",
-                  "gate/top_k_128_8_1M", "product/forward_f32_4096x1024x1024_all",
+                  "update/adamw_64M", "update/adamw+l1_64M", "update/adamw+l1+mask_256k_in_a_graph", "prune/half_4M",
+                  "gate/top_k_16_2_1M", "gate/top_k_128_8_1M", "product/forward_f32_4096x1024x1024_all",
                   "product/input_gradient_bf16_512x256x1024_1_8", "product/weight_gradient_f32_512x256x1024_1_2",
                   "step/784-256-10_b128_f32", "step/1024-4096-4096-10_b8192_bf16",
                   "dispatch/top2_64_65536x1024_bf16_capacity", "dispatch/top2_64_65536x1024_f32_counted_in_a_graph",
