@@ -41,7 +41,9 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/layer/tap.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/elastic_net.hpp>
+#include <espalier/penalty/elastic_weight_consolidation.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
@@ -85,7 +87,8 @@ using dense_layers =
                 transform::agreement<third, sixth>>,
           dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>>,
           dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,
-          dense<16, penalty::proximal<penalty::l1<third>>, initial::constant<third>>,
+          dense<16, penalty::proximal<penalty::l1<third>>, penalty::anchor<third>,
+                penalty::elastic_weight_consolidation<falling>, initial::constant<third>>,
           dense<16, weight::low_rank<4, ranks>>, batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
           tap<"here"_name, activation_penalty::l1<falling>>>;
 

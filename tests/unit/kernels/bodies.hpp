@@ -39,15 +39,15 @@ public:
     template <class T> struct buffer : cpu::buffer<T> {
         using cpu::buffer<T>::buffer;
         void copy_to_host(T* to, index_t n) const {
-            ++copies;
+            ++host_copies;
             std::copy_n(this->data(), n, to);
         }
         void copy_from_host(T const* from, index_t n) {
-            ++copies;
+            ++host_copies;
             std::copy_n(from, n, this->data());
         }
     };
-    inline static int copies = 0; ///< of buffers, from and to the host
+    inline static int host_copies = 0; ///< of buffers, from and to the host
 
     template <class Pass> void run(Pass const& pass) {
         if (pass.lanes() == 0) return;

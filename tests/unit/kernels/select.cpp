@@ -249,7 +249,7 @@ TEMPLATE_TEST_CASE("a device with memory of its own selects the masks of the CPU
                    of_layers, of_experts, by_the_host) {
     auto const expected = masks_of_steps<TestType, device::cpu>();
     CHECK(expected.front() != expected.back()); // masks that stay as they begin would show nothing
-    bodies::copies = 0;
+    bodies::host_copies = 0;
     CHECK(masks_of_steps<TestType, bodies>() == expected);
-    CHECK((bodies::copies != 0) == std::is_same_v<TestType, by_the_host>);
+    CHECK((bodies::host_copies != 0) == std::is_same_v<TestType, by_the_host>);
 }
