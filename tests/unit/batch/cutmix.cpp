@@ -273,6 +273,7 @@ TEST_CASE("cutmix: fit learns the digits with it and sees both labels", "[batch]
     for (index_t i = 0; i < whole.values().weights().size(); ++i)
         difference += std::fabs(double(whole.values().weights()[i]) - double(plain.values().weights()[i]));
     CHECK(difference > 1.0);
-    CHECK_THROWS_AS(fit(plain, loss::cross_entropy{}, optimizer::adamw{}, train, one_epoch, batch::cutmix{.alpha = -1.0}),
-                    data_error);
+    CHECK_THROWS_AS(
+        fit(plain, loss::cross_entropy{}, optimizer::adamw{}, train, one_epoch, batch::cutmix{.alpha = -1.0}),
+        data_error);
 }
