@@ -60,8 +60,8 @@ template <class Mixture> struct mixture_memory {
         /// Where an expert's inputs and its tape begin, in rows.
         memory_block<std::int32_t> kept_at{*this, Mixture::in_chunks ? experts : 0, single_row};
         memory_block<T> expert_inputs{*this, gathers ? Mixture::in : 0, Mixture::kept_rows};
-        memory_block<std::int32_t> everywhere{*this, Mixture::automatic,
-                                              single_row}; ///< the last batch went to all experts
+        /// Whether the last batch went to all experts.
+        memory_block<std::int32_t> everywhere{*this, Mixture::automatic, single_row};
         memory_block<T> expert_outputs{*this, Mixture::out, Mixture::pair_rows};
         memory_block<std::byte> expert_tape{*this, kept};
     };
