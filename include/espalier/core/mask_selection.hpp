@@ -30,9 +30,13 @@ struct mask_survey {
     index_t count = 0, keep = 0;
     index_t passed = 0; ///< weights in the range of the tensors whose masks are written
     counter kept = 0;   ///< by the masks as they are
-    counter histogram[bins] =
-        {}; ///< keys of the range by their place in it; what is not in a later bin is in the first
+    /// Keys of the range by their place in it; what is not in a later bin is in the first.
+    counter histogram[bins] = {};
 
+    /// How many weights are to stay, once it is known what the masks keep as they are.
+    ESPALIER_FN constexpr index_t kept_now() const { return request.kept_of(static_cast<index_t>(kept)); }
+    /// Whether the masks keep fewer weights than are asked for, and none may come back.
+    ESPALIER_FN constexpr bool keeps_fewer() const { return kept_now() != request.keep; }
     /// Whether the first `keep` weights of the range are those to keep.
     ESPALIER_FN constexpr bool in_order() const { return first == last || count == keep; }
     /// Whether only some of the weights of the range are kept.

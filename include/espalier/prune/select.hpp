@@ -69,6 +69,14 @@ inline index_t kept_count(index_t n, double sparsity) {
 
 namespace detail {
 
+/// How many weights pieces have together.
+template <class Pieces> index_t weights_in(Pieces const& pieces) {
+    index_t n = 0;
+    for (auto const& part : pieces)
+        n += part.size;
+    return n;
+}
+
 /// Weights whose keys are computed together: whole words of a mask. Loops over a strip have constant length, because
 /// -O2 vectorises no others.
 inline constexpr index_t strip = 512;
@@ -432,9 +440,7 @@ inline void fill_bits(std::uint32_t* mask, index_t n, bool kept) {
 /// and guesses that fail cost a reading more, at worst a few. Needs 30 KiB of stack. Bits behind the last weight of a
 /// piece become 0. keep is clamped to [0, number of weights].
 template <class Criterion, class Pieces> void select_largest(Pieces const& pieces, index_t keep) {
-    index_t n = 0;
-    for (auto const& part : pieces)
-        n += part.size;
+    index_t const n = detail::weights_in(pieces);
     if (keep <= 0 || keep >= n) {
         for (auto const& part : pieces)
             detail::fill_bits(part.mask, part.size, keep > 0);
@@ -457,9 +463,7 @@ template <class Criterion, class Pieces> void select_on_device_system(Pieces con
 /// files: the masks are the same (thrust/select.hpp).
 /// Throws data_error for a sparsity outside [0, 1].
 template <class Criterion, class Pieces> void select_threshold(Pieces const& pieces, double sparsity) {
-    index_t n = 0;
-    for (auto const& part : pieces)
-        n += part.size;
+    index_t const n = detail::weights_in(pieces);
 #if defined(ESPALIER_SELECTS_WITH_THRUST)
     detail::select_on_device_system<Criterion>(pieces, kept_count(n, sparsity));
 #else

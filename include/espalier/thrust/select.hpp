@@ -295,9 +295,7 @@ void select_by_words(System const& system, Pieces const& pieces, index_t n, inde
 /// waits for the result of each count.
 template <class Criterion, class System, class Pieces>
 void select_largest(System const& system, Pieces const& pieces, index_t keep) {
-    index_t n = 0;
-    for (auto const& part : pieces)
-        n += part.size;
+    index_t const n = detail::weights_in(pieces);
     if (keep <= 0 || keep >= n) {
         for (auto const& part : pieces)
             ::thrust::transform(system, detail::number_from(0), detail::number_from(detail::words_of(part.size)),
@@ -315,9 +313,7 @@ void select_largest(System const& system, Pieces const& pieces, index_t keep) {
 /// Throws data_error for a sparsity outside [0, 1].
 template <class Criterion, class System, class Pieces>
 void select_threshold(System const& system, Pieces const& pieces, double sparsity) {
-    index_t n = 0;
-    for (auto const& part : pieces)
-        n += part.size;
+    index_t const n = detail::weights_in(pieces);
     select_largest<Criterion>(system, pieces, kept_count(n, sparsity));
 }
 

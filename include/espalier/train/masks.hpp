@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace espalier::detail {
@@ -42,6 +43,8 @@ public:
         mapped_.resize(static_cast<std::size_t>(mapped));
         pieces_.reserve(tensors.size());
     }
+
+    static constexpr bool able() { return true; }
 
     /// Those of tensors that are selected together, or of one.
     void select(clock const& now, std::vector<pruned_tensor<W>> const& tensors, prune::prune_record const& record,
@@ -85,8 +88,8 @@ template <class Device, class W> class device_masks {
 public:
     using plans = std::vector<prune::device_plan<Device, W>>;
 
-    device_masks(std::vector<pruned_tensor<W>> const& tensors, plans of_stack)
-        : plans_(std::move(of_stack)), survey_(tensors.empty() ? 0 : 1) {
+    device_masks(Device& device, std::vector<pruned_tensor<W>> const& tensors, plans of_stack)
+        : device_(device), plans_(std::move(of_stack)), survey_(tensors.empty() ? 0 : 1) {
         index_t most = 0;
         for (pruned_tensor<W> const& t : tensors) {
             most = std::max(most, mask_counters(t.size()));
@@ -98,8 +101,8 @@ public:
     /// Whether there is no tensor whose masks only the host can select.
     bool able() const { return able_; }
 
-    void select(Device& device, clock const& now, std::vector<pruned_tensor<W>> const& tensors,
-                prune::prune_record const& record, W const* weights, std::uint32_t* masks) {
+    void select(clock const& now, std::vector<pruned_tensor<W>> const& tensors, prune::prune_record const& record,
+                W const* weights, std::uint32_t* masks) {
         prune::device_plan<Device, W> const& first = *find(tensors.front());
         mask_request request;
         for (pruned_tensor<W> const& t : tensors)
@@ -108,21 +111,21 @@ public:
         request.revives = record.falls();
         bool const fixed = tensors.front().plan().fixed_share, all = request.keep == request.weights;
         if (fixed && all && !request.revives) return; // what is pruned stays
-        device.start_selection(request, first.largest_key, survey_.data());
+        device_.start_selection(request, first.largest_key, survey_.data());
         for (pruned_tensor<W> const& t : tensors)
-            device.count_kept(static_cast<std::uint32_t const*>(t.in(masks)), t.size(), survey_.data());
+            device_.count_kept(static_cast<std::uint32_t const*>(t.in(masks)), t.size(), survey_.data());
         if (fixed && !all) {
             tensor_info const& t = *tensors.front().info;
-            return first.write_groups(device, now, {weights + t.offset, t.rows, t.columns, t.columns}, survey_.data(),
+            return first.write_groups(device_, now, {weights + t.offset, t.rows, t.columns, t.columns}, survey_.data(),
                                       tensors.front().in(masks));
         }
         for (int round = 0; round < first.rounds; ++round) {
             for (pruned_tensor<W> const& t : tensors)
-                find(t)->look(device, now, t.in(weights), t.size(), survey_.data());
-            device.narrow_selection(round == 0, survey_.data());
+                find(t)->look(device_, now, t.in(weights), t.size(), survey_.data());
+            device_.narrow_selection(round == 0, survey_.data());
         }
         for (pruned_tensor<W> const& t : tensors)
-            find(t)->write(device, now, t.in(weights), t.size(), counters_.data(), survey_.data(), t.in(masks));
+            find(t)->write(device_, now, t.in(weights), t.size(), counters_.data(), survey_.data(), t.in(masks));
     }
 
 private:
@@ -134,6 +137,7 @@ private:
         return nullptr;
     }
 
+    Device& device_;
     plans plans_;
     bool able_ = true;
     buffer<mask_survey> survey_;

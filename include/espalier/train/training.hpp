@@ -945,26 +945,21 @@ private:
     void select_masks() {
         copy_all(net_->values().weights(), kept_weights_);
         copy_all(net_->values().masks(), kept_masks_);
-        wide const* const weights = net_->values().weights().data();
-        std::uint32_t* const masks = net_->values().masks().data();
-        if constexpr (device_type::host_memory) {
+        auto const select = [&](auto& selector, wide const* weights, std::uint32_t* masks) {
             masks_.each_due(time(), rates_.data(), [&](auto const& tensors, prune::prune_record const& record) {
-                selector_.select(time(), tensors, record, weights, masks);
+                selector.select(time(), tensors, record, weights, masks);
             });
-        } else if (selector_.able()) {
-            masks_.each_due(time(), rates_.data(), [&](auto const& tensors, prune::prune_record const& record) {
-                selector_.select(device(), time(), tensors, record, weights, masks);
-            });
-        } else {
-            std::vector<wide> host_weights(static_cast<std::size_t>(size.parameters));
-            std::vector<std::uint32_t> host_masks(static_cast<std::size_t>(size.mask_words));
-            detail::host_masks<wide> selector(masks_.tensors());
-            net_->values().weights().copy_to_host(host_weights.data(), size.parameters);
-            net_->values().masks().copy_to_host(host_masks.data(), size.mask_words);
-            masks_.each_due(time(), rates_.data(), [&](auto const& tensors, prune::prune_record const& record) {
-                selector.select(time(), tensors, record, host_weights.data(), host_masks.data());
-            });
-            net_->values().masks().copy_from_host(host_masks.data(), size.mask_words);
+        };
+        if (selector_.able()) {
+            select(selector_, net_->values().weights().data(), net_->values().masks().data());
+        } else if constexpr (!device_type::host_memory) {
+            std::vector<wide> weights(static_cast<std::size_t>(size.parameters));
+            std::vector<std::uint32_t> masks(static_cast<std::size_t>(size.mask_words));
+            detail::host_masks<wide> on_host(masks_.tensors());
+            net_->values().weights().copy_to_host(weights.data(), size.parameters);
+            net_->values().masks().copy_to_host(masks.data(), size.mask_words);
+            select(on_host, weights.data(), masks.data());
+            net_->values().masks().copy_from_host(masks.data(), size.mask_words);
         }
         net_->refresh();
     }
@@ -978,7 +973,7 @@ private:
                 auto context = net_->runner().template make_context<mode::train>(net_->random_seed(), 0);
                 layer::update(context, lists{{}, &found}, block_.layers, memory(), update_numbers{});
             }
-            return selector_type(masks_.tensors(), std::move(found));
+            return selector_type(device(), masks_.tensors(), std::move(found));
         }
     }
 

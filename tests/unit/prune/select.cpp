@@ -19,6 +19,7 @@
 #include <espalier/weight/concept.hpp>
 
 #include <support/catch.hpp>
+#include <support/kinds_of_weights.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -150,22 +151,12 @@ TEMPLATE_TEST_CASE("selection over several tensors is one selection", "[prune]",
 TEMPLATE_TEST_CASE("selection does not depend on where strips, words and samples end", "[prune]", float, double) {
     using T = TestType;
     std::mt19937_64 random(13);
-    std::normal_distribution<double> normal;
     for (std::size_t n :
          {511u, 512u, 513u, 543u, 544u, 545u, 1023u, 1024u, 1025u, 1055u, 1056u, 1057u, 2560u, 40007u}) {
-        std::vector<T> w(n), tied(n), zero(n), same(n, T(3)), sparse(n), odd(n), ends(n);
-        for (std::size_t i = 0; i < n; ++i) {
-            w[i] = static_cast<T>(normal(random));
-            tied[i] = std::round(w[i] * 8) / 8;
-            if (random() % 5 == 0) sparse[i] = w[i];
-            T const strange[] = {std::numeric_limits<T>::quiet_NaN(), -std::numeric_limits<T>::infinity(),
-                                 std::numeric_limits<T>::infinity(), -T(0), std::numeric_limits<T>::denorm_min()};
-            odd[i] = i % 3 == 0 ? strange[random() % 5] : w[i];
-            ends[i] = i == 0 || i == n - 1 ? T(4) : T(i % 2);
-        }
+        auto const tensors = espalier_test::kinds_of_weights<T>(n, random);
         auto const size = static_cast<index_t>(n);
         for (index_t keep : {index_t(1), index_t(2), size / 10, size / 5, size / 2, size - size / 10, size - 1})
-            for (auto const& tensor : {w, tied, zero, same, sparse, odd, ends})
+            for (auto const& tensor : tensors)
                 compare_with_oracle<T>({tensor}, keep);
     }
 }

@@ -6,6 +6,7 @@
 #include <espalier/thrust/select.hpp>
 
 #include <support/catch.hpp>
+#include <support/kinds_of_weights.hpp>
 #include <support/thrust_systems.hpp>
 
 #include <algorithm>
@@ -68,20 +69,9 @@ TEMPLATE_TEST_CASE("Thrust selects the masks of the serial selection, whatever t
                    double) {
     using T = TestType;
     std::mt19937_64 random(13);
-    std::normal_distribution<double> normal;
-    for (std::size_t n : {1u, 31u, 32u, 33u, 513u, 65535u, 66049u}) {
-        std::vector<T> w(n), tied(n), zero(n), same(n, T(3)), sparse(n), odd(n);
-        for (std::size_t i = 0; i < n; ++i) {
-            w[i] = static_cast<T>(normal(random));
-            tied[i] = std::round(w[i] * 8) / 8;
-            if (random() % 5 == 0) sparse[i] = w[i];
-            T const strange[] = {std::numeric_limits<T>::quiet_NaN(), -std::numeric_limits<T>::infinity(),
-                                 std::numeric_limits<T>::infinity(), -T(0), std::numeric_limits<T>::denorm_min()};
-            odd[i] = i % 3 == 0 ? strange[random() % 5] : w[i];
-        }
-        for (auto const& tensor : {w, tied, zero, same, sparse, odd})
+    for (std::size_t n : {1u, 31u, 32u, 33u, 513u, 65535u, 66049u})
+        for (auto const& tensor : espalier_test::kinds_of_weights<T>(n, random))
             compare_with_serial<prune::by_magnitude, T>({tensor}, {0, 1, 0.2, 0.5, 0.9, -1, 1e9});
-    }
 }
 
 TEST_CASE("Thrust selects over several pieces, ties going to the earlier one", "[thrust]") {

@@ -7,8 +7,8 @@
 //     kept       what the masks keep as they are, a launch for each tensor
 //     survey     a histogram of the keys in the range, a launch for each tensor
 //     narrow     the range becomes the bin that holds the threshold: 3 times for keys of 32 bits, 6 for 64
-//     places     where weights have the key of the threshold and only some of them stay: how many come before, in
-//     chunks write      the masks
+//     places     in chunks, where weights have the key of the threshold and only some stay: how many come before
+//     write      the masks
 #pragma once
 
 #include <espalier/core/macros.hpp>
@@ -25,6 +25,12 @@ namespace detail {
 struct mask_bins {
     std::uint32_t count[std::size_t{mask_survey::bins}];
 };
+
+/// By one block.
+template <class Block, class Count> ESPALIER_FN void clear_bins(Block const& block, Count (&bins)[mask_survey::bins]) {
+    for (auto i = static_cast<int>(block.thread_rank()); i < mask_survey::bins; i += static_cast<int>(Block::lanes))
+        bins[i] = 0;
+}
 
 /// Writes the words of a mask for one chunk of the weights, from the first to the last: decide(key, exists) is asked on
 /// the lane of each weight and gives, on every lane, the bits of the weights that the tile's lanes have.
@@ -69,8 +75,7 @@ ESPALIER_FN void write_chunk(Tile const& tile, Key const& key, W const* w, index
 template <class Block>
 ESPALIER_FN void start_selection(Block const& block, mask_request const& request, std::uint64_t largest_key,
                                  mask_survey* survey) {
-    for (auto i = static_cast<int>(block.thread_rank()); i < mask_survey::bins; i += static_cast<int>(Block::lanes))
-        survey->histogram[i] = 0;
+    detail::clear_bins(block, survey->histogram);
     if (block.thread_rank() != 0) return;
     survey->request = request;
     survey->first = 0;
@@ -101,8 +106,7 @@ ESPALIER_FN void survey_keys(Block const& block, Key const& key, W const* w, ind
     if (survey->in_order()) return;
     int const shift = mask_survey::shift(width);
     auto& bins = block.template shared<detail::mask_bins>();
-    for (auto i = static_cast<int>(block.thread_rank()); i < mask_survey::bins; i += static_cast<int>(Block::lanes))
-        bins.count[i] = 0;
+    detail::clear_bins(block, bins.count);
     block.sync();
     bool const vector = aligned16(w);
     ESPALIER_KERNEL_LOOP
@@ -131,7 +135,7 @@ template <class Block> ESPALIER_FN void narrow_selection(Block const& block, boo
     int const shift = mask_survey::shift(width);
     index_t const count = survey->count;
     index_t keep = survey->keep;
-    if (begins) keep = survey->request.kept_of(static_cast<index_t>(survey->kept));
+    if (begins) keep = survey->kept_now();
     bool const over = begins ? keep <= 0 || keep >= count : survey->in_order();
 
     // Lane t has the bins from the t-th last one down.
@@ -176,8 +180,7 @@ template <class Block> ESPALIER_FN void narrow_selection(Block const& block, boo
         }
     }
     block.sync();
-    for (auto i = static_cast<int>(block.thread_rank()); i < mask_survey::bins; i += lanes)
-        survey->histogram[i] = 0;
+    detail::clear_bins(block, survey->histogram);
 }
 
 /// counters[c] = weights of chunk c with keys in the range, where only some of these are kept. Floor: n weights.
@@ -240,8 +243,7 @@ ESPALIER_FN void write_mask(Block const& block, Key const& key, W const* w, inde
 template <class Block>
 ESPALIER_FN void clear_mask(Block const& block, std::uint32_t* mask, index_t n, mask_survey const* survey,
                             error_word const* error) {
-    mask_request const& request = survey->request;
-    if (failed(error) || request.kept_of(static_cast<index_t>(survey->kept)) != request.keep) return;
+    if (failed(error) || survey->keeps_fewer()) return;
     for (index_t i = grid_lane(block); i * 32 < n; i += grid_lanes(block))
         mask[i] = 0;
 }
@@ -252,8 +254,7 @@ ESPALIER_FN void clear_mask(Block const& block, std::uint32_t* mask, index_t n, 
 template <int N, int M, class Block, class Key, class W>
 ESPALIER_FN void write_group_mask(Block const& block, Key const& key, matrix_view<W const> w, std::uint32_t* mask,
                                   mask_survey const* survey, error_word const* error) {
-    mask_request const& request = survey->request;
-    if (failed(error) || request.kept_of(static_cast<index_t>(survey->kept)) != request.keep) return;
+    if (failed(error) || survey->keeps_fewer()) return;
     auto const tile = tile_of_32(block);
     constexpr auto lanes = static_cast<index_t>(decltype(tile)::lanes);
     using key_type = decltype(key(W()));
