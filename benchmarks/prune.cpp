@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Selection of masks: which weights stay, of one tensor, of four together, and two of every four inputs of a unit. "By
-// hand" is the ordinary way: std::nth_element on a copy of the magnitudes, then a loop that writes the mask; for 2:4 a
-// loop that counts for each weight how many of its group go before it.
-// Floor: the weights are read twice (for 2:4 once) and one bit for each is written, at the bandwidth of a copy.
+// Selection of masks: which weights stay, of one tensor, of four together, and N of every M inputs of a unit. "By hand"
+// is the ordinary way: std::nth_element on a copy of the magnitudes, then a loop that writes the mask; for 2:4 a loop
+// that counts for each weight how many of its group go before it, for larger groups std::nth_element for each.
+// Floor: the weights are read twice (for N:M once) and one bit for each is written, at the bandwidth of a copy.
 #include "common.hpp"
 
 #include <espalier/prune/by_magnitude.hpp>
@@ -20,9 +20,10 @@ using criterion = esp::prune::by_magnitude;
 
 namespace {
 
-constexpr index_t columns = 64; // of the matrix for 2:4
+constexpr index_t columns = 64; // of the matrix for N:M
 
-/// `tensors` tensors of unequal size with n weights together, n a multiple of 4 * columns * tensors.
+/// `tensors` tensors of unequal size with n weights together, n a multiple of 4 * columns * tensors, for N:M of
+/// M * columns.
 struct state {
     index_t n;
     std::vector<array<float>> weights;
@@ -95,6 +96,25 @@ bool kept(esp::prune::piece<float> const& p, index_t i) {
         }
 }
 
+[[gnu::noinline]] void hand_n_m(state& s, esp::group_pattern pattern) {
+    auto const& p = s.pieces[0];
+    std::vector<std::pair<float, index_t>> group(static_cast<std::size_t>(pattern.group));
+    for (index_t w = 0; w < p.size / 32; ++w)
+        p.mask[w] = 0;
+    for (index_t first = 0; first < p.size; first += pattern.group * columns)
+        for (index_t c = 0; c < columns; ++c) {
+            for (index_t r = 0; r < pattern.group; ++r) {
+                index_t const i = first + r * columns + c;
+                group[static_cast<std::size_t>(r)] = {-std::fabs(p.weights[i]), i};
+            }
+            std::nth_element(group.begin(), group.begin() + (pattern.kept - 1), group.end());
+            for (index_t r = 0; r < pattern.kept; ++r) {
+                index_t const i = group[static_cast<std::size_t>(r)].second;
+                p.mask[i / 32] |= std::uint32_t{1} << i % 32;
+            }
+        }
+}
+
 // ---- checks: sorting
 
 void expect_same(std::string const& name, bool got, bool want) {
@@ -121,18 +141,19 @@ template <class Body> void check_largest(std::string const& name, int tensors, d
             expect_same(name, kept(p, i), want[at++]);
 }
 
-template <class Body> void check_two_of_four(std::string const& name, Body const& body) {
-    state s(4 * columns * 10, 1);
+template <class Body> void check_n_m(std::string const& name, esp::group_pattern pattern, Body const& body) {
+    state s(pattern.group * columns * 10, 1);
     body(s);
     auto const& p = s.pieces[0];
-    for (index_t first = 0; first < s.n; first += 4 * columns)
+    for (index_t first = 0; first < s.n; first += pattern.group * columns)
         for (index_t c = 0; c < columns; ++c) {
-            std::pair<float, index_t> group[4];
-            for (index_t r = 0; r < 4; ++r)
-                group[r] = {-std::fabs(p.weights[first + r * columns + c]), r};
-            std::sort(group, group + 4);
-            for (index_t place = 0; place < 4; ++place)
-                expect_same(name, kept(p, first + group[place].second * columns + c), place < 2);
+            std::vector<std::pair<float, index_t>> group;
+            for (index_t r = 0; r < pattern.group; ++r)
+                group.push_back({-std::fabs(p.weights[first + r * columns + c]), r});
+            std::sort(group.begin(), group.end());
+            for (index_t place = 0; place < pattern.group; ++place)
+                expect_same(name, kept(p, first + group[static_cast<std::size_t>(place)].second * columns + c),
+                            place < pattern.kept);
         }
 }
 
@@ -158,9 +179,10 @@ void add_largest(std::string const& name, char const* column, int tensors, doubl
                  [body, sparsity](state& s) { body(s, esp::prune::kept_count(s.n, sparsity)); });
 }
 
-template <class Body> void add_two_of_four(char const* column, Body const& body) {
-    check_two_of_four(std::string("2of4 ") + column, body);
-    add_case("2of4", column, 1, 4.125, sizes[1], body);
+template <class Body> void add_n_m(char const* column, esp::group_pattern pattern, Body const& body) {
+    std::string const name = std::to_string(pattern.kept) + "of" + std::to_string(pattern.group);
+    check_n_m(name + " " + column, pattern, body);
+    add_case(name, column, 1, 4.125, sizes[1], body);
 }
 
 } // namespace
@@ -173,10 +195,17 @@ int main(int argc, char** argv) {
         add_largest(std::string("global_") + name, "ours", 4, sparsity, ours);
         add_largest(std::string("global_") + name, "hand", 4, sparsity, hand_largest);
     }
-    add_two_of_four("ours", [](state& s) {
-        auto const& p = s.pieces[0];
-        esp::prune::select_n_m<criterion, 2, 4>(esp::contiguous_view(p.weights, s.n / columns, columns), p.mask);
-    });
-    add_two_of_four("hand", hand_two_of_four);
+    for (auto const& [kept, group] :
+         {std::pair(2, 4), std::pair(1, 16), std::pair(4, 32), std::pair(8, 64), std::pair(16, 256)}) {
+        esp::group_pattern const pattern{kept, group};
+        add_n_m("ours", pattern, [pattern](state& s) {
+            auto const& p = s.pieces[0];
+            esp::prune::select_n_m<criterion>(esp::contiguous_view(p.weights, s.n / columns, columns), pattern, p.mask);
+        });
+        if (group == 4)
+            add_n_m("hand", pattern, hand_two_of_four);
+        else
+            add_n_m("hand", pattern, [pattern](state& s) { hand_n_m(s, pattern); });
+    }
     return bench::run(argc, argv);
 }

@@ -546,12 +546,16 @@ void check_selection(test_device& device, std::vector<index_t> const& sizes, dou
 
     index_t const rows = sizes[0] / 33;
     matrix_view<T const> const matrix{w[0].data(), rows, 33, 33}, there{dw[0].data(), rows, 33, 33};
-    std::vector<std::uint32_t> grouped = masks[0];
-    prune::select_n_m<prune::by_magnitude, 2, 4>(matrix, grouped.data());
-    device.start_selection(mask_request{rows * 33, 0, true}, plan.largest_key, survey.data());
-    device.template write_group_mask<2, 4>(key{}, there, survey.data(), dmasks[0].data());
-    auto const found = dmasks[0].back();
-    expect(std::equal(found.begin(), found.begin() + (rows * 33 + 31) / 32, grouped.begin()), what + "2 of 4");
+    for (group_pattern const pattern :
+         {group_pattern{2, 4}, group_pattern{3, 16}, group_pattern{1, 40}, group_pattern{16, 256}}) {
+        std::vector<std::uint32_t> grouped = masks[0];
+        prune::select_n_m<prune::by_magnitude>(matrix, pattern, grouped.data());
+        device.start_selection(mask_request{rows * 33, 0, true}, plan.largest_key, survey.data());
+        device.write_group_mask(key{}, pattern, there, survey.data(), dmasks[0].data());
+        auto const found = dmasks[0].back();
+        expect(std::equal(found.begin(), found.begin() + (rows * 33 + 31) / 32, grouped.begin()),
+               what + std::to_string(pattern.kept) + " of " + std::to_string(pattern.group));
+    }
 }
 
 void check_selections(test_device& device, bool short_run) {

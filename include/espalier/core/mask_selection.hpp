@@ -9,6 +9,19 @@
 
 namespace espalier {
 
+/// Of every `group` consecutive rows of a column `kept` stay: 2:4 is {2, 4}.
+struct group_pattern {
+    int kept = 1;
+    int group = 1;
+
+    static constexpr int largest_group = 256;
+
+    constexpr bool possible() const { return kept >= 1 && kept <= group && group <= largest_group; }
+    /// The share that is left out.
+    constexpr double sparsity() const { return 1.0 - static_cast<double>(kept) / group; }
+    friend constexpr bool operator==(group_pattern const&, group_pattern const&) = default;
+};
+
 /// What the host asks of a selection among `weights` weights, of one tensor or of several together.
 struct mask_request {
     index_t weights = 0;

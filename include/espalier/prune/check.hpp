@@ -30,13 +30,17 @@ template <class P> void axis::prune::check(policy_checker& to, clock const& now)
                      "given " + std::to_string(narrow) + " and " + std::to_string(wide) + " bytes");
     }
     if constexpr (!P::selection::global) {
-        constexpr index_t row_count = 480, columns = 2, n = row_count * columns;
+        constexpr bool groups = espalier::prune::selects_in_groups<typename P::selection>;
+        index_t row_count = 480;
+        if constexpr (groups) row_count = 16 * P::selection::at(now).group; // whole ones
+        index_t const columns = 2, n = row_count * columns;
         std::vector<double> w;
         for (index_t i = 0; i < n; ++i)
             w.push_back(check_number(static_cast<std::uint64_t>(i), 5));
         auto const kept = [&](double share) {
             std::vector<std::uint32_t> mask(static_cast<std::size_t>(n / 32), 0xaaaaaaaau);
-            P::template select<double>(contiguous_view<double const>(w.data(), row_count, columns), share, mask.data());
+            P::template select<double>(now, contiguous_view<double const>(w.data(), row_count, columns), share,
+                                       mask.data());
             index_t count = 0;
             for (std::uint32_t const word : mask)
                 for (int bit = 0; bit < 32; ++bit)
@@ -45,7 +49,9 @@ template <class P> void axis::prune::check(policy_checker& to, clock const& now)
         };
         auto check = to.over("a selection leaves out the share that it was given");
         check.compare("sparsity 0", kept(0.0), 1.0, 0.0);
-        if constexpr (requires { P::selection::sparsity; })
+        if constexpr (groups)
+            check.compare("its pattern", kept(1.0), 1.0 - P::selection::at(now).sparsity(), 1e-12);
+        else if constexpr (requires { P::selection::sparsity; })
             check.compare("its own sparsity", kept(P::selection::sparsity), 1.0 - P::selection::sparsity, 0.02);
         else
             for (double const share : {0.25, 0.5, 0.9})

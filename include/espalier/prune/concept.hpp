@@ -16,6 +16,12 @@
 //         tensor template <class Criterion, class T> static void select(matrix_view<T const> w, double sparsity,
 //         std::uint32_t* mask);
 //     };
+//     struct my_groups {                             // a selection of some rows of every group of rows
+//         static constexpr std::string_view name = "mine";
+//         static constexpr bool global = false;
+//         static group_pattern at(clock const&);     // how many of how many stay; there is no `select`
+//         static bool due(clock const&);             // optional: whether the pattern is another one from this step on
+//     };
 //     struct my_schedule {                           // how many are left out, and when that is decided again
 //         double at(clock const&) const;             // share of weights that are pruned
 //         bool due(clock const&) const;              // whether masks are selected anew before this step
@@ -30,6 +36,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/mask_selection.hpp>
 #include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/core/policy.hpp>
@@ -76,9 +83,14 @@ concept selects_largest = S::global || requires {
 };
 /// ... and those of a few rows of every group of rows. With others, masks are selected on copies on the host.
 template <class S>
-concept selects_in_groups = requires {
-    { S::kept_of_group } -> std::convertible_to<int>;
-    { S::rows_of_group } -> std::convertible_to<int>;
+concept selects_in_groups = requires(clock const& now) {
+    { S::at(now) } -> std::convertible_to<group_pattern>;
+};
+
+/// Selections that say themselves when they are due, beside what the schedule says: their pattern changes.
+template <class S>
+concept selects_in_stages = selects_in_groups<S> && requires(clock const& now) {
+    { S::due(now) } -> std::convertible_to<bool>;
 };
 
 template <class S>

@@ -49,8 +49,7 @@ template <class Policy, class Map, class Device, class W> device_plan<Device, W>
     if constexpr (selects_in_groups<selection>)
         made.write_groups = [](Device& device, clock const& now, matrix_view<W const> w, mask_survey* survey,
                                std::uint32_t* mask) {
-            device.template write_group_mask<selection::kept_of_group, selection::rows_of_group>(key{op_at<Map>(now)},
-                                                                                                 w, survey, mask);
+            device.write_group_mask(key{op_at<Map>(now)}, group_pattern(selection::at(now)), w, survey, mask);
         };
     return made;
 }

@@ -19,7 +19,7 @@ namespace espalier::prune {
 /// The selections of a policy for weights of type T.
 template <class T> struct selections {
     /// The mask of one tensor; null where tensors are selected together.
-    void (*of_tensor)(matrix_view<T const> w, double share, std::uint32_t* mask) = nullptr;
+    void (*of_tensor)(clock const& now, matrix_view<T const> w, double share, std::uint32_t* mask) = nullptr;
     /// The masks of all tensors that are selected together; null otherwise.
     void (*of_all)(std::vector<piece<T>> const& pieces, double share) = nullptr;
     /// The n weights that are compared, from those that are stored; null where they are the same.
@@ -31,7 +31,7 @@ struct plan {
     bool (*due)(clock const& now);        ///< whether masks are selected anew before the step
     double (*sparsity)(clock const& now); ///< share that is left out
     bool global;                          ///< selected together with the other tensors of such a plan
-    bool fixed_share;                     ///< the selection can leave out one share only, and nothing
+    bool fixed_share;                     ///< the selection can leave out one share at a time only, and nothing
     selections<float> of_float;
     selections<double> of_double;
 
@@ -66,7 +66,8 @@ template <class Policy, class Map>
 inline constexpr plan plan_object{&Policy::due,
                                   &Policy::sparsity,
                                   Policy::selection::global,
-                                  has_sparsity<typename Policy::selection>,
+                                  has_sparsity<typename Policy::selection> ||
+                                      selects_in_groups<typename Policy::selection>,
                                   selections_of<Policy, Map, float>(),
                                   selections_of<Policy, Map, double>()};
 

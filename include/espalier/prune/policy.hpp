@@ -9,6 +9,7 @@
 #include <espalier/core/view.hpp>
 #include <espalier/prune/axis.hpp>
 #include <espalier/prune/concept.hpp>
+#include <espalier/prune/select.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 
@@ -46,26 +47,28 @@ template <class Selection, class Criterion> consteval bool selects_or_is_global(
     if constexpr (!weight_selection<Selection>)
         return true; // that is said already
     else
-        return Selection::global || (selects<Selection, Criterion, float> && selects<Selection, Criterion, double>);
+        return Selection::global || selects_in_groups<Selection> ||
+               (selects<Selection, Criterion, float> && selects<Selection, Criterion, double>);
 }
 
 } // namespace detail
 
 /// Criterion: what a weight is worth (`by_magnitude`). Selection: among which weights it is compared (`per_layer`,
-/// `global`, `n_m<N, M>`). Schedule: which share is left out and when that is decided: `gradual`, `constant`, a number
-/// (decided once, before the first step), or any schedule (decided anew at every step unless it has `due(clock)`).
-/// Rule: what becomes of a weight that is left out (`hard`, `straight_through`, `decayed<...>`). Before the first
-/// selection everything is kept.
+/// `global`, `n_m<N, M>`, `n_m_stages<...>`). Schedule: which share is left out and when that is decided: `gradual`,
+/// `constant`, a number (decided once, before the first step), or any schedule (decided anew at every step unless it
+/// has `due(clock)`). A selection whose pattern changes is made anew at every change too. Rule: what becomes of a
+/// weight that is left out (`hard`, `straight_through`, `decayed<...>`). Before the first selection everything is kept.
 template <class Criterion, class Selection, schedule::number_or_schedule auto Schedule, class Rule> struct policy {
     static_assert(criterion<Criterion>, "espalier: the criterion of prune::policy needs `name` and "
                                         "`template <class T> static auto key(T w)` giving an unsigned number");
     static_assert(weight_selection<Selection>,
                   "espalier: the selection of prune::policy needs `name`, `static constexpr "
-                  "bool global` and, unless that is true, `select`");
+                  "bool global` and, unless that is true, `select` or `at(clock)`");
     static_assert(
         detail::selects_or_is_global<Selection, Criterion>(),
         "espalier: the selection of prune::policy is not `global` and needs `template <class Criterion, class "
-        "T> static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask)`");
+        "T> static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask)`, or `static "
+        "group_pattern at(clock const&)`");
     static_assert(mask_rule<Rule>, "espalier: the rule of prune::policy needs `name` and a weight map with "
                                    "`uses_mask = true`");
     static_assert(
@@ -84,6 +87,8 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
 
     /// Whether masks are selected anew before the step `now`.
     static constexpr bool due(clock const& now) {
+        if constexpr (selects_in_stages<Selection>)
+            if (Selection::due(now)) return true;
         if constexpr (std::is_arithmetic_v<decltype(Schedule)>)
             return now.step == 0;
         else if constexpr (has_due<decltype(Schedule)>)
@@ -92,22 +97,29 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
             return true;
     }
 
-    /// Share of weights that are left out at `now`: the schedule's value, or for a selection with a `sparsity` of its
-    /// own (`n_m`) that one, once the schedule's value is not 0. Throws data_error when a schedule gives one outside
-    /// [0, 1].
+    /// Share of weights that are left out at `now`: the schedule's value, or for a selection with a pattern of the
+    /// moment or a `sparsity` of its own (`n_m`) that one, once the schedule's value is not 0. Throws data_error when a
+    /// schedule gives one outside [0, 1].
     static double sparsity(clock const& now) {
         double const share = schedule::value_within(Schedule, now, schedule::from_0_to_1, "prune", name, "sparsity");
+        if constexpr (selects_in_groups<Selection>) return share > 0.0 ? Selection::at(now).sparsity() : 0.0;
         if constexpr (has_sparsity<Selection>) return share > 0.0 ? Selection::sparsity : 0.0;
         return share;
     }
 
     static constexpr auto numbers = fields<&policy::sparsity>;
 
-    /// The mask of one tensor, for selections that are not global.
-    template <class T> static void select(matrix_view<T const> w, double share, std::uint32_t* mask) {
+    /// The mask of one tensor at `now`, for selections that are not global. One with a pattern leaves out the share of
+    /// it, or none for a share of 0.
+    template <class T> static void select(clock const& now, matrix_view<T const> w, double share, std::uint32_t* mask) {
         static_assert(!Selection::global, "espalier: a global selection is made over all tensors at once, by "
                                           "prune::select_largest");
-        Selection::template select<Criterion>(w, share, mask);
+        if constexpr (!selects_in_groups<Selection>)
+            Selection::template select<Criterion>(w, share, mask);
+        else if (share > 0.0)
+            select_n_m<Criterion>(w, Selection::at(now), mask);
+        else
+            detail::fill_bits(mask, w.rows * w.columns, true);
     }
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/exact_count.hpp>
+#include <espalier/core/mask_selection.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/core/word_bits.hpp>
@@ -471,18 +472,20 @@ template <class Criterion, class Pieces> void select_threshold(Pieces const& pie
 #endif
 }
 
-/// Keeps the N weights of largest key in every group of M consecutive rows of a column (M consecutive inputs of one
-/// output); of equal ones those of lower row. The last group of a column may be shorter: it keeps min(N, its size).
-/// Bits behind the last weight become 0.
-template <class Criterion, int N, int M, class T> void select_n_m(matrix_view<T const> w, std::uint32_t* mask) {
-    static_assert(N >= 1 && N <= M && M <= 32);
+namespace detail {
+
+/// select_n_m for groups of at most Most rows: a weight stays when few of its group go before it. That is less work
+/// than looking for a threshold up to 16 rows.
+template <class Criterion, int Most, class T>
+void select_by_counting(matrix_view<T const> w, group_pattern pattern, std::uint32_t* mask) {
     using key_type = decltype(Criterion::key(T()));
     constexpr index_t tile = 64;
     // Whole tiles are counted, what is behind the columns too: -O2 vectorises loops of constant length only. Set to
     // zeros once: setting them for each tile took a third of the time.
-    key_type key[std::size_t{M}][std::size_t{tile}] = {}, before[std::size_t{tile}];
-    for (index_t r = 0; r < w.rows; r += M) {
-        int const group = static_cast<int>(w.rows - r < M ? w.rows - r : M);
+    key_type key[std::size_t{Most}][std::size_t{tile}] = {}, before[std::size_t{tile}];
+    auto const last = static_cast<key_type>(pattern.kept - 1);
+    for (index_t r = 0; r < w.rows; r += pattern.group) {
+        int const group = static_cast<int>(w.rows - r < pattern.group ? w.rows - r : pattern.group);
         for (index_t c = 0; c < w.columns; c += tile) {
             index_t const columns = w.columns - c < tile ? w.columns - c : tile;
             for (int i = 0; i < group; ++i) {
@@ -504,12 +507,130 @@ template <class Criterion, int N, int M, class T> void select_n_m(matrix_view<T 
                 for (int j = i + 1; j < group; ++j)
                     for (index_t k = 0; k < tile; ++k)
                         before[k] += static_cast<key_type>(key[j][k] > key[i][k]);
-                std::uint64_t const low = detail::bits_within(before, 32, key_type(0), key_type(N - 1));
-                std::uint64_t const high = detail::bits_within(before + 32, 32, key_type(0), key_type(N - 1));
-                detail::put_bits(mask, (r + i) * w.columns + c, low | high << 32, static_cast<int>(columns));
+                std::uint64_t const low = bits_within(before, 32, key_type(0), last);
+                std::uint64_t const high = bits_within(before + 32, 32, key_type(0), last);
+                put_bits(mask, (r + i) * w.columns + c, low | high << 32, static_cast<int>(columns));
             }
         }
     }
+}
+
+/// Keys of a group of rows, in so many columns that they stay in the first-level cache.
+template <class Key> struct group_tile {
+    static constexpr int columns = 16;
+
+    Key key[std::size_t{group_pattern::largest_group}][std::size_t{columns}];
+    Key threshold[std::size_t{columns}];
+
+    /// Sets the thresholds: in every column at least `kept` of the rows have such keys, and with any larger threshold
+    /// fewer have, or exactly `kept` have. Says whether it is exactly `kept` in each of the first `wanted` columns; the
+    /// others have keys of 0. The bits that all keys of a column begin with are known at once, the others are found one
+    /// by one, from the highest on, until they say enough.
+    bool find_thresholds(int rows, int kept, int wanted) {
+        Key all[std::size_t{columns}], any[std::size_t{columns}], found[std::size_t{columns}];
+        for (int k = 0; k < columns; ++k)
+            all[k] = largest_key<Key>, any[k] = 0;
+        for (int i = 0; i < rows; ++i)
+            for (int k = 0; k < columns; ++k) {
+                all[k] &= key[i][k];
+                any[k] |= key[i][k];
+            }
+        Key differ = 0;
+        for (int k = 0; k < columns; ++k)
+            differ |= all[k] ^ any[k];
+        Key const highest = std::bit_floor(differ), open = static_cast<Key>(highest | (highest - (highest != 0)));
+        auto const count = static_cast<Key>(kept);
+        for (int k = 0; k < columns; ++k) {
+            threshold[k] = all[k] & ~open;
+            found[k] = k < wanted ? static_cast<Key>(rows) : count;
+        }
+        bool exact = rows <= kept;
+        for (Key bit = highest; bit != 0 && !exact; bit >>= 1) {
+            Key next[std::size_t{columns}], above[std::size_t{columns}];
+            for (int k = 0; k < columns; ++k)
+                next[k] = threshold[k] | bit, above[k] = 0;
+            for (int i = 0; i < rows; ++i)
+                for (int k = 0; k < columns; ++k)
+                    above[k] += static_cast<Key>(key[i][k] >= next[k]);
+            Key apart = 0;
+            for (int k = 0; k < columns; ++k) {
+                bool const enough = above[k] >= count;
+                threshold[k] = enough ? next[k] : threshold[k];
+                found[k] = enough ? above[k] : found[k];
+                apart |= found[k] ^ count;
+            }
+            exact = apart == 0;
+        }
+        return exact;
+    }
+};
+
+/// select_n_m for groups of any size: the work on a weight does not grow with them.
+template <class Criterion, class T>
+void select_by_thresholds(matrix_view<T const> w, group_pattern pattern, std::uint32_t* mask) {
+    using key_type = decltype(Criterion::key(T()));
+    constexpr int tile = group_tile<key_type>::columns;
+    group_tile<key_type> at;
+    for (index_t r = 0; r < w.rows; r += pattern.group) {
+        int const group = static_cast<int>(w.rows - r < pattern.group ? w.rows - r : pattern.group);
+        for (index_t c = 0; c < w.columns; c += tile) {
+            int const columns = static_cast<int>(w.columns - c < tile ? w.columns - c : tile);
+            for (int i = 0; i < group; ++i) {
+                T const* const from = &w(r + i, c);
+                if (columns == tile)
+                    for (int k = 0; k < tile; ++k)
+                        at.key[i][k] = Criterion::key(from[k]);
+                else
+                    for (int k = 0; k < tile; ++k)
+                        at.key[i][k] = k < columns ? Criterion::key(from[k]) : key_type(0);
+            }
+            auto const write = [&](int i, auto const& keeps) {
+                std::uint32_t word = 0;
+                for (int k = 0; k < tile; ++k)
+                    word |= static_cast<std::uint32_t>(keeps(k, at.key[i][k], at.threshold[k])) << k;
+                put_bits(mask, (r + i) * w.columns + c, word, columns);
+            };
+            if (at.find_thresholds(group, pattern.kept, columns)) {
+                for (int i = 0; i < group; ++i)
+                    write(i, [](int, key_type key, key_type threshold) { return key >= threshold; });
+                continue;
+            }
+            key_type left[std::size_t{tile}]; // of the weights whose key is the threshold the first so many
+            for (int k = 0; k < tile; ++k)
+                left[k] = static_cast<key_type>(pattern.kept);
+            for (int i = 0; i < group; ++i)
+                for (int k = 0; k < tile; ++k)
+                    left[k] -= static_cast<key_type>(at.key[i][k] > at.threshold[k]);
+            for (int i = 0; i < group; ++i)
+                write(i, [&](int k, key_type key, key_type threshold) {
+                    bool const same = key == threshold && left[k] != 0;
+                    left[k] -= static_cast<key_type>(same);
+                    return same || key > threshold;
+                });
+        }
+    }
+}
+
+} // namespace detail
+
+/// Keeps pattern.kept weights of largest key in every group of pattern.group consecutive rows of a column (consecutive
+/// inputs of one output); of equal ones those of lower row. The last group of a column may be shorter: it keeps
+/// min(kept, its size). Bits behind the last weight become 0. The work on a weight grows with groups up to 16 and is
+/// the same for all larger ones. Needs 36 KiB of stack.
+/// Throws data_error unless 1 <= kept <= group <= 256.
+template <class Criterion, class T>
+void select_n_m(matrix_view<T const> w, group_pattern pattern, std::uint32_t* mask) {
+    if (!pattern.possible())
+        espalier::detail::throw_data_error("prune: the pattern is ", pattern.kept, ":", pattern.group,
+                                           ", needed is 1 <= N <= M <= ", group_pattern::largest_group);
+    if (pattern.group <= 4) // compilers make more of loops over a few rows when they know that
+        detail::select_by_counting<Criterion, 4>(w, pattern, mask);
+    else if (pattern.group <= 8)
+        detail::select_by_counting<Criterion, 8>(w, pattern, mask);
+    else if (pattern.group <= 16)
+        detail::select_by_counting<Criterion, 16>(w, pattern, mask);
+    else
+        detail::select_by_thresholds<Criterion>(w, pattern, mask);
     index_t const n = w.rows * w.columns;
     if (n % 32 != 0) detail::put_bits(mask, n, 0, static_cast<int>(32 - n % 32));
 }

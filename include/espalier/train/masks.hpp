@@ -68,10 +68,10 @@ public:
         if (first.plan().global)
             first.selections().of_all(pieces_, share);
         else if (!first.plan().fixed_share)
-            first.selections().of_tensor(matrix_of(first), share, first.in(masks));
-        // A selection that leaves out one share only cannot leave out more: then what is pruned stays.
+            first.selections().of_tensor(now, matrix_of(first), share, first.in(masks));
+        // A selection that leaves out one share at a time cannot leave out more: then what is pruned stays.
         else if (record.falls() || (record.wanted > 0.0 && kept >= prune::kept_count(count, record.wanted)))
-            first.selections().of_tensor(matrix_of(first), record.wanted, first.in(masks));
+            first.selections().of_tensor(now, matrix_of(first), record.wanted, first.in(masks));
     }
 
 private:

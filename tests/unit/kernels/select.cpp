@@ -147,18 +147,26 @@ TEMPLATE_TEST_CASE("kernel bodies keep the weights that the CPU keeps", "[kernel
 }
 
 TEMPLATE_TEST_CASE("kernel bodies keep N of M weights as the CPU does", "[kernels][prune]", float, double) {
-    int const how = GENERATE(0, 1, 2);
-    index_t const rows = GENERATE(1, 4, 33), columns = GENERATE(1, 31, 64, 70);
+    int const how = GENERATE(0, 1, 2, 3, 4);
+    struct groups {
+        group_pattern pattern;
+        index_t rows;
+    };
+    auto const [pattern, rows] =
+        GENERATE(groups{{2, 4}, 1}, groups{{2, 4}, 4}, groups{{2, 4}, 33}, groups{{1, 3}, 33}, groups{{5, 16}, 33},
+                 groups{{4, 32}, 33}, groups{{30, 31}, 33}, groups{{1, 100}, 33}, groups{{7, 256}, 300});
+    index_t const columns = GENERATE(1, 31, 64, 70);
     bool const revives = GENERATE(true, false), pruned = GENERATE(true, false);
     std::vector<TestType> const w = weights_of<TestType>(rows * columns, how, 5);
     masked_tensors<TestType> start({w});
     prune::detail::fill_bits(start.masks[0].data(), start.size(), true);
     if (pruned) start.masks[0][0] = 0; // fewer than the groups keep, when there are few
     masked_tensors<TestType> expected = start;
-    index_t const wanted = prune::kept_count(start.size(), 0.5);
+    index_t const wanted = prune::kept_count(start.size(), pattern.sparsity());
     matrix_view<TestType const> const view{w.data(), rows, columns, columns};
-    if (revives || start.kept() >= wanted) prune::select_n_m<prune::by_magnitude, 2, 4>(view, expected.masks[0].data());
-    CAPTURE(how, rows, columns, revives, pruned);
+    if (revives || start.kept() >= wanted)
+        prune::select_n_m<prune::by_magnitude>(view, pattern, expected.masks[0].data());
+    CAPTURE(how, pattern.kept, pattern.group, rows, columns, revives, pruned);
 
     auto const compare = [&](auto const& launch) {
         masked_tensors<TestType> ours = start;
@@ -168,12 +176,12 @@ TEMPLATE_TEST_CASE("kernel bodies keep N of M weights as the CPU does", "[kernel
         std::uint32_t* const mask = ours.masks[0].data();
         launch([&](auto const& block) { k::clear_mask(block, mask, start.size(), &survey, nullptr); });
         launch([&](auto const& block) {
-            k::write_group_mask<2, 4>(block, weight_magnitude{}, view, mask, &survey, nullptr);
+            k::write_group_mask(block, weight_magnitude{}, pattern, view, mask, &survey, nullptr);
         });
         CHECK(ours.masks == expected.masks);
     };
     compare([](auto const& body) { body(serial_group{}); });
-    if (how == 1) for_launches(compare);
+    if (how == 1 && pruned == revives) for_launches(compare);
 }
 
 TEST_CASE("kernel bodies write no mask once an error is known", "[kernels][prune]") {
@@ -185,7 +193,7 @@ TEST_CASE("kernel bodies write no mask once an error is known", "[kernels][prune
     matrix_view<float const> const view{t.weights[0].data(), 10, 10, 10};
     k::write_mask(serial_group{}, weight_magnitude{}, view.data, 100, nullptr, &survey, mask, &error);
     k::clear_mask(serial_group{}, mask, 100, &survey, &error);
-    k::write_group_mask<2, 4>(serial_group{}, weight_magnitude{}, view, mask, &survey, &error);
+    k::write_group_mask(serial_group{}, weight_magnitude{}, group_pattern{2, 4}, view, mask, &survey, &error);
     CHECK(t.masks == before.masks);
 }
 

@@ -289,42 +289,66 @@ TEMPLATE_TEST_CASE("N of M weights stay in every group of a column", "[prune]", 
     using T = TestType;
     std::mt19937_64 random(5);
     std::normal_distribution<double> normal;
-    auto const check = [&]<int N, int M>(index_t row_count, index_t columns, bool ties) {
+    // how: many values, few of them with some that are no numbers, one, or values that differ in their last bits
+    auto const check = [&](group_pattern pattern, index_t row_count, index_t columns, int how) {
         index_t const stride = columns + 3;
         std::vector<T> w(static_cast<std::size_t>(row_count * stride), T(100));
         matrix_view<T> const view{w.data(), row_count, columns, stride};
         for (index_t r = 0; r < row_count; ++r)
             for (index_t c = 0; c < columns; ++c) {
-                view(r, c) = static_cast<T>(ties ? static_cast<int>(random() % 5) - 2 : normal(random));
-                if (ties && random() % 9 == 0) view(r, c) = std::numeric_limits<T>::quiet_NaN();
+                view(r, c) = static_cast<T>(how == 0 ? normal(random) : static_cast<int>(random() % 5) - 2);
+                if (how == 1 && random() % 9 == 0) view(r, c) = std::numeric_limits<T>::quiet_NaN();
+                if (how == 2) view(r, c) = T(-0.25);
+                if (how == 3) view(r, c) = T(1) + static_cast<T>(random() % 9) * std::numeric_limits<T>::epsilon();
             }
         auto mask = mask_for(row_count * columns);
-        prune::select_n_m<prune::by_magnitude, N, M, T>(view, mask.data());
+        prune::select_n_m<prune::by_magnitude, T>(view, pattern, mask.data());
         int wrong = 0;
         for (index_t c = 0; c < columns; ++c)
-            for (index_t r = 0; r < row_count; r += M) {
-                index_t const group = std::min<index_t>(M, row_count - r);
+            for (index_t r = 0; r < row_count; r += pattern.group) {
+                index_t const group = std::min<index_t>(pattern.group, row_count - r);
                 std::vector<T> values;
                 for (index_t i = 0; i < group; ++i)
                     values.push_back(view(r + i, c));
-                auto const expected = oracle<T>({values}, std::min<index_t>(N, group));
+                auto const expected = oracle<T>({values}, std::min<index_t>(pattern.kept, group));
                 for (index_t i = 0; i < group; ++i)
                     wrong += bit(mask, (r + i) * columns + c) != expected[static_cast<std::size_t>(i)];
             }
         for (index_t i = row_count * columns; i < static_cast<index_t>(32 * mask.size()); ++i)
             wrong += bit(mask, i);
-        INFO(N << ":" << M << " of " << row_count << " x " << columns);
+        INFO(pattern.kept << ":" << pattern.group << " of " << row_count << " x " << columns << ", " << how);
         CHECK(wrong == 0);
     };
-    for (bool ties : {false, true})
+    for (int how : {0, 1, 2, 3})
         for (index_t columns : {1, 3, 10, 32, 64, 65, 130})
-            for (index_t row_count : {1, 2, 4, 7, 8, 64}) {
-                check.template operator()<2, 4>(row_count, columns, ties);
-                check.template operator()<1, 4>(row_count, columns, ties);
-                check.template operator()<4, 8>(row_count, columns, ties);
-                check.template operator()<3, 3>(row_count, columns, ties);
-                check.template operator()<5, 32>(row_count, columns, ties);
-            }
+            for (index_t row_count : {1, 2, 4, 7, 8, 64})
+                for (group_pattern const pattern :
+                     {group_pattern{2, 4}, group_pattern{1, 4}, group_pattern{4, 8}, group_pattern{3, 3},
+                      group_pattern{1, 16}, group_pattern{5, 32}, group_pattern{31, 32}, group_pattern{17, 17}})
+                    check(pattern, row_count, columns, how);
+    for (int how : {0, 1, 2, 3})
+        for (index_t columns : {1, 15, 16, 33})
+            for (index_t row_count : {17, 64, 255, 256, 700})
+                for (group_pattern const pattern :
+                     {group_pattern{8, 64}, group_pattern{1, 100}, group_pattern{16, 256}, group_pattern{1, 256},
+                      group_pattern{255, 256}, group_pattern{256, 256}})
+                    check(pattern, row_count, columns, how);
+}
+
+TEST_CASE("a pattern that no group has is refused", "[prune]") {
+    std::vector<float> const w(16, 1.0f);
+    auto mask = mask_for(16);
+    auto const before = mask;
+    for (group_pattern const pattern :
+         {group_pattern{0, 4}, group_pattern{3, 2}, group_pattern{1, 257}, group_pattern{-1, 4}, group_pattern{1, 0}}) {
+        CHECK_THROWS_AS(
+            prune::select_n_m<prune::by_magnitude>(contiguous_view<float const>(w.data(), 8, 2), pattern, mask.data()),
+            data_error);
+        CHECK(mask == before);
+    }
+    CHECK_THROWS_WITH(
+        prune::select_n_m<prune::by_magnitude>(contiguous_view<float const>(w.data(), 8, 2), {3, 2}, mask.data()),
+        "prune: the pattern is 3:2, needed is 1 <= N <= M <= 256");
 }
 
 TEST_CASE("the gradual schedule is cubic and says when masks are due", "[prune]") {
@@ -375,6 +399,7 @@ TEST_CASE("a pruning policy is its four choices", "[prune]") {
     STATIC_REQUIRE(std::is_same_v<op_of<fading>, prune::decayed_op<prune::derivative::released>>);
     STATIC_REQUIRE(std::is_same_v<op_of<exactly>, prune::decayed_op<prune::derivative::exact>>);
     CHECK(prune::n_m<10, 16>::name == "10:16");
+    CHECK(prune::n_m<100, 256>::name == "100:256");
     CHECK(op_at<fading>(espalier::clock{.step = 4}).decay == Approx(0.6));
     CHECK(op_at<fading>(espalier::clock{.step = 4}).next == Approx(0.5));
     CHECK(op_at<fading>(espalier::clock{.step = 4, .standing = true}).next == Approx(0.6));
@@ -401,13 +426,13 @@ TEST_CASE("a pruning policy is its four choices", "[prune]") {
 
     std::vector<float> const w{4, -3, 2, 1, 0.5f, 8};
     auto mask = mask_for(6);
-    gradual::select(contiguous_view(w.data(), 3, 2), 0.5, mask.data());
+    gradual::select({}, contiguous_view(w.data(), 3, 2), 0.5, mask.data());
     CHECK(mask[0] == 0b100011u);
-    two_of_four::select(contiguous_view(w.data(), 3, 2), 1.0, mask.data()); // columns 4 2 .5 and -3 1 8
+    two_of_four::select({}, contiguous_view(w.data(), 3, 2), 1.0, mask.data()); // columns 4 2 .5 and -3 1 8
     CHECK(mask[0] == 0b100111u);
-    two_of_four::select(contiguous_view(w.data(), 3, 2), 0.0, mask.data());
+    two_of_four::select({}, contiguous_view(w.data(), 3, 2), 0.0, mask.data());
     CHECK(mask[0] == 0b111111u);
-    CHECK_THROWS_AS(gradual::select(matrix_view<float const>{w.data(), 2, 2, 3}, 0.5, mask.data()), shape_error);
+    CHECK_THROWS_AS(gradual::select({}, matrix_view<float const>{w.data(), 2, 2, 3}, 0.5, mask.data()), shape_error);
 }
 
 TEST_CASE("N of M with fading weights gives the published masks, products and gradients", "[prune]") {
@@ -419,19 +444,26 @@ TEST_CASE("N of M with fading weights gives the published masks, products and gr
         for (auto const& output : w)
             kernel.push_back(output[i]);
     matrix_view<double> const view{kernel.data(), 8, 2, 2};
-    auto const mask_of_pattern = [&]<int N, int M>() {
+    auto const mask_of_pattern = [&](group_pattern pattern) {
         auto mask = mask_for(16);
-        prune::select_n_m<prune::by_magnitude, N, M, double>(view, mask.data());
+        prune::select_n_m<prune::by_magnitude, double>(view, pattern, mask.data());
         return mask;
     };
-    auto const two_of_four = mask_of_pattern.operator()<2, 4>(), one_of_four = mask_of_pattern.operator()<1, 4>();
-    auto const one_of_eight = mask_of_pattern.operator()<1, 8>();
+    auto const two_of_four = mask_of_pattern({2, 4}), one_of_four = mask_of_pattern({1, 4});
+    auto const one_of_eight = mask_of_pattern({1, 8});
     bool const wanted[2][8] = {{1, 0, 0, 1, 0, 1, 1, 0}, {0, 1, 1, 0, 1, 0, 0, 1}}; // of |.4| twice the first one
     for (int output = 0; output < 2; ++output)
         for (int i = 0; i < 8; ++i) {
             CHECK(bit(two_of_four, 2 * i + output) == wanted[output][i]);
             CHECK(bit(one_of_eight, 2 * i + output) == (i == (output == 0 ? 3 : 1)));
         }
+    // Groups over outputs are groups down a column of w as it is printed.
+    bool const over_outputs[2][8] = {{1, 0, 0, 1, 0, 0, 1, 0}, {0, 1, 1, 0, 1, 1, 0, 1}};
+    auto one_of_two = mask_for(16);
+    prune::select_n_m<prune::by_magnitude>(contiguous_view<double const>(&w[0][0], 2, 8), {1, 2}, one_of_two.data());
+    for (int output = 0; output < 2; ++output)
+        for (int i = 0; i < 8; ++i)
+            CHECK(bit(one_of_two, 8 * output + i) == over_outputs[output][i]);
 
     constexpr schedule::exponential fast{.from = 1.0, .rate = 0.99900049983337499},
         slow{.from = 1.0, .rate = 0.99990000499983334};

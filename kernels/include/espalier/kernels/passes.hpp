@@ -848,16 +848,17 @@ struct clear_mask {
         kernels::clear_mask(block, mask, n, survey, error);
     }
 };
-template <int N, int M, class Key, class W> struct write_group_mask {
+template <class Key, class W> struct write_group_mask {
     Key key;
+    group_pattern pattern;
     matrix_view<W const> w;
     std::uint32_t* mask;
     mask_survey const* survey;
     error_word const* error;
 
-    index_t lanes() const { return (w.rows + M - 1) / M * round_up(w.columns, 32); }
+    index_t lanes() const { return (w.rows + pattern.group - 1) / pattern.group * round_up(w.columns, 32); }
     template <class Block> ESPALIER_FN void operator()(Block const& block) const {
-        kernels::write_group_mask<N, M>(block, key, w, mask, survey, error);
+        kernels::write_group_mask(block, key, pattern, w, mask, survey, error);
     }
 };
 

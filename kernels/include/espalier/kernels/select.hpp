@@ -248,40 +248,112 @@ ESPALIER_FN void clear_mask(Block const& block, std::uint32_t* mask, index_t n, 
         mask[i] = 0;
 }
 
-/// Of every M consecutive rows of a column the N weights of largest key, of equal ones those of lower row; the last
-/// group of a column may be shorter. A mask that keeps fewer already, and may not revive any, stays as it is. Floor:
-/// the weights once, the mask twice.
-template <int N, int M, class Block, class Key, class W>
-ESPALIER_FN void write_group_mask(Block const& block, Key const& key, matrix_view<W const> w, std::uint32_t* mask,
-                                  mask_survey const* survey, error_word const* error) {
+namespace detail {
+
+/// Part of a mask: of a group of rows, from `row` on, the columns that a tile has.
+struct mask_group {
+    index_t row, column; ///< the first ones
+    int size;            ///< rows
+
+    /// Sets the bits of a row; every lane says whether its weight is kept.
+    template <class Tile, class W>
+    ESPALIER_FN void set(Tile const& tile, matrix_view<W const> w, int i, bool keeps, std::uint32_t* mask) const {
+        std::uint32_t const kept = tile.ballot(keeps);
+        if (tile.thread_rank() != 0 || kept == 0) return;
+        index_t const bit = (row + i) * w.columns + column;
+        auto const offset = static_cast<int>(bit % 32);
+        set_bits(mask[bit / 32], kept << offset);
+        if (offset != 0 && kept >> (32 - offset) != 0) set_bits(mask[bit / 32 + 1], kept >> (32 - offset));
+    }
+};
+
+/// A group of at most Most rows: keys stay in registers, each is compared with all others.
+template <int Most, class Tile, class Key, class W>
+ESPALIER_FN void write_small_group(Tile const& tile, Key const& key, matrix_view<W const> w, mask_group const& at,
+                                   int kept, std::uint32_t* mask) {
+    using key_type = decltype(key(W()));
+    index_t const column = at.column + static_cast<index_t>(tile.thread_rank());
+    bool const exists = column < w.columns;
+    key_type keys[std::size_t{Most}];
+    ESPALIER_KERNEL_UNROLL
+    for (int i = 0; i < Most; ++i)
+        keys[i] = exists && i < at.size ? key(w(at.row + i, column)) : key_type(0);
+    ESPALIER_KERNEL_UNROLL
+    for (int i = 0; i < Most; ++i) {
+        int before = 0;
+        ESPALIER_KERNEL_UNROLL
+        for (int j = 0; j < Most; ++j)
+            before += j != i && j < at.size && (j < i ? keys[j] >= keys[i] : keys[j] > keys[i]) ? 1 : 0;
+        if (i < at.size) at.set(tile, w, i, exists && before < kept, mask);
+    }
+}
+
+/// A group of any size: bits of the least key that is kept are found one by one, from the highest in which keys of the
+/// column differ on, until exactly so many weights have such keys. The work on a weight does not grow with the group;
+/// weights are read again from the cache.
+template <class Tile, class Key, class W>
+ESPALIER_FN void write_large_group(Tile const& tile, Key const& key, matrix_view<W const> w, mask_group const& at,
+                                   int kept, std::uint32_t* mask) {
+    using key_type = decltype(key(W()));
+    index_t const column = at.column + static_cast<index_t>(tile.thread_rank());
+    bool const exists = column < w.columns;
+    int const size = exists ? at.size : 0;
+    auto const key_of = [&](int i) { return key(w(at.row + i, column)); };
+    key_type all = static_cast<key_type>(~key_type(0)), any = 0;
+    for (int i = 0; i < size; ++i) {
+        all &= key_of(i);
+        any |= key_of(i);
+    }
+    key_type const differ = all ^ any;
+    key_type bit = static_cast<key_type>(~(static_cast<key_type>(~key_type(0)) >> 1));
+    while (bit != 0 && (differ & bit) == 0)
+        bit >>= 1;
+    key_type threshold = all & static_cast<key_type>(~(bit | (bit - (bit != 0 ? 1 : 0))));
+    int found = size;
+    for (; bit != 0 && found > kept; bit >>= 1) {
+        int above = 0;
+        for (int i = 0; i < size; ++i)
+            above += key_of(i) >= (threshold | bit) ? 1 : 0;
+        if (above < kept) continue;
+        threshold |= bit;
+        found = above;
+    }
+    int left = kept; // of the weights whose key is the threshold the first so many
+    for (int i = 0; i < size; ++i)
+        left -= key_of(i) > threshold ? 1 : 0;
+    for (int i = 0; i < at.size; ++i) {
+        key_type const its = exists ? key_of(i) : key_type(0);
+        bool const same = its == threshold && left > 0;
+        left -= same ? 1 : 0;
+        at.set(tile, w, i, exists && (same || its > threshold), mask);
+    }
+}
+
+} // namespace detail
+
+/// Of every pattern.group consecutive rows of a column pattern.kept weights of largest key, of equal ones those of
+/// lower row; the last group of a column may be shorter. A mask that keeps fewer already, and may not revive any, stays
+/// as it is. Floor: the weights once, the mask twice.
+template <class Block, class Key, class W>
+ESPALIER_FN void write_group_mask(Block const& block, Key const& key, group_pattern pattern, matrix_view<W const> w,
+                                  std::uint32_t* mask, mask_survey const* survey, error_word const* error) {
     if (failed(error) || survey->keeps_fewer()) return;
     auto const tile = tile_of_32(block);
     constexpr auto lanes = static_cast<index_t>(decltype(tile)::lanes);
-    using key_type = decltype(key(W()));
-    for (pair_walk at(tile.group_rank(), tile.group_count(), (w.columns + lanes - 1) / lanes); at.line * M < w.rows;
-         at.advance()) {
-        index_t const row = at.line * M, column = at.place * lanes + static_cast<index_t>(tile.thread_rank());
-        int const size = w.rows - row < M ? static_cast<int>(w.rows - row) : M;
-        bool const exists = column < w.columns;
-        key_type keys[std::size_t{M}];
-        ESPALIER_KERNEL_UNROLL
-        for (int i = 0; i < M; ++i)
-            keys[i] = exists && i < size ? key(w(row + i, column)) : key_type(0);
-        ESPALIER_KERNEL_UNROLL
-        for (int i = 0; i < M; ++i) {
-            int before = 0;
-            ESPALIER_KERNEL_UNROLL
-            for (int j = 0; j < M; ++j)
-                before += j != i && j < size && (j < i ? keys[j] >= keys[i] : keys[j] > keys[i]) ? 1 : 0;
-            std::uint32_t const kept = tile.ballot(exists && before < N);
-            if (i < size && tile.thread_rank() == 0 && kept != 0) {
-                index_t const bit = (row + i) * w.columns + at.place * lanes;
-                auto const offset = static_cast<int>(bit % 32);
-                set_bits(mask[bit / 32], kept << offset);
-                if (offset != 0 && kept >> (32 - offset) != 0) set_bits(mask[bit / 32 + 1], kept >> (32 - offset));
-            }
+    auto const each_group = [&](auto const& write) {
+        for (pair_walk at(tile.group_rank(), tile.group_count(), (w.columns + lanes - 1) / lanes);
+             at.line * pattern.group < w.rows; at.advance()) {
+            index_t const row = at.line * pattern.group, left = w.rows - row;
+            write(detail::mask_group{row, at.place * lanes,
+                                     left < pattern.group ? static_cast<int>(left) : pattern.group});
         }
-    }
+    };
+    if (pattern.group <= 4)
+        each_group([&](auto const& at) { detail::write_small_group<4>(tile, key, w, at, pattern.kept, mask); });
+    else if (pattern.group <= 16)
+        each_group([&](auto const& at) { detail::write_small_group<16>(tile, key, w, at, pattern.kept, mask); });
+    else
+        each_group([&](auto const& at) { detail::write_large_group(tile, key, w, at, pattern.kept, mask); });
 }
 
 } // namespace espalier::kernels

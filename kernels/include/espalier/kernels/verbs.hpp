@@ -409,10 +409,11 @@ public:
         this->run(passes::scan_places{mask_counters(n), counters, survey});
         this->run(passes::write_mask<Key, W>{key, w, n, counters, survey, mask, this->error()});
     }
-    template <int N, int M, class Key, class W>
-    void write_group_mask(Key const& key, matrix_view<W const> w, mask_survey const* survey, std::uint32_t* mask) {
+    template <class Key, class W>
+    void write_group_mask(Key const& key, group_pattern pattern, matrix_view<W const> w, mask_survey const* survey,
+                          std::uint32_t* mask) {
         this->run(passes::clear_mask{mask, w.rows * w.columns, survey, this->error()});
-        this->run(passes::write_group_mask<N, M, Key, W>{key, w, mask, survey, this->error()});
+        this->run(passes::write_group_mask<Key, W>{key, pattern, w, mask, survey, this->error()});
     }
 
     // ---- embeddings
