@@ -200,6 +200,7 @@
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/n_m.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
+#include <espalier/prune/n_m_stages.hpp>
 #include <espalier/prune/per_layer.hpp>
 #include <espalier/prune/policy.hpp>
 #include <espalier/prune/select.hpp>

@@ -122,13 +122,35 @@ struct bind_dense<In, Out, type_list<Inherited...>, Ps...> {
 };
 
 /// A pruning policy stands behind a map of single weights; an operator has no kernel to prune, and a map with a mask of
-/// its own would share that mask.
+/// its own would share that mask. Stages of patterns fit the inputs.
 template <class Where, class Layer, class Inherited, class... Ps> struct dense_weight_check;
 template <class Where, class Layer, class... Inherited, class... Ps>
 struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
-    static consteval bool run() {
-        using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
-        using prune_policy = pick<axis::prune, void, Ps..., Inherited...>;
+    using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
+    using prune_policy = pick<axis::prune, void, Ps..., Inherited...>;
+
+    static consteval bool has_stages() {
+        if constexpr (std::is_void_v<prune_policy>)
+            return false;
+        else
+            return requires {
+                prune_policy::selection::group_beside(index_t{});
+            };
+    }
+    /// The inputs that matter: layers whose pruning has no stages share one check.
+    static constexpr index_t inputs_of(index_t inputs) { return has_stages() ? inputs : 0; }
+
+    template <index_t Inputs> static consteval bool run() {
+        if constexpr (has_stages()) {
+            constexpr int beside = prune_policy::selection::group_beside(Inputs);
+            static_assert(diagnostic::holds<beside == 0, Where, diagnostic::in_layer<Layer>,
+                                            diagnostic::from_policy<prune_policy>, diagnostic::given_width<Inputs>,
+                                            diagnostic::needed_width<beside>>,
+                          "espalier: the groups of every stage of prune::n_m_stages divide the inputs of a layer; the "
+                          "next lines name the layer's index, the prune policy, the inputs and the first group that "
+                          "does not; begin with smaller groups, or prune this layer with prune::n_m");
+            if constexpr (beside != 0) return false;
+        }
         constexpr bool replaces = weight::weight_operator<weight_policy>;
         // One that is handed on to many layers is not meant for those that have no kernel.
         constexpr bool ok = !replaces || count_on<axis::prune, Ps...>() == 0;
@@ -194,6 +216,8 @@ template <int Out, class... Ps> struct dense {
     template <class Where, shape In, class Inherited> static consteval bool check() {
         using dropout_check =
             detail::dense_dropout_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited, Ps...>;
+        using weight_check =
+            detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited, Ps...>;
         if constexpr (!detail::check_has_input<Where, dense, In>())
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
@@ -203,8 +227,7 @@ template <int Out, class... Ps> struct dense {
         else if constexpr (!dropout_check::template run<dropout_check::width_of(Out)>())
             return false;
         else
-            return detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited,
-                                              Ps...>::run();
+            return weight_check::template run<weight_check::inputs_of(In.size())>();
     }
 
     template <shape In, class Inherited>

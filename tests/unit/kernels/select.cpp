@@ -22,7 +22,9 @@
 #include <espalier/prune/hard.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
+#include <espalier/prune/n_m_stages.hpp>
 #include <espalier/prune/policy.hpp>
+#include <espalier/prune/straight_through.hpp>
 #include <espalier/prune/weight_key.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/train/training.hpp>
@@ -223,12 +225,15 @@ constexpr prune::gradual rises{.to = 0.6, .steps = 4, .every = 2};
 // A share that falls, so that weights come back.
 constexpr schedule::linear falls{.from = 0.8, .to = 0.2, .steps = 5};
 
+// Groups that grow, of which less stays and then more.
+using stages = prune::stages<prune::stage{1, 7, 8}, prune::stage{2, 4, 20}, prune::stage{4, 10, 40}>;
+
 template <class... Layers> using stack = sequence<input<12>, Layers..., dense<5>>;
 using of_the_network = stack<dense<16, activation::relu, prune::magnitude<rises, prune::global>>,
                              dense<9, prune::magnitude<rises, prune::global>, about_one>>;
-using of_layers =
-    stack<dense<40, activation::relu, prune::magnitude<falls>, about_one>, dense<33, prune::n_m_magnitude<2, 4>>,
-          dense<9, prune::n_m_magnitude<1, 3, prune::hard, rises>>>;
+using of_layers = stack<dense<40, activation::relu, prune::magnitude<falls>, about_one>,
+                        dense<33, prune::magnitude<1.0, prune::n_m_stages<stages{}>, prune::straight_through>>,
+                        dense<9, prune::n_m_magnitude<1, 3, prune::hard, rises>>>;
 using of_experts = stack<moe<gate::softmax<3>, sequence<dense<17, prune::magnitude<falls>>>>>;
 using by_the_host = stack<dense<40, prune::magnitude<rises>>,
                           dense<33, prune::policy<prune::by_magnitude, every_second, 0.5, prune::hard>>>;

@@ -10,6 +10,7 @@
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/n_m.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
+#include <espalier/prune/n_m_stages.hpp>
 #include <espalier/prune/per_layer.hpp>
 #include <espalier/prune/select.hpp>
 #include <espalier/prune/straight_through.hpp>
@@ -24,6 +25,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <random>
 #include <vector>
@@ -433,6 +435,88 @@ TEST_CASE("a pruning policy is its four choices", "[prune]") {
     two_of_four::select({}, contiguous_view(w.data(), 3, 2), 0.0, mask.data());
     CHECK(mask[0] == 0b111111u);
     CHECK_THROWS_AS(gradual::select({}, matrix_view<float const>{w.data(), 2, 2, 3}, 0.5, mask.data()), shape_error);
+}
+
+namespace {
+
+template <class List> constexpr bool has_stages(List const& list, std::initializer_list<prune::stage> wanted) {
+    int i = 0;
+    for (prune::stage const& one : wanted)
+        if (i >= list.count() || list.at(i++) != one) return false;
+    return i == list.count();
+}
+
+} // namespace
+
+TEST_CASE("patterns of stages are the published ones", "[prune]") {
+    using prune::geometric;
+    using prune::stepwise;
+    STATIC_REQUIRE(has_stages(stepwise{.kept = 1, .group = 8, .start = 0, .steps = 100},
+                              {{0, 7, 8}, {25, 4, 8}, {50, 2, 8}, {75, 1, 8}}));
+    STATIC_REQUIRE(has_stages(geometric{.kept = 1, .group = 8, .start = 0, .steps = 100},
+                              {{0, 8, 64}, {25, 4, 32}, {50, 2, 16}, {75, 1, 8}}));
+    // a tenth of 100 epochs dense before, a tenth for the end
+    STATIC_REQUIRE(has_stages(stepwise{.kept = 1, .group = 16, .start = 10, .steps = 80},
+                              {{10, 15, 16}, {26, 8, 16}, {42, 4, 16}, {58, 2, 16}, {74, 1, 16}}));
+    STATIC_REQUIRE(has_stages(stepwise{.kept = 1, .group = 32, .start = 0, .steps = 350},
+                              {{0, 31, 32}, {58, 16, 32}, {116, 8, 32}, {175, 4, 32}, {233, 2, 32}, {291, 1, 32}}));
+    STATIC_REQUIRE(has_stages(stepwise{.kept = 6, .group = 12, .start = 3, .steps = 5}, {{3, 11, 12}, {5, 6, 12}}));
+    STATIC_REQUIRE(
+        has_stages(geometric{.kept = 3, .group = 8, .start = 0, .steps = 9, .stages = 2}, {{0, 6, 16}, {4, 3, 8}}));
+    STATIC_REQUIRE(has_stages(prune::stages<prune::stage{5, 1, 64}, prune::stage{9, 1, 8}>{}, {{5, 1, 64}, {9, 1, 8}}));
+    // no product of numbers that are large
+    STATIC_REQUIRE(prune::stage_begin(7, std::uint64_t{1} << 63, 3, 4) == 7 + 3 * (std::uint64_t{1} << 61));
+}
+
+TEST_CASE("a selection in stages is due when one begins and as the schedule says", "[prune]") {
+    using four = prune::n_m_stages<prune::stepwise{.kept = 1, .group = 8, .start = 10, .steps = 100}>;
+    STATIC_REQUIRE(four::name == "7:8 from 10, 4:8 from 35, 2:8 from 60, 1:8 from 85");
+    STATIC_REQUIRE(prune::selects_in_stages<four> && !prune::selects_in_stages<prune::n_m<1, 8>>);
+    using once = prune::magnitude<1.0, four, prune::straight_through>;
+    using often = prune::magnitude<prune::constant{.sparsity = 1.0, .start = 20, .every = 30}, four, prune::hard>;
+    CHECK(once::name == "magnitude 7:8 from 10, 4:8 from 35, 2:8 from 60, 1:8 from 85 straight_through");
+    auto const due = []<class Policy>(std::type_identity<Policy>) {
+        std::vector<std::uint64_t> at;
+        for (std::uint64_t step = 0; step < 120; ++step)
+            if (Policy::due(espalier::clock{.step = step})) at.push_back(step);
+        return at;
+    };
+    CHECK(due(std::type_identity<once>{}) == std::vector<std::uint64_t>{0, 10, 35, 60, 85});
+    CHECK(due(std::type_identity<often>{}) == std::vector<std::uint64_t>{10, 20, 35, 50, 60, 80, 85, 110});
+    auto const sparsity = [](std::uint64_t step) { return once::sparsity(espalier::clock{.step = step}); };
+    CHECK(sparsity(0) == 0.0);
+    CHECK(sparsity(9) == 0.0);
+    CHECK(sparsity(10) == 0.125);
+    CHECK(sparsity(34) == 0.125);
+    CHECK(sparsity(35) == 0.5);
+    CHECK(sparsity(84) == 0.75);
+    CHECK(sparsity(1000) == 0.875);
+    CHECK(often::sparsity(espalier::clock{.step = 19}) == 0.0); // the schedule has not begun
+    CHECK(often::sparsity(espalier::clock{.step = 20}) == 0.125);
+    CHECK(four::at(espalier::clock{.step = 70}) == group_pattern{2, 8});
+    CHECK(four::at(espalier::clock{.step = 9}) == group_pattern{1, 1});
+
+    // Of an epoch the first step.
+    using by_epoch = prune::n_m_stages<prune::geometric{
+        .kept = 1, .group = 2, .start = 1, .steps = 4, .stages = 2, .unit = schedule::time_unit::epoch}>;
+    STATIC_REQUIRE(by_epoch::name == "2:4 from epoch 1, 1:2 from epoch 3");
+    std::vector<std::uint64_t> begins;
+    for (espalier::clock now{.steps_per_epoch = 5}; now.step < 40; now = now.later())
+        if (by_epoch::due(now)) begins.push_back(now.step);
+    CHECK(begins == std::vector<std::uint64_t>{5, 15});
+    STATIC_REQUIRE(by_epoch::group_beside(8) == 0 && by_epoch::group_beside(6) == 4);
+
+    std::vector<float> const w{4, -3, 2, 1, 0.5f, 8, 7, 6};
+    auto mask = mask_for(8);
+    using policy = prune::magnitude<1.0, by_epoch>;
+    auto const select = [&](std::uint64_t epoch) {
+        espalier::clock const now{.epoch = epoch};
+        policy::select(now, contiguous_view(w.data(), 8, 1), policy::sparsity(now), mask.data());
+        return mask[0];
+    };
+    CHECK(select(0) == 0b11111111u);
+    CHECK(select(1) == 0b01100011u);
+    CHECK(select(3) == 0b01100101u);
 }
 
 TEST_CASE("N of M with fading weights gives the published masks, products and gradients", "[prune]") {

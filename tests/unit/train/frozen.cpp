@@ -24,6 +24,7 @@
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/hard.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
+#include <espalier/prune/n_m_stages.hpp>
 #include <espalier/prune/per_layer.hpp>
 #include <espalier/prune/policy.hpp>
 #include <espalier/prune/straight_through.hpp>
@@ -193,7 +194,10 @@ TEST_CASE("frozen: tensors are neither pruned nor counted, and what was missed i
     }
     using gradual = pruned<prune::gradual{.from = 0.0, .to = 0.5, .start = 2, .steps = 10, .every = 2},
                            prune::per_layer, prune::hard>;
-    using stack = sequence<input<width>, dense<20, activation::tanh, gradual>, dense<classes>>;
+    // Never frozen: a pattern goes on from the middle of a stage.
+    using stages = prune::stages<prune::stage{3, 9, 10}, prune::stage{8, 2, 20}, prune::stage{11, 1, 4}>;
+    using in_stages = pruned<1.0, prune::n_m_stages<stages{}>, prune::straight_through>;
+    using stack = sequence<input<width>, dense<20, activation::tanh, gradual>, dense<classes, in_stages>>;
     for (std::uint64_t const thaw : {1, 5, 11, 12, 30}) {
         espalier_test::temporary_folder folder;
         naive::network<stack> net({6}, count);
@@ -215,6 +219,11 @@ TEST_CASE("frozen: tensors are neither pruned nor counted, and what was missed i
         }
         CHECK(zeros(net, "1.kernel") == 60);
         CHECK(weights(loaded) == weights(net));
+        auto const& a = loaded.values().masks();
+        auto const& b = net.values().masks();
+        CHECK(std::equal(a.data(), a.data() + a.size(), b.data()));
+        tensor_info const& second = net.values().find("2.kernel");
+        CHECK(prune::count_kept(b.data() + second.mask_offset, second.size()) == second.size() / 4);
     }
 }
 

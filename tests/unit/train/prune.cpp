@@ -18,6 +18,7 @@
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/hard.hpp>
 #include <espalier/prune/n_m.hpp>
+#include <espalier/prune/n_m_stages.hpp>
 #include <espalier/prune/per_layer.hpp>
 #include <espalier/prune/policy.hpp>
 #include <espalier/prune/straight_through.hpp>
@@ -281,6 +282,42 @@ TEST_CASE("prune: two of four stay in every group of rows", "[train][prune]") {
                 sum += mask(i, c);
             CHECK(sum == 2.0);
         }
+}
+
+TEST_CASE("prune: a pattern changes from stage to stage, and a weight may come back", "[train][prune]") {
+    // The last stage leaves out less than the one before it.
+    using in_stages = prune::n_m_stages<
+        prune::stages<prune::stage{2, 7, 8}, prune::stage{4, 4, 24}, prune::stage{6, 1, 6}, prune::stage{9, 3, 4}>{}>;
+    using policy = prune::policy<prune::by_magnitude, in_stages, 1.0, prune::straight_through>;
+    naive::network<sequence<input<24>, dense<4, policy>>> net({4}, 16);
+    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 5.0});
+    naive::matrix mask(24, 4, 1.0);
+    for (std::uint64_t step = 0; step < 12; ++step) {
+        INFO("step " << step);
+        auto const w = naive::tensor(net, "1.kernel"), b = naive::tensor(net, "1.bias");
+        auto const before = mask;
+        if (step == 2 || step == 4 || step == 6 || step == 9) {
+            index_t const kept = step == 2 ? 7 : step == 4 ? 4 : step == 6 ? 1 : 3;
+            index_t const group = step == 2 ? 8 : step == 4 ? 24 : step == 6 ? 6 : 4;
+            for (index_t c = 0; c < 4; ++c)
+                for (index_t r = 0; r < 24; r += group) {
+                    naive::matrix part(group, 1);
+                    for (index_t i = 0; i < group; ++i)
+                        part(i, 0) = w(r + i, c);
+                    auto const chosen = largest(part, kept);
+                    for (index_t i = 0; i < group; ++i)
+                        mask(r + i, c) = chosen(i, 0);
+                }
+            bool comes_back = false;
+            for (std::size_t i = 0; i < mask.values.size(); ++i)
+                comes_back = comes_back || mask.values[i] > before.values[i];
+            CHECK(comes_back == (step > 2)); // else this test would see less than it says
+        }
+        auto const x = naive::random(row_count, 24, step, 2.0);
+        auto const l = naive::cross_entropy(naive::affine(x, naive::times(w, mask), b), labels);
+        CHECK(run.step(batch_of(x)).loss == Approx(l.loss).epsilon(1e-12));
+        CHECK(mask_in(net, "1.kernel").values == mask.values);
+    }
 }
 
 TEST_CASE("prune: layers that disagree about a common selection are refused", "[train][prune]") {
