@@ -51,6 +51,7 @@
 #include <espalier/prune/decayed.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
+#include <espalier/prune/n_m_stages.hpp>
 #include <espalier/prune/policy.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/schedule/warm_up.hpp>
@@ -85,7 +86,8 @@ using dense_layers =
                 initial::uniform<-third, third>>,
           dense<16, penalty::group_lasso<third, penalty::over::rows>, on<role::bias, penalty::l1<sixth>>,
                 transform::agreement<third, sixth>>,
-          dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>>,
+          dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>,
+                prune::magnitude<third, prune::n_m_stages<prune::stepwise{.kept = 1, .group = 8, .steps = 100}>>>,
           dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,
           dense<16, penalty::proximal<penalty::l1<third>>, penalty::anchor<third>,
                 penalty::elastic_weight_consolidation<falling>, initial::constant<third>>,
