@@ -188,6 +188,7 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/where_pruned.hpp>
 #include <espalier/product/concept.hpp>
 #include <espalier/product/direct.hpp>
 #include <espalier/prune/by_magnitude.hpp>

@@ -2,6 +2,7 @@
 // expect: dropout::filled stands around a dropout
 // expect: dropout::unscaled needs a dropout
 // expect: penalty::proximal needs a penalty
+// expect: penalty::where_pruned needs a penalty on single weights
 // expect: gate::same_for_all_rows<gate> takes a gate that reads logits
 // expect: gate::local_search<gate> takes a gate
 // expect: on<role, ...> chooses the tensors of a penalty or a transform
@@ -20,6 +21,7 @@
 #include <espalier/layer/dense.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/where_pruned.hpp>
 using namespace espalier;
 #ifdef ESPALIER_POSITIVE_TWIN
 using field = dropout::bernoulli<0.1>;
@@ -37,4 +39,5 @@ using ranges = dense<3>;
 inline constexpr std::size_t sizes =
     sizeof(dropout::filled<-1.0, field>) + sizeof(dropout::unscaled<field>) + sizeof(penalty::proximal<penalty_type>) +
     sizeof(gate::same_for_all_rows<gate_type>) + sizeof(gate::local_search<gate_type>) +
-    sizeof(on<role::bias, penalty_type>) + sizeof(gate::hash<4, 10, source>) + sizeof(gate::by_range<ranges>);
+    sizeof(penalty::where_pruned<penalty_type>) + sizeof(on<role::bias, penalty_type>) +
+    sizeof(gate::hash<4, 10, source>) + sizeof(gate::by_range<ranges>);

@@ -48,6 +48,7 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/where_pruned.hpp>
 #include <espalier/prune/decayed.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
@@ -79,8 +80,9 @@ using narrow = dense<8>;
 
 using dense_layers =
     stack<dense<16, activation::relu, dropout::bernoulli<third>, activation_penalty::l1<third>, penalty::l1<third>,
-                penalty::l2<falling>, prune::magnitude<third, prune::per_layer, prune::decayed<falling>>,
-                transform::clip_value<third>, transform::gradient_dropout<falling>>,
+                penalty::l2<falling>, penalty::where_pruned<penalty::l2<sixth>>,
+                prune::magnitude<third, prune::per_layer, prune::decayed<falling>>, transform::clip_value<third>,
+                transform::gradient_dropout<falling>>,
           dense<16, dropout::drop_path<rising>, activation_penalty::flops<rising>, penalty::elastic_net<third, sixth>,
                 prune::n_m_magnitude<2, 4, prune::decayed<third>, sixth>, transform::clip_global_norm<third>,
                 initial::uniform<-third, third>>,

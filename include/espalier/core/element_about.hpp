@@ -32,7 +32,7 @@ template <class T> struct companion_values {
 template <class T> struct element_about {
     T weight = T(scalar_of<T>(0));         ///< as it is stored, before the step
     T rate = T(scalar_of<T>(0));           ///< learning rate of the step times the tensor's factor
-    mask_of<T> keep = mask_of<T>(true);    ///< whether the mask keeps it; for maps with `uses_mask`
+    mask_of<T> keep = mask_of<T>(true);    ///< whether the tensor's mask keeps it; true without one
     T squared_norm = T(scalar_of<T>(0));   ///< of its group; for penalties with `groups`, for a prox after the step
     T reference = T(scalar_of<T>(0));      ///< gradient of the second stream; for transforms with `needs_reference`
     drawn_bits<T> bits = drawn_bits<T>(0); ///< a 16-bit draw, of this transform alone; for transforms with `draws`
@@ -48,6 +48,7 @@ ESPALIER_MEMBER_OR(penalty_groups, groups, group_scope::element)
 ESPALIER_MEMBER_OR(op_draws, draws, false)
 ESPALIER_MEMBER_OR(op_needs_reference, needs_reference, false)
 ESPALIER_MEMBER_OR(op_needs_global_norm, needs_global_norm, false)
+ESPALIER_MEMBER_OR(op_needs_mask, needs_mask, false)
 
 /// Whether a step is the one that applies the proxes over groups: it moves no weight itself, and its rate is that of
 /// the step before it, or 0 when nothing is to be shrunk.

@@ -150,7 +150,7 @@ template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct
         else if constexpr (!detail::policy_checks<Where, batch_norm, axes, Ps...>::run())
             return false;
         else
-            return detail::check_roles<Where, batch_norm, roles(role::scale) | roles(role::shift), Ps...>();
+            return detail::check_roles<Where, batch_norm, roles(role::scale) | roles(role::shift), Inherited, Ps...>();
     }
     template <shape In, class Inherited>
     using bind = typename detail::bind_batch_norm<In, Options, typename detail::inherited_on<axes, Inherited>::type,

@@ -9,6 +9,8 @@
 #include <espalier/core/shape.hpp>
 #include <espalier/layer/axes.hpp>
 #include <espalier/layer/concept.hpp>
+#include <espalier/weight/identity.hpp>
+#include <espalier/weight/operator.hpp>
 
 #include <cstddef>
 #include <type_traits>
@@ -206,6 +208,27 @@ template <class P> consteval bool acts_on_any(role_set tensors) {
     }
 }
 
+/// Whether tensors of the role have a mask under these policies.
+template <role Role, class... Ps> consteval bool has_mask() {
+    if constexpr (Role != role::kernel)
+        return false;
+    else if constexpr (count_on<axis::prune, Ps...>() > 0)
+        return true;
+    else if constexpr (weight::weight_operator<pick<axis::weight, weight::identity, Ps...>>)
+        return false;
+    else
+        return op_of<pick<axis::weight, weight::identity, Ps...>>::uses_mask;
+}
+
+/// Whether every tensor of the roles on which P acts has one.
+template <role_set Tensors, class P, class... Ps> consteval bool masks_where_read() {
+    return []<int... Roles>(std::integer_sequence<int, Roles...>) {
+        return (true && ... &&
+                (!(Tensors.has(role(Roles)) && acts_on<P>(role(Roles))) || has_mask<role(Roles), Ps...>()));
+    }
+    (std::make_integer_sequence<int, static_cast<int>(role::statistic) + 1>{});
+}
+
 template <class Where, class Layer, role_set Tensors, class P> consteval bool check_role() {
     constexpr bool acts = acts_on_any<P>(Tensors);
     static_assert(diagnostic::holds<acts, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<P>>,
@@ -216,10 +239,37 @@ template <class Where, class Layer, role_set Tensors, class P> consteval bool ch
     return acts;
 }
 
+/// Whether policy P, which reads the masks of tensors, finds one on every tensor on which it acts.
+template <class Where, class Layer, role_set Tensors, class P, class... All> consteval bool check_reads_masks() {
+    if constexpr (!stands_on<P, axis::penalty>()) {
+        return true;
+    } else if constexpr (!op_needs_mask<op_of<P>>()) {
+        return true;
+    } else {
+        constexpr bool ok = masks_where_read<Tensors, P, All...>();
+        static_assert(diagnostic::holds<ok, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<P>,
+                                        diagnostic::on_axis<axis::penalty>>,
+                      "espalier: a penalty on what a mask leaves out acts on a tensor that has no mask; the next lines "
+                      "name the layer's index, the layer, the penalty and its axis; give the tensor a prune policy or "
+                      "weight::fixed_mask, or name with on<role, ...> the one that has a mask");
+        return ok;
+    }
+}
+
 /// For policies of a layer's own list: one that is handed on is not meant for every layer inside.
-template <class Where, class Layer, role_set Tensors, class... Ps> consteval bool check_roles() {
-    using named = diagnostic::layer_of_message<Where, Layer>;
-    return (true && ... && check_role<Where, named, Tensors, Ps>());
+template <class Where, class Layer, role_set Tensors, class Inherited, class... Ps> struct role_checks;
+template <class Where, class Layer, role_set Tensors, class... Inherited, class... Ps>
+struct role_checks<Where, Layer, Tensors, type_list<Inherited...>, Ps...> {
+    static consteval bool run() {
+        using named = diagnostic::layer_of_message<Where, Layer>;
+        if constexpr (!(true && ... && check_role<Where, named, Tensors, Ps>()))
+            return false;
+        else
+            return (true && ... && check_reads_masks<Where, named, Tensors, Ps, Ps..., Inherited...>());
+    }
+};
+template <class Where, class Layer, role_set Tensors, class Inherited, class... Ps> consteval bool check_roles() {
+    return role_checks<Where, Layer, Tensors, Inherited, Ps...>::run();
 }
 
 /// The checks of policies that a combinator hands on to the layers inside it: all but that of the axis, which is for

@@ -222,7 +222,8 @@ template <int Out, class... Ps> struct dense {
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
             return false;
-        else if constexpr (!detail::check_roles<Where, dense, detail::dense_tensors<Inherited, Ps...>::all, Ps...>())
+        else if constexpr (!detail::check_roles<Where, dense, detail::dense_tensors<Inherited, Ps...>::all, Inherited,
+                                                Ps...>())
             return false;
         else if constexpr (!dropout_check::template run<dropout_check::width_of(Out)>())
             return false;

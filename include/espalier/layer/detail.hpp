@@ -78,6 +78,21 @@ template <class... Ps> void list_policies(std::vector<policy_info>& out, type_li
     (list_policy<Ps>(out), ...);
 }
 
+/// Of the penalties of a tensor without a mask those that read none.
+template <class List> struct unmasked;
+template <class... Ps> struct unmasked<type_list<Ps...>> {
+    static constexpr auto kept = [] {
+        order<sizeof...(Ps)> result;
+        std::size_t index = 0;
+        for (bool const reads : {op_needs_mask<op_of<Ps>>()..., true}) {
+            if (!reads) result.index[result.count++] = index;
+            ++index;
+        }
+        return result;
+    }();
+    using type = typename select_types<kept, std::make_index_sequence<kept.count>, Ps...>::type;
+};
+
 /// A trained tensor: its rule, its memory, its update. `Ps` are the layer's policies. The extents are values: tensors
 /// that differ in them only share every function, which is what keeps deep stacks quick to compile.
 template <role Role, class Initial, class... Ps> struct tensor_kind {
@@ -85,12 +100,14 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     index_t columns = 0;
 
     static constexpr bool prunable = Role == role::kernel;
-    using penalties = all_for<axis::penalty, Role, Ps...>;
     using transforms = all_for<axis::transform, Role, Ps...>;
     using prune_policy = std::conditional_t<prunable, pick<axis::prune, void, Ps...>, void>;
     using weight_policy = std::conditional_t<prunable, pick<axis::weight, weight::identity, Ps...>, weight::identity>;
     using map = typename map_of<prune_policy, weight_policy>::type;
     using mask_rule = std::conditional_t<std::is_void_v<prune_policy>, weight_policy, prune_policy>;
+    using penalties =
+        typename std::conditional_t<op_of<map>::uses_mask, std::type_identity<all_for<axis::penalty, Role, Ps...>>,
+                                    unmasked<all_for<axis::penalty, Role, Ps...>>>::type;
     using rule = tensor_rule<op_of<map>, ops_of<penalties>, ops_of<transforms>>;
     static constexpr need needs = (rule::needs_global_norm ? need::global_norm : need::none) |
                                   (rule::needs_reference ? need::reference : need::none) |

@@ -130,7 +130,7 @@ template <class Vocabulary, int Width, class... Ps> struct embedding {
         else if constexpr (!detail::policy_checks<Where, embedding, axes, Ps...>::run())
             return false;
         else
-            return detail::check_roles<Where, embedding, roles(role::embedding), Ps...>();
+            return detail::check_roles<Where, embedding, roles(role::embedding), Inherited, Ps...>();
     }
     template <shape In, class Inherited>
     using bind = typename detail::bind_embedding<In, Vocabulary, Width,

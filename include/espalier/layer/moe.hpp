@@ -138,7 +138,7 @@ template <class Gate, class Expert, class... Ps> struct moe {
         else if constexpr (!detail::policy_checks<Where, moe, axes, Ps...>::run())
             return false;
         else
-            return detail::check_roles<Where, moe, detail::gate_tensors<Gate>::tensor_roles, Ps...>() &&
+            return detail::check_roles<Where, moe, detail::gate_tensors<Gate>::tensor_roles, Inherited, Ps...>() &&
                    detail::expert_checks<In, Gate::experts, Expert, Inherited>::template run<Where, moe>() &&
                    detail::check_passing<Where, detail::dispatch_of<Ps...>, In, output(In)>();
     }

@@ -57,7 +57,8 @@ template <class... Gates, class Expert, class... Ps> struct multi_gate<gates<Gat
             using first = type_at<0, Gates...>;
             return (true && ... && detail::check_equal_gates<Where, first, Gates>()) &&
                    detail::check_roles<Where, multi_gate,
-                                       (role_set{} | ... | detail::gate_tensors<Gates>::tensor_roles), Ps...>() &&
+                                       (role_set{} | ... | detail::gate_tensors<Gates>::tensor_roles), Inherited,
+                                       Ps...>() &&
                    detail::expert_checks<In, first::experts, Expert, Inherited>::template run<Where, multi_gate>() &&
                    detail::check_passing<Where, detail::dispatch_of<Ps...>, In, moe<first, Expert>::output(In)>();
         }

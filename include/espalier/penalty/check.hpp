@@ -25,16 +25,22 @@ template <class P> void axis::penalty::check(policy_checker& to, clock const& no
         constexpr int count = op_companions<op_type>();
         return companion_values<T>{T(count > 0 ? 0.3125f : none), T(count > 1 ? 0.75f : none)};
     };
+    // One that reads a mask acts on what the mask leaves out.
+    [[maybe_unused]] auto const kept_by_mask = []<class T>(T const&) { return mask_of<T>(!op_needs_mask<op_type>()); };
     [[maybe_unused]] auto const value = [&]<class T>(T w) {
-        return espalier::penalty::detail::value(op, element_about<T>{.weight = w, .companion = kept(w)}, w);
+        return espalier::penalty::detail::value(
+            op, element_about<T>{.weight = w, .keep = kept_by_mask(w), .companion = kept(w)}, w);
     };
     [[maybe_unused]] auto const gradient = [&]<class T>(T w, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
         return espalier::penalty::detail::gradient(
-            op, element_about<T>{.weight = w, .squared_norm = norm, .companion = kept(w)}, w);
+            op, element_about<T>{.weight = w, .keep = kept_by_mask(w), .squared_norm = norm, .companion = kept(w)}, w);
     };
     [[maybe_unused]] auto const prox = [&]<class T>(T w, T rate, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
         return espalier::penalty::detail::prox(
-            op, element_about<T>{.weight = w, .rate = rate, .squared_norm = norm, .companion = kept(w)}, w);
+            op,
+            element_about<T>{
+                .weight = w, .rate = rate, .keep = kept_by_mask(w), .squared_norm = norm, .companion = kept(w)},
+            w);
     };
     if constexpr (penalty_groups<op_type>() != group_scope::element) {
         to.derivative(

@@ -11,6 +11,7 @@
 //         // uses in place of the gradient
 //         template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const;
 //         static constexpr bool proximal = false;               // true: prox after the step, gradient not used
+//         static constexpr bool needs_mask = false;             // true: only for tensors with a mask: `about.keep`
 //         // companions: further tensors of the extents of the weights, whose numbers of w `about.companion[k]` has
 //         static constexpr int companions = 1;                  // or 2
 //         static constexpr std::string_view companion_names[companions] = {"anchor"};

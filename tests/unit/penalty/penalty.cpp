@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Penalties on parameters: gradients against differences, proxes against their definition, packs against numbers.
 #include <espalier/core/policy.hpp>
+#include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/penalty/elastic_net.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/where_pruned.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/schedule/runtime.hpp>
 
@@ -95,6 +97,44 @@ TEMPLATE_TEST_CASE("element penalties of packs are those of plain numbers", "[pe
     check_packs<pen::l1<0.3>, TestType>();
     check_packs<pen::l2<0.3>, TestType>();
     check_packs<pen::elastic_net<0.2, 0.7>, TestType>();
+}
+
+TEST_CASE("where_pruned: the penalty where the mask drops, nothing where it keeps", "[penalty]") {
+    using inner = pen::elastic_net<0.5, 2.0>;
+    using P = pen::where_pruned<inner>;
+    STATIC_REQUIRE(pen::element_penalty<P> && P::name == "where_pruned_elastic_net");
+    STATIC_REQUIRE(pen::element_penalty<pen::where_pruned<pen::proximal<pen::l1<0.5>>>>);
+    STATIC_REQUIRE(pen::where_pruned<pen::proximal<pen::l1<0.5>>>::name == "where_pruned_proximal_l1");
+    STATIC_REQUIRE(pen::proximal<pen::where_pruned<pen::l1<0.5>>>::name == "proximal_where_pruned_l1");
+    auto const op = op_at<P>({});
+    auto const plain = op_at<inner>({});
+    for (double const w : {-3.0, -0.1, 0.0, 0.7}) {
+        CHECK(op.value(w, {.keep = true}) == 0.0);
+        CHECK(op.gradient(w, {.keep = true}) == 0.0);
+        CHECK(op.prox(w, {.rate = 0.5, .keep = true}) == w);
+        CHECK(op.value(w, {.keep = false}) == plain.value(w));
+        CHECK(op.gradient(w, {.keep = false}) == plain.gradient(w));
+        CHECK(op.prox(w, {.rate = 0.5, .keep = false}) == plain.prox(w, {.rate = 0.5}));
+    }
+    // by its prox, in either order of the two, and with a companion
+    auto const outside = op_at<pen::where_pruned<pen::proximal<pen::anchor<2.0>>>>({});
+    auto const inside = op_at<pen::proximal<pen::where_pruned<pen::anchor<2.0>>>>({});
+    STATIC_REQUIRE(decltype(outside)::proximal && decltype(inside)::proximal);
+    STATIC_REQUIRE(decltype(outside)::companions == 1 && decltype(inside)::companion_names[0] == "anchor");
+    espalier::element_about<double> const dropped{.rate = 0.5, .keep = false, .companion = {3.0}};
+    for (double const given : {outside.prox(1.0, dropped), inside.prox(1.0, dropped)})
+        CHECK(given == 2.0);
+    CHECK(outside.prox(1.0, {.rate = 0.5, .keep = true, .companion = {3.0}}) == 1.0);
+    using V = espalier::native_pack<float>;
+    V const w = V::iota(-2.0f);
+    auto const keep = w < V(0.0f);
+    V const value = op.value(w, {.keep = keep}), gradient = op.gradient(w, {.keep = keep}),
+            prox = op.prox(w, {.rate = V(0.5f), .keep = keep});
+    for (int i = 0; i < espalier::pack_width<V>; ++i) {
+        CHECK(value[i] == op.value(w[i], {.keep = w[i] < 0.0f}));
+        CHECK(gradient[i] == op.gradient(w[i], {.keep = w[i] < 0.0f}));
+        CHECK(prox[i] == op.prox(w[i], {.rate = 0.5f, .keep = w[i] < 0.0f}));
+    }
 }
 
 TEST_CASE("group lasso: gradient of the norm, 0 where the norm is 0", "[penalty]") {

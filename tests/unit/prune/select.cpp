@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exact selection against an oracle that sorts, N of M, and what pruning policies are made of.
 #include <espalier/core/policy.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/where_pruned.hpp>
 #include <espalier/prune/by_magnitude.hpp>
 #include <espalier/prune/constant.hpp>
 #include <espalier/prune/decayed.hpp>
@@ -576,6 +580,23 @@ TEST_CASE("N of M with fading weights gives the published masks, products and gr
         bool const keep = bit(one_of_four, 2 * i);
         CHECK(released.pull(g[i], {.weight = w[0][i], .keep = keep}) == g[i]);
         CHECK(exact.pull(g[i], {.weight = w[0][i], .keep = keep}) == Approx(faded[i]).epsilon(0).margin(6e-10));
+    }
+
+    // SR-STE: straight through, and what is left out decays. A step of rate 1 gives the gradient back.
+    using decayed = penalty::where_pruned<penalty::l2<2e-4>>;
+    using rule_type = tensor_rule<prune::straight_through, flat_tuple<op_of<decayed>>, flat_tuple<>>;
+    using step_type = optimizer::sgd_op<optimizer::momentum_kind::none>;
+    double const refined[8] = {0.1001, 0.19998, -0.09994, 0.3, 0.00004, -0.19995, 0.1, 0.05001};
+    rule_type const rule{{}, {{{op_at<decayed>({})}}}, {}};
+    step_type const step{.learning_rate = 1.0, .momentum = 0.0, .weight_decay = 0.0};
+    for (int i = 0; i < 8; ++i) {
+        double value = 0.0;
+        element_about<double> const about{.weight = w[0][i], .rate = 1.0, .keep = bit(one_of_four, 2 * i)};
+        double const next = update_element(
+            step, rule, g[i], static_cast<double*>(nullptr), 0.0, about, [](int) { return 0; }, [](int) { return 0.0; },
+            [&](int, double v) { value = v; });
+        CHECK(w[0][i] - next == Approx(refined[i]).epsilon(0).margin(1e-15));
+        CHECK(value == (about.keep ? 0.0 : 1e-4 * w[0][i] * w[0][i]));
     }
 }
 
