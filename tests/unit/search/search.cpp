@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random search: the candidates, which one wins, where a search goes on, and what masks of units come of it.
-#include <support/allocations.hpp>
-#include <support/catch.hpp>
-#include <support/message_of.hpp>
-
 #include <espalier/activation/relu.hpp>
 #include <espalier/core/exact_count.hpp>
 #include <espalier/core/random.hpp>
@@ -21,6 +17,10 @@
 #include <espalier/search/units.hpp>
 #include <espalier/train/training.hpp>
 #include <espalier/units/fixed_mask.hpp>
+
+#include <support/allocations.hpp>
+#include <support/catch.hpp>
+#include <support/message_of.hpp>
 
 #include <algorithm>
 #include <array>
