@@ -169,12 +169,14 @@
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/network/compact.hpp>
 #include <espalier/network/concept.hpp>
 #include <espalier/network/describe.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/network/parameters.hpp>
 #include <espalier/network/remember.hpp>
 #include <espalier/network/set_table.hpp>
+#include <espalier/network/set_units.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/adam_numbers.hpp>
 #include <espalier/optimizer/adamw.hpp>
@@ -219,6 +221,8 @@
 #include <espalier/schedule/validate.hpp>
 #include <espalier/schedule/warm_up.hpp>
 #include <espalier/schedule/within.hpp>
+#include <espalier/search/random.hpp>
+#include <espalier/search/units.hpp>
 #include <espalier/train/accumulation.hpp>
 #include <espalier/train/area_under_curve.hpp>
 #include <espalier/train/batch_check.hpp>
@@ -240,6 +244,7 @@
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/concept.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/units/fixed_mask.hpp>
 #include <espalier/weight/bake.hpp>
 #include <espalier/weight/concept.hpp>
 #include <espalier/weight/fixed_mask.hpp>

@@ -61,7 +61,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
 
     /// A frozen layer is used as in evaluation: what it gives does not change with the rows of a batch.
     template <class Context, class T> static bool by_batch(layer_memory<T> const& m) {
-        return Context::behaviour == mode::train && !m.frozen(2);
+        return Context::behaviour != mode::evaluate && !m.frozen(2);
     }
 
     template <class Context, class T>

@@ -120,17 +120,27 @@ template <class... Ps> consteval bool drops() {
         return !dropout::detail::draws_nothing<op_of<dropout_policy>>();
 }
 
+template <class... Ps> consteval bool masks_units() {
+    using units_policy = pick<axis::units, void, Ps...>;
+    if constexpr (std::is_void_v<units_policy>)
+        return false;
+    else
+        return units_policy::masks_units;
+}
+
 /// A row-wise activation has a pass of its own, in which there is nothing else.
 template <class Where, class Layer, class... Ps> consteval bool check_row_activation() {
     using activation_policy = pick<axis::activation, void, Ps...>;
     if constexpr (std::is_void_v<activation_policy>) {
         return true;
     } else {
-        constexpr bool others = drops<Ps...>() || count_on<axis::activation_penalty, Ps...>() > 0;
+        constexpr bool others =
+            drops<Ps...>() || masks_units<Ps...>() || count_on<axis::activation_penalty, Ps...>() > 0;
         constexpr bool alone = !others || !activation::row_form<op_of<activation_policy>>;
         static_assert(
             diagnostic::holds<alone, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<activation_policy>>,
-            "espalier: dropout and activation penalties do not act behind a row-wise activation in its layer; "
+            "espalier: dropout, masks of units and activation penalties do not act behind a row-wise activation in "
+            "its layer; "
             "the next lines name the layer's index and the activation; put them into an "
             "espalier::elementwise<...> behind the layer");
         return alone;

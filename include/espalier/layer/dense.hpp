@@ -82,6 +82,7 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
     template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {
         kernel.initialise(context, m);
         if constexpr (has_bias) bias.initialise(context, bias_memory(m));
+        epilogue.initialise(context, epilogue_memory(m));
     }
 
     void describe(layer_report& report, std::string const& path, footprint const& at) const {
@@ -90,8 +91,9 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
         epilogue.list(line.policies);
         (list_parameter_policy<Ps>(line.policies), ...);
         kernel.describe(report, path, at);
-        if constexpr (has_bias) bias.describe(report, path, at + kernel_size<float>(), "bias");
-        epilogue.describe(report, path);
+        footprint const behind_kernel = at + kernel_size<float>();
+        if constexpr (has_bias) bias.describe(report, path, behind_kernel, "bias");
+        epilogue.describe(report, path, has_bias ? behind_kernel + bias.size() : behind_kernel);
     }
 
 private:
@@ -182,7 +184,7 @@ struct dense_dropout_check<Where, Layer, type_list<Inherited...>, Ps...> {
 
 /// y = factor * activation(x W + b) + shift.
 /// x: rows x in, W ("kernel"): in x Out row-major, b ("bias"): Out, y: rows x Out. Policies in any order on the axes
-/// activation, dropout, activation_penalty, weight, prune, penalty, transform, initial, bias, product, group.
+/// activation, dropout, units, activation_penalty, weight, prune, penalty, transform, initial, bias, product, group.
 /// Forward costs 2 rows in Out operations and one pass over y; backward twice that and one pass.
 template <int Out, class... Ps> struct dense {
     static_assert(Out > 0, "espalier: the width of a dense layer is positive");

@@ -42,9 +42,9 @@ public:
             ++host_copies;
             std::copy_n(this->data(), n, to);
         }
-        void copy_from_host(T const* from, index_t n) {
+        void copy_from_host(T const* from, index_t n, index_t at = 0) {
             ++host_copies;
-            std::copy_n(from, n, this->data());
+            std::copy_n(from, n, this->data() + at);
         }
     };
     inline static int host_copies = 0; ///< of buffers, from and to the host

@@ -620,7 +620,7 @@ TEST_CASE("check_policy: an axis of one's own is asked and tried as those of the
 TEST_CASE("axes: a layer has the axes of the places that it has", "[train][policy_check]") {
     STATIC_REQUIRE(std::is_same_v<axes_at<axis_place::row>, type_list<axis::dispatch>>);
     STATIC_REQUIRE(std::is_same_v<axes_at<axis_place::epilogue>,
-                                  type_list<axis::activation, axis::dropout, axis::activation_penalty>>);
+                                  type_list<axis::activation, axis::dropout, axis::units, axis::activation_penalty>>);
     STATIC_REQUIRE(has_axis<axis::prune>(dense<3>::axes{}));
     STATIC_REQUIRE_FALSE(has_axis<axis::gate>(dense<3>::axes{}));
     STATIC_REQUIRE_FALSE(has_axis<axis::weight>(embedding<vocabulary<5>, 3>::axes{}));
