@@ -122,15 +122,37 @@ template <role Role, class Policy> struct on : Policy {
     static constexpr role bound_role = Role;
 };
 
+namespace detail {
+
+template <class Axis> consteval role_set unasked_roles() {
+    if constexpr (requires { Axis::acts_unasked(role::kernel); }) {
+        role_set all;
+        for (int r = 0; r < role_count; ++r)
+            if (Axis::acts_unasked(static_cast<role>(r))) all = all | roles(static_cast<role>(r));
+        return all;
+    } else {
+        return any_roles;
+    }
+}
+/// Once for each axis, whatever policies stand on it.
+template <class Axis> inline constexpr role_set roles_unasked = unasked_roles<Axis>();
+
+/// The roles on which a policy of an axis acts; none for policies of other axes.
+template <class P, class Axis> consteval role_set roles_from() {
+    if constexpr (!stands_on<P, Axis>())
+        return role_set{};
+    else if constexpr (requires { P::bound_role; })
+        return roles(P::bound_role);
+    else
+        return roles_unasked<Axis>;
+}
+
+} // namespace detail
+
 /// Whether a policy of a layer's list acts on tensors of the role: those bound with `on` act on that role only, the
 /// others on those that their axis says.
 template <policy P> consteval bool acts_on(role tensor_role) {
-    if constexpr (requires { P::bound_role; })
-        return P::bound_role == tensor_role;
-    else if constexpr (requires { P::axis::acts_unasked(tensor_role); })
-        return P::axis::acts_unasked(tensor_role);
-    else
-        return true;
+    return detail::roles_from<P, typename P::axis>().has(tensor_role);
 }
 
 // Loops over arrays, not folds: a list may be longer than a compiler nests brackets (Clang: 256).
@@ -199,15 +221,6 @@ template <class Axis, class... Ps> struct all_on_axis {
     static constexpr auto sorted = canonical_order<Ps...>({stands_on<Ps, Axis>()..., false});
     using type = typename select_types<sorted, std::make_index_sequence<sorted.count>, Ps...>::type;
 };
-
-/// The roles on which a policy of an axis acts; none for policies of other axes.
-template <class P, class Axis> consteval role_set roles_from() {
-    role_set all;
-    if constexpr (stands_on<P, Axis>())
-        for (int r = 0; r < role_count; ++r)
-            if (acts_on<P>(static_cast<role>(r))) all = all | roles(static_cast<role>(r));
-    return all;
-}
 
 template <class Axis, role Role, class Default, class... Ps> consteval auto pick_policy_for() {
     constexpr std::size_t index = [] {

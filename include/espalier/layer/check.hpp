@@ -174,9 +174,7 @@ template <class P> consteval role_set roles_of_operator() {
 /// count as such.
 template <class P> consteval bool acts_on_any(role_set tensors) {
     if constexpr (goes_by_role<P>()) {
-        for (int r = 0; r < role_count; ++r)
-            if (tensors.has(static_cast<role>(r)) && acts_on<P>(static_cast<role>(r))) return true;
-        return false;
+        return (roles_from<P, typename P::axis>().bits & tensors.bits) != 0;
     } else if constexpr (weight::has_bind<P> && stands_on<P, axis::weight>()) {
         return tensors.has(roles_of_operator<P>());
     } else {
@@ -297,11 +295,17 @@ template <class Where, class Layer, role_set Tensors, class P> consteval bool ch
     return acts;
 }
 
-/// Whether policy P, which reads the masks of tensors, finds one on every tensor on which it acts.
+/// Whether a policy reads the masks of tensors and makes no sense without.
+template <class P> consteval bool reads_masks() {
+    if constexpr (stands_on<P, axis::penalty>())
+        return op_needs_mask<op_of<P>>();
+    else
+        return false;
+}
+
+/// Whether policy P, if it reads masks, finds one on every tensor on which it acts.
 template <class Where, class Layer, role_set Tensors, class P, class... All> consteval bool check_reads_masks() {
-    if constexpr (!stands_on<P, axis::penalty>()) {
-        return true;
-    } else if constexpr (!op_needs_mask<op_of<P>>()) {
+    if constexpr (!reads_masks<P>()) {
         return true;
     } else {
         constexpr bool ok = []<int... Roles>(std::integer_sequence<int, Roles...>) {
@@ -318,37 +322,40 @@ template <class Where, class Layer, role_set Tensors, class P, class... All> con
     }
 }
 
-/// For policies of a layer's own list: one that is handed on is not meant for every layer inside.
+/// Whether what is asked of the policies of tensors holds. That a policy acts, and finds the masks that it reads, is
+/// asked of a layer's own list: what is handed on is not meant for every layer inside.
 template <class Where, class Layer, role_set Tensors, class Inherited, class... Ps> struct role_checks;
 template <class Where, class Layer, role_set Tensors, class... Inherited, class... Ps>
 struct role_checks<Where, Layer, Tensors, type_list<Inherited...>, Ps...> {
     static consteval bool run() {
-        using named = diagnostic::layer_of_message<Where, Layer>;
-        if constexpr (!(true && ... && check_role<Where, named, Tensors, Ps>()))
+        if constexpr (!(true && ... && check_role<Where, Layer, Tensors, Ps>()))
             return false;
-        else if constexpr (!check_maps_of_all<named>(std::make_integer_sequence<int, role_count>{}))
+        else if constexpr (!check_maps_of_all(std::make_integer_sequence<int, role_count>{}))
             return false;
+        else if constexpr ((false || ... || reads_masks<Ps>()))
+            return (true && ... && check_reads_masks<Where, Layer, Tensors, Ps, Ps..., Inherited...>());
         else
-            return (true && ... && check_reads_masks<Where, named, Tensors, Ps, Ps..., Inherited...>());
+            return true;
     }
+    static constexpr bool hold = run();
 
 private:
-    template <class Named, int... Roles>
+    template <int... Roles>
     static consteval bool check_maps_of_all([[maybe_unused]] std::integer_sequence<int, Roles...> of_roles) {
         if constexpr (count_on<axis::weight, Ps..., Inherited...>() + count_on<axis::prune, Ps..., Inherited...>() == 0)
             return true;
         else
-            return (true && ... && check_maps_if<Named, role(Roles)>());
+            return (true && ... && check_maps_if<role(Roles)>());
     }
-    template <class Named, role Role> static consteval bool check_maps_if() {
+    template <role Role> static consteval bool check_maps_if() {
         if constexpr (Tensors.has(Role))
-            return check_maps<Where, Named, Role, Ps..., Inherited...>();
+            return check_maps<Where, Layer, Role, Ps..., Inherited...>();
         else
             return true;
     }
 };
 template <class Where, class Layer, role_set Tensors, class Inherited, class... Ps> consteval bool check_roles() {
-    return role_checks<Where, Layer, Tensors, Inherited, Ps...>::run();
+    return role_checks<Where, diagnostic::layer_of_message<Where, Layer>, Tensors, Inherited, Ps...>::hold;
 }
 
 /// The checks of policies that a combinator hands on to the layers inside it: all but that of the axis, which is for
