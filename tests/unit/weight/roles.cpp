@@ -281,6 +281,11 @@ TEST_CASE("roles: what is handed on reaches the tensors of its role and changes 
         if (t.mask_offset >= 0) with_mask.push_back(t.name);
     CHECK(with_mask == std::vector<std::string>{"1.kernel", "2.scale", "3.kernel"});
     CHECK(report_of<stack>().terms.size() == 1);
+    // A penalty on what masks leave out is no term of a tensor without one.
+    using by_table = everywhere<sequence<input<1>, embedding<vocabulary<5>, 4>, dense<3, prune::magnitude<0.5>>>,
+                                penalty::where_pruned<penalty::l2<0.1>>>;
+    REQUIRE(report_of<by_table>().terms.size() == 1);
+    CHECK(report_of<by_table>().terms[0].name == "2.kernel.where_pruned_l2");
     // A policy that acts on no tensor of a layer is no part of its type.
     using norm = batch_norm<>;
     STATIC_REQUIRE(std::is_same_v<norm::bind<shape{4}, type_list<prune::magnitude<0.5>, weight::low_rank<2>>>,
