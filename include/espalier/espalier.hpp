@@ -207,8 +207,8 @@
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/prune/per_layer.hpp>
 #include <espalier/prune/policy.hpp>
-#include <espalier/prune/select.hpp>
 #include <espalier/prune/scale_threshold.hpp>
+#include <espalier/prune/select.hpp>
 #include <espalier/prune/straight_through.hpp>
 #include <espalier/prune/vote.hpp>
 #include <espalier/schedule/concept.hpp>
@@ -249,7 +249,7 @@
 #include <espalier/weight/bake.hpp>
 #include <espalier/weight/concept.hpp>
 #include <espalier/weight/fixed_mask.hpp>
-#include <espalier/weight/marked.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/marked.hpp>
 #include <espalier/weight/operator.hpp>

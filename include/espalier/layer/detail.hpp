@@ -226,17 +226,17 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
 
     void describe(layer_report& report, std::string const& path, footprint const& at, std::string_view name) const {
         describe_penalties(report, path, name, penalties{});
-        report.add_tensor(path, name, at,
-                          {.group = pick<axis::group, no_group, Ps...>::name,
-                           .tensor_role = Role,
-                           .rows = rows,
-                           .columns = columns,
-                           .masked = rule::uses_mask,
-                           .held = rule::uses_mask && !op_of<mask_rule>::needs_operand &&
-                                   !op_only_marks<op_of<mask_rule>>(),
-                           .masks = prune::plan_of<prune_policy, weight_policy>,
-                           .passes = 1 + extra_passes<rule>(),
-                           .grouped = rule::grouped});
+        report.add_tensor(
+            path, name, at,
+            {.group = pick<axis::group, no_group, Ps...>::name,
+             .tensor_role = Role,
+             .rows = rows,
+             .columns = columns,
+             .masked = rule::uses_mask,
+             .held = rule::uses_mask && !op_of<mask_rule>::needs_operand && !op_only_marks<op_of<mask_rule>>(),
+             .masks = prune::plan_of<prune_policy, weight_policy>,
+             .passes = 1 + extra_passes<rule>(),
+             .grouped = rule::grouped});
         if constexpr (rule::companions > 0)
             for (int k = 0; k < rule::companions; ++k)
                 report.add_companion(rule::companion_table.names[k], at.companions + k * padded(count()));
