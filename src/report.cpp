@@ -6,6 +6,7 @@
 #include <espalier/layer/detail/report.hpp>
 #include <espalier/network/detail/describe.hpp>
 #include <espalier/network/detail/parameters.hpp>
+#include <espalier/network/detail/set_mask.hpp>
 #include <espalier/network/detail/set_table.hpp>
 #include <espalier/network/detail/set_units.hpp>
 #include <espalier/optimizer/detail/concept.hpp>

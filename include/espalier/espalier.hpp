@@ -175,6 +175,8 @@
 #include <espalier/network/network.hpp>
 #include <espalier/network/parameters.hpp>
 #include <espalier/network/remember.hpp>
+#include <espalier/network/remove_channels.hpp>
+#include <espalier/network/set_mask.hpp>
 #include <espalier/network/set_table.hpp>
 #include <espalier/network/set_units.hpp>
 #include <espalier/optimizer/adam.hpp>
@@ -190,6 +192,7 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
 #include <espalier/product/concept.hpp>
 #include <espalier/product/direct.hpp>
@@ -201,12 +204,15 @@
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/hard.hpp>
 #include <espalier/prune/magnitude.hpp>
+#include <espalier/prune/marked.hpp>
 #include <espalier/prune/n_m.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/prune/per_layer.hpp>
 #include <espalier/prune/policy.hpp>
+#include <espalier/prune/scale_threshold.hpp>
 #include <espalier/prune/select.hpp>
 #include <espalier/prune/straight_through.hpp>
+#include <espalier/prune/vote.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/constant.hpp>
 #include <espalier/schedule/cosine.hpp>
@@ -250,4 +256,5 @@
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/marked.hpp>
 #include <espalier/weight/operator.hpp>

@@ -123,46 +123,32 @@ struct bind_dense<In, Out, type_list<Inherited...>, Ps...> {
     using type = bound_dense<In, Out, Ps..., Inherited...>;
 };
 
-/// A pruning policy stands behind a map of single weights; an operator has no kernel to prune, and a map with a mask of
-/// its own would share that mask.
+/// An operator has no kernel to prune.
 template <class Where, class Layer, class Inherited, class... Ps> struct dense_weight_check;
 template <class Where, class Layer, class... Inherited, class... Ps>
 struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
     static consteval bool run() {
-        using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
-        using prune_policy = pick<axis::prune, void, Ps..., Inherited...>;
-        constexpr bool replaces = weight::weight_operator<weight_policy>;
+        using weight_policy = pick_for<axis::weight, role::kernel, weight::identity, Ps..., Inherited...>;
         // One that is handed on to many layers is not meant for those that have no kernel.
-        constexpr bool ok = !replaces || count_on<axis::prune, Ps...>() == 0;
+        using prune_policy = pick_for<axis::prune, role::kernel, void, Ps...>;
+        constexpr bool ok = !weight::weight_operator<weight_policy> || std::is_void_v<prune_policy>;
         static_assert(diagnostic::holds<ok, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<prune_policy>,
                                         diagnostic::from_policy<weight_policy>>,
                       "espalier: a layer whose product is a weight operator has no kernel to prune; the next lines "
                       "name the layer's index, the prune policy and the operator; keep one of them");
-        if constexpr (!replaces && !std::is_void_v<prune_policy>) {
-            constexpr bool masked = op_of<weight_policy>::uses_mask;
-            static_assert(
-                diagnostic::holds<!masked, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<prune_policy>,
-                                  diagnostic::from_policy<weight_policy>>,
-                "espalier: a prune policy and a weight policy with a mask of its own both decide which weights there "
-                "are; the next lines name the layer's index and the two policies; keep one of them");
-            return !masked;
-        } else {
-            return ok;
-        }
+        return ok;
     }
 };
 
 /// Roles of the tensors: an operator may name those of its own.
 template <class Inherited, class... Ps> struct dense_tensors;
 template <class... Inherited, class... Ps> struct dense_tensors<type_list<Inherited...>, Ps...> {
-    using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
+    using weight_policy = pick_for<axis::weight, role::kernel, weight::identity, Ps..., Inherited...>;
     static consteval role_set of_kernel() {
-        if constexpr (!weight::weight_operator<weight_policy>)
-            return roles(role::kernel);
-        else if constexpr (requires { weight_policy::tensor_roles; })
-            return weight_policy::tensor_roles;
+        if constexpr (weight::weight_operator<weight_policy>)
+            return roles_of_operator<weight_policy>();
         else
-            return any_roles;
+            return roles(role::kernel);
     }
     static constexpr role_set all =
         of_kernel() | roles(role::bias, pick<axis::bias, with_bias, Ps..., Inherited...>::present);
@@ -200,14 +186,14 @@ template <int Out, class... Ps> struct dense {
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
             return false;
+        else if constexpr (!detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited,
+                                                       Ps...>::run())
+            return false;
         else if constexpr (!detail::check_roles<Where, dense, detail::dense_tensors<Inherited, Ps...>::all, Inherited,
                                                 Ps...>())
             return false;
-        else if constexpr (!dropout_check::template run<dropout_check::width_of(Out)>())
-            return false;
         else
-            return detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited,
-                                              Ps...>::run();
+            return dropout_check::template run<dropout_check::width_of(Out)>();
     }
 
     template <shape In, class Inherited>

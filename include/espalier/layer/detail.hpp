@@ -100,10 +100,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     index_t rows = 0;
     index_t columns = 0;
 
-    static constexpr bool prunable = Role == role::kernel;
     using transforms = all_for<axis::transform, Role, Ps...>;
-    using prune_policy = std::conditional_t<prunable, pick<axis::prune, void, Ps...>, void>;
-    using weight_policy = std::conditional_t<prunable, pick<axis::weight, weight::identity, Ps...>, weight::identity>;
+    using prune_policy = pick_for<axis::prune, Role, void, Ps...>;
+    using weight_policy = pick_for<axis::weight, Role, weight::identity, Ps...>;
     using map = typename map_of<prune_policy, weight_policy>::type;
     using mask_rule = std::conditional_t<std::is_void_v<prune_policy>, weight_policy, prune_policy>;
     using penalties =
@@ -228,16 +227,17 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
 
     void describe(layer_report& report, std::string const& path, footprint const& at, std::string_view name) const {
         describe_penalties(report, path, name, penalties{});
-        report.add_tensor(path, name, at,
-                          {.group = pick<axis::group, no_group, Ps...>::name,
-                           .tensor_role = Role,
-                           .rows = rows,
-                           .columns = columns,
-                           .masked = rule::uses_mask,
-                           .held = rule::uses_mask && !op_of<mask_rule>::needs_operand,
-                           .masks = prune::plan_of<prune_policy, weight_policy>,
-                           .passes = 1 + extra_passes<rule>(),
-                           .grouped = rule::grouped});
+        report.add_tensor(
+            path, name, at,
+            {.group = pick<axis::group, no_group, Ps...>::name,
+             .tensor_role = Role,
+             .rows = rows,
+             .columns = columns,
+             .masked = rule::uses_mask,
+             .held = rule::uses_mask && !op_of<mask_rule>::needs_operand && !op_only_marks<op_of<mask_rule>>(),
+             .masks = prune::plan_of<prune_policy, weight_policy>,
+             .passes = 1 + extra_passes<rule>(),
+             .grouped = rule::grouped});
         if constexpr (rule::companions > 0)
             for (int k = 0; k < rule::companions; ++k)
                 report.add_companion(rule::companion_table.names[k], at.companions + k * padded(count()));
@@ -323,7 +323,7 @@ template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
 };
 
 template <index_t In, index_t Out, class... Ps> consteval auto choose_kernel() {
-    using weight_policy = pick<axis::weight, weight::identity, Ps...>;
+    using weight_policy = pick_for<axis::weight, role::kernel, weight::identity, Ps...>;
     if constexpr (weight::weight_operator<weight_policy>)
         return operator_kernel<In, Out, typename weight_policy::template bind<In, Out, Ps...>>{};
     else
