@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole training step of small networks: forward, loss, backward, Adam, with dropout. "By hand" is one function with
 // Eigen's expressions and plain loops. Floor: the products at the rate of fused multiply-adds plus the update's 28
-// bytes a weight at the bandwidth of working in place (in cache where they fit there).
+// bytes a weight at the bandwidth of working in place (in cache where they fit there). A masked network costs what the
+// whole one does, and the compacted one what a network of its size does.
 #include "common.hpp"
 
 #include <espalier/activation/relu.hpp>
@@ -11,15 +12,21 @@
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/network/compact.hpp>
 #include <espalier/network/network.hpp>
+#include <espalier/network/set_units.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/product/direct.hpp>
 #include <espalier/product/eigen.hpp>
 #include <espalier/train/training.hpp>
+#include <espalier/units/fixed_mask.hpp>
 
 #include <Eigen/Core>
 
+#include <cstddef>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace esp = espalier;
 using bench::index_t;
@@ -28,9 +35,10 @@ namespace {
 
 constexpr int classes = 10;
 
-template <int In, int Hidden, class Device> struct ours {
-    using stack = esp::sequence<esp::input<In>, esp::dense<Hidden, esp::activation::relu, esp::dropout::bernoulli<0.2>>,
-                                esp::dense<classes>>;
+template <int In, int Hidden, class Device, class... Units> struct ours {
+    using stack =
+        esp::sequence<esp::input<In>, esp::dense<Hidden, esp::activation::relu, esp::dropout::bernoulli<0.2>, Units...>,
+                      esp::dense<classes>>;
     index_t batch;
     esp::network<stack, Device, float> net;
     esp::training<decltype(net), esp::loss::cross_entropy, esp::optimizer::adam<>> train;
@@ -148,6 +156,37 @@ template <int In, int Hidden> struct by_hand {
     }
 };
 
+double floor_of(index_t in, index_t hidden, index_t batch) {
+    auto const wide = static_cast<double>(in), units = static_cast<double>(hidden);
+    double const weights = (wide + 1.0) * units + (units + 1.0) * classes;
+    double const flops = 2.0 * double(batch) * (2.0 * wide * units + 3.0 * units * classes);
+    return bench::roof().flop_ns(flops) + bench::roof().in_place_ns(28.0 * weights, weights < 30000);
+}
+
+/// Kept of Hidden units, masked in the whole network, and in the compacted one.
+template <int In, int Hidden, int Kept> void add_units(index_t batch) {
+    using device = esp::device::cpu;
+    std::string const name =
+        "step/" + std::to_string(In) + "-" + std::to_string(Hidden) + "-10_b" + std::to_string(batch);
+    auto masked = std::make_shared<ours<In, Hidden, device, esp::units::fixed_mask>>(batch);
+    auto whole = std::make_shared<ours<In, Hidden, device>>(batch);
+    auto compacted = std::make_shared<ours<In, Kept, device>>(batch);
+    std::vector<bool> kept(Hidden);
+    for (std::size_t c = 0; c < Kept; ++c)
+        kept[c * Hidden / Kept] = true;
+    esp::set_units(masked->net, "1", kept);
+    esp::compact(masked->net, compacted->net);
+    double own = 0.0, smaller = 0.0; // dropout draws by place, so losses agree as averages over steps only
+    for (int i = 0; i < 10; ++i) {
+        own += masked->step();
+        smaller += compacted->step();
+    }
+    bench::expect_close((name + ": loss of the masked and of the compacted network").c_str(), own, smaller, 0.2);
+    bench::add(name + "_whole/ours", floor_of(In, Hidden, batch), [whole] { whole->step(); });
+    bench::add(name + "_masked/ours", floor_of(In, Hidden, batch), [masked] { masked->step(); });
+    bench::add(name + "_compacted/ours", floor_of(In, Kept, batch), [compacted] { compacted->step(); });
+}
+
 template <int In, int Hidden> void add(index_t batch) {
     using direct = esp::device::basic_cpu<esp::product::direct>;
     using eigen = esp::device::basic_cpu<esp::product::eigen>;
@@ -165,9 +204,7 @@ template <int In, int Hidden> void add(index_t batch) {
     }
     bench::expect_close((name + ": loss of both products").c_str(), own, expressions, 1e-4);
     bench::expect_close((name + ": loss of the hand-written network").c_str(), own, written, 0.2);
-    double const weights = double(In + 1) * Hidden + (Hidden + 1) * classes;
-    double const flops = 2.0 * double(batch) * (2.0 * In * Hidden + 3.0 * Hidden * classes);
-    double const floor = bench::roof().flop_ns(flops) + bench::roof().in_place_ns(28.0 * weights, weights < 30000);
+    double const floor = floor_of(In, Hidden, batch);
     bench::add(name + "/ours", floor, [a] { a->step(); });
     bench::add(name + "/hand", floor, [c] { c->step(); });
     bench::add(name + "_by_eigen/ours", floor, [b] { b->step(); });
@@ -178,5 +215,6 @@ template <int In, int Hidden> void add(index_t batch) {
 int main(int argc, char** argv) {
     add<784, 256>(128);
     add<64, 64>(64);
+    add_units<784, 256, 64>(128);
     return bench::run(argc, argv);
 }

@@ -132,8 +132,26 @@ test_cuda() {
   run_tests "CUDA" cuda -L 'cuda|gpu'
 }
 
+# The sanitizers of Clang 19 and of GCC find the same, and Clang compiles the tests in half of the time. Where
+# CXX names a compiler, or there is no such Clang, the sanitizers are those of the one that builds the rest.
+choose_sanitizers() {
+  local wanted=(clang-19 libclang-rt-19-dev llvm-19)
+  sanitizers_compiler=
+  if [[ -n ${CXX-} ]]; then return 0; fi
+  if command -v apt-cache >/dev/null && apt-cache show "${wanted[@]}" >/dev/null 2>&1; then
+    install_missing "${wanted[@]}"
+    sanitizers_compiler=$(command -v clang++-19)
+  else
+    say "There is no package clang-19: the sanitizers are those of $(command -v c++)"
+  fi
+}
+
 test_sanitizers() {
-  configure asan "${settings[@]}"
+  local cache=$root/build/asan/CMakeCache.txt before=
+  if [[ -e $cache ]]; then before=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$cache"); fi
+  # CMake forgets all other settings of a folder whose compiler changes.
+  if [[ -n $before && -n $sanitizers_compiler && $before != "$sanitizers_compiler" ]]; then rm -rf "$root/build/asan"; fi
+  configure asan "${settings[@]}" ${sanitizers_compiler:+-DCMAKE_CXX_COMPILER="$sanitizers_compiler"}
   build asan espalier_tests
   run_tests "address and undefined-behaviour sanitizers" asan -L unit
 }
@@ -153,6 +171,7 @@ test_every_isa() {
 
 if [[ $clang == yes ]]; then packages+=(clang-19); fi
 install_missing "${packages[@]}" "${test_packages[@]}" doxygen
+if [[ $sanitizers == yes && $quick == no ]]; then choose_sanitizers; fi
 check_compiler
 check_room "$disk_megabytes" "$memory_megabytes"
 settings=(-DESPALIER_WARNINGS_AS_ERRORS="$([[ $strict == yes ]] && echo ON || echo OFF)")

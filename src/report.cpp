@@ -6,9 +6,12 @@
 #include <espalier/layer/detail/report.hpp>
 #include <espalier/network/detail/describe.hpp>
 #include <espalier/network/detail/parameters.hpp>
+#include <espalier/network/detail/set_mask.hpp>
 #include <espalier/network/detail/set_table.hpp>
+#include <espalier/network/detail/set_units.hpp>
 #include <espalier/optimizer/detail/concept.hpp>
 #include <espalier/schedule/detail/within.hpp>
+#include <espalier/search/detail/units.hpp>
 
 namespace espalier {
 extern char const link_libespalier_0_1_or_define_ESPALIER_HEADER_ONLY;

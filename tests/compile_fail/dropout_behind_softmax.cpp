@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: dropout and activation penalties do not act behind a row-wise activation in its layer
+// expect: dropout, masks of units and activation penalties do not act behind a row-wise activation in its layer
 // expect: at_layer<1>
 // expect: softmax
 // A dropout of the outputs of a softmax.

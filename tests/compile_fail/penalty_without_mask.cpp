@@ -4,7 +4,7 @@
 // expect: (in_layer<|Layer=).*dense<8,
 // expect: (in_layer<|Layer=).*dense<7, .*magnitude
 // expect: (in_layer<|Layer=).*embedding<
-// expect: where_pruned<
+// expect c++: where_pruned<
 // expect c++: on_axis<.*penalty>
 // Penalties on what a mask leaves out, where there is none: no mask at all, one of another tensor, an embedding.
 #include <espalier/layer/dense.hpp>

@@ -39,11 +39,13 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/where_pruned.hpp>
 #include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_global_norm.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
+#include <espalier/weight/marked.hpp>
 
 #include <support/scale_rows.hpp>
 
@@ -94,6 +96,8 @@ template <class W, class N> void updates(device::cuda& device, update_segment<W,
     device.update(adamw, all, segment, norm);
     device.update(adamw, grouped, segment);
     device.update(sgd, plain, segment);
+    tensor_rule<weight::marked, flat_tuple<penalty::where_pruned_op<penalty::l1_op>>, flat_tuple<>> const marked{};
+    device.update(sgd, marked, segment);
 }
 
 template <class T> void rows_of(device::cuda& device, matrix_view<T> y) {

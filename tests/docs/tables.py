@@ -154,7 +154,7 @@ def check_verbs(include, rows):
 
 def check_default(include, name):
     for path in include.rglob("*.hpp"):
-        if re.search(rf"pick<axis::\w+, {name}\b|= {name}[>,]", code_of(path)):
+        if re.search(rf"pick(_for)?<axis::\w+, ([\w:]+, )?{name}\b|= {name}[>,]", code_of(path)):
             return []
     return [f"nothing falls back to `{name}`, which the page calls a default"]
 

@@ -39,6 +39,7 @@
 #include <espalier/layer/tap.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/network/remember.hpp>
+#include <espalier/network/set_units.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/anchor.hpp>
@@ -47,6 +48,7 @@
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/train/training.hpp>
+#include <espalier/units/fixed_mask.hpp>
 
 #include <unistd.h>
 
@@ -105,11 +107,17 @@ template <class Stack> std::vector<float> inputs_of(index_t n, std::uint32_t sal
     return x;
 }
 
-/// Gives the companions of tensors numbers, where a stack has any.
+/// Gives the companions of tensors numbers, and the layers of such stacks that mask units other masks each.
 template <class Network> void set_companions(Network& net) {
     if constexpr (net.size.companions > 0) {
         remember(net, "anchor");
         for (tensor_info const& t : net.tensors()) {
+            if (t.units) {
+                std::vector<bool> kept(static_cast<std::size_t>(t.columns));
+                for (index_t c = 0; c < t.columns; ++c)
+                    kept[static_cast<std::size_t>(c)] = (c + t.offset / 32) % 3 != 0;
+                set_units(net, t.name.substr(0, t.name.rfind('.')), kept);
+            }
             if (t.companion != "importance") continue;
             auto const f = numbers(t.size(), 23);
             std::vector<float> squares;
@@ -371,7 +379,7 @@ void tests() {
         "windows, some empty");
     check<sequence<input<width>, plain, moe<gate::comet<5, 2>, dense<16>, dispatch::compacted>, head>>(
         "counted rows of trees");
-    using held = sequence<dense<8, activation::tanh, penalty::anchor<1.5>>,
+    using held = sequence<dense<8, activation::tanh, units::fixed_mask, penalty::anchor<1.5>>,
                           dense<7, penalty::elastic_weight_consolidation<0.5>, on<role::bias, penalty::anchor<0.5>>>>;
     check<sequence<input<width>, dense<16, activation::tanh, penalty::elastic_weight_consolidation<0.5>>,
                    batch_norm<batch_norm_options{}, on<role::scale, penalty::anchor<2.0>>>,

@@ -48,6 +48,7 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
 #include <espalier/prune/decayed.hpp>
 #include <espalier/prune/magnitude.hpp>
@@ -86,8 +87,8 @@ using dense_layers =
           dense<16, dropout::drop_path<rising>, activation_penalty::flops<rising>, penalty::elastic_net<third, sixth>,
                 prune::n_m_magnitude<2, 4, prune::decayed<third>, sixth>, transform::clip_global_norm<third>,
                 initial::uniform<-third, third>>,
-          dense<16, penalty::group_lasso<third, penalty::over::rows>, on<role::bias, penalty::l1<sixth>>,
-                transform::agreement<third, sixth>>,
+          dense<16, penalty::group_lasso<third, penalty::over::rows>, on<role::bias, penalty::smooth_l1<sixth>>,
+                on<role::bias, prune::magnitude<sixth>>, transform::agreement<third, sixth>>,
           dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>,
                 prune::magnitude<third, prune::n_m_stages<prune::stepwise{.kept = 1, .group = 8, .steps = 100}>>>,
           dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,

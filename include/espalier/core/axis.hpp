@@ -21,6 +21,9 @@ enum class role {
     statistic, ///< not trained: running means, counts
 };
 
+/// How many roles there are.
+inline constexpr int role_count = static_cast<int>(role::statistic) + 1;
+
 /// The role's name, as `describe` and rules print it.
 constexpr std::string_view role_name(role r) {
     switch (r) {
@@ -53,6 +56,7 @@ struct role_set {
     std::uint32_t bits = 0;
 
     constexpr bool has(role r) const { return (bits >> static_cast<unsigned>(r) & 1u) != 0; }
+    constexpr bool has(role_set all) const { return (bits & all.bits) == all.bits; }
     friend constexpr role_set operator|(role_set a, role_set b) { return {a.bits | b.bits}; }
 };
 /// One role, or none where there is no such tensor.
@@ -90,7 +94,9 @@ struct axis_defaults {
     /// other by stage (transforms).
     static constexpr bool stacks = false;
     static constexpr axis_place place = axis_place::layer;
-    /// Whether a policy that no `on` binds acts on the tensors of that role; of an axis at axis_place::tensor.
+    /// Whether a policy P of the axis acts on tensors of some roles, of which `on<role, P>` names another one.
+    template <class P> static constexpr bool by_role = false;
+    /// Whether such a policy, when no `on` binds it, acts on the tensors of that role.
     static constexpr bool acts_unasked(role) { return true; }
     /// Loops and kernels are specialised on the op of such a policy P.
     template <class P> static constexpr bool reaches_kernels = false;

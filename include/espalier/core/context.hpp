@@ -10,8 +10,10 @@
 
 namespace espalier {
 
-/// Behaviour of a traversal. `train` draws random factors, uses batch statistics and leaves a tape.
-enum class mode { train, evaluate };
+/// Behaviour of a traversal. `train` draws random factors, uses batch statistics and leaves a tape; `evaluate` does
+/// neither of these; `judge` draws nothing either, and uses batch statistics: networks that were never trained have no
+/// others.
+enum class mode { train, evaluate, judge };
 
 /// What a backward pass computes. A structural value: it is a template argument.
 struct differentiate {

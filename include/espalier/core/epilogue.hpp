@@ -3,12 +3,14 @@
 //     y = factor * activation(z) + shift       z: product plus bias
 // and, on the way back, with the gradients of the activation penalties added to the upstream gradient,
 //     dz = activation'(z) * factor * (dy + sum_i penalty_i'(y)).
-// Nothing is stored but z: factor and shift are drawn again from their counter.
+// Nothing is stored but z: factor and shift are drawn again from their counter. Where units are masked, y and dz of a
+// unit that is left out are 0.
 #pragma once
 
 #include <espalier/core/about.hpp>
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/macros.hpp>
+#include <espalier/core/pack.hpp>
 #include <espalier/core/rows.hpp>
 #include <espalier/core/view.hpp>
 
@@ -27,12 +29,14 @@ inline constexpr std::uint32_t row_draw = 1;
 /// Over what an activation penalty sums before it is finished.
 enum class penalty_scope { element, column };
 
-/// Where an epilogue leaves and finds the sums of its penalties. `value[i]` receives the term of penalty i;
-/// `column_sums` holds, for each column penalty, one sum a column, `column_stride` apart.
+/// What an epilogue leaves and finds beside its rows: the sums of its penalties and the mask of its units. `value[i]`
+/// receives the term of penalty i; `column_sums` holds, for each column penalty, one sum a column, `column_stride`
+/// apart; `units`, for an op with `masks_units`, one number a column, 0 where the unit is left out.
 template <class T> struct epilogue_statistics {
     double* value = nullptr;
     T* column_sums = nullptr;
     index_t column_stride = 0;
+    T const* units = nullptr;
 };
 
 /// What a dropout or an activation penalty may look at beside the number that it is given, as the last argument of its
@@ -44,6 +48,7 @@ template <class T, class Bits> struct epilogue_about {
     Bits column{};               ///< in the layer's output
     T row_count{};               ///< rows of the batch
     T column_sum{};              ///< of a penalty over columns, in its gradient: the sum of this column
+    T unit{};                    ///< the number of this column's unit, for an op with `masks_units`
     index_t width = 0;           ///< columns of the layer's output
     index_t row = 0;             ///< place of the row among those of `batch`
     rows const* batch = nullptr; ///< tags of the rows, `batch->label[row]`, for an op with `needs_tags`
@@ -142,6 +147,7 @@ template <class Activation, class Dropout, class... Penalties> struct epilogue_o
 
     using dropout_type = Dropout;
     static constexpr random_scope scope = Dropout::scope;
+    static constexpr bool masks_units = false;
     static constexpr bool has_penalties = sizeof...(Penalties) > 0;
     /// How many penalties need a sum for every column before their gradient is known.
     static constexpr int column_penalties = (0 + ... + int{Penalties::scope == penalty_scope::column});
@@ -177,6 +183,27 @@ template <class Activation, class Dropout, class... Penalties> struct epilogue_o
         }
         if constexpr (scope != random_scope::none) upstream = upstream * factor;
         return activation.backward(z, a, upstream);
+    }
+};
+
+/// The ops of an epilogue that leaves units out: the output and the gradient of a column whose number is 0 are 0,
+/// whatever its numbers would be; others are those of Op.
+template <class Op> struct masked_epilogue : Op {
+    static constexpr bool masks_units = true;
+
+    template <class T, class Bits> ESPALIER_FN T forward(T z, epilogue_about<T, Bits> const& about) const {
+        return kept(Op::forward(z, about), about.unit);
+    }
+    template <class T, class Bits, class Sum>
+    ESPALIER_FN T backward(T z, T dy, epilogue_about<T, Bits> const& about, Sum const& column_sum) const {
+        return kept(Op::backward(z, dy, about, column_sum), about.unit);
+    }
+
+private:
+    template <class T> ESPALIER_FN static T kept(T x, T unit) {
+        using espalier::select;
+        T const zero(scalar_of<T>(0));
+        return select(unit != zero, x, zero);
     }
 };
 

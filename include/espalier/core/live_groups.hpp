@@ -23,6 +23,7 @@ struct live_groups {
     index_t parameters = 0; ///< elements of the parameter arena from one group to the next
     index_t mask_words = 0; ///< the same in the mask arena
     index_t companions = 0; ///< the same among the companions
+    index_t state = 0;      ///< the same in the other state
     int terms = 0;          ///< the same among the terms of the loss
     int streams = 0;        ///< the same among the streams of random bits
 
@@ -47,6 +48,10 @@ struct live_groups {
     template <class W> ESPALIER_FN constexpr matrix_view<W> tensor(matrix_view<W> of_first, int group) const {
         of_first.data = tensor(of_first.data, group);
         return of_first;
+    }
+    /// The same of what lies in the state arena.
+    template <class W> ESPALIER_FN constexpr W* of_state(W* of_first, int group) const {
+        return of_first ? of_first + group * state : of_first;
     }
     /// The rows of `group` where the host knows how far apart the groups' rows lie.
     template <class T> constexpr matrix_view<T> block(matrix_view<T> of_first, int group) const {

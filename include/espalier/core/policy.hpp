@@ -103,34 +103,56 @@ template <policy P> constexpr std::string_view name_of() {
 }
 
 namespace detail {
-template <class P> consteval bool stacks_on_tensors() {
-    if constexpr (policy<P>)
-        return P::axis::stacks && P::axis::place == axis_place::tensor;
+template <class P> consteval bool goes_by_role() {
+    if constexpr (requires { P::axis::template by_role<P>; })
+        return P::axis::template by_role<P>;
     else
         return false;
 }
 } // namespace detail
 
-/// Restricts a policy to tensors of one role: `on<role::bias, penalty::l1<1e-4>>`. Of an axis whose policies stack on
-/// a tensor: others are the layer's, whatever tensors it has.
+/// Has a policy act on the tensors of one role and on no other: `on<role::bias, penalty::l1<1e-4>>`. Of an axis whose
+/// policies are chosen by role: others are the layer's, whatever tensors it has.
 template <role Role, class Policy> struct on : Policy {
-    static_assert(
-        diagnostic::holds<detail::stacks_on_tensors<Policy>(), diagnostic::from_policy<Policy>>,
-        "espalier: on<role, ...> chooses the tensors of a penalty or a transform; the next line names what it was "
-        "given, which is neither: take it out of the on<...>");
+    static_assert(diagnostic::holds<detail::goes_by_role<Policy>(), diagnostic::from_policy<Policy>>,
+                  "espalier: on<role, ...> chooses the tensors of a penalty, a transform, a weight map or a prune "
+                  "policy; the next "
+                  "line names what it was given, which is none of these: take it out of the on<...>");
     using axis = typename Policy::axis;
     static constexpr role bound_role = Role;
 };
 
+namespace detail {
+
+template <class Axis> consteval role_set unasked_roles() {
+    if constexpr (requires { Axis::acts_unasked(role::kernel); }) {
+        role_set all;
+        for (int r = 0; r < role_count; ++r)
+            if (Axis::acts_unasked(static_cast<role>(r))) all = all | roles(static_cast<role>(r));
+        return all;
+    } else {
+        return any_roles;
+    }
+}
+/// Once for each axis, whatever policies stand on it.
+template <class Axis> inline constexpr role_set roles_unasked = unasked_roles<Axis>();
+
+/// The roles on which a policy of an axis acts; none for policies of other axes.
+template <class P, class Axis> consteval role_set roles_from() {
+    if constexpr (!stands_on<P, Axis>())
+        return role_set{};
+    else if constexpr (requires { P::bound_role; })
+        return roles(P::bound_role);
+    else
+        return roles_unasked<Axis>;
+}
+
+} // namespace detail
+
 /// Whether a policy of a layer's list acts on tensors of the role: those bound with `on` act on that role only, the
 /// others on those that their axis says.
 template <policy P> consteval bool acts_on(role tensor_role) {
-    if constexpr (requires { P::bound_role; })
-        return P::bound_role == tensor_role;
-    else if constexpr (requires { P::axis::acts_unasked(tensor_role); })
-        return P::axis::acts_unasked(tensor_role);
-    else
-        return true;
+    return detail::roles_from<P, typename P::axis>().has(tensor_role);
 }
 
 // Loops over arrays, not folds: a list may be longer than a compiler nests brackets (Clang: 256).
@@ -200,14 +222,22 @@ template <class Axis, class... Ps> struct all_on_axis {
     using type = typename select_types<sorted, std::make_index_sequence<sorted.count>, Ps...>::type;
 };
 
+template <class Axis, role Role, class Default, class... Ps> consteval auto pick_policy_for() {
+    constexpr std::size_t index = [] {
+        bool const acts[] = {roles_from<Ps, Axis>().has(Role)..., true};
+        std::size_t first = 0;
+        while (!acts[first])
+            ++first;
+        return first;
+    }();
+    if constexpr (index == sizeof...(Ps))
+        return std::type_identity<Default>{};
+    else
+        return std::type_identity<type_at<index, Ps...>>{};
+}
+
 template <class Axis, role Role, class... Ps> struct all_for_role {
-    template <class P> static consteval bool keep() {
-        if constexpr (stands_on<P, Axis>())
-            return acts_on<P>(Role);
-        else
-            return false;
-    }
-    static constexpr auto sorted = canonical_order<Ps...>({keep<Ps>()..., false});
+    static constexpr auto sorted = canonical_order<Ps...>({roles_from<Ps, Axis>().has(Role)..., false});
     using type = typename select_types<sorted, std::make_index_sequence<sorted.count>, Ps...>::type;
 };
 
@@ -222,6 +252,10 @@ template <class... Ps> struct ops_of_list<type_list<Ps...>> {
 /// The policy on a single-occupancy axis, or `Default`.
 template <class Axis, class Default, class... Ps>
 using pick = typename decltype(detail::pick_policy<Axis, Default, Ps...>())::type;
+
+/// The first policy on an axis that acts on tensors of a role, or `Default`.
+template <class Axis, role Role, class Default, class... Ps>
+using pick_for = typename decltype(detail::pick_policy_for<Axis, Role, Default, Ps...>())::type;
 
 /// All policies on an axis in canonical order, as a type_list.
 template <class Axis, class... Ps> using all_on = typename detail::all_on_axis<Axis, Ps...>::type;

@@ -281,6 +281,27 @@ inline void random_permutation(random_site const& site, array_view<T> out) {
     shuffle(site, out);
 }
 
+/// Chooses `count` of the places of `out`, every set of so many as likely as another: 1 there, 0 elsewhere. Place c is
+/// chosen when below(n - c) of the 64 bits (words 2 (c & 1), 2 (c & 1) + 1) of draw(site, row, c / 2) is less than the
+/// number that is still to be chosen (Knuth, The Art of Computer Programming 3.4.2, algorithm S). Throws data_error for
+/// more than there are, or more than 2^32 - 1 places.
+template <class T>
+inline void random_mask(random_site const& site, std::uint32_t row, index_t count, array_view<T> out) {
+    if (count < 0 || count > out.size || out.size > index_t(0xffffffff))
+        espalier::detail::throw_data_error("a random choice of ", count, " of ", out.size,
+                                           " places was asked for; at most all, of 4294967295");
+    bits8 bits;
+    for (index_t c = 0; c < out.size; ++c) {
+        auto const k = static_cast<std::uint32_t>(c);
+        if ((k & 1) == 0) bits = draw(site, row, k / 2);
+        int const half = 2 * static_cast<int>(k & 1);
+        bool const chosen = below(static_cast<std::uint32_t>(out.size - c), bits.word[half], bits.word[half + 1]) <
+                            static_cast<std::uint32_t>(count);
+        out[c] = static_cast<T>(chosen ? 1 : 0);
+        count -= chosen ? 1 : 0;
+    }
+}
+
 /// Two independent standard normal numbers.
 struct normal_pair {
     double first = 0.0;

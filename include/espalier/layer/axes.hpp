@@ -16,14 +16,15 @@
 #include <espalier/product/concept.hpp>
 #include <espalier/prune/concept.hpp>
 #include <espalier/transform/concept.hpp>
+#include <espalier/units/axis.hpp>
 #include <espalier/weight/concept.hpp>
 
 namespace espalier {
 
 /// Every axis, in the order in which layers name theirs.
-using all_axes =
-    type_list<axis::activation, axis::dropout, axis::activation_penalty, axis::weight, axis::prune, axis::bias,
-              axis::product, axis::gate, axis::dispatch, axis::penalty, axis::transform, axis::initial, axis::group>;
+using all_axes = type_list<axis::activation, axis::dropout, axis::units, axis::activation_penalty, axis::weight,
+                           axis::prune, axis::bias, axis::product, axis::gate, axis::dispatch, axis::penalty,
+                           axis::transform, axis::initial, axis::group>;
 
 namespace detail {
 

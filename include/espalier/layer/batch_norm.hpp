@@ -61,7 +61,7 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
 
     /// A frozen layer is used as in evaluation: what it gives does not change with the rows of a batch.
     template <class Context, class T> static bool by_batch(layer_memory<T> const& m) {
-        return Context::behaviour == mode::train && !m.frozen(2);
+        return Context::behaviour != mode::evaluate && !m.frozen(2);
     }
 
     template <class Context, class T>
@@ -135,14 +135,15 @@ struct bind_batch_norm<In, Options, type_list<Inherited...>, Ps...> {
 /// used as in evaluation while the others train, and its running statistics stay. Trained tensors: "scale"
 /// (role::scale, 1 at first) and "shift" (role::shift, 0); state: "running_mean", "running_variance" (unbiased) and
 /// "largest_batch", which files of older versions lack. `Ps`:
-/// penalties and transforms, bound to the roles with `on<>`. In the tail of a multi_sample every sample is normalised
-/// by its own mean and variance, and the running ones are of all rows of all samples. Three passes over x forward while
-/// training, two backward; on CUDA two and two.
+/// penalties, transforms, weight maps and prune policies, bound to the roles with `on<>`. In the tail of a multi_sample
+/// every sample is normalised by its own mean and variance, and the running ones are of all rows of all samples. Three
+/// passes over x forward while training, two backward; on CUDA two and two.
 template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct batch_norm {
     static_assert(Options.momentum >= 0.0 && Options.momentum <= 1.0 && Options.epsilon > 0.0,
                   "espalier: batch_norm needs a momentum in [0, 1] and a positive epsilon");
     static constexpr std::string_view name = "batch_norm";
-    using axes = type_list<axis::penalty, axis::transform, axis::group>;
+    using axes = type_list<axis::weight, axis::prune, axis::penalty, axis::transform, axis::group>;
+    static constexpr role_set tensor_roles = roles(role::scale) | roles(role::shift);
     static constexpr shape output(shape in) { return in; }
     template <class Where, shape In, class Inherited> static consteval bool check() {
         if constexpr (!detail::check_has_input<Where, batch_norm, In>())
@@ -150,11 +151,11 @@ template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct
         else if constexpr (!detail::policy_checks<Where, batch_norm, axes, Ps...>::run())
             return false;
         else
-            return detail::check_roles<Where, batch_norm, roles(role::scale) | roles(role::shift), Inherited, Ps...>();
+            return detail::check_roles<Where, batch_norm, tensor_roles, Inherited, Ps...>();
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_batch_norm<In, Options, typename detail::inherited_on<axes, Inherited>::type,
-                                                  Ps...>::type;
+    using bind = typename detail::bind_batch_norm<
+        In, Options, typename detail::inherited_on<axes, Inherited, tensor_roles>::type, Ps...>::type;
 };
 
 } // namespace espalier

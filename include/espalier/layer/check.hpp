@@ -55,9 +55,22 @@ template <class Where, class Bound> consteval bool check_no_taps() {
     return taps == 0;
 }
 
+/// How many policies of an axis meet in one place: in the layer, or, where they are chosen by role, in tensors of one.
+template <class Axis, class... Ps> consteval int count_together() {
+    role_set const acts[] = {roles_from<Ps, Axis>()..., role_set{}};
+    int most = 0;
+    for (int r = 0; r < role_count; ++r) {
+        int count = 0;
+        for (role_set const& one : acts)
+            count += int{one.has(static_cast<role>(r))};
+        most = count > most ? count : most;
+    }
+    return most;
+}
+
 template <class Where, class Axis, class... Ps> consteval bool check_single() {
     if constexpr (!Axis::stacks) {
-        constexpr int given = count_on<Axis, Ps...>();
+        constexpr int given = count_together<Axis, Ps...>();
         static_assert(diagnostic::holds<(given <= 1), Where, diagnostic::on_axis<Axis>, diagnostic::given<given>,
                                         diagnostic::given_policies<Ps...>>,
                       "espalier: two policies stand on an axis that has room for one; the next lines name the layer's "
@@ -120,17 +133,27 @@ template <class... Ps> consteval bool drops() {
         return !dropout::detail::draws_nothing<op_of<dropout_policy>>();
 }
 
+template <class... Ps> consteval bool masks_units() {
+    using units_policy = pick<axis::units, void, Ps...>;
+    if constexpr (std::is_void_v<units_policy>)
+        return false;
+    else
+        return units_policy::masks_units;
+}
+
 /// A row-wise activation has a pass of its own, in which there is nothing else.
 template <class Where, class Layer, class... Ps> consteval bool check_row_activation() {
     using activation_policy = pick<axis::activation, void, Ps...>;
     if constexpr (std::is_void_v<activation_policy>) {
         return true;
     } else {
-        constexpr bool others = drops<Ps...>() || count_on<axis::activation_penalty, Ps...>() > 0;
+        constexpr bool others =
+            drops<Ps...>() || masks_units<Ps...>() || count_on<axis::activation_penalty, Ps...>() > 0;
         constexpr bool alone = !others || !activation::row_form<op_of<activation_policy>>;
         static_assert(
             diagnostic::holds<alone, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<activation_policy>>,
-            "espalier: dropout and activation penalties do not act behind a row-wise activation in its layer; "
+            "espalier: dropout, masks of units and activation penalties do not act behind a row-wise activation in "
+            "its layer; "
             "the next lines name the layer's index and the activation; put them into an "
             "espalier::elementwise<...> behind the layer");
         return alone;
@@ -149,11 +172,37 @@ template <class Where, class Layer, index_t Width, class... Ps> consteval bool c
     return fills;
 }
 
-/// Of the policies that a layer inherits those that stand on an axis it has.
-template <class Axes, class Inherited> struct inherited_on;
-template <class... Axes> struct inherited_on<type_list<Axes...>, type_list<>> { using type = type_list<>; };
-template <class... Axes, class... Ps> struct inherited_on<type_list<Axes...>, type_list<Ps...>> {
-    template <class P> static consteval bool fits() { return (false || ... || stands_on<P, Axes>()); }
+/// Roles of the tensors that an operator brings.
+template <class P> consteval role_set roles_of_operator() {
+    if constexpr (requires { P::tensor_roles; })
+        return P::tensor_roles;
+    else
+        return any_roles;
+}
+
+/// Whether a policy acts on a tensor of one of the roles, or brings such tensors; those that are about something else
+/// count as such.
+template <class P> consteval bool acts_on_any(role_set tensors) {
+    if constexpr (goes_by_role<P>()) {
+        return (roles_from<P, typename P::axis>().bits & tensors.bits) != 0;
+    } else if constexpr (weight::has_bind<P> && stands_on<P, axis::weight>()) {
+        return tensors.has(roles_of_operator<P>());
+    } else {
+        return true;
+    }
+}
+
+/// Of the policies that a layer inherits those that stand on an axis it has; of those that have room for one on a
+/// tensor only what acts on one of the layer's, if their roles are told.
+template <class Axes, class Inherited, role_set Tensors = any_roles> struct inherited_on;
+template <class... Axes, role_set Tensors> struct inherited_on<type_list<Axes...>, type_list<>, Tensors> {
+    using type = type_list<>;
+};
+template <class... Axes, class... Ps, role_set Tensors>
+struct inherited_on<type_list<Axes...>, type_list<Ps...>, Tensors> {
+    template <class P> static consteval bool fits() {
+        return (false || ... || stands_on<P, Axes>()) && (P::axis::stacks || acts_on_any<P>(Tensors));
+    }
     static constexpr auto kept = [] {
         order<sizeof...(Ps)> result;
         std::size_t index = 0;
@@ -197,56 +246,83 @@ template <class Where, class Layer, class AcceptedAxes, class... Ps> struct poli
     }
 };
 
-/// Whether a policy acts on a tensor of one of the roles; those that are about something else count as such.
-template <class P> consteval bool acts_on_any(role_set tensors) {
-    if constexpr (P::axis::stacks && P::axis::place == axis_place::tensor) {
-        for (int r = 0; r <= static_cast<int>(role::statistic); ++r)
-            if (tensors.has(static_cast<role>(r)) && acts_on<P>(static_cast<role>(r))) return true;
-        return false;
-    } else {
-        return true;
+/// What stands between the stored weights of tensors of a role and what their layer reads.
+template <role Role, class... Ps> struct maps_of {
+    using prune_policy = pick_for<axis::prune, Role, void, Ps...>;
+    using weight_policy = pick_for<axis::weight, Role, weight::identity, Ps...>;
+    static constexpr bool pruned = !std::is_void_v<prune_policy>;
+    static constexpr bool replaced = weight::weight_operator<weight_policy>;
+    static consteval bool masked_by_weight() {
+        if constexpr (replaced)
+            return false;
+        else
+            return op_of<weight_policy>::uses_mask;
     }
-}
-
-/// Whether tensors of the role have a mask under these policies.
-template <role Role, class... Ps> consteval bool has_mask() {
-    if constexpr (Role != role::kernel)
-        return false;
-    else if constexpr (count_on<axis::prune, Ps...>() > 0)
-        return true;
-    else if constexpr (weight::weight_operator<pick<axis::weight, weight::identity, Ps...>>)
-        return false;
-    else
-        return op_of<pick<axis::weight, weight::identity, Ps...>>::uses_mask;
-}
-
-/// Whether every tensor of the roles on which P acts has one.
-template <role_set Tensors, class P, class... Ps> consteval bool masks_where_read() {
-    return []<int... Roles>(std::integer_sequence<int, Roles...>) {
-        return (true && ... &&
-                (!(Tensors.has(role(Roles)) && acts_on<P>(role(Roles))) || has_mask<role(Roles), Ps...>()));
+    static consteval bool copies() {
+        bool copied = false;
+        if constexpr (pruned) copied = op_of<prune_policy>::needs_operand;
+        if constexpr (!replaced) copied = copied || op_of<weight_policy>::needs_operand;
+        return copied;
     }
-    (std::make_integer_sequence<int, static_cast<int>(role::statistic) + 1>{});
+    static constexpr bool masked = pruned || masked_by_weight();
+};
+
+/// Tensors of these roles are read through the copies that maps write, those of others as they are stored.
+inline constexpr role_set read_through_maps = roles(role::kernel) | roles(role::embedding) | roles(role::gate);
+
+/// What is asked of the prune policy and the weight map of tensors of one role.
+template <class Where, class Layer, role Role, class... Ps> consteval bool check_maps() {
+    using maps = maps_of<Role, Ps...>;
+    using prune_policy = typename maps::prune_policy;
+    using weight_policy = typename maps::weight_policy;
+    constexpr bool one_mask = !(maps::pruned && maps::masked_by_weight());
+    static_assert(
+        diagnostic::holds<one_mask, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<prune_policy>,
+                          diagnostic::from_policy<weight_policy>>,
+        "espalier: a prune policy and a weight policy with a mask of its own both decide which weights there are; the "
+        "next lines name the layer's index and the two policies; keep one of them");
+    constexpr bool reaches = read_through_maps.has(Role) || !maps::copies();
+    static_assert(
+        diagnostic::holds<reaches, Where, diagnostic::in_layer<Layer>, diagnostic::given<Role>,
+                          diagnostic::from_policy<prune_policy>, diagnostic::from_policy<weight_policy>>,
+        "espalier: a weight map or a mask rule that shows the products a copy of the weights acts on a tensor of which "
+        "the layer reads the stored numbers: of kernels, embeddings and gate matrices it reads the copy; the next "
+        "lines "
+        "name the layer's index, the layer, the tensor's role and the policies; take prune::hard, weight::fixed_mask "
+        "or "
+        "another map without `needs_operand`");
+    return one_mask && reaches;
 }
 
 template <class Where, class Layer, role_set Tensors, class P> consteval bool check_role() {
     constexpr bool acts = acts_on_any<P>(Tensors);
     static_assert(diagnostic::holds<acts, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<P>>,
                   "espalier: a policy acts on no tensor of its layer: none has the role that its on<role, ...> names, "
-                  "or without one a role that it acts on unasked (of a penalty: kernel, factor, embedding or gate); "
+                  "or without one a role that it acts on unasked (a penalty: kernel, factor, embedding or gate; a "
+                  "weight map or a prune policy: kernel); "
                   "the next lines name the layer's index, the layer and the policy; name another role with on<...>, or "
                   "move the policy to the layer that is meant");
     return acts;
 }
 
-/// Whether policy P, which reads the masks of tensors, finds one on every tensor on which it acts.
+/// Whether a policy reads the masks of tensors and makes no sense without.
+template <class P> consteval bool reads_masks() {
+    if constexpr (stands_on<P, axis::penalty>())
+        return op_needs_mask<op_of<P>>();
+    else
+        return false;
+}
+
+/// Whether policy P, if it reads masks, finds one on every tensor on which it acts.
 template <class Where, class Layer, role_set Tensors, class P, class... All> consteval bool check_reads_masks() {
-    if constexpr (!stands_on<P, axis::penalty>()) {
-        return true;
-    } else if constexpr (!op_needs_mask<op_of<P>>()) {
+    if constexpr (!reads_masks<P>()) {
         return true;
     } else {
-        constexpr bool ok = masks_where_read<Tensors, P, All...>();
+        constexpr bool ok = []<int... Roles>(std::integer_sequence<int, Roles...>) {
+            return (true && ... &&
+                    (!(Tensors.has(role(Roles)) && acts_on<P>(role(Roles))) || maps_of<role(Roles), All...>::masked));
+        }
+        (std::make_integer_sequence<int, role_count>{});
         static_assert(diagnostic::holds<ok, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<P>,
                                         diagnostic::on_axis<axis::penalty>>,
                       "espalier: a penalty on what a mask leaves out acts on a tensor that has no mask; the next lines "
@@ -256,20 +332,40 @@ template <class Where, class Layer, role_set Tensors, class P, class... All> con
     }
 }
 
-/// For policies of a layer's own list: one that is handed on is not meant for every layer inside.
+/// Whether what is asked of the policies of tensors holds. That a policy acts, and finds the masks that it reads, is
+/// asked of a layer's own list: what is handed on is not meant for every layer inside.
 template <class Where, class Layer, role_set Tensors, class Inherited, class... Ps> struct role_checks;
 template <class Where, class Layer, role_set Tensors, class... Inherited, class... Ps>
 struct role_checks<Where, Layer, Tensors, type_list<Inherited...>, Ps...> {
     static consteval bool run() {
-        using named = diagnostic::layer_of_message<Where, Layer>;
-        if constexpr (!(true && ... && check_role<Where, named, Tensors, Ps>()))
+        if constexpr (!(true && ... && check_role<Where, Layer, Tensors, Ps>()))
             return false;
+        else if constexpr (!check_maps_of_all(std::make_integer_sequence<int, role_count>{}))
+            return false;
+        else if constexpr ((false || ... || reads_masks<Ps>()))
+            return (true && ... && check_reads_masks<Where, Layer, Tensors, Ps, Ps..., Inherited...>());
         else
-            return (true && ... && check_reads_masks<Where, named, Tensors, Ps, Ps..., Inherited...>());
+            return true;
+    }
+    static constexpr bool hold = run();
+
+private:
+    template <int... Roles>
+    static consteval bool check_maps_of_all([[maybe_unused]] std::integer_sequence<int, Roles...> of_roles) {
+        if constexpr (count_on<axis::weight, Ps..., Inherited...>() + count_on<axis::prune, Ps..., Inherited...>() == 0)
+            return true;
+        else
+            return (true && ... && check_maps_if<role(Roles)>());
+    }
+    template <role Role> static consteval bool check_maps_if() {
+        if constexpr (Tensors.has(Role))
+            return check_maps<Where, Layer, Role, Ps..., Inherited...>();
+        else
+            return true;
     }
 };
 template <class Where, class Layer, role_set Tensors, class Inherited, class... Ps> consteval bool check_roles() {
-    return role_checks<Where, Layer, Tensors, Inherited, Ps...>::run();
+    return role_checks<Where, diagnostic::layer_of_message<Where, Layer>, Tensors, Inherited, Ps...>::hold;
 }
 
 /// The checks of policies that a combinator hands on to the layers inside it: all but that of the axis, which is for

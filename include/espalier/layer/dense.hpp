@@ -82,6 +82,7 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
     template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {
         kernel.initialise(context, m);
         if constexpr (has_bias) bias.initialise(context, bias_memory(m));
+        epilogue.initialise(context, epilogue_memory(m));
     }
 
     void describe(layer_report& report, std::string const& path, footprint const& at) const {
@@ -90,8 +91,9 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
         epilogue.list(line.policies);
         (list_parameter_policy<Ps>(line.policies), ...);
         kernel.describe(report, path, at);
-        if constexpr (has_bias) bias.describe(report, path, at + kernel_size<float>(), "bias");
-        epilogue.describe(report, path);
+        footprint const behind_kernel = at + kernel_size<float>();
+        if constexpr (has_bias) bias.describe(report, path, behind_kernel, "bias");
+        epilogue.describe(report, path, has_bias ? behind_kernel + bias.size() : behind_kernel);
     }
 
 private:
@@ -121,20 +123,19 @@ struct bind_dense<In, Out, type_list<Inherited...>, Ps...> {
     using type = bound_dense<In, Out, Ps..., Inherited...>;
 };
 
-/// A pruning policy stands behind a map of single weights; an operator has no kernel to prune, and a map with a mask of
-/// its own would share that mask. Stages of patterns fit the inputs.
+/// An operator has no kernel to prune. Stages of patterns fit the inputs.
 template <class Where, class Layer, class Inherited, class... Ps> struct dense_weight_check;
 template <class Where, class Layer, class... Inherited, class... Ps>
 struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
-    using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
-    using prune_policy = pick<axis::prune, void, Ps..., Inherited...>;
+    using weight_policy = pick_for<axis::weight, role::kernel, weight::identity, Ps..., Inherited...>;
+    using kernel_pruning = pick_for<axis::prune, role::kernel, void, Ps..., Inherited...>;
 
     static consteval bool has_stages() {
-        if constexpr (std::is_void_v<prune_policy>)
+        if constexpr (std::is_void_v<kernel_pruning> || weight::weight_operator<weight_policy>)
             return false;
         else
             return requires {
-                prune_policy::selection::group_beside(index_t{});
+                kernel_pruning::selection::group_beside(index_t{});
             };
     }
     /// The inputs that matter: layers whose pruning has no stages share one check.
@@ -142,47 +143,35 @@ struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
 
     template <index_t Inputs> static consteval bool run() {
         if constexpr (has_stages()) {
-            constexpr int beside = prune_policy::selection::group_beside(Inputs);
+            constexpr int beside = kernel_pruning::selection::group_beside(Inputs);
             static_assert(diagnostic::holds<beside == 0, Where, diagnostic::in_layer<Layer>,
-                                            diagnostic::from_policy<prune_policy>, diagnostic::given_width<Inputs>,
+                                            diagnostic::from_policy<kernel_pruning>, diagnostic::given_width<Inputs>,
                                             diagnostic::needed_width<beside>>,
                           "espalier: the groups of every stage of prune::n_m_stages divide the inputs of a layer; the "
                           "next lines name the layer's index, the prune policy, the inputs and the first group that "
                           "does not; begin with smaller groups, or prune this layer with prune::n_m");
             if constexpr (beside != 0) return false;
         }
-        constexpr bool replaces = weight::weight_operator<weight_policy>;
         // One that is handed on to many layers is not meant for those that have no kernel.
-        constexpr bool ok = !replaces || count_on<axis::prune, Ps...>() == 0;
+        using prune_policy = pick_for<axis::prune, role::kernel, void, Ps...>;
+        constexpr bool ok = !weight::weight_operator<weight_policy> || std::is_void_v<prune_policy>;
         static_assert(diagnostic::holds<ok, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<prune_policy>,
                                         diagnostic::from_policy<weight_policy>>,
                       "espalier: a layer whose product is a weight operator has no kernel to prune; the next lines "
                       "name the layer's index, the prune policy and the operator; keep one of them");
-        if constexpr (!replaces && !std::is_void_v<prune_policy>) {
-            constexpr bool masked = op_of<weight_policy>::uses_mask;
-            static_assert(
-                diagnostic::holds<!masked, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<prune_policy>,
-                                  diagnostic::from_policy<weight_policy>>,
-                "espalier: a prune policy and a weight policy with a mask of its own both decide which weights there "
-                "are; the next lines name the layer's index and the two policies; keep one of them");
-            return !masked;
-        } else {
-            return ok;
-        }
+        return ok;
     }
 };
 
 /// Roles of the tensors: an operator may name those of its own.
 template <class Inherited, class... Ps> struct dense_tensors;
 template <class... Inherited, class... Ps> struct dense_tensors<type_list<Inherited...>, Ps...> {
-    using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
+    using weight_policy = pick_for<axis::weight, role::kernel, weight::identity, Ps..., Inherited...>;
     static consteval role_set of_kernel() {
-        if constexpr (!weight::weight_operator<weight_policy>)
-            return roles(role::kernel);
-        else if constexpr (requires { weight_policy::tensor_roles; })
-            return weight_policy::tensor_roles;
+        if constexpr (weight::weight_operator<weight_policy>)
+            return roles_of_operator<weight_policy>();
         else
-            return any_roles;
+            return roles(role::kernel);
     }
     static constexpr role_set all =
         of_kernel() | roles(role::bias, pick<axis::bias, with_bias, Ps..., Inherited...>::present);
@@ -204,7 +193,7 @@ struct dense_dropout_check<Where, Layer, type_list<Inherited...>, Ps...> {
 
 /// y = factor * activation(x W + b) + shift.
 /// x: rows x in, W ("kernel"): in x Out row-major, b ("bias"): Out, y: rows x Out. Policies in any order on the axes
-/// activation, dropout, activation_penalty, weight, prune, penalty, transform, initial, bias, product, group.
+/// activation, dropout, units, activation_penalty, weight, prune, penalty, transform, initial, bias, product, group.
 /// Forward costs 2 rows in Out operations and one pass over y; backward twice that and one pass.
 template <int Out, class... Ps> struct dense {
     static_assert(Out > 0, "espalier: the width of a dense layer is positive");
@@ -222,13 +211,13 @@ template <int Out, class... Ps> struct dense {
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
             return false;
+        else if constexpr (!weight_check::template run<weight_check::inputs_of(In.size())>())
+            return false;
         else if constexpr (!detail::check_roles<Where, dense, detail::dense_tensors<Inherited, Ps...>::all, Inherited,
                                                 Ps...>())
             return false;
-        else if constexpr (!dropout_check::template run<dropout_check::width_of(Out)>())
-            return false;
         else
-            return weight_check::template run<weight_check::inputs_of(In.size())>();
+            return dropout_check::template run<dropout_check::width_of(Out)>();
     }
 
     template <shape In, class Inherited>

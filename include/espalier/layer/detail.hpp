@@ -24,6 +24,7 @@
 #include <espalier/prune/behind_map.hpp>
 #include <espalier/prune/plan.hpp>
 #include <espalier/transform/axis.hpp>
+#include <espalier/units/fixed_mask.hpp>
 #include <espalier/weight/axis.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/operator.hpp>
@@ -99,10 +100,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     index_t rows = 0;
     index_t columns = 0;
 
-    static constexpr bool prunable = Role == role::kernel;
     using transforms = all_for<axis::transform, Role, Ps...>;
-    using prune_policy = std::conditional_t<prunable, pick<axis::prune, void, Ps...>, void>;
-    using weight_policy = std::conditional_t<prunable, pick<axis::weight, weight::identity, Ps...>, weight::identity>;
+    using prune_policy = pick_for<axis::prune, Role, void, Ps...>;
+    using weight_policy = pick_for<axis::weight, Role, weight::identity, Ps...>;
     using map = typename map_of<prune_policy, weight_policy>::type;
     using mask_rule = std::conditional_t<std::is_void_v<prune_policy>, weight_policy, prune_policy>;
     using penalties =
@@ -227,16 +227,17 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
 
     void describe(layer_report& report, std::string const& path, footprint const& at, std::string_view name) const {
         describe_penalties(report, path, name, penalties{});
-        report.add_tensor(path, name, at,
-                          {.group = pick<axis::group, no_group, Ps...>::name,
-                           .tensor_role = Role,
-                           .rows = rows,
-                           .columns = columns,
-                           .masked = rule::uses_mask,
-                           .held = rule::uses_mask && !op_of<mask_rule>::needs_operand,
-                           .masks = prune::plan_of<prune_policy, weight_policy>,
-                           .passes = 1 + extra_passes<rule>(),
-                           .grouped = rule::grouped});
+        report.add_tensor(
+            path, name, at,
+            {.group = pick<axis::group, no_group, Ps...>::name,
+             .tensor_role = Role,
+             .rows = rows,
+             .columns = columns,
+             .masked = rule::uses_mask,
+             .held = rule::uses_mask && !op_of<mask_rule>::needs_operand && !op_only_marks<op_of<mask_rule>>(),
+             .masks = prune::plan_of<prune_policy, weight_policy>,
+             .passes = 1 + extra_passes<rule>(),
+             .grouped = rule::grouped});
         if constexpr (rule::companions > 0)
             for (int k = 0; k < rule::companions; ++k)
                 report.add_companion(rule::companion_table.names[k], at.companions + k * padded(count()));
@@ -322,15 +323,15 @@ template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
 };
 
 template <index_t In, index_t Out, class... Ps> consteval auto choose_kernel() {
-    using weight_policy = pick<axis::weight, weight::identity, Ps...>;
+    using weight_policy = pick_for<axis::weight, role::kernel, weight::identity, Ps...>;
     if constexpr (weight::weight_operator<weight_policy>)
         return operator_kernel<In, Out, typename weight_policy::template bind<In, Out, Ps...>>{};
     else
         return matrix_kernel<Ps...>{{In, Out}};
 }
 
-/// What follows a layer's product: activation, dropout, activation penalties. Over rows of any width, but for row-wise
-/// activations: their loops are made for `RowWidth` columns, which is 0 without one.
+/// What follows a layer's product: activation, dropout, a mask of units, activation penalties. Over rows of any width,
+/// but for row-wise activations: their loops are made for `RowWidth` columns, which is 0 without one.
 template <index_t RowWidth, class... Ps> struct epilogue_kind {
     index_t width = 0;
 
@@ -340,6 +341,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
     using activation_op = op_of<activation_policy>;
 
     static constexpr bool row_form = activation::row_form<activation_op>;
+    static constexpr bool masks_units = pick<axis::units, units::all, Ps...>::masks_units;
 
     /// Where the dropout draws.
     template <class Context, class T> static random_site site(Context const& context, layer_memory<T> const& m) {
@@ -348,8 +350,9 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
 
     template <class Dropout, class List> struct compose;
     template <class Dropout, class... Penalties> struct compose<Dropout, flat_tuple<Penalties...>> {
-        using type =
+        using plain =
             epilogue_op<std::conditional_t<row_form, activation::identity, activation_op>, Dropout, Penalties...>;
+        using type = std::conditional_t<masks_units, masked_epilogue<plain>, plain>;
     };
     using train_op = typename compose<op_of<dropout_policy>, ops_of<penalty_policies>>::type;
     using evaluate_op = typename compose<dropout::none, flat_tuple<>>::type;
@@ -383,6 +386,7 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
     template <class T, bool KeepsInput = true> constexpr footprint size() const {
         footprint f;
         if (pass_follows<mode::train>) f.tape = tape_blocks<T>(*this, KeepsInput).end;
+        f.state = masks_units ? padded(width) : 0;
         f.terms = f.row_terms = train_op::penalty_count;
         f.streams = 1;
         return f;
@@ -399,7 +403,18 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
     }
 
     template <class T> epilogue_statistics<master_of<T>> statistics(layer_memory<T> const& m) const {
-        return {m.terms, m.tape_block(tape_blocks<T>(*this).sums), sums_stride()};
+        return {m.terms, m.tape_block(tape_blocks<T>(*this).sums), sums_stride(), m.state};
+    }
+    /// Those of a pass that is no training: the mask alone.
+    template <class T> static epilogue_statistics<master_of<T>> mask_alone(layer_memory<T> const& m) {
+        epilogue_statistics<master_of<T>> statistics;
+        statistics.units = m.state;
+        return statistics;
+    }
+    static evaluate_op evaluated(train_op const& op) {
+        evaluate_op its;
+        its.activation = op.activation;
+        return its;
     }
 
     template <class Context, class T>
@@ -410,9 +425,8 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
             context.device.template row_forward<activation_op, RowWidth>(y);
         else if constexpr (!pass_follows<Context::behaviour>)
             return;
-        else if constexpr (Context::behaviour == mode::evaluate)
-            context.device.epilogue_forward(evaluate_op{op.activation, {}, {}}, z, y, random_site{}, batch,
-                                            epilogue_statistics<master_of<T>>{});
+        else if constexpr (Context::behaviour != mode::train)
+            context.device.epilogue_forward(evaluated(op), z, y, random_site{}, batch, mask_alone(m));
         else {
             if constexpr (Context::device_type::host_memory && requires { op.dropout.require_rows(batch); })
                 op.dropout.require_rows(batch);
@@ -431,22 +445,34 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
         if constexpr (!pass_follows<Context::behaviour>) {
             if (bias_gradient) context.device.column_sums(upstream, bias_gradient);
         } else {
-            if constexpr (Context::behaviour == mode::evaluate)
-                context.device.epilogue_backward(evaluate_op{op.activation, {}, {}}, z, upstream, dy, bias_gradient,
-                                                 random_site{}, batch, epilogue_statistics<master_of<T>>{});
+            if constexpr (Context::behaviour != mode::train)
+                context.device.epilogue_backward(evaluated(op), z, upstream, dy, bias_gradient, random_site{}, batch,
+                                                 mask_alone(m));
             else
                 context.device.epilogue_backward(op, z, upstream, dy, bias_gradient, site(context, m), batch,
                                                  statistics(m));
         }
     }
 
-    static void describe(layer_report& report, std::string const& path) {
+    template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {
+        if constexpr (masks_units)
+            context.device.initialise(
+                [](matrix_view<master_of<T>> units, random_site const&) {
+                    for (index_t c = 0; c < units.columns; ++c)
+                        units(0, c) = master_of<T>(1);
+                },
+                matrix_view<master_of<T>>{m.state, 1, width, width}, random_site{});
+    }
+
+    void describe(layer_report& report, std::string const& path, footprint const& at) const {
+        if constexpr (masks_units) report.add_units(path, width, at.state);
         describe_terms(report, path, penalty_policies{});
     }
 
     static void list(std::vector<policy_info>& out) {
         list_policy<activation_policy>(out);
         if constexpr (!std::is_same_v<dropout_policy, dropout::none>) list_policy<dropout_policy>(out);
+        if constexpr (masks_units) list_policy<units::fixed_mask>(out);
         list_policies(out, penalty_policies{});
     }
 

@@ -40,17 +40,20 @@ template <shape In, class... Ps> struct bound_elementwise : invalid_layer<In, In
         }
     }
 
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        epilogue.initialise(context, m);
+    }
     static void describe(layer_report& report, std::string const& path, footprint const& at) {
         layer_info& line = report.add_layer(path, at, text_parts{"elementwise"}, In, In);
         epilogue.list(line.policies);
-        epilogue.describe(report, path);
+        epilogue.describe(report, path, at);
     }
 };
 
 } // namespace detail
 
-/// y = factor * activation(x) + shift: activation, dropout and activation penalties on their own, after a layer that
-/// has no epilogue or before a head that is run several times. Inherited policies do not reach it. One pass.
+/// y = factor * activation(x) + shift: activation, dropout, units and activation penalties on their own, after a layer
+/// that has no epilogue or before a head that is run several times. Inherited policies do not reach it. One pass.
 template <class... Ps> struct elementwise {
     static constexpr std::string_view name = "elementwise";
     using axes = axes_at<axis_place::epilogue>;

@@ -133,8 +133,10 @@ template <class Vocabulary, int Width, class... Ps> struct embedding {
             return detail::check_roles<Where, embedding, roles(role::embedding), Inherited, Ps...>();
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_embedding<In, Vocabulary, Width,
-                                                 typename detail::inherited_on<axes, Inherited>::type, Ps...>::type;
+    using bind =
+        typename detail::bind_embedding<In, Vocabulary, Width,
+                                        typename detail::inherited_on<axes, Inherited, roles(role::embedding)>::type,
+                                        Ps...>::type;
 };
 
 } // namespace espalier

@@ -143,8 +143,9 @@ template <class Gate, class Expert, class... Ps> struct moe {
                    detail::check_passing<Where, detail::dispatch_of<Ps...>, In, output(In)>();
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_mixture<In, type_list<Gate>, Expert, Inherited,
-                                               typename detail::inherited_on<axes, Inherited>::type, Ps...>::type;
+    using bind = typename detail::bind_mixture<
+        In, type_list<Gate>, Expert, Inherited,
+        typename detail::inherited_on<axes, Inherited, detail::gate_tensors<Gate>::tensor_roles>::type, Ps...>::type;
 };
 
 } // namespace espalier

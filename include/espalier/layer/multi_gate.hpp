@@ -64,8 +64,11 @@ template <class... Gates, class Expert, class... Ps> struct multi_gate<gates<Gat
         }
     }
     template <shape In, class Inherited>
-    using bind = typename detail::bind_mixture<In, type_list<Gates...>, Expert, Inherited,
-                                               typename detail::inherited_on<axes, Inherited>::type, Ps...>::type;
+    using bind = typename detail::bind_mixture<
+        In, type_list<Gates...>, Expert, Inherited,
+        typename detail::inherited_on<axes, Inherited,
+                                      (role_set{} | ... | detail::gate_tensors<Gates>::tensor_roles)>::type,
+        Ps...>::type;
 };
 
 } // namespace espalier

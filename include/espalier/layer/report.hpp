@@ -41,6 +41,7 @@ struct tensor_info {
     int passes = 1;                     ///< passes over this tensor in an update
     bool grouped = false;               ///< carries penalties over groups
     bool optional = false;              ///< a file may lack it: then it stays as it is
+    bool units = false;                 ///< a mask of the layer's units: 0 for those that are left out
     std::string companion;              ///< name among the companions of a trained tensor; empty: it is none
     int of = -1;                        ///< of a companion: the place of that tensor among all tensors
 
@@ -160,6 +161,8 @@ struct layer_report {
     /// `optional`: a file may lack it, those of older versions do.
     void add_state(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset,
                    bool optional = false);
+    /// Adds the mask of a layer's units, one number each, which a file may lack.
+    void add_units(std::string_view path, index_t count, index_t offset);
     /// Adds a companion of the trained tensor that was added last; `offset` counts from the first of all companions.
     void add_companion(std::string_view name, index_t offset);
     template <class... Parts> void add_term(Parts const&... name) {

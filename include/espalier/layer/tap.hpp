@@ -77,7 +77,7 @@ template <shape In, short_name Name, class... Ps> struct bound_tap : invalid_lay
     static void describe(layer_report& report, std::string const& path, footprint const& at) {
         layer_info& line = report.add_layer(path, at, text_parts{"tap ", Name.str()}, In, In);
         list_policies(line.policies, typename epilogue_type::penalty_policies{});
-        epilogue.describe(report, path);
+        epilogue.describe(report, path, at);
         report.add_term(path, ".", Name.str());
         report.add_tap(path, Name.str(), width);
     }

@@ -10,6 +10,7 @@ struct penalty : axis_defaults {
     static constexpr std::string_view name = "penalty";
     static constexpr bool stacks = true;
     static constexpr axis_place place = axis_place::tensor;
+    template <class P> static constexpr bool by_role = true;
     static constexpr bool acts_unasked(role r) {
         return r == role::kernel || r == role::factor || r == role::embedding || r == role::gate;
     }

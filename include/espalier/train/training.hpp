@@ -375,15 +375,12 @@ public:
     }
 
     /// The loss on a batch as the network is used: no dropout, running statistics, nothing remembered.
-    double evaluate(batch_view<scalar> const& batch) {
-        espalier::cpu::flush_denormals const scope;
-        check_room(batch);
-        begin_step();
-        matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
-        net_->template forward<mode::evaluate>(block_.layers, batch.tags, batch.inputs, y, time().step, 0, nullptr,
-                                               terms_.data() + 1 + size.terms);
-        loss_of(loss_, batch, y, {}, terms_.data());
-        return read_terms()[0];
+    double evaluate(batch_view<scalar> const& batch) { return look_at<mode::evaluate>(batch, nullptr); }
+
+    /// The same with the statistics of the batch in the place of running ones, which mean nothing before the first
+    /// step. Rows that do not count count nowhere, as in a step.
+    double judge(batch_view<scalar> const& batch) {
+        return look_at<mode::judge>(leave_out<no_taps>(batch), rates_.data());
     }
 
     /// How many rows of the last step counted.
@@ -879,6 +876,17 @@ private:
         device().template loss<static_cast<int>(Network::output_width)>(
             loss, y, grown ? tiles_.tags(device(), batch.tags) : batch.tags,
             grown ? tiles_.targets(device(), batch.targets) : batch.targets, gradient, state, value);
+    }
+
+    template <mode Mode> double look_at(batch_view<scalar> const& batch, tensor_rates const* rates) {
+        espalier::cpu::flush_denormals const scope;
+        check_room(batch);
+        begin_step();
+        matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
+        net_->template forward<Mode>(block_.layers, batch.tags, batch.inputs, y, time().step, 0, nullptr,
+                                     terms_.data() + 1 + size.terms, rates);
+        loss_of(loss_, batch, y, {}, terms_.data());
+        return read_terms()[0];
     }
 
     /// Forward and backward, and nothing is remembered of it, whatever `at_taps` throws. Gives the loss.

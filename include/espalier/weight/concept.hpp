@@ -9,6 +9,7 @@
 //         static constexpr bool uses_mask = false;     // whether `about.keep` comes from a bit mask; true otherwise
 //         static constexpr bool needs_operand = false; // whether effective weights differ from the stored ones, so the
 //                                                      // update must write a second copy for the products
+//         static constexpr bool only_marks = false;    // true: what the mask leaves out is no zero, it is only marked
 //         template <class T> ESPALIER_FN T effective(T raw) const; // what products read
 //         template <class T> ESPALIER_FN T pull(T g) const;        // gradient of the raw weight from that of the
 //                                                                  // effective one

@@ -169,9 +169,9 @@ template <schedule::number_or_schedule X> consteval bool is_rank(X const& x, dou
 /// First values: U ~ N(0, 1 / in), V ~ N(0, 2 / MaxRank), so that x U has the variance of x and U V at the full rank
 /// that of initial::he_normal, 2 / in (r / MaxRank of it at rank r). An initialiser in the layer's list fills each
 /// factor as a matrix of its own instead. Cost: 2 rows (in + out) r operations forward, twice that backward.
-/// A layer with it has no kernel: prune policies and masks are refused where they are written, and ignored where they
-/// are inherited. `predict` and `bake` take a clock to know the rank. At run time: data_error for a rank outside
-/// [1, MaxRank], before anything is changed.
+/// A layer with it has no kernel: prune policies and masks are for the factors, with on<role::factor, ...>; others are
+/// refused where they are written, and ignored where they are inherited. `predict` and `bake` take a clock to know the
+/// rank. At run time: data_error for a rank outside [1, MaxRank], before anything is changed.
 template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> struct low_rank {
     static_assert(diagnostic::holds<(MaxRank >= 1), diagnostic::given<MaxRank>, diagnostic::needed<1>>,
                   "espalier: the largest rank of weight::low_rank must be at least 1");

@@ -38,13 +38,13 @@ public:
     /// As a GPU's.
     template <class T> struct buffer : cpu::buffer<T> {
         using cpu::buffer<T>::buffer;
-        void copy_to_host(T* to, index_t n) const {
+        void copy_to_host(T* to, index_t n, index_t at = 0) const {
             ++host_copies;
-            std::copy_n(this->data(), n, to);
+            std::copy_n(this->data() + at, n, to);
         }
-        void copy_from_host(T const* from, index_t n) {
+        void copy_from_host(T const* from, index_t n, index_t at = 0) {
             ++host_copies;
-            std::copy_n(from, n, this->data());
+            std::copy_n(from, n, this->data() + at);
         }
     };
     inline static int host_copies = 0; ///< of buffers, from and to the host

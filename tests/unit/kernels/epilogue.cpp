@@ -8,6 +8,7 @@
 #include <espalier/activation/gelu.hpp>
 #include <espalier/activation/identity.hpp>
 #include <espalier/activation/relu.hpp>
+#include <espalier/activation/sigmoid.hpp>
 #include <espalier/activation/tanh.hpp>
 #include <espalier/activation_penalty/flops.hpp>
 #include <espalier/activation_penalty/l1.hpp>
@@ -26,6 +27,7 @@
 #include <espalier/kernels/grouped.hpp>
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 namespace {
@@ -86,6 +88,14 @@ template <espalier::penalty_scope Scope> struct placed_penalty {
 
 random_site const site = espalier::make_site(7, 3, 11, 1);
 
+// A mask of units, for ops that have one. What is not 0 is kept.
+template <class W> std::vector<W> mask_of_units(index_t columns) {
+    std::vector<W> mask(static_cast<std::size_t>(columns));
+    for (std::size_t c = 0; c < mask.size(); ++c)
+        mask[c] = c % 3 == 1 || c % 7 == 2 ? W(0) : W(c % 2 == 0 ? 1.0f : 0.5f);
+    return mask;
+}
+
 // Everything a body and a loop leave behind.
 template <class T> struct result {
     padded_matrix<T> y, dz;
@@ -112,11 +122,12 @@ result<T> run_bodies(Launch const& launch, Op const& op, padded_matrix<T> const&
     out.terms.assign(Op::penalty_count, -5.0);
     out.bias.assign(static_cast<std::size_t>(z.columns), W(-5));
     k::epilogue_scratch<W> const scratch{elements.data(), partial.data()};
-    epilogue_statistics<W> const statistics{out.terms.data(), out.sums.data(), z.columns};
+    std::vector<W> const units = mask_of_units<W>(z.columns);
+    epilogue_statistics<W> const statistics{out.terms.data(), out.sums.data(), z.columns, units.data()};
 
     if constexpr (Op::has_penalties) {
         launch([&](auto const& group) {
-            k::epilogue_forward_strips(group, op, z.view(), out.y.view(), site, batch, scratch);
+            k::epilogue_forward_strips(group, op, z.view(), out.y.view(), site, batch, scratch, nullptr, units.data());
         });
         for (int i = 0; i < Op::column_penalties; ++i)
             launch([&](auto const& group) {
@@ -125,7 +136,9 @@ result<T> run_bodies(Launch const& launch, Op const& op, padded_matrix<T> const&
             });
         launch([&](auto const& group) { k::epilogue_finish(group, op, z.rows, z.columns, scratch, statistics); });
     } else {
-        launch([&](auto const& group) { k::epilogue_forward(group, op, z.view(), out.y.view(), site, batch); });
+        launch([&](auto const& group) {
+            k::epilogue_forward(group, op, z.view(), out.y.view(), site, batch, nullptr, units.data());
+        });
     }
     W* const rows_of_sums = with_bias ? partial.data() : nullptr;
     // In place, as layers call it.
@@ -201,12 +214,14 @@ void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra
         else
             return at(place_of_draw(r), Op::scope == random_scope::row ? 0 : c);
     };
+    std::vector<double> const mask = mask_of_units<double>(columns);
     auto const about = [&](index_t r, index_t c) {
         auto element = espalier::about_row<Op, double, std::uint32_t>(batch, r, columns, static_cast<double>(row_count),
                                                                       site.step);
         element.bits = bits_of(r, c);
         element.row_bits = espalier::draw(site, place_of_draw(r), 0, 1)[0];
         element.column = static_cast<std::uint32_t>(c);
+        element.unit = mask[static_cast<std::size_t>(c)];
         return element;
     };
     bool y_right = true;
@@ -271,7 +286,8 @@ void check_shape(Op const& op, index_t row_count, index_t columns, index_t extra
         std::vector<T> column_sums(static_cast<std::size_t>((Op::column_penalties + 1) * width)),
             bias(static_cast<std::size_t>(width));
         std::vector<double> terms(Op::penalty_count + 1);
-        epilogue_statistics<T> const statistics{terms.data(), column_sums.data(), width};
+        std::vector<T> const units = mask_of_units<T>(width);
+        epilogue_statistics<T> const statistics{terms.data(), column_sums.data(), width, units.data()};
         espalier::cpu::epilogue_forward(op, z.view(), y.view(), site, batch, statistics);
         espalier::cpu::epilogue_backward(op, z.view(), matrix_view<T const>(dz.view()), dz.view(), bias.data(), site,
                                          batch, statistics);
@@ -318,6 +334,36 @@ TEST_CASE("epilogue bodies with activation penalties") {
     espalier::get<2>(op.penalties) = flops{0.2};
     check_op<float>(op, 3e-6);
     check_op<double>(op, 1e-14);
+}
+
+TEST_CASE("epilogue bodies leave units out, whatever their activation, dropout and penalties say") {
+    using flops = espalier::activation_penalty::flops_op;
+    using espalier::masked_epilogue;
+    using filled = espalier::dropout::filled_op<espalier::dropout::bernoulli_op>;
+    masked_epilogue<epilogue_op<act::sigmoid, espalier::dropout::none>> const plain{};
+    check_op<float>(plain, 2e-6);
+    masked_epilogue<epilogue_op<act::sigmoid, filled, flops>> op{};
+    op.dropout = {{third}, -1.5};
+    espalier::get<0>(op.penalties) = flops{0.7};
+    for (index_t c : {9, 100, 257}) {
+        check_shape<float>(op, 33, c, 3, c == 9, 4e-6);
+        check_shape<double>(op, 33, c, 3, c != 9, 1e-14);
+        check_shape<narrow>(plain, 33, c, c % 8 == 0 ? 8 : 3, true, 0.005);
+    }
+    // Nothing of a unit that is left out is seen: its numbers need not be finite.
+    padded_matrix<float> const z(2, 9, 0, 5);
+    padded_matrix<float> spoiled = z;
+    for (index_t r = 0; r < 2; ++r)
+        spoiled.view()(r, 1) = std::numeric_limits<float>::infinity();
+    espalier::rows batch;
+    batch.count = 2;
+    for_launches([&](auto const& launch) {
+        auto const with = run_bodies<float>(launch, op, spoiled, z, batch, true);
+        CHECK(with == run_bodies<float>(launch, op, z, z, batch, true));
+        CHECK(with.y(1, 1) == 0.0f);
+        CHECK(with.dz(1, 1) == 0.0f);
+        CHECK(with.y(1, 0) != 0.0f);
+    });
 }
 
 TEST_CASE("epilogue bodies tell an element where it stands") {

@@ -32,10 +32,12 @@
 #include <espalier/layer/slice.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/network/remember.hpp>
+#include <espalier/network/set_units.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/train/training.hpp>
+#include <espalier/units/fixed_mask.hpp>
 #include <espalier/weight/low_rank.hpp>
 
 #include <cstdint>
@@ -57,10 +59,22 @@ struct trace {
     std::vector<float> weights, state, outputs;
 };
 
+/// Other units for every layer.
+std::vector<bool> other_units(index_t count, index_t layer) {
+    std::vector<bool> kept(static_cast<std::size_t>(count));
+    for (std::size_t c = 0; c < kept.size(); ++c)
+        kept[c] = (c + static_cast<std::size_t>(layer)) % 3 != 0;
+    return kept;
+}
+
 /// `room`: the memory is for so many rows.
 template <class Stack, class Device> trace run(index_t n, index_t room) {
     network<Stack, Device, float> net{seed{5}, room};
-    if constexpr (net.size.companions > 0) remember(net, "anchor");
+    if constexpr (net.size.companions > 0) {
+        remember(net, "anchor");
+        for (tensor_info const& t : net.tensors())
+            if (t.units) set_units(net, t.name.substr(0, t.name.rfind('.')), other_units(t.columns, t.offset / 32));
+    }
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     trace t;
     std::vector<std::int32_t> label, group;
@@ -163,9 +177,9 @@ TEMPLATE_TEST_CASE(
     check<TestType>();
 }
 
-TEST_CASE("mixtures by kernel bodies: experts with a companion each", "[kernels]") {
-    using held =
-        sequence<dense<8, activation::tanh, penalty::anchor<1.5>>, dense<7, on<role::bias, penalty::anchor<0.5>>>>;
+TEST_CASE("mixtures by kernel bodies: experts with a companion and a mask of units each", "[kernels]") {
+    using held = sequence<dense<8, activation::tanh, units::fixed_mask, penalty::anchor<1.5>>,
+                          dense<7, on<role::bias, penalty::anchor<0.5>>>>;
     check<moe<gate::top_k<4, 2>, held, dispatch::automatic<>>>();
     check<moe<gate::top_k<4, 2>, experts<dense<7>, held, dense<7, penalty::anchor<2.0>>, held>,
               dispatch::capacity<1.0>>>();

@@ -9,12 +9,17 @@
 #include <espalier/core/mask_selection.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/kernels/select.hpp>
+#include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/network/remove_channels.hpp>
+#include <espalier/network/set_mask.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/l1.hpp>
+#include <espalier/penalty/where_pruned.hpp>
 #include <espalier/prune/by_magnitude.hpp>
 #include <espalier/prune/constant.hpp>
 #include <espalier/prune/global.hpp>
@@ -24,16 +29,19 @@
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/prune/n_m_stages.hpp>
 #include <espalier/prune/policy.hpp>
+#include <espalier/prune/scale_threshold.hpp>
 #include <espalier/prune/straight_through.hpp>
 #include <espalier/prune/weight_key.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/train/training.hpp>
 #include <espalier/weight/identity.hpp>
+#include <espalier/weight/marked.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -238,8 +246,17 @@ using of_experts = stack<moe<gate::softmax<3>, sequence<dense<17, prune::magnitu
 using by_the_host = stack<dense<40, prune::magnitude<rises>>,
                           dense<33, prune::policy<prune::by_magnitude, every_second, 0.5, prune::hard>>>;
 
-template <class Stack, class Device> std::vector<std::vector<std::uint32_t>> masks_of_steps() {
-    network<Stack, Device, float> net{seed{5}, 6};
+// Tensors of all roles: of a bias, a scale and a shift, of a gate and of the biases of its experts.
+using of_roles = stack<
+    dense<16, activation::relu, prune::magnitude<rises, prune::global>,
+          on<role::bias, prune::magnitude<rises, prune::global>>>,
+    batch_norm<batch_norm_options{}, on<role::scale, weight::marked>,
+               on<role::scale, penalty::where_pruned<penalty::l1<0.5>>>, on<role::shift, prune::magnitude<rises>>>,
+    moe<gate::softmax<3>, sequence<dense<17, on<role::bias, prune::magnitude<falls>>>>,
+        on<role::gate, prune::magnitude<falls, prune::per_layer, prune::straight_through>>>>;
+
+template <class Stack, class Device, class Network = network<Stack, Device, float>>
+std::vector<std::vector<std::uint32_t>> masks_of_steps(Network&& net = Network{seed{5}, 6}) {
     training train(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
     std::vector<float> const x = kernel_tests::numbers<float>(6 * 12, 4);
     std::vector<std::int32_t> const labels = {0, 1, 2, 3, 4, 0};
@@ -259,10 +276,44 @@ template <class Stack, class Device> std::vector<std::vector<std::uint32_t>> mas
 } // namespace
 
 TEMPLATE_TEST_CASE("a device with memory of its own selects the masks of the CPU", "[kernels][prune]", of_the_network,
-                   of_layers, of_experts, by_the_host) {
+                   of_layers, of_experts, of_roles, by_the_host) {
     auto const expected = masks_of_steps<TestType, device::cpu>();
     CHECK(expected.front() != expected.back()); // masks that stay as they begin would show nothing
     bodies::host_copies = 0;
     CHECK(masks_of_steps<TestType, bodies>() == expected);
     CHECK((bodies::host_copies != 0) == std::is_same_v<TestType, by_the_host>);
+}
+
+TEST_CASE("a device with memory of its own trains by masks of every role as the CPU does", "[kernels][prune][roles]") {
+    network<of_roles, device::cpu, float> expected{seed{5}, 6};
+    network<of_roles, bodies, float> given{seed{5}, 6};
+    prune::keep_flags keep(16, 1);
+    for (std::size_t i = 0; i < keep.size(); i += 3)
+        keep[i] = 0;
+    for (std::string const name : {"2.scale", "1.bias"}) {
+        set_mask(expected, name, keep);
+        set_mask(given, name, keep);
+    }
+    masks_of_steps<of_roles, device::cpu>(expected);
+    masks_of_steps<of_roles, bodies>(given);
+    double marked = 0.0, others = 0.0;
+    for (tensor_info const& t : expected.tensors()) {
+        auto const a = expected.values().view(t), b = given.values().view(t);
+        for (index_t i = 0; i < t.size(); ++i) {
+            INFO(t.name << " " << i);
+            CHECK(static_cast<double>(b.data[i]) == Approx(static_cast<double>(a.data[i])).epsilon(1e-4).margin(1e-5));
+            if (t.name == "2.scale") (keep[static_cast<std::size_t>(i)] ? others : marked) += a.data[i];
+            if (t.name == "1.bias" && !keep[static_cast<std::size_t>(i)]) CHECK(b.data[i] == 0.0f);
+        }
+    }
+    CHECK(marked / 6.0 < others / 10.0 - 0.2); // six steps of 0.1 times 0.5 less
+
+    // The functions on parameters go through the host's memory there.
+    remove_channels(expected, "2", keep);
+    remove_channels(given, "2", keep);
+    for (std::string const name : {"2.scale", "2.shift"})
+        for (std::size_t i = 0; i < keep.size(); ++i)
+            CHECK((given.values().tensor(name).data[i] == 0.0f) == (expected.values().tensor(name).data[i] == 0.0f));
+    CHECK(given.values().tensor("2.scale").data[0] == 0.0f);
+    CHECK(given.values().tensor("2.scale").data[1] != 0.0f);
 }

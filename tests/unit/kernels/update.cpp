@@ -20,11 +20,14 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/smooth_l1.hpp>
+#include <espalier/penalty/where_pruned.hpp>
 #include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
+#include <espalier/weight/marked.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -279,6 +282,20 @@ TEST_CASE("update bodies: penalties, mask and random transform in one pass") {
     espalier::get<0>(r.transforms) = {20000, 65536.0 / (65536.0 - 20000.0)};
     check_shapes<float>(adamw, r, 4e-6);
     check_update<float, float>(adamw, r, 5, 1001, 4e-6);
+}
+
+TEST_CASE("update bodies: penalties on what a mask marks, in vectors as scales and biases are") {
+    using espalier::penalty::where_pruned_op;
+    using rule = tensor_rule<espalier::weight::marked,
+                             flat_tuple<where_pruned_op<espalier::penalty::l1_op>, espalier::penalty::smooth_l1_op,
+                                        espalier::penalty::proximal_op<where_pruned_op<espalier::penalty::l2_op>>>,
+                             flat_tuple<>>;
+    rule r{};
+    espalier::get<0>(r.penalties).coefficient = 0.3;
+    espalier::get<1>(r.penalties) = {4.0}; // some weights lie below rate C
+    espalier::get<2>(r.penalties).coefficient = 0.5;
+    for (index_t const n : {1, 31, 32, 33, 70, 1500})
+        check_update<float, float>(adamw, r, 1, n, 4e-6);
 }
 
 TEST_CASE("update bodies: every random transform has bits of its own") {

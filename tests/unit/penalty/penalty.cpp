@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Penalties on parameters: gradients against differences, proxes against their definition, packs against numbers.
 #include <espalier/core/policy.hpp>
+#include <espalier/core/update.hpp>
+#include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/penalty/elastic_net.hpp>
@@ -8,15 +10,18 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/schedule/runtime.hpp>
+#include <espalier/weight/marked.hpp>
 
 #include <support/catch.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 namespace pen = espalier::penalty;
@@ -135,6 +140,53 @@ TEST_CASE("where_pruned: the penalty where the mask drops, nothing where it keep
         CHECK(gradient[i] == op.gradient(w[i], {.keep = w[i] < 0.0f}));
         CHECK(prox[i] == op.prox(w[i], {.rate = 0.5f, .keep = w[i] < 0.0f}));
     }
+}
+
+TEST_CASE("where_pruned on marked scales gives the published gradients and steps of MaskSparsity", "[penalty]") {
+    using espalier::flat_tuple, espalier::op_of, espalier::optimizer::sgd_op, espalier::optimizer::momentum_kind;
+    double const scale[] = {.8, -.3, .009, .02, -.002, .5}, task[] = {.1, -.05, .01, 0, .02, -.03};
+    bool const condemned[] = {false, false, true, false, true, false};
+    auto const step = [&]<class P>(std::type_identity<P>, double const* gradient, double rate, int i) {
+        using rule_type = espalier::tensor_rule<espalier::weight::marked, flat_tuple<op_of<P>>, flat_tuple<>>;
+        rule_type const rule{{}, {{{op_at<P>({})}}}, {}};
+        sgd_op<momentum_kind::none> const sgd{.learning_rate = rate, .momentum = 0.0, .weight_decay = 0.0};
+        espalier::element_about<double> const about{.weight = scale[i], .rate = rate, .keep = !condemned[i]};
+        return espalier::update_element(
+            sgd, rule, gradient[i], static_cast<double*>(nullptr), 0.0, about, [](int) { return 0; },
+            [](int) { return 0.0; }, [](int, double) {});
+    };
+    using l1 = pen::where_pruned<pen::l1<5e-4>>;
+    using l2 = pen::where_pruned<pen::l2<5e-4>>;
+    using prox = pen::where_pruned<pen::proximal<pen::l1<5e-4>>>;
+    double const none[6] = {};
+    double const grad_l1[] = {0.1, -0.05, 0.0105, 0.0, 0.0195, -0.03},
+                 grad_l2[] = {0.1, -0.05, 0.0100045, 0.0, 0.019999, -0.03},
+                 sgd_l1[] = {0.79, -0.295, 0.00795, 0.02, -0.00395, 0.503},
+                 prox_only[] = {0.8, -0.3, 0.00895, 0.02, -0.00195, 0.5};
+    for (int i = 0; i < 6; ++i) {
+        INFO("channel " << i);
+        CHECK(scale[i] - step(std::type_identity<l1>{}, task, 1.0, i) == Approx(grad_l1[i]).epsilon(0).margin(1e-15));
+        CHECK(scale[i] - step(std::type_identity<l2>{}, task, 1.0, i) == Approx(grad_l2[i]).epsilon(0).margin(1e-15));
+        CHECK(step(std::type_identity<l1>{}, task, 0.1, i) == Approx(sgd_l1[i]).epsilon(0).margin(1e-15));
+        CHECK(step(std::type_identity<prox>{}, none, 0.1, i) == Approx(prox_only[i]).epsilon(0).margin(1e-15));
+    }
+}
+
+TEST_CASE("smooth_l1: a line behind rate C, a parabola before it", "[penalty]") {
+    auto const op = op_at<pen::smooth_l1<5e-4>>({});
+    CHECK(op.gradient(-3e-5, {.rate = 0.1}) == Approx(-1.5e-8).epsilon(1e-12)); // published; l1 would give -5e-4
+    CHECK(op.gradient(-6e-5, {.rate = 0.1}) == -5e-4);
+    CHECK(op.gradient(0.0, {.rate = 0.1}) == 0.0);
+    auto const wide = op_at<pen::smooth_l1<2.0>>({});
+    for (double const w : {-3.0, -1.1, -0.9, -0.2, 0.0, 0.3, 0.95, 1.2}) { // the border is 1
+        espalier::element_about<double> const about{.rate = 0.5};
+        double const h = 1e-5, slope = (wide.value(w + h, about) - wide.value(w - h, about)) / (2 * h);
+        CHECK(wide.gradient(w, about) == Approx(slope).margin(1e-9));
+        CHECK(wide.gradient(w, {.rate = 0.0}) == op_at<pen::l1<2.0>>({}).gradient(w));
+        CHECK(wide.value(w, {.rate = 0.0}) == op_at<pen::l1<2.0>>({}).value(w));
+    }
+    CHECK(wide.value(1.0, {.rate = 0.5}) == Approx(wide.value(std::nextafter(1.0, 0.0), {.rate = 0.5})));
+    CHECK(std::isnan(wide.value(std::nan(""), {.rate = 0.5})));
 }
 
 TEST_CASE("group lasso: gradient of the norm, 0 where the norm is 0", "[penalty]") {

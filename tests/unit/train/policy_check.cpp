@@ -31,10 +31,12 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
 #include <espalier/prune/decayed.hpp>
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/magnitude.hpp>
+#include <espalier/prune/marked.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/prune/per_layer.hpp>
 #include <espalier/prune/straight_through.hpp>
@@ -47,6 +49,7 @@
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/marked.hpp>
 
 #include <support/catch.hpp>
 #include <support/named_numbers.hpp>
@@ -431,15 +434,16 @@ TEST_CASE("check_policy: every shipped activation passes", "[train][policy_check
 }
 
 TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]") {
-    all_shipped_pass<
-        penalty::l1<1e-4>, penalty::l1<0.3>, penalty::l2<1e-4>, penalty::l2<2.0>, penalty::elastic_net<0.1, 0.2>,
-        penalty::group_lasso<1e-3, penalty::over::rows>, penalty::anchor<0.5>,
-        penalty::elastic_weight_consolidation<0.5>, penalty::proximal<penalty::anchor<2.0>>,
-        penalty::proximal<penalty::elastic_weight_consolidation<0.3>>, penalty::proximal<penalty::l1<0.01>>,
-        penalty::proximal<penalty::elastic_net<0.1, 0.2>>,
-        penalty::proximal<penalty::group_lasso<0.3, penalty::over::columns>>, on<role::bias, penalty::l2<0.5>>,
-        penalty::where_pruned<penalty::l2<0.3>>, penalty::where_pruned<penalty::proximal<penalty::anchor<0.5>>>,
-        activation_penalty::l1<1e-3>, activation_penalty::flops<1e-3>>();
+    all_shipped_pass<penalty::l1<1e-4>, penalty::l1<0.3>, penalty::l2<1e-4>, penalty::l2<2.0>,
+                     penalty::elastic_net<0.1, 0.2>, penalty::group_lasso<1e-3, penalty::over::rows>,
+                     penalty::anchor<0.5>, penalty::elastic_weight_consolidation<0.5>,
+                     penalty::proximal<penalty::anchor<2.0>>,
+                     penalty::proximal<penalty::elastic_weight_consolidation<0.3>>,
+                     penalty::proximal<penalty::l1<0.01>>, penalty::proximal<penalty::elastic_net<0.1, 0.2>>,
+                     penalty::proximal<penalty::group_lasso<0.3, penalty::over::columns>>,
+                     on<role::bias, penalty::l2<0.5>>, penalty::smooth_l1<0.3>, penalty::where_pruned<penalty::l2<0.3>>,
+                     penalty::where_pruned<penalty::proximal<penalty::anchor<0.5>>>, activation_penalty::l1<1e-3>,
+                     activation_penalty::flops<1e-3>>();
 }
 
 TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest pass", "[train][policy_check]") {
@@ -448,13 +452,13 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
                      means_it, with_shift<shift_kind::zero_mean>,
                      dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
                      transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
-                     weight::identity, weight::fixed_mask, weight::low_rank<3>>();
+                     weight::identity, weight::fixed_mask, weight::marked, weight::low_rank<3>>();
     all_shipped_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
                      initial::uniform<-0.3, 0.3>, initial::constant<0.5>, initial::zeros>();
     all_shipped_pass<prune::magnitude<0.3>, prune::magnitude<0.3, prune::global, prune::straight_through>,
                      prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>,
                      prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3, prune::derivative::exact>>,
-                     prune::n_m_magnitude<2, 4>>();
+                     prune::magnitude<0.3, prune::per_layer, prune::marked>, prune::n_m_magnitude<2, 4>>();
     // the numbers of another time
     espalier::clock late;
     late.step = 50;
@@ -620,10 +624,11 @@ TEST_CASE("check_policy: an axis of one's own is asked and tried as those of the
 TEST_CASE("axes: a layer has the axes of the places that it has", "[train][policy_check]") {
     STATIC_REQUIRE(std::is_same_v<axes_at<axis_place::row>, type_list<axis::dispatch>>);
     STATIC_REQUIRE(std::is_same_v<axes_at<axis_place::epilogue>,
-                                  type_list<axis::activation, axis::dropout, axis::activation_penalty>>);
+                                  type_list<axis::activation, axis::dropout, axis::units, axis::activation_penalty>>);
     STATIC_REQUIRE(has_axis<axis::prune>(dense<3>::axes{}));
     STATIC_REQUIRE_FALSE(has_axis<axis::gate>(dense<3>::axes{}));
-    STATIC_REQUIRE_FALSE(has_axis<axis::weight>(embedding<vocabulary<5>, 3>::axes{}));
+    STATIC_REQUIRE_FALSE(has_axis<axis::product>(embedding<vocabulary<5>, 3>::axes{}));
+    STATIC_REQUIRE(has_axis<axis::weight>(embedding<vocabulary<5>, 3>::axes{}));
     STATIC_REQUIRE(
         std::is_same_v<
             axes_at<axis_place::epilogue, axis_place::product, axis_place::tensor, axis_place::row, axis_place::layer>,

@@ -126,6 +126,7 @@ bool epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
         detail::draw_tile(given, site, batch, r0, rn, c0, cn, draws);
         index_t const draw_stride = (cn + 7) / 8 * 8;
         Op const op = given; // of the tile's own: through a reference its numbers are read again after every store
+        T const* const units = statistics.units;
         P contribution[Op::penalty_count + 1]; // of the tile
         for (auto& sum : contribution)
             sum = P(T(0));
@@ -141,6 +142,7 @@ bool epilogue_forward(Op const& given, matrix_view<T const> z, matrix_view<T> y,
                 seen.see(x);
                 about.bits = detail::tile_bits<P>(draws, r, c, draw_stride);
                 about.column = detail::columns_from<P>(c0 + c);
+                if constexpr (Op::masks_units) about.unit = load_some(units + c0 + c);
                 P const value = op.forward(x, about);
                 store_some(to + c, value);
                 if constexpr (Op::has_penalties) {
@@ -224,7 +226,8 @@ bool epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T co
         P const row_count(static_cast<T>(z.rows));
         // Columns outside: the bias gradient of a pack of columns stays in a register for the whole strip of rows.
         auto const column = [&](index_t c, auto load_some, auto store_some) __attribute__((always_inline)) {
-            P sum(T(0));
+            P sum(T(0)), unit(T(0));
+            if constexpr (Op::masks_units) unit = load_some(sums.units + c0 + c);
             finite_watch<P> seen;
             auto const column_sum = [&](int i) {
                 return load_some(sums.column_sums + i * sums.column_stride + c0 + c);
@@ -235,6 +238,7 @@ bool epilogue_backward(Op const& given, matrix_view<T const> z, matrix_view<T co
                 auto about = detail::about_tile_row(draws, batch, r0, r, zs.columns, row_count, site);
                 about.bits = detail::tile_bits<P>(draws, r, c, draw_stride);
                 about.column = detail::columns_from<P>(c0 + c);
+                about.unit = unit;
                 P const gradient = op.backward(load_some(zs.row(r0 + r) + c0 + c), upstream, about, column_sum);
                 store_some(dzs.row(r0 + r) + c0 + c, gradient);
                 sum = sum + gradient;

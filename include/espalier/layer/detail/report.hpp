@@ -94,6 +94,11 @@ ESPALIER_LIBRARY void layer_report::add_state(std::string_view path, std::string
     tensors.push_back(std::move(t));
 }
 
+ESPALIER_LIBRARY void layer_report::add_units(std::string_view path, index_t count, index_t offset) {
+    add_state(path, "units", 1, count, offset, true);
+    tensors.back().units = true;
+}
+
 ESPALIER_LIBRARY void layer_report::add_companion(std::string_view name, index_t offset) {
     std::size_t of = tensors.size();
     while (!tensors[of - 1].trained)

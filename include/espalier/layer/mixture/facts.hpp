@@ -51,8 +51,8 @@ template <shape In, class Experts, class Dispatch, class... Routers> struct mixt
     /// so such experts run on gathered rows by every dispatch.
     static constexpr bool watches_rows =
         all.row_terms > 0 || all.learned_state + all.scattered_state > 0 || all.measures > 0;
-    /// Layers that look at their rows together have state, those that count them measures.
-    static constexpr bool blocks_fit = all.state == 0 && all.measures == 0;
+    /// Layers that look at their rows together learn state from them, those that count them have measures.
+    static constexpr bool blocks_fit = all.learned_state + all.scattered_state == 0 && all.measures == 0;
     static constexpr bool gathers = Dispatch::gathers || watches_rows;
     /// The experts see the tags of the rows that were gathered for them.
     static constexpr bool maps_tags = gathers && has(Experts::needs, need::tags);

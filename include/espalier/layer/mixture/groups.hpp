@@ -50,6 +50,7 @@ template <class Mixture, class Context> struct mixture_groups {
         live.parameters = Mixture::one.parameters;
         live.mask_words = Mixture::one.mask_words;
         live.companions = Mixture::one.companions;
+        live.state = Mixture::one.state;
         live.terms = Mixture::one.terms;
         live.streams = Mixture::one.streams * static_cast<int>(purposes);
         if constexpr (in_context::together) {

@@ -35,29 +35,36 @@ template <class Op, class W> struct octet_about {
     epilogue_about<W, std::uint32_t> row;
     bits8 bits{};
     std::uint32_t first_column;
+    W unit[std::size_t{Op::masks_units ? octet : 1}] = {};
 
+    /// `units`: the mask of the layer's units, for an op with `masks_units`.
     ESPALIER_FN octet_about(Op const& op, random_site const& site, rows const& batch, index_t r, index_t place,
-                            index_t width, index_t row_count)
+                            index_t width, index_t row_count, [[maybe_unused]] W const* units)
         : row(about_row<Op, W, std::uint32_t>(batch, r, width, static_cast<W>(row_count), site.step)),
           first_column(static_cast<std::uint32_t>(place * octet)) {
         using dropout = typename Op::dropout_type;
         std::uint32_t const drawn_at = espalier::detail::draw_place<dropout>(batch, r);
         bits = octet_bits(op.dropout, site, drawn_at, place);
         if constexpr (Op::needs_row_bits) row.row_bits = draw(site, drawn_at, 0, row_draw)[0];
+        if constexpr (Op::masks_units)
+            load8(units + place * octet, count8(place * octet, width), aligned16(units), unit);
     }
     ESPALIER_FN epilogue_about<W, std::uint32_t> operator[](int j) const {
         auto about = row;
         about.bits = bits[j];
         about.column = first_column + static_cast<std::uint32_t>(j);
+        if constexpr (Op::masks_units) about.unit = unit[j];
         return about;
     }
 };
 
-/// y = op.forward(z) over a batch, for ops without penalties. z and y may be the same memory.
-/// Floor: 2 b rows columns bytes; mask bytes: 0. The loads of two octets are under way before the first is used.
+/// y = op.forward(z) over a batch, for ops without penalties. z and y may be the same memory; `units` is the mask of an
+/// op with `masks_units`. Floor: 2 b rows columns bytes; mask bytes: 0. The loads of two octets are under way before
+/// the first is used.
 template <class Group, class Op, class T>
 ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<T const> z, matrix_view<T> y,
-                                  random_site const& site, rows const& batch, error_word* error = nullptr) {
+                                  random_site const& site, rows const& batch, error_word* error = nullptr,
+                                  master_of<T> const* units = nullptr) {
     using W = master_of<T>;
     static_assert(!Op::has_penalties, "espalier: an epilogue with penalties runs as epilogue_forward_strips");
     constexpr int ahead = sizeof(T) <= 4 ? 2 : 1;
@@ -79,7 +86,7 @@ ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<
         for (int k = 0; k < ahead; ++k) {
             if (count[k] == 0) continue;
             report_unless_finite(error, activation_not_finite, line[k], x[k]);
-            octet_about<Op, W> const about(op, site, batch, line[k], place[k], z.columns, z.rows);
+            octet_about<Op, W> const about(op, site, batch, line[k], place[k], z.columns, z.rows, units);
             ESPALIER_KERNEL_UNROLL
             for (int j = 0; j < octet; ++j)
                 x[k][j] = op.forward(x[k][j], about[j]);
@@ -92,7 +99,8 @@ ESPALIER_FN void epilogue_forward(Group const& group, Op const& op, matrix_view<
 template <class Group, class Op, class T>
 ESPALIER_FN void epilogue_forward_strips(Group const& group, Op const& op, matrix_view<T const> z, matrix_view<T> y,
                                          random_site const& site, rows const& batch,
-                                         epilogue_scratch<master_of<T>> const& scratch, error_word* error = nullptr) {
+                                         epilogue_scratch<master_of<T>> const& scratch, error_word* error = nullptr,
+                                         master_of<T> const* units = nullptr) {
     using W = master_of<T>;
     bool const vector = aligned16(z) && aligned16(y), scratch_vector = aligned16(scratch.columns);
     strips const cut = strips_of(z.rows);
@@ -107,7 +115,7 @@ ESPALIER_FN void epilogue_forward_strips(Group const& group, Op const& op, matri
             W x[octet];
             load8(z.row(r) + c, count, vector, x);
             report_unless_finite(error, activation_not_finite, r, x);
-            octet_about<Op, W> const about(op, site, batch, r, at.place, z.columns, z.rows);
+            octet_about<Op, W> const about(op, site, batch, r, at.place, z.columns, z.rows, units);
             ESPALIER_KERNEL_UNROLL
             for (int j = 0; j < octet; ++j)
                 x[j] = op.forward(x[j], about[j]);
@@ -212,7 +220,8 @@ ESPALIER_FN void epilogue_backward(Group const& group, Op const& op, matrix_view
             for (int k = 0; k < ahead; ++k) {
                 if (r0 + k >= last) continue;
                 report_unless_finite(error, activation_not_finite, r0 + k, g[k]);
-                octet_about<Op, W> const about(op, site, batch, r0 + k, at.place, z.columns, window.count);
+                octet_about<Op, W> const about(op, site, batch, r0 + k, at.place, z.columns, window.count,
+                                               statistics.units);
                 ESPALIER_KERNEL_UNROLL
                 for (int j = 0; j < octet; ++j) {
                     g[k][j] = op.backward(x[k][j], g[k][j], about[j], [&](int i) { return column_sum[i][j]; });

@@ -47,21 +47,22 @@ ESPALIER_FN random_site epilogue_site(live_groups const& live, int group, random
 template <class Block, class Op, class T>
 ESPALIER_FN void epilogue_forward(Block const& block, live_groups const& live, int group, Op const& op,
                                   matrix_view<T const> z, matrix_view<T> y, random_site const& site, rows const& batch,
-                                  error_word* error = nullptr) {
+                                  error_word* error = nullptr, master_of<T> const* units = nullptr) {
     live_window const window = live.window(group);
     kernels::epilogue_forward(block, op, live_rows(z, window), live_rows(y, window),
-                              epilogue_site<Op>(live, group, site), live_rows(batch, window), error);
+                              epilogue_site<Op>(live, group, site), live_rows(batch, window), error,
+                              live.of_state(units, group));
 }
 template <class Block, class Op, class T>
 ESPALIER_FN void epilogue_forward_strips(Block const& block, live_groups const& live, int group, Op const& op,
                                          matrix_view<T const> z, matrix_view<T> y, random_site const& site,
                                          rows const& batch, epilogue_scratch<master_of<T>> const& scratch,
-                                         error_word* error = nullptr) {
+                                         error_word* error = nullptr, master_of<T> const* units = nullptr) {
     live_window const window = live.window(group);
     kernels::epilogue_forward_strips(
         block, op, live_rows(z, window), live_rows(y, window), epilogue_site<Op>(live, group, site),
         live_rows(batch, window), scratch.template behind<Op>(strips_before(live, group, z.rows), octets_of(z.columns)),
-        error);
+        error, live.of_state(units, group));
 }
 template <class Block, class Op, class W>
 ESPALIER_FN void epilogue_finish(Block const& block, live_groups const& live, int group, Op const& op,
@@ -73,11 +74,11 @@ ESPALIER_FN void epilogue_finish(Block const& block, live_groups const& live, in
                              statistics);
 }
 template <class Block, class Op, class T>
-ESPALIER_FN void epilogue_backward(Block const& block, live_groups const& live, int group, Op const& op,
-                                   matrix_view<T const> z, matrix_view<T const> dy, matrix_view<T> dz,
-                                   random_site const& site, rows const& batch,
-                                   epilogue_statistics<master_of<T>> const& statistics, master_of<T>* partial,
-                                   error_word* error = nullptr) {
+ESPALIER_FN void
+epilogue_backward(Block const& block, live_groups const& live, int group, Op const& op, matrix_view<T const> z,
+                  matrix_view<T const> dy, matrix_view<T> dz, random_site const& site, rows const& batch,
+                  epilogue_statistics<master_of<T>> statistics, master_of<T>* partial, error_word* error = nullptr) {
+    statistics.units = live.of_state(statistics.units, group);
     live_window const window = live.window(group);
     epilogue_window const part{static_cast<std::int32_t>(live_first(window)),
                                static_cast<std::int32_t>(live_count(z.rows, window)),

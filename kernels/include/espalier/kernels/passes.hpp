@@ -69,10 +69,11 @@ template <class Op, class T> struct epilogue_forward {
     site_numbers site;
     rows batch;
     error_word* error;
+    master_of<T> const* units;
 
     index_t lanes() const { return (z.rows * octets_of(z.columns) + 1) / 2; }
     template <class Block> ESPALIER_FN void operator()(Block const& block, live_groups const& live, int group) const {
-        grouped::epilogue_forward(block, live, group, op.get(), z, y, site.get(), batch, error);
+        grouped::epilogue_forward(block, live, group, op.get(), z, y, site.get(), batch, error, units);
     }
 };
 /// Also the parts of the column sums and of the terms of the penalties.
@@ -84,10 +85,11 @@ template <class Op, class T> struct epilogue_forward_strips {
     rows batch;
     epilogue_scratch<master_of<T>> scratch;
     error_word* error;
+    master_of<T> const* units;
 
     index_t lanes() const { return strips_of(z.rows).count * octets_of(z.columns); }
     template <class Block> ESPALIER_FN void operator()(Block const& block, live_groups const& live, int group) const {
-        grouped::epilogue_forward_strips(block, live, group, op.get(), z, y, site.get(), batch, scratch, error);
+        grouped::epilogue_forward_strips(block, live, group, op.get(), z, y, site.get(), batch, scratch, error, units);
     }
 };
 template <class Op, class W> struct epilogue_finish {

@@ -82,9 +82,10 @@ template <class Factor, int O, int K> struct tile_reader {
     ESPALIER_FN tile_reader(Factor const& from, int thread, index_t first_outer) : stride(from.stride) {
         index_t const line = line_of(thread) + (Factor::terms ? first_outer : 0);
         index_t const place = place_of(thread) + (Factor::terms ? 0 : first_outer);
-        at = from.data + (line + live_first(from.window)) * stride + place;
         lines = left((Factor::terms ? from.outer : from.inner) - line);
         length = left((Factor::terms ? from.inner : from.outer) - place);
+        at = from.data; // of a factor without numbers it may be null
+        if (lines > 0 && length > 0) at += (line + live_first(from.window)) * stride + place;
         vector = from.vector;
     }
     ESPALIER_FN static int line_of(int thread) { return thread / in_line; }

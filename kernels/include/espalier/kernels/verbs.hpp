@@ -136,15 +136,15 @@ public:
             parts.elements = space.template take<double>(Op::penalty_count * strips * octets);
             parts.columns = space.template take<W>(Op::column_penalties * strips * octets * octet);
             this->run(passes::epilogue_forward_strips<Op, T>{this->locate(op), z, y, locate_site(site), batch, parts,
-                                                             this->watched()});
+                                                             this->watched(), statistics.units});
             for (int i = 0; i < Op::column_penalties; ++i)
                 add_partial_rows<W>(parts.columns, i, z.rows, z.columns,
                                     statistics.column_sums + i * statistics.column_stride);
             if (statistics.value)
                 this->run(passes::epilogue_finish<Op, W>{this->locate(op), z.rows, z.columns, parts, statistics});
         } else {
-            this->run(
-                passes::epilogue_forward<Op, T>{this->locate(op), z, y, locate_site(site), batch, this->watched()});
+            this->run(passes::epilogue_forward<Op, T>{this->locate(op), z, y, locate_site(site), batch, this->watched(),
+                                                      statistics.units});
         }
     }
     template <class Op, class T>
