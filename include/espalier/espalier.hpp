@@ -240,6 +240,7 @@
 #include <espalier/transform/concept.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/weight/bake.hpp>
+#include <espalier/weight/compander.hpp>
 #include <espalier/weight/concept.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
