@@ -105,7 +105,7 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
             bits[k] = flat_bits(site, first, static_cast<std::uint32_t>(k));
         std::uint32_t kept = 0xff;
         if constexpr (Rule::uses_mask) kept = mask8(s.mask, first, count);
-        Wide sum[sums + 1] = {};
+        Wide sum[std::size_t{sums + 1}] = {};
         [[maybe_unused]] Wide operand[octet];
         ESPALIER_KERNEL_UNROLL
         for (int j = 0; j < octet; ++j) {
@@ -159,7 +159,7 @@ ESPALIER_FN void update_flat(Tile const& tile, Optimizer const& optimizer, Rule 
     detail::update_lane<Optimizer, Rule, Wide, Narrow> const lane(optimizer, rule, segment, context, true);
     index_t const n = segment.rows * segment.columns;
     constexpr int scalars = espalier::detail::moved_scalars<Optimizer, Rule>;
-    double sum[Rule::penalty_count + scalars + 1] = {};
+    double sum[std::size_t{Rule::penalty_count + scalars + 1}] = {};
     constexpr int rounds = static_cast<int>(update_chunk / (octet * static_cast<index_t>(Tile::lanes)));
     ESPALIER_KERNEL_LOOP
     for (int i = 0; i < rounds; ++i) {
@@ -250,7 +250,7 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
                 load8(segment.norms[g] + c, count, aligned16(segment.norms[g]), column_norm[g]);
         Wide column_square[octet] = {};
         constexpr int scalars = espalier::detail::moved_scalars<Optimizer, Rule>;
-        double sum[Rule::penalty_count + scalars + 1] = {};
+        double sum[std::size_t{Rule::penalty_count + scalars + 1}] = {};
         ESPALIER_KERNEL_LOOP
         for (index_t r = first; r < last; ++r) {
             Wide row_norm[std::size_t{sets + 1}];
