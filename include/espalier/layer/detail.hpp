@@ -76,10 +76,17 @@ template <class Prune> struct map_of<Prune, weight::identity> { using type = Pru
 template <> struct map_of<void, weight::identity> { using type = weight::identity; };
 
 /// A rule whose map is made of trained numbers of the tensor, and the one of the pass that writes operands once those
-/// have moved: the map alone.
-template <class Rule, class Map> struct rule_of_scalars : Rule {
-    [[no_unique_address]] tensor_rule<Map, flat_tuple<>, flat_tuple<>> operands;
+/// have moved: the map alone. No class that derives from the rule: with its empty members nvcc 13.0 takes all memory.
+template <class Rule, class Map> struct rules_of_scalars {
+    Rule step;
+    tensor_rule<Map, flat_tuple<>, flat_tuple<>> operands;
 };
+template <class Rule> Rule const& rule_of_step(Rule const& rule) {
+    return rule;
+}
+template <class Rule, class Map> Rule const& rule_of_step(rules_of_scalars<Rule, Map> const& rules) {
+    return rules.step;
+}
 
 template <class... Ps> void list_policies(std::vector<policy_info>& out, type_list<Ps...>) {
     (list_policy<Ps>(out), ...);
@@ -98,10 +105,10 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     using weight_policy = std::conditional_t<prunable, pick<axis::weight, weight::identity, Ps...>, weight::identity>;
     using map = typename map_of<prune_policy, weight_policy>::type;
     using mask_rule = std::conditional_t<std::is_void_v<prune_policy>, weight_policy, prune_policy>;
-    using update_rule = tensor_rule<op_of<map>, ops_of<penalties>, ops_of<transforms>>;
+    using rule = tensor_rule<op_of<map>, ops_of<penalties>, ops_of<transforms>>;
     /// Trained numbers that the map is made of: tensors of their own behind this one.
-    static constexpr int scalars = update_rule::scalars;
-    using rule = std::conditional_t<(scalars > 0), rule_of_scalars<update_rule, op_of<map>>, update_rule>;
+    static constexpr int scalars = rule::scalars;
+    using rule_numbers = std::conditional_t<(scalars > 0), rules_of_scalars<rule, op_of<map>>, rule>;
     static constexpr need needs = (rule::needs_global_norm ? need::global_norm : need::none) |
                                   (rule::needs_reference ? need::reference : need::none) |
                                   (std::is_void_v<prune_policy> ? need::none : need::pruning);
@@ -110,7 +117,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                   "espalier: a tensor carries at most one penalty::proximal over groups, for a second one would need "
                   "the norms that the first leaves; take the gradient form of the others");
 
-    static rule at(clock const& now) {
+    static rule_numbers at(clock const& now) {
         if constexpr (scalars > 0)
             return {{op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)}, {op_at<map>(now), {}, {}}};
         else
@@ -173,7 +180,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     }
 
     template <class Context, class Optimizer, class T>
-    void update(Context& context, Optimizer const& optimizer, rule const& numbers, layer_memory<T> const& m,
+    void update(Context& context, Optimizer const& optimizer, rule_numbers const& numbers, layer_memory<T> const& m,
                 update_numbers const& given) const {
         static_assert(rule::group_sets <= max_group_sets,
                       "espalier: a tensor carries at most four grouped penalties; merge some of them");
@@ -183,13 +190,13 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         s.site = context.site(m.stream, purpose::gradient);
         if constexpr (!steps<Optimizer>) s.gradients = s.reference = s.weights; // read, never used
         if constexpr (steps<Optimizer>) {
-            if constexpr (rule::grouped) group_terms(context, numbers, m);
+            if constexpr (rule::grouped) group_terms(context, rule_of_step(numbers), m);
             // Frozen weights keep their part of the terms and of the groups' norms, and a map may change with time.
             if (s.rates.frozen) return update(context, no_step{}, numbers, m, given);
         } else if constexpr (rule::group_proxes > 0) {
             if (s.rates.frozen) s.rates.learning_rate = 0.0; // nor are their groups shrunk
         }
-        context.device.update(numbers_for(optimizer, s.rates), static_cast<update_rule const&>(numbers), s,
+        context.device.update(numbers_for(optimizer, s.rates), rule_of_step(numbers), s,
                               rule::needs_global_norm ? given.squared_norm : nullptr);
         if constexpr (scalars > 0 && steps<Optimizer>) {
             update_scalars(context, optimizer, m);
@@ -230,7 +237,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     }
 
     template <class Context, lists_plans List, class T>
-    void update(Context&, List const& list, rule const&, layer_memory<T> const&, update_numbers const&) const {
+    void update(Context&, List const& list, rule_numbers const&, layer_memory<T> const&, update_numbers const&) const {
         list.template add<prune_policy, weight_policy>();
     }
 
@@ -319,7 +326,7 @@ private:
 template <class... Ps> struct matrix_kernel {
     using part = tensor_kind<role::kernel, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
     using product = pick<axis::product, void, Ps...>;
-    using numbers = typename part::rule;
+    using numbers = typename part::rule_numbers;
     static constexpr need needs = part::needs;
 
     part tensor;

@@ -128,7 +128,7 @@ protected:
 /// The same with trained logarithms of a and b.
 template <class Function> struct learned_compander_op : compander_op<Function> {
     static constexpr int scalars = 2;
-    static constexpr std::string_view scalar_names[] = {"log_a", "log_b"};
+    static constexpr std::string_view scalar_names[scalars] = {"log_a", "log_b"};
 
     scalar_values<double> start() const { return {std::log(this->a), std::log(this->b)}; }
     template <class T> ESPALIER_FN learned_compander_op with(scalar_values<T> const& logarithms) const {

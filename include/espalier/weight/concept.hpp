@@ -27,7 +27,7 @@
 //
 //     struct my_scalars_op {
 //         static constexpr int scalars = 2;
-//         static constexpr std::string_view scalar_names[] = {"log_a", "log_b"}; // of "1.kernel.log_a"
+//         static constexpr std::string_view scalar_names[scalars] = {"log_a", "log_b"}; // of "1.kernel.log_a"
 //         static constexpr bool needs_operand = true; // always
 //         scalar_values<double> start() const;        // their first values
 //         template <class T> ESPALIER_FN my_scalars_op with(scalar_values<T> const&) const; // the map that they make
@@ -135,7 +135,6 @@ concept has_effective = requires(M const& map, element_about<T> const& about, T 
 
 template <class M>
 concept has_scalar_names = requires {
-    { std::size(M::scalar_names) } -> std::convertible_to<std::size_t>;
     { M::scalar_names[0] } -> std::convertible_to<std::string_view>;
 };
 
@@ -203,7 +202,7 @@ template <class Asked> consteval bool map_members() {
                                                    "products read changes with them");
         constexpr bool names = scalar_names_fit<op>();
         ESPALIER_NEEDS(names, "a weight map with `scalars` needs as many different names in `static constexpr "
-                              "std::string_view scalar_names[]`");
+                              "std::string_view scalar_names[scalars]`");
         constexpr bool rate = espalier::weight::has_scalar_rate<typename Asked::policy>;
         ESPALIER_NEEDS(rate, "a weight map with `scalars` needs `static constexpr double scalar_rate` in the policy, "
                              "positive, the factor of their learning rate");
