@@ -95,8 +95,10 @@ struct constant_scalars {};
 /// The a and b of a compander are trained with its weights, at Rate times their learning rate. Their gradients are sums
 /// over all weights, which is why Rate is far below 1: 1e-3 to 2e-2 for layers of 1e4 to 1e5 weights.
 template <double Rate = 0.02> struct learned {
-    static_assert(Rate > 0.0 && Rate <= std::numeric_limits<double>::max(),
-                  "espalier: the rate factor of weight::learned is positive and finite");
+    static_assert(
+        diagnostic::holds<(Rate > 0.0 && Rate <= std::numeric_limits<double>::max()), diagnostic::given<Rate>>,
+        "espalier: the rate of weight::learned<rate> is positive and finite; the next line names what was "
+        "given");
     static constexpr std::string_view name = "learned";
     static constexpr double rate = Rate;
     static constexpr auto numbers = fields<&learned::rate>;
@@ -180,9 +182,11 @@ struct compander : detail::compander_form<Function, Scalars> {
         diagnostic::holds<compander_function<Function>, diagnostic::given_type<Function>>,
         "espalier: the function of weight::compander has name, bound, value(u), derivative(u) and inverse(y), "
         "as weight::arctan, weight::tanh and weight::softsign do; the next line names what was given");
-    static_assert(A > 0.0 && A <= std::numeric_limits<double>::max() && B > 0.0 &&
-                      B <= std::numeric_limits<double>::max(),
-                  "espalier: the a and b of weight::compander<function, a, b> are positive and finite");
+    static_assert(diagnostic::holds<(A > 0.0 && A <= std::numeric_limits<double>::max() && B > 0.0 &&
+                                     B <= std::numeric_limits<double>::max()),
+                                    diagnostic::given<A>, diagnostic::given<B>>,
+                  "espalier: the a and b of weight::compander<function, a, b> are positive and finite; the next lines "
+                  "name what was given");
     static_assert(diagnostic::holds<requires { typename detail::compander_form<Function, Scalars>::op; },
                                     diagnostic::given_type<Scalars>>,
                   "espalier: the last argument of weight::compander is weight::learned<rate>, or is left out; the next "
