@@ -244,5 +244,7 @@
 #include <espalier/weight/concept.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
+#include <espalier/weight/inverse.hpp>
 #include <espalier/weight/low_rank.hpp>
 #include <espalier/weight/operator.hpp>
+#include <espalier/weight/warm_start.hpp>

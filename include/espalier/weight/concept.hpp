@@ -141,7 +141,6 @@ concept has_scalar_names = requires {
 template <class P>
 concept has_scalar_rate = requires {
     { P::scalar_rate } -> std::convertible_to<double>;
-    requires(P::scalar_rate > 0.0);
 };
 
 template <class M, class T>
@@ -180,6 +179,13 @@ template <class Op> consteval bool scalar_names_fit() {
     }
 }
 
+template <class P> consteval double scalar_rate_of() {
+    if constexpr (espalier::weight::has_scalar_rate<P>)
+        return P::scalar_rate;
+    else
+        return 0.0;
+}
+
 /// What an op needs that maps weights.
 template <class Asked> consteval bool map_members() {
     using op = typename Asked::op;
@@ -203,7 +209,7 @@ template <class Asked> consteval bool map_members() {
         constexpr bool names = scalar_names_fit<op>();
         ESPALIER_NEEDS(names, "a weight map with `scalars` needs as many different names in `static constexpr "
                               "std::string_view scalar_names[scalars]`");
-        constexpr bool rate = espalier::weight::has_scalar_rate<typename Asked::policy>;
+        constexpr bool rate = scalar_rate_of<typename Asked::policy>() > 0.0;
         ESPALIER_NEEDS(rate, "a weight map with `scalars` needs `static constexpr double scalar_rate` in the policy, "
                              "positive, the factor of their learning rate");
         constexpr bool made = espalier::weight::has_with<op>;
