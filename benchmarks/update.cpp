@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The update pass: AdamW with penalties, a prox and a mask, in cache and far beyond it.
 // Floor: 28 bytes a weight (weight, two moments: read and written; gradient: read), 1/8 more for a bit mask, 4 more for
-// an anchor and 4 for an importance, at the bandwidth of working in place.
+// an anchor, 4 for an importance and 4 for a copy that products read, at the bandwidth of working in place. A compander
+// whose a and b are learned writes that copy in a second pass: 12 bytes.
 #include "common.hpp"
 
 #include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/device/cpu/update.hpp>
+#include <espalier/layer/detail.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/elastic_net.hpp>
@@ -13,6 +15,7 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/weight/compander.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 
@@ -27,18 +30,22 @@ namespace {
 struct state {
     index_t n;
     array<float> w, g, m, kept; // kept: anchor and importance
+    array<float> operands;
+    array<float> scalars{64, 31}, scalar_gradients{64, 37};
     array<std::uint32_t> mask;
     std::vector<double> values = std::vector<double>(8);
     index_t stride;
 
     explicit state(index_t count)
-        : n(count), w(n, 0), g(n, 5), m(2 * n + 16 * 11, 11), kept(2 * n + 16 * 11, 17), mask(n / 32 + 2, 23),
-          stride(n + 16 * 11) {
+        : n(count), w(n, 0), g(n, 5), m(2 * n + 16 * 11, 11), kept(2 * n + 16 * 11, 17), operands(n, 29),
+          mask(n / 32 + 2, 23), stride(n + 16 * 11) {
         bench::fill_normal(w.data(), n, 1);
         bench::fill_normal(g.data(), n, 2, 0.1);
         bench::fill_normal(kept.data(), 2 * n + 16 * 11, 3);
         for (index_t i = 0; i < n; ++i)
             importance()[i] *= importance()[i];
+        scalars.data()[0] = std::log(0.1f);
+        scalars.data()[32] = std::log(0.05f);
         std::mt19937 bits(5);
         for (index_t i = 0; i < n / 32 + 2; ++i)
             mask.data()[i] = static_cast<std::uint32_t>(bits());
@@ -55,6 +62,9 @@ struct state {
         s.companion_stride = stride;
         s.moments = m.data();
         s.moment_stride = stride;
+        s.operands = operands.data();
+        s.scalars = scalars.data();
+        s.scalar_gradients = scalar_gradients.data();
         s.mask = mask.data();
         s.values = values.data();
         return s;
@@ -158,11 +168,12 @@ hand_numbers numbers() {
 
 struct reference_numbers {
     int l1 = 0, l2 = 0, elastic = 0;
-    bool prox = false, anchor = false, mask = false, importance = false;
+    bool prox = false, anchor = false, mask = false, importance = false, compander = false;
 };
 double reference(reference_numbers const& use, double w, double g, double& m, double& v, double a, double f,
                  bool keep) {
     if (use.mask && !keep) g = 0.0;
+    if (use.compander) g *= 0.1 * 0.05 / (0.05 * 0.05 + w * w);
     double const sign = w > 0 ? 1.0 : w < 0 ? -1.0 : 0.0;
     g += use.l1 * l1_strength * sign + use.l2 * l2_strength * w;
     g += use.elastic * (l1_strength * sign + l2_strength * w);
@@ -204,7 +215,14 @@ constexpr size_case sizes[] = {{"20k", 20 << 10, true}, {"4M", 4 << 20, false}};
 
 template <class Rule>
 void add_ours(std::string const& name, Rule const& rule, double bytes, reference_numbers const& use) {
-    auto const step = [rule](state& s) { esp::cpu::update(adamw(), rule, s.segment()); };
+    auto const step = [rule](state& s) {
+        auto segment = s.segment();
+        esp::cpu::update(adamw(), rule, segment);
+        if constexpr (Rule::scalars > 0) {
+            segment.gradients = segment.weights;
+            esp::cpu::update(esp::no_step{}, rule, segment);
+        }
+    };
     check(name, use, step);
     for (auto const& size : sizes) {
         auto s = std::make_shared<state>(size.n);
@@ -263,6 +281,13 @@ int main(int argc, char** argv) {
     add_ours("adamw+l1+anchor+mask",
              rule_of<mask_map, flat_tuple<l1, anchor>, flat_tuple<>>{{}, {{{a}, {{anchor_strength}}}}, {}}, 32.125,
              {.l1 = 1, .anchor = true, .mask = true});
+
+    using compander = esp::weight::compander_op<esp::weight::arctan>;
+    using learned = esp::weight::learned_compander_op<esp::weight::arctan>;
+    add_ours("adamw+compander", rule_of<compander, flat_tuple<>, flat_tuple<>>{{0.1, 0.05}, {}, {}}, 32.0,
+             {.compander = true});
+    add_ours("adamw+learned_compander", rule_of<learned, flat_tuple<>, flat_tuple<>>{{{0.1, 0.05}}, {}, {}}, 40.0,
+             {.compander = true});
 
     add_hand("adamw", 28.0, {},
              [](state& s) { hand_plain(numbers(), s.n, s.w.data(), s.g.data(), s.m.data(), s.m.data() + s.stride); });

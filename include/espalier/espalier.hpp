@@ -253,9 +253,12 @@
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/units/fixed_mask.hpp>
 #include <espalier/weight/bake.hpp>
+#include <espalier/weight/compander.hpp>
 #include <espalier/weight/concept.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
+#include <espalier/weight/inverse.hpp>
 #include <espalier/weight/low_rank.hpp>
 #include <espalier/weight/marked.hpp>
 #include <espalier/weight/operator.hpp>
+#include <espalier/weight/warm_start.hpp>

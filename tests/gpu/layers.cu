@@ -49,6 +49,7 @@
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/train/training.hpp>
 #include <espalier/units/fixed_mask.hpp>
+#include <espalier/weight/compander.hpp>
 
 #include <unistd.h>
 
@@ -380,10 +381,12 @@ void tests() {
     check<sequence<input<width>, plain, moe<gate::comet<5, 2>, dense<16>, dispatch::compacted>, head>>(
         "counted rows of trees");
     using held = sequence<dense<8, activation::tanh, units::fixed_mask, penalty::anchor<1.5>>,
-                          dense<7, penalty::elastic_weight_consolidation<0.5>, on<role::bias, penalty::anchor<0.5>>>>;
+                          dense<7, penalty::elastic_weight_consolidation<0.5>, on<role::bias, penalty::anchor<0.5>>,
+                                weight::compander<weight::arctan, 1.5, 0.75, weight::learned<0.05>>>>;
     check<sequence<input<width>, dense<16, activation::tanh, penalty::elastic_weight_consolidation<0.5>>,
                    batch_norm<batch_norm_options{}, on<role::scale, penalty::anchor<2.0>>>,
-                   moe<gate::top_k<4, 2>, held, dispatch::automatic<>>, head>>("companions of tensors");
+                   moe<gate::top_k<4, 2>, held, dispatch::automatic<>>, head>>(
+        "companions of tensors, numbers of a map");
     using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, residual<dense<8>>,
                               dense<7, activation::softmax>>;
     check<sequence<input<width>, plain, moe<gate::top_k<8, 1>, counting, dispatch::automatic<>>, head>>(

@@ -18,6 +18,7 @@ enum class role {
     score,     ///< decides a mask or a selection
     embedding, ///< rows looked up by key
     gate,      ///< the matrix whose product a gate reads
+    scalar,    ///< one number that the map of another tensor is made of
     statistic, ///< not trained: running means, counts
 };
 
@@ -45,6 +46,8 @@ constexpr std::string_view role_name(role r) {
         return "embedding";
     case role::gate:
         return "gate";
+    case role::scalar:
+        return "scalar";
     case role::statistic:
         return "statistic";
     }

@@ -27,6 +27,7 @@ namespace espalier {
 //   log1p      2      2
 //   tanh       3      3
 //   erf        2      2
+//   atan       2      2
 //   sigmoid    3      3
 //   softplus   3      3
 //
@@ -354,6 +355,36 @@ template <real T> ESPALIER_FN T erf(T const& x) {
             T const far = one - fma(power, s.expm1_r, power);
             return copysign<T>(select(a < one, fma(a, near, a), far), x);
         }
+    }
+}
+
+/// Arc tangent. With t = a for a = |x| <= tan(pi / 8), (a - 1) / (a + 1) up to tan(3 pi / 8) and -1 / a beyond it is
+/// 0, pi / 4 or pi / 2 plus atan(t), for |t| <= tan(pi / 8).
+template <real T> ESPALIER_FN T atan(T const& x) {
+    ESPALIER_DEVICE_MATH(atan, x) {
+        using S = scalar_of<T>;
+        constexpr bool single = detail::is_single<T>;
+        constexpr S quarter = static_cast<S>(0.785398163397448309616);
+        // what is missing of pi / 4 in S
+        constexpr S rest = single ? S(-2.18556941e-8) : S(3.06161699786838302e-17);
+        T const one(S(1)), zero(S(0));
+        T const a = abs(x);
+        auto const middle = a > T(static_cast<S>(0.414213562373095049));
+        auto const far = a > T(static_cast<S>(2.414213562373095049));
+        T const t = select(far, -one, select(middle, a - one, a)) / select(far, a, select(middle, a + one, one));
+        T const z = t * t;
+        // minimax polynomials for (atan(t) / t - 1) / t^2, own fit
+        T p;
+        if constexpr (single)
+            p = detail::horner(z, -0.06083222544f, 0.1059591487f, -0.1424383765f, 0.1999848889f, -0.333333155f);
+        else
+            p = detail::horner(z, -0.01792078159218502674, 0.03807698107703925943, -0.05039793935811672951,
+                               0.05847997745376913971, -0.066631188893906817, 0.07692061509526383941,
+                               -0.09090897829515438804, 0.1111111078590594977, -0.1428571428024408092,
+                               0.1999999999995404055, -0.3333333333333319898);
+        T const upper = select(far, T(quarter + quarter), select(middle, T(quarter), zero));
+        T const lower = select(far, T(rest + rest), select(middle, T(rest), zero));
+        return copysign<T>(upper + (t + fma(t * z, p, lower)), x);
     }
 }
 

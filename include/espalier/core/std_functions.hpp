@@ -22,7 +22,7 @@ template <class Result> ESPALIER_FN Result refuse_pack() {
     static_assert(pack_impl::no_type<Result>,
                   "espalier: a function of namespace std takes one number and was called with a pack of them; lines "
                   "around this one name it and the place; write `using espalier::exp;` and exp(x), which takes both: "
-                  "core/math.hpp has exp, exp2, expm1, log, log1p, sqrt, tanh, erf, sigmoid and softplus, "
+                  "core/math.hpp has exp, exp2, expm1, log, log1p, sqrt, tanh, erf, atan, sigmoid and softplus, "
                   "core/pack.hpp abs, copysign, fma, min, max and select");
     return Result{};
 }

@@ -7,7 +7,8 @@
 //     w  <- prox_n(... prox_1(w))
 //     operand <- effective(w)                  what the products of the next step read
 // All of it between one load and one store of the weight. The prox of a penalty over groups waits for the norms of the
-// stepped weights: a further pass, by a step that leaves the weights alone, applies it.
+// stepped weights: a further pass, by a step that leaves the weights alone, applies it. So do the operands of a map
+// that is made of trained numbers of the tensor, which the step moves too.
 #pragma once
 
 #include <espalier/core/element_about.hpp>
@@ -48,6 +49,8 @@ template <class Wide, class Narrow = Wide> struct update_segment {
     Wide const* norms[max_group_sets] = {}; ///< for each grouped penalty: squared norms of its groups
     Wide* next_norms[max_group_sets] = {};  ///< for each grouped penalty: where squares of the new weights are added
     double* values = nullptr;               ///< for each penalty: where its value before the step is added
+    Wide const* scalars = nullptr;          ///< the map's trained numbers, weight::detail::scalar_stride apart
+    Wide* scalar_gradients = nullptr;       ///< where their gradients are left, likewise
     random_site site{};
     double global_norm = 0.0;
     tensor_rates rates{};
@@ -161,24 +164,51 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     static constexpr bool uses_mask = Map::uses_mask;
     /// Whether products read something else than the raw weights.
     static constexpr bool needs_operand = Map::needs_operand;
+    /// Trained numbers of the tensor that the map is made of.
+    static constexpr int scalars = weight::detail::map_scalars<Map>();
 };
 
 /// Passes over the weights that a rule costs beyond the one update pass. The one that shrinks groups is not among them:
 /// it visits every tensor of the network that carries penalties over groups.
 template <class Rule> consteval int extra_passes() {
-    return Rule::needs_global_norm ? 1 : 0;
+    return int{Rule::needs_global_norm} + int{Rule::scalars > 0};
 }
+
+namespace detail {
+
+/// Trained numbers of the map whose gradients an update sums up: a step that leaves the weights alone has none.
+template <class Optimizer, class Rule>
+inline constexpr int moved_scalars = shrinks_groups<Optimizer>() ? 0 : Rule::scalars;
+
+/// Whether an update leaves what products read. Where it moves the numbers that the map is made of, only a further one
+/// knows it.
+template <class Optimizer, class Rule>
+inline constexpr bool writes_operands = Rule::needs_operand&& moved_scalars<Optimizer, Rule> == 0;
+
+/// A rule with the map that the trained numbers of the tensor make.
+template <class Rule, class W> ESPALIER_FN Rule with_scalars(Rule rule, W const* scalars) {
+    rule.map = weight::detail::with_scalars(rule.map, scalars);
+    return rule;
+}
+
+} // namespace detail
 
 /// One element, of which `about` has the weight, the rate, the mask's bit, the reference gradient and the norm of all.
 /// `moments` are the optimizer's of this element; `draw(k)` gives the bits of the k-th transform that draws; `norm(i)`
 /// the norm of the group that the i-th grouped penalty sees; `value(i, v)` receives the value of penalty i before the
-/// step; `companion(k)` gives what the tensor's k-th companion holds of the element.
+/// step and, behind those of all penalties, what the element adds to the gradients of the map's trained numbers;
+/// `companion(k)` gives what the tensor's k-th companion holds of the element.
 template <class Optimizer, class Rule, class T, class Draw, class Norm, class Value,
           class Companion = detail::no_companions>
 ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gradient, T* moments, T decay,
                              element_about<T> about, Draw const& draw, Norm const& norm, Value const& value,
                              [[maybe_unused]] Companion const& companion = {}) {
     T g = weight::detail::pull(rule.map, about, gradient);
+    if constexpr (detail::moved_scalars < Optimizer, Rule >> 0) {
+        auto const of_scalars = rule.map.scalar_gradients(gradient, about);
+        for (int k = 0; k < Rule::scalars; ++k)
+            value(Rule::penalty_count + k, of_scalars[k]);
+    }
     if constexpr (Rule::needs_reference) about.reference = weight::detail::pull(rule.map, about, about.reference);
     {
         int index = 0;

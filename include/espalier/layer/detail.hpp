@@ -27,6 +27,7 @@
 #include <espalier/units/fixed_mask.hpp>
 #include <espalier/weight/axis.hpp>
 #include <espalier/weight/identity.hpp>
+#include <espalier/weight/inverse.hpp>
 #include <espalier/weight/operator.hpp>
 
 #include <concepts>
@@ -75,6 +76,19 @@ template <class Weight> struct map_of<void, Weight> { using type = Weight; };
 template <class Prune> struct map_of<Prune, weight::identity> { using type = Prune; };
 template <> struct map_of<void, weight::identity> { using type = weight::identity; };
 
+/// A rule whose map is made of trained numbers of the tensor, and the one of the pass that writes operands once those
+/// have moved: the map alone. No class that derives from the rule: with its empty members nvcc 13.0 takes all memory.
+template <class Rule, class Map> struct rules_of_scalars {
+    Rule step;
+    tensor_rule<Map, flat_tuple<>, flat_tuple<>> operands;
+};
+template <class Rule> Rule const& rule_of_step(Rule const& rule) {
+    return rule;
+}
+template <class Rule, class Map> Rule const& rule_of_step(rules_of_scalars<Rule, Map> const& rules) {
+    return rules.step;
+}
+
 template <class... Ps> void list_policies(std::vector<policy_info>& out, type_list<Ps...>) {
     (list_policy<Ps>(out), ...);
 }
@@ -109,6 +123,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         typename std::conditional_t<op_of<map>::uses_mask, std::type_identity<all_for<axis::penalty, Role, Ps...>>,
                                     unmasked<all_for<axis::penalty, Role, Ps...>>>::type;
     using rule = tensor_rule<op_of<map>, ops_of<penalties>, ops_of<transforms>>;
+    /// Trained numbers that the map is made of: tensors of their own behind this one.
+    static constexpr int scalars = rule::scalars;
+    using rule_numbers = std::conditional_t<(scalars > 0), rules_of_scalars<rule, op_of<map>>, rule>;
     static constexpr need needs = (rule::needs_global_norm ? need::global_norm : need::none) |
                                   (rule::needs_reference ? need::reference : need::none) |
                                   (std::is_void_v<prune_policy> ? need::none : need::pruning);
@@ -117,16 +134,23 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                   "espalier: a tensor carries at most one penalty::proximal over groups, for a second one would need "
                   "the norms that the first leaves; take the gradient form of the others");
 
-    static rule at(clock const& now) { return {op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)}; }
+    static rule_numbers at(clock const& now) {
+        if constexpr (scalars > 0)
+            return {{op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)}, {op_at<map>(now), {}, {}}};
+        else
+            return {op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)};
+    }
 
     constexpr index_t count() const { return rows * columns; }
+    /// Where the k-th trained number of the map lies in the parameters' arena, from this tensor's first element.
+    constexpr index_t scalar_place(int k) const { return padded(count()) + k * weight::detail::scalar_stride; }
     constexpr footprint size() const {
         footprint f;
-        f.parameters = padded(count());
+        f.parameters = scalar_place(scalars);
         f.mask_words = rule::uses_mask ? round_up((count() + 31) / 32 + 1, 16) : 0;
         f.group_sets = rule::group_sets;
         f.companions = rule::companions * padded(count());
-        f.tensors = 1;
+        f.tensors = 1 + scalars;
         f.terms = rule::penalty_count;
         f.streams = 1;
         f.group_proxes = rule::group_proxes;
@@ -164,12 +188,16 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
             s.next_norms[g] = m.next_norms + m.group_offset[g];
         }
         s.values = m.terms;
+        if constexpr (scalars > 0) {
+            s.scalars = m.parameters + scalar_place(0);
+            s.scalar_gradients = m.gradients ? m.gradients + scalar_place(0) : nullptr;
+        }
         s.rates = rates;
         return s;
     }
 
     template <class Context, class Optimizer, class T>
-    void update(Context& context, Optimizer const& optimizer, rule const& numbers, layer_memory<T> const& m,
+    void update(Context& context, Optimizer const& optimizer, rule_numbers const& numbers, layer_memory<T> const& m,
                 update_numbers const& given) const {
         static_assert(rule::group_sets <= max_group_sets,
                       "espalier: a tensor carries at most four grouped penalties; merge some of them");
@@ -179,18 +207,54 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         s.site = context.site(m.stream, purpose::gradient);
         if constexpr (!steps<Optimizer>) s.gradients = s.reference = s.weights; // read, never used
         if constexpr (steps<Optimizer>) {
-            if constexpr (rule::grouped) group_terms(context, numbers, m);
+            if constexpr (rule::grouped) group_terms(context, rule_of_step(numbers), m);
             // Frozen weights keep their part of the terms and of the groups' norms, and a map may change with time.
             if (s.rates.frozen) return update(context, no_step{}, numbers, m, given);
         } else if constexpr (rule::group_proxes > 0) {
             if (s.rates.frozen) s.rates.learning_rate = 0.0; // nor are their groups shrunk
         }
-        context.device.update(numbers_for(optimizer, s.rates), numbers, s,
+        context.device.update(numbers_for(optimizer, s.rates), rule_of_step(numbers), s,
                               rule::needs_global_norm ? given.squared_norm : nullptr);
+        if constexpr (scalars > 0 && steps<Optimizer>) {
+            update_scalars(context, optimizer, m);
+            s.gradients = s.reference = s.weights;
+            context.device.update(no_step{}, numbers.operands, s, nullptr);
+        }
+    }
+
+    /// Steps the numbers that the map is made of by the gradients that the update of this tensor has left.
+    template <class Context, class Optimizer, class T>
+    void update_scalars(Context& context, Optimizer const& optimizer, layer_memory<T> const& m) const {
+        for (int k = 0; k < scalars; ++k) {
+            index_t const place = scalar_place(k);
+            update_segment<master_of<T>, T> s;
+            s.rates = m.rates ? m.rates[1 + k] : scalar_rates();
+            if (s.rates.frozen) continue;
+            s.rows = s.columns = 1;
+            s.weights = m.parameters + place;
+            s.gradients = m.gradients + place;
+            s.moments = m.moments ? m.moments + place : nullptr;
+            s.moment_stride = m.moment_stride;
+            s.operands = m.operands + place;
+            context.device.update(numbers_for(optimizer, s.rates),
+                                  tensor_rule<weight::identity, flat_tuple<>, flat_tuple<>>{}, s, nullptr);
+        }
+    }
+    /// Before any rule of the program.
+    static constexpr tensor_rates scalar_rates() {
+        if constexpr (scalars > 0)
+            return {.learning_rate = weight_policy::scalar_rate, .decay = 0.0};
+        else
+            return {};
+    }
+    /// The gradients of those numbers are the update's to find: before it they are 0.
+    template <class Context, class T> void clear_scalar_gradients(Context& context, layer_memory<T> const& m) const {
+        if constexpr (scalars > 0)
+            context.device.zero(m.gradients + scalar_place(0), scalar_place(scalars) - scalar_place(0));
     }
 
     template <class Context, lists_plans List, class T>
-    void update(Context&, List const& list, rule const&, layer_memory<T> const&, update_numbers const&) const {
+    void update(Context&, List const& list, rule_numbers const&, layer_memory<T> const&, update_numbers const&) const {
         list.template add<prune_policy, weight_policy>();
     }
 
@@ -223,6 +287,13 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
             },
             matrix_view<master_of<T>>{m.parameters, rows, columns, columns}, context.site(m.stream, purpose::initial));
         if constexpr (rule::uses_mask) context.device.fill_mask(m.masks, count());
+        if constexpr (scalars > 0)
+            for (int k = 0; k < scalars; ++k)
+                context.device.initialise(
+                    [k](matrix_view<master_of<T>> number, random_site const&) {
+                        *number.data = static_cast<master_of<T>>(op_at<weight_policy>(clock{}).start()[k]);
+                    },
+                    matrix_view<master_of<T>>{m.parameters + scalar_place(k), 1, 1, 1}, random_site{});
     }
 
     void describe(layer_report& report, std::string const& path, footprint const& at, std::string_view name) const {
@@ -237,10 +308,16 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
              .held = rule::uses_mask && !op_of<mask_rule>::needs_operand && !op_only_marks<op_of<mask_rule>>(),
              .masks = prune::plan_of<prune_policy, weight_policy>,
              .passes = 1 + extra_passes<rule>(),
-             .grouped = rule::grouped});
+             .grouped = rule::grouped,
+             .mapped = rule::needs_operand,
+             .inverse = weight::inverse_of<weight_policy>});
         if constexpr (rule::companions > 0)
             for (int k = 0; k < rule::companions; ++k)
                 report.add_companion(rule::companion_table.names[k], at.companions + k * padded(count()));
+        if constexpr (scalars > 0)
+            for (int k = 0; k < scalars; ++k)
+                report.add_scalar(op_of<weight_policy>::scalar_names[k], at.parameters + scalar_place(k),
+                                  scalar_rates());
     }
 
 private:
@@ -267,12 +344,12 @@ private:
 template <class... Ps> struct matrix_kernel {
     using part = tensor_kind<role::kernel, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
     using product = pick<axis::product, void, Ps...>;
-    using numbers = typename part::rule;
+    using numbers = typename part::rule_numbers;
     static constexpr need needs = part::needs;
 
     part tensor;
 
-    constexpr index_t parameters() const { return tensor.count(); }
+    constexpr index_t parameters() const { return tensor.count() + part::scalars; }
     constexpr double flops() const { return 2.0 * static_cast<double>(tensor.count()); }
 
     static numbers at(clock const& now) { return part::at(now); }
@@ -293,9 +370,11 @@ template <class... Ps> struct matrix_kernel {
     template <differentiate Want, class Context, class T>
     void backward(Context& context, numbers const&, layer_memory<T> const& m, matrix_view<T const> x,
                   matrix_view<T const> dz, matrix_view<T> dx) const {
-        if constexpr (Want.parameters)
+        if constexpr (Want.parameters) {
             context.device.template product_weight_gradient<product>(
                 x, dz, matrix_view<master_of<T>>{m.gradients, tensor.rows, tensor.columns, tensor.columns});
+            tensor.clear_scalar_gradients(context, m);
+        }
         if constexpr (Want.inputs) context.device.template product_input_gradient<product>(dz, weights(m), dx);
     }
     template <class Context, class Optimizer, class T>

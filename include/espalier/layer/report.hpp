@@ -23,6 +23,9 @@ namespace espalier {
 namespace prune {
 struct plan;
 }
+namespace weight {
+struct inverse;
+}
 
 /// One declared tensor of a network, by name.
 struct tensor_info {
@@ -40,10 +43,13 @@ struct tensor_info {
     prune::plan const* masks = nullptr; ///< how the mask is selected; null: it is not
     int passes = 1;                     ///< passes over this tensor in an update
     bool grouped = false;               ///< carries penalties over groups
-    bool optional = false;              ///< a file may lack it: then it stays as it is
-    bool units = false;                 ///< a mask of the layer's units: 0 for those that are left out
-    std::string companion;              ///< name among the companions of a trained tensor; empty: it is none
-    int of = -1;                        ///< of a companion: the place of that tensor among all tensors
+    bool mapped = false;                ///< products read a map of it, from a copy
+    weight::inverse const* inverse = nullptr; ///< how raw weights are found from what products read; null: they are not
+    tensor_rates rates{};                     ///< factors before those of the program
+    bool optional = false;                    ///< a file may lack it: then it stays as it is
+    bool units = false;                       ///< a mask of the layer's units: 0 for those that are left out
+    std::string companion;                    ///< name among the companions of a trained tensor; empty: it is none
+    int of = -1; ///< of a companion, or of a number that a map is made of: the place of their tensor among all
 
     index_t size() const { return rows * columns; }
 };
@@ -122,10 +128,12 @@ struct tensor_facts {
     index_t rows = 0;
     index_t columns = 0;
     bool masked = false;
-    bool held = false;                  ///< what the mask leaves out is held at 0
-    prune::plan const* masks = nullptr; ///< how the mask is selected; null: it is not
-    int passes = 1;                     ///< over the tensor in an update
-    bool grouped = false;               ///< carries penalties over groups
+    bool held = false;                        ///< what the mask leaves out is held at 0
+    prune::plan const* masks = nullptr;       ///< how the mask is selected; null: it is not
+    int passes = 1;                           ///< over the tensor in an update
+    bool grouped = false;                     ///< carries penalties over groups
+    bool mapped = false;                      ///< products read a map of it, from a copy
+    weight::inverse const* inverse = nullptr; ///< how raw weights are found from what products read; null: they are not
 };
 
 /// What a walk over the bound layers collects. Whoever describes a part says where it lies, with the offset that its
@@ -165,6 +173,8 @@ struct layer_report {
     void add_units(std::string_view path, index_t count, index_t offset);
     /// Adds a companion of the trained tensor that was added last; `offset` counts from the first of all companions.
     void add_companion(std::string_view name, index_t offset);
+    /// Adds a trained number of the map of the tensor that was added before, behind its companions.
+    void add_scalar(std::string_view name, index_t offset, tensor_rates const& rates);
     template <class... Parts> void add_term(Parts const&... name) {
         add_term_named(detail::text_parts{detail::text_part(name)...});
     }

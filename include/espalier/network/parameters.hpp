@@ -108,6 +108,9 @@ public:
     buffer<std::uint32_t>& masks() { return masks_; }
     buffer<std::uint32_t> const& masks() const { return masks_; }
 
+    /// What products read in the place of weights that are mapped, or of another type.
+    buffer<T> const& operands() const { return operands_; }
+
     /// Whether each tensor was given its numbers, where that is asked of any: of companions, which mean nothing before.
     /// Empty in networks that have none.
     std::vector<bool>& given() { return given_; }

@@ -21,6 +21,7 @@ template <class Rule, class Map> struct behind_map_op {
 
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = Rule::needs_operand || Map::needs_operand;
+    static constexpr int scalars = weight::detail::map_scalars<Map>();
 
     template <class T> ESPALIER_FN T pull(T g, element_about<T> const& about) const {
         element_about<T> const kept = without_mask(about);
@@ -33,6 +34,17 @@ template <class Rule, class Map> struct behind_map_op {
     template <class T> ESPALIER_FN T effective(T raw, element_about<T> const& about) const {
         T const mapped = weight::detail::effective_weight(map, raw, mask_of<T>(true));
         return weight::detail::effective_weight(rule, mapped, about.keep);
+    }
+
+    /// The map that trained numbers of the tensor make behind the rule, and what a weight adds to their gradients: of
+    /// one that the mask drops what the rule lets through to the weight.
+    template <class T> ESPALIER_FN behind_map_op with(weight::scalar_values<T> const& values) const {
+        return {rule, map.with(values)};
+    }
+    template <class T> ESPALIER_FN weight::scalar_values<T> scalar_gradients(T g, element_about<T> const& about) const {
+        element_about<T> const kept = without_mask(about);
+        T const mapped = weight::detail::effective_weight(map, about.weight, kept.keep);
+        return map.scalar_gradients(weight::detail::pull(rule, of_weight(about, mapped), g), kept);
     }
 
 private:

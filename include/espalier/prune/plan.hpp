@@ -47,7 +47,7 @@ struct plan {
 namespace detail {
 
 template <class Map, class T> void map_weights(clock const& now, T const* raw, index_t n, T* weights) {
-    auto const map = op_at<Map>(now);
+    auto const map = weight::detail::with_scalars(op_at<Map>(now), raw + padded(n));
     for (index_t i = 0; i < n; ++i)
         weights[i] = weight::detail::effective_weight(map, raw[i], true);
 }

@@ -91,6 +91,8 @@ void check_array(gradient_report& report, std::string const& name, double* value
 
 /// Holds every tensor's gradient (and the inputs') of a training in double against central differences on one batch.
 /// Weights and inputs are as before afterwards. `inputs` is the memory of the batch's inputs, which the check varies.
+/// `gradients_of` gives gradients of what products read: behind a weight map those of raw weights, and of numbers that
+/// the map is made of, are the update's to find, and not for this check.
 template <class Training>
 requires std::is_same_v<typename Training::scalar, double>
     gradient_report check_gradients(Training& training, matrix_view<double> inputs, rows const& tags,
@@ -106,7 +108,7 @@ requires std::is_same_v<typename Training::scalar, double>
     std::vector<double> const gradients(training.gradients().data(),
                                         training.gradients().data() + training.gradients().size());
     for (tensor_info const& t : training.net().tensors())
-        if (t.trained)
+        if (t.trained && t.tensor_role != role::scalar)
             detail::check_array(report, t.name, training.net().values().view(t).data, gradients.data() + t.offset,
                                 t.size(), options, value);
     if (options.inputs) {

@@ -149,7 +149,8 @@ template <class Device, class W> struct list_device_plans : no_step {
     typename device_masks<Device, W>::plans* found;
 
     template <class Policy, class Map> void add() const {
-        if constexpr (prune::selects_on_device<Policy>())
+        // A selection on the device does not read the numbers that a map is made of.
+        if constexpr (prune::selects_on_device<Policy>() && weight::detail::map_scalars<op_of<Map>>() == 0)
             found->push_back(prune::device_plan_of<Policy, Map, Device, W>());
     }
 };

@@ -15,7 +15,8 @@ namespace espalier {
 
 /// Factors of the learning rate and the decay, and freezing, for the tensors that match. Empty fields match everything.
 /// Where several rules match a tensor their factors multiply, and one that freezes is enough: the order does not
-/// matter.
+/// matter. Numbers that the map of a tensor is made of (role::scalar, "1.kernel.log_a") have a factor of their map
+/// before any rule, and no decay whatever a rule says; they are frozen with their tensor.
 struct rate_rule {
     std::string_view path = {};  ///< beginning of the tensor's name: "1." is layer 1, "1.kernel" its kernel
     std::string_view group = {}; ///< name of the tensor's parameter group, see `in_group`

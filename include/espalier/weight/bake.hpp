@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// host only. The dense kernel that an operator stands for, for inference and export.
+// host only. The dense kernel that an operator or a map stands for, for inference and export.
 #pragma once
 
 #include <espalier/core/text.hpp>
@@ -13,23 +13,42 @@
 
 namespace espalier::weight {
 
-/// Writes the matrix W with operator(x) = x W of the layer at that path ("1", "2.0") into `kernel`, in x out, as it is
-/// at the parameters' time: U_r V_r for `low_rank`, summed in double. The result fits the tensor "<path>.kernel" of the
-/// same stack without the operator. For parameters in host memory. Throws data_error when no layer of that path has an
-/// operator, shape_error when `kernel` has other extents.
+/// Writes the matrix W that the layer at that path ("1", "2.0") multiplies rows with into `kernel`, in x out, as it is
+/// at the parameters' time: U_r V_r for `low_rank`, summed in double; what products read behind a weight map or a
+/// pruning policy that has them read a copy, a atan(v / b) for `compander`. The result fits the tensor "<path>.kernel"
+/// of the same stack without the operator or the map. For parameters in host memory. Throws data_error when no layer of
+/// that path has an operator or such a map, shape_error when `kernel` has other extents.
 template <class Stack, class Device, class T>
 void bake(parameters<Stack, Device, T> const& values, std::string_view layer, matrix_view<master_of<T>> kernel) {
     static_assert(Device::host_memory, "espalier: bake reads parameters in host memory; load them into a network on "
                                        "device::cpu");
     std::string known;
-    for (operator_info const& o : report_of<Stack>().operators) {
-        if (o.layer != layer) {
-            known += (known.empty() ? "" : ", ") + o.layer;
+    auto const require_extents = [&](index_t rows, index_t columns) {
+        if (kernel.rows != rows || kernel.columns != columns)
+            espalier::detail::throw_shape_error("bake: layer ", layer, " has a kernel of ", rows, " x ", columns,
+                                                ", given are ", kernel.rows, " x ", kernel.columns);
+    };
+    auto const add_known = [&](std::string_view name) { known += (known.empty() ? "" : ", ") + std::string(name); };
+    for (tensor_info const& t : report_of<Stack>().tensors) {
+        if (!t.mapped) continue;
+        std::string_view const path = std::string_view(t.name).substr(0, t.name.rfind('.'));
+        if (path != layer) {
+            add_known(path);
             continue;
         }
-        if (kernel.rows != o.rows || kernel.columns != o.columns)
-            espalier::detail::throw_shape_error("bake: layer ", o.layer, " has a kernel of ", o.rows, " x ", o.columns,
-                                                ", given are ", kernel.rows, " x ", kernel.columns);
+        require_extents(t.rows, t.columns);
+        T const* const from = values.operands().data() + t.offset;
+        for (index_t r = 0; r < t.rows; ++r)
+            for (index_t c = 0; c < t.columns; ++c)
+                kernel(r, c) = static_cast<master_of<T>>(from[r * t.columns + c]);
+        return;
+    }
+    for (operator_info const& o : report_of<Stack>().operators) {
+        if (o.layer != layer) {
+            add_known(o.layer);
+            continue;
+        }
+        require_extents(o.rows, o.columns);
         if constexpr (std::is_same_v<master_of<T>, double>)
             o.bake_double(values.weights().data() + o.offset, values.time(), kernel);
         else
@@ -37,7 +56,8 @@ void bake(parameters<Stack, Device, T> const& values, std::string_view layer, ma
         return;
     }
     espalier::detail::throw_data_error(
-        "bake: layer \"", layer, "\" has no weight operator; layers with one: ", (known.empty() ? "none" : known));
+        "bake: layer \"", layer,
+        "\" has no weight operator and no weight map; layers with one: ", (known.empty() ? "none" : known));
 }
 
 /// The same for a network: `bake(model, "1", kernel)`.

@@ -30,6 +30,28 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
     to.derivative(
         "pull is the derivative of effective", "w", [&](double w) { return effective(w, true); },
         [&](double w) { return pull(1.0, w, true); });
+    if constexpr (espalier::weight::detail::map_scalars<op_type>() > 0) {
+        auto const start = op.start();
+        for (int k = 0; k < op_type::scalars; ++k) {
+            auto const made = [&](double x) {
+                auto numbers = start;
+                (k == 0 ? numbers.first : numbers.second) = x;
+                return op.with(numbers);
+            };
+            auto const sum = [](auto const& of_weight) { return of_weight(-0.9) + of_weight(0.4) + of_weight(2.1); };
+            to.derivative(
+                "scalar_gradients are derivatives of effective by " + std::string(op_type::scalar_names[k]), "number",
+                [&](double x) {
+                    auto const map = made(start[k] + x);
+                    return sum([&](double w) { return espalier::weight::detail::effective_weight(map, w, true); });
+                },
+                [&](double x) {
+                    auto const map = made(start[k] + x);
+                    return sum(
+                        [&](double w) { return map.scalar_gradients(1.0, element_about<double>{.weight = w})[k]; });
+                });
+        }
+    }
     // A rule of pruning may let the gradient of a hidden weight through, which is no derivative.
     if constexpr (op_type::uses_mask && std::is_same_v<typename P::axis, axis::weight>)
         to.derivative(

@@ -20,19 +20,55 @@
 // finds the raw weight in it, and a map with a mask finds there whether it keeps the weight. For `effective` the raw
 // weight is its argument, and there is nothing but the weight and the mask: what products read must not depend on the
 // step that wrote it. T is float, double or a pack of them.
+//
+// A map whose op has `scalars` is made of trained numbers of its tensor, one or two, each a tensor of its own of
+// role::scalar. An update sums up their gradients while it pulls those of the weights back, and steps them after that
+// with the same optimizer, without decay and without penalties and transforms. What products read depends on what they
+// are then, so a further pass over the weights writes it.
+//
+//     struct my_scalars_op {
+//         static constexpr int scalars = 2;
+//         static constexpr std::string_view scalar_names[scalars] = {"log_a", "log_b"}; // of "1.kernel.log_a"
+//         static constexpr bool needs_operand = true; // always
+//         scalar_values<double> start() const;        // their first values
+//         template <class T> ESPALIER_FN my_scalars_op with(scalar_values<T> const&) const; // the map that they make
+//         // of that map: what one weight adds to their gradients, from that of its effective weight
+//         template <class T> ESPALIER_FN scalar_values<T> scalar_gradients(T g, element_about<T> const& about) const;
+//         // and the functions of every map
+//     };
+//
+// The policy then has `static constexpr double scalar_rate`, the factor of their learning rate: a sum over all weights
+// has a larger gradient than any of them.
+//
+// A map from which raw weights can be found again may have `double raw(double effective) const`, which gives the one
+// that `effective` makes that number of, and NaN where there is none: `weight::warm_start` asks it.
 #pragma once
 
 #include <espalier/core/about.hpp>
 #include <espalier/core/element_about.hpp>
+#include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>
 #include <espalier/weight/axis.hpp>
 
 #include <concepts>
+#include <cstddef>
+#include <string_view>
 #include <type_traits>
 
 namespace espalier::weight {
+
+/// Trained numbers that a map may be made of.
+inline constexpr int max_scalars = 2;
+
+/// One value for each of them, or for the first alone. Members and no array, which compilers would keep in memory.
+template <class T> struct scalar_values {
+    T first = T(scalar_of<T>(0));
+    T second = T(scalar_of<T>(0));
+
+    ESPALIER_FN constexpr T const& operator[](int k) const { return k == 0 ? first : second; }
+};
 
 template <class M>
 concept has_uses_mask = requires {
@@ -54,6 +90,32 @@ ESPALIER_ABOUT_FORMS(store)
 template <class M, class T> ESPALIER_FN T effective_weight(M const& map, T const& raw, mask_of<T> const& keep) {
     return effective(map, element_about<T>{.weight = raw, .keep = keep}, raw);
 }
+
+template <class M>
+concept counts_scalars = requires {
+    { M::scalars } -> std::convertible_to<int>;
+};
+
+/// How many trained numbers a map is made of.
+template <class M> consteval int map_scalars() {
+    if constexpr (counts_scalars<M>)
+        return M::scalars;
+    else
+        return 0;
+}
+
+/// From one trained number of a tensor to the next. They lie behind its elements.
+inline constexpr index_t scalar_stride = padded(1);
+
+/// The map that the trained numbers of its tensor make.
+template <class M, class W> ESPALIER_FN M with_scalars(M const& map, [[maybe_unused]] W const* scalars) {
+    if constexpr (map_scalars<M>() > 1)
+        return map.with(scalar_values<W>{scalars[0], scalars[scalar_stride]});
+    else if constexpr (map_scalars<M>() == 1)
+        return map.with(scalar_values<W>{scalars[0]});
+    else
+        return map;
+}
 } // namespace detail
 
 template <class M, class T>
@@ -71,6 +133,28 @@ concept has_effective = requires(M const& map, element_about<T> const& about, T 
     { detail::effective(map, about, raw) } -> gives<T>;
 };
 
+template <class M>
+concept has_scalar_names = requires {
+    { M::scalar_names[0] } -> std::convertible_to<std::string_view>;
+};
+
+template <class P>
+concept has_scalar_rate = requires {
+    { P::scalar_rate } -> std::convertible_to<double>;
+};
+
+template <class M, class T>
+concept has_scalar_gradients = requires(M const& map, element_about<T> const& about, T g) {
+    { map.scalar_gradients(g, about) } -> std::same_as<scalar_values<T>>;
+};
+
+template <class M>
+concept has_with = requires(M const& map, scalar_values<float> const& single, scalar_values<double> const& wide) {
+    { map.with(single) } -> std::same_as<M>;
+    { map.with(wide) } -> std::same_as<M>;
+    { map.start() } -> std::same_as<scalar_values<double>>;
+};
+
 /// The op of a weight policy or of a mask rule: what core/update.hpp calls `Map`.
 template <class M>
 concept element_map = std::is_trivially_copyable_v<M> && has_uses_mask<M> && has_needs_operand<M> &&
@@ -83,6 +167,24 @@ concept element_map = std::is_trivially_copyable_v<M> && has_uses_mask<M> && has
 namespace espalier {
 
 namespace detail {
+
+template <class Op> consteval bool scalar_names_fit() {
+    if constexpr (espalier::weight::has_scalar_names<Op>) {
+        if (std::size(Op::scalar_names) != static_cast<std::size_t>(Op::scalars)) return false;
+        for (int k = 0; k < Op::scalars; ++k)
+            if (Op::scalar_names[k].empty() || (k > 0 && Op::scalar_names[k] == Op::scalar_names[0])) return false;
+        return true;
+    } else {
+        return false;
+    }
+}
+
+template <class P> consteval double scalar_rate_of() {
+    if constexpr (espalier::weight::has_scalar_rate<P>)
+        return P::scalar_rate;
+    else
+        return 0.0;
+}
 
 /// What an op needs that maps weights.
 template <class Asked> consteval bool map_members() {
@@ -99,7 +201,29 @@ template <class Asked> consteval bool map_members() {
     ESPALIER_NEEDS_OF_T(effective, espalier::weight::has_effective,
                         "a weight map needs `template <class T> ESPALIER_FN T effective(T raw) const` in its op, "
                         "what products read; `element_about<T> const& about` may follow raw");
-    return flags && pull && store && effective;
+    if constexpr (espalier::weight::detail::counts_scalars<op>) {
+        constexpr bool count = op::scalars >= 1 && op::scalars <= espalier::weight::max_scalars;
+        ESPALIER_NEEDS(count, "`scalars` of a weight map is 1 or 2, the number of trained numbers that it is made of");
+        ESPALIER_NEEDS(flags && op::needs_operand, "a weight map with `scalars` needs `needs_operand = true`: what "
+                                                   "products read changes with them");
+        constexpr bool names = scalar_names_fit<op>();
+        ESPALIER_NEEDS(names, "a weight map with `scalars` needs as many different names in `static constexpr "
+                              "std::string_view scalar_names[scalars]`");
+        constexpr bool rate = scalar_rate_of<typename Asked::policy>() > 0.0;
+        ESPALIER_NEEDS(rate, "a weight map with `scalars` needs `static constexpr double scalar_rate` in the policy, "
+                             "positive, the factor of their learning rate");
+        constexpr bool made = espalier::weight::has_with<op>;
+        ESPALIER_NEEDS(made, "a weight map with `scalars` needs `scalar_values<double> start() const`, their first "
+                             "values, and `template <class T> ESPALIER_FN my_op with(scalar_values<T> const&) const`, "
+                             "the map that they make");
+        ESPALIER_NEEDS_OF_T(gradients, espalier::weight::has_scalar_gradients,
+                            "a weight map with `scalars` needs `template <class T> ESPALIER_FN scalar_values<T> "
+                            "scalar_gradients(T g, element_about<T> const& about) const`, what a weight adds to the "
+                            "gradients of the numbers");
+        return flags && pull && store && effective && count && names && rate && made && gradients;
+    } else {
+        return flags && pull && store && effective;
+    }
 }
 
 } // namespace detail

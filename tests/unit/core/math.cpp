@@ -128,6 +128,8 @@ TEST_CASE("elementary functions keep their error bounds", "[core][math]") {
     sweep_both(
         "erf", 2.0, [](auto x) { return espalier::erf(x); }, [](auto x) { return std::erf(x); });
     sweep_both(
+        "atan", 2.0, [](auto x) { return espalier::atan(x); }, [](auto x) { return std::atan(x); });
+    sweep_both(
         "sigmoid", 3.0, [](auto x) { return espalier::sigmoid(x); }, [](auto x) { return reference_sigmoid(x); });
     sweep_both(
         "softplus", 3.0, [](auto x) { return espalier::softplus(x); }, [](auto x) { return reference_softplus(x); });
@@ -147,13 +149,14 @@ TEMPLATE_TEST_CASE("elementary functions at the edges", "[core][math]", float, d
     auto const lp = [](T x) { return espalier::log1p(x); };
     auto const th = [](T x) { return espalier::tanh(x); };
     auto const ef = [](T x) { return espalier::erf(x); };
+    auto const at = [](T x) { return espalier::atan(x); };
     auto const sg = [](T x) { return espalier::sigmoid(x); };
     auto const sp = [](T x) { return espalier::softplus(x); };
     auto const sq = [](T x) { return espalier::sqrt(x); };
 
     for (auto const value :
-         {of(e, nan), of(em, nan), of(l, nan), of(lp, nan), of(th, nan), of(ef, nan), of(sg, nan), of(sp, nan),
-          of(sq, nan), of(l, S(-1)), of(l, -tiny), of(l, -infinite), of(lp, S(-2)), of(sq, S(-1))})
+         {of(e, nan), of(em, nan), of(l, nan), of(lp, nan), of(th, nan), of(ef, nan), of(at, nan), of(sg, nan),
+          of(sp, nan), of(sq, nan), of(l, S(-1)), of(l, -tiny), of(l, -infinite), of(lp, S(-2)), of(sq, S(-1))})
         CHECK(std::isnan(value));
 
     CHECK(of(e, infinite) == infinite);
@@ -184,6 +187,10 @@ TEMPLATE_TEST_CASE("elementary functions at the edges", "[core][math]", float, d
     CHECK(of(ef, infinite) == S(1));
     CHECK(of(ef, -infinite) == S(-1));
     CHECK(std::signbit(of(ef, -S(0))));
+    CHECK(of(at, infinite) == std::atan(infinite));
+    CHECK(of(at, -infinite) == -std::atan(infinite));
+    CHECK(of(at, -tiny) == -tiny);
+    CHECK(std::signbit(of(at, -S(0))));
     CHECK(of(sg, infinite) == S(1));
     CHECK(of(sg, -infinite) == S(0));
     CHECK(of(sg, S(0)) == S(0.5));
@@ -195,13 +202,14 @@ TEMPLATE_TEST_CASE("elementary functions at the edges", "[core][math]", float, d
     CHECK(of(sq, S(16)) == S(4));
 }
 
-TEST_CASE("tanh and erf are odd, and no rounding error leaves the range of a function", "[core][math]") {
+TEST_CASE("tanh, erf and atan are odd, and no rounding error leaves the range of a function", "[core][math]") {
     bool odd = true, inside = true;
     for (int i = -20000; i <= 20000; ++i) {
         float const x = static_cast<float>(i) * 0x1p-10f;
         float const t = espalier::tanh(x), e = espalier::erf(x), s = espalier::sigmoid(x);
-        odd = odd && t == -espalier::tanh(-x) && e == -espalier::erf(-x);
-        inside = inside && std::fabs(t) <= 1 && std::fabs(e) <= 1 && s > 0 && s <= 1;
+        odd = odd && t == -espalier::tanh(-x) && e == -espalier::erf(-x) && espalier::atan(x) == -espalier::atan(-x);
+        inside = inside && std::fabs(t) <= 1 && std::fabs(e) <= 1 && s > 0 && s <= 1 &&
+                 std::fabs(espalier::atan(x)) <= std::atan(std::numeric_limits<float>::infinity());
     }
     CHECK(odd);
     CHECK(inside);

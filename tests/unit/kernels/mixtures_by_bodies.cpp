@@ -38,6 +38,7 @@
 #include <espalier/penalty/l2.hpp>
 #include <espalier/train/training.hpp>
 #include <espalier/units/fixed_mask.hpp>
+#include <espalier/weight/compander.hpp>
 #include <espalier/weight/low_rank.hpp>
 
 #include <cstdint>
@@ -177,9 +178,11 @@ TEMPLATE_TEST_CASE(
     check<TestType>();
 }
 
-TEST_CASE("mixtures by kernel bodies: experts with a companion and a mask of units each", "[kernels]") {
+TEST_CASE("mixtures by kernel bodies: experts with a companion, a map of trained numbers and a mask of units each",
+          "[kernels]") {
     using held = sequence<dense<8, activation::tanh, units::fixed_mask, penalty::anchor<1.5>>,
-                          dense<7, on<role::bias, penalty::anchor<0.5>>>>;
+                          dense<7, on<role::bias, penalty::anchor<0.5>>,
+                                weight::compander<weight::arctan, 1.5, 0.75, weight::learned<0.05>>>>;
     check<moe<gate::top_k<4, 2>, held, dispatch::automatic<>>>();
     check<moe<gate::top_k<4, 2>, experts<dense<7>, held, dense<7, penalty::anchor<2.0>>, held>,
               dispatch::capacity<1.0>>>();

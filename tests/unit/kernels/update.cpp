@@ -22,9 +22,11 @@
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
+#include <espalier/prune/behind_map.hpp>
 #include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/compander.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/marked.hpp>
@@ -63,7 +65,9 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
 
     // The definition, in double.
     tensor<W, N> const before(row_count, columns);
-    std::vector<double> next[2], values(4, 0.25);
+    std::vector<double> next[2], values(4 + espalier::weight::max_scalars, 0.25);
+    values[Rule::penalty_count] = values[Rule::penalty_count + 1] = Rule::scalars > 0 ? 0.0 : 0.25;
+    Rule const made = espalier::detail::with_scalars(rule, before.scalars.data());
     next[0].assign(static_cast<std::size_t>(row_count), 0.5);
     next[1].assign(static_cast<std::size_t>(columns), 0.5);
     auto const s = tensor<W, N>(row_count, columns).segment();
@@ -81,7 +85,7 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
                                                         .keep = keep,
                                                         .reference = static_cast<double>(before.reference[at])};
             double const w = update_element(
-                optimizer, rule, static_cast<double>(before.gradients[at]), m, s.rates.decay, about,
+                optimizer, made, static_cast<double>(before.gradients[at]), m, s.rates.decay, about,
                 [&](int number) {
                     return espalier::draw(s.site, 0, static_cast<std::uint32_t>(i / 8),
                                           static_cast<std::uint32_t>(number))[static_cast<int>(i % 8)];
@@ -102,16 +106,22 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
             for (int q = 0; q < Optimizer::moments; ++q)
                 right &= near(static_cast<double>(got.moments[at + static_cast<std::size_t>(q * got.stride)]), m[q],
                               tolerance);
-            if (Rule::needs_operand || !std::is_same_v<W, N>)
+            if (espalier::detail::writes_operands<Optimizer, Rule> || (Rule::scalars == 0 && !std::is_same_v<W, N>))
                 right &= near(static_cast<double>(static_cast<W>(got.operands[at])),
-                              espalier::weight::detail::effective_weight(rule.map, w, about.keep),
+                              espalier::weight::detail::effective_weight(made.map, w, about.keep),
                               std::is_same_v<W, N> ? 2 * tolerance : 0.004);
         }
     REQUIRE(right);
     for (int g = 0; g < Rule::group_sets; ++g)
         for (std::size_t i = 0; i < next[g].size(); ++i)
             right &= near(static_cast<double>(got.next[g][i]), next[g][i], 100 * tolerance);
-    for (std::size_t q = 0; q < values.size(); ++q)
+    constexpr int scalars = espalier::detail::moved_scalars<Optimizer, Rule>;
+    auto const of_scalar = [](auto const& t, int q) {
+        return static_cast<double>(t.scalar_gradients[static_cast<std::size_t>(q * espalier::padded(1))]);
+    };
+    for (int q = 0; q < scalars; ++q)
+        right &= near(of_scalar(got, q), values[static_cast<std::size_t>(Rule::penalty_count + q)], 20 * tolerance);
+    for (std::size_t q = 0; q < (Rule::scalars > 0 ? Rule::penalty_count : got.values.size()); ++q)
         right &= near(got.values[q], values[q], 20 * tolerance);
     REQUIRE(right);
 
@@ -130,8 +140,10 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
             for (std::size_t i = 0; i < mine.next[g].size(); ++i)
                 equal &=
                     near(static_cast<double>(got.next[g][i]), static_cast<double>(mine.next[g][i]), 100 * tolerance);
-        for (std::size_t q = 0; q < values.size(); ++q)
+        for (std::size_t q = 0; q < got.values.size(); ++q)
             equal &= near(got.values[q], mine.values[q], 20 * tolerance);
+        for (int q = 0; q < scalars; ++q)
+            equal &= near(of_scalar(got, q), of_scalar(mine, q), 20 * tolerance);
         REQUIRE(equal);
     }
 }
@@ -327,6 +339,22 @@ TEST_CASE("update bodies: a separate copy for the products") {
     espalier::optimizer::sgd_op<espalier::optimizer::momentum_kind::nesterov> const sgd{0.05, 0.9, 0.01};
     check_shapes<float>(sgd, r, 2e-6);
     check_shapes<float, narrow>(sgd, r, 2e-6);
+}
+
+TEST_CASE("update bodies: trained numbers of a map, and the pass that writes operands when they have moved") {
+    using map = espalier::weight::learned_compander_op<espalier::weight::arctan>;
+    using rule = tensor_rule<espalier::prune::behind_map_op<espalier::weight::fixed_mask, map>,
+                             flat_tuple<espalier::penalty::l2_op>, flat_tuple<>>;
+    rule r{};
+    espalier::get<0>(r.penalties) = {0.1};
+    check_shapes<float>(adamw, r, 4e-6);
+    check_update<float, narrow>(adamw, r, 5, 1001, 4e-6);
+    check_update<float, narrow>(espalier::no_step{}, r, 5, 1001, 4e-6);
+    check_update<float, float>(espalier::no_step{}, tensor_rule<map, flat_tuple<>, flat_tuple<>>{}, 33, 17, 4e-6);
+    using grouped = tensor_rule<map, flat_tuple<rows_lasso>, flat_tuple<>>;
+    grouped g{};
+    espalier::get<0>(g.penalties) = {0.2};
+    check_shapes<float>(adamw, g, 4e-6);
 }
 
 TEST_CASE("update bodies: penalties over rows and columns") {

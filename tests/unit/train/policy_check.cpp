@@ -46,6 +46,7 @@
 #include <espalier/transform/clip_global_norm.hpp>
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/compander.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/low_rank.hpp>
@@ -452,7 +453,9 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
                      means_it, with_shift<shift_kind::zero_mean>,
                      dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
                      transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
-                     weight::identity, weight::fixed_mask, weight::marked, weight::low_rank<3>>();
+                     weight::identity, weight::fixed_mask, weight::marked, weight::low_rank<3>,
+                     weight::compander<weight::softsign, 0.8, 0.5>,
+                     weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>>();
     all_shipped_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
                      initial::uniform<-0.3, 0.3>, initial::constant<0.5>, initial::zeros>();
     all_shipped_pass<prune::magnitude<0.3>, prune::magnitude<0.3, prune::global, prune::straight_through>,

@@ -36,7 +36,8 @@ template <class Optimizer, class Rule, class T> struct update_loop {
     using P = native_pack<T>;
     static constexpr index_t lanes = pack_width<P>;
     static constexpr int moments = Optimizer::moments;
-    static constexpr int value_count = Rule::penalty_count + 1;
+    static constexpr int scalars = espalier::detail::moved_scalars<Optimizer, Rule>;
+    static constexpr int value_count = Rule::penalty_count + scalars + 1;
     /// From the draws of one transform to those of the next.
     static constexpr index_t draw_stride = sizeof(draw_buffer) / sizeof(std::uint16_t);
 
@@ -103,15 +104,16 @@ template <class Optimizer, class Rule, class T> struct update_loop {
             watch.see(moment[m]);
             put(s.moments + m * s.moment_stride + i, moment[m]);
         }
-        if constexpr (Rule::needs_operand)
+        if constexpr (espalier::detail::writes_operands<Optimizer, Rule>)
             put(s.operands + i, weight::detail::effective_weight(k.rule.map, next, about.keep));
         return next;
     }
 
-    /// Elements [first, first + n), n at most strip_draws.
+    /// Elements [first, first + n), n at most strip_draws. What they add to the gradients of the map's trained numbers
+    /// is added to `of_scalars`.
     template <class Norm, class Then>
     ESPALIER_HOST_FN void strip(index_t first, index_t n, draw_buffer* draws, finite_watch<P>& watch, Norm const& norm,
-                                Then const& then) const {
+                                [[maybe_unused]] double* of_scalars, Then const& then) const {
         for (int k = 0; k < Rule::draws; ++k) {
             random_site site = s.site;
             site.pass += static_cast<std::uint32_t>(k); // the number of the draw
@@ -136,16 +138,19 @@ template <class Optimizer, class Rule, class T> struct update_loop {
         if (s.values)
             for (int p = 0; p < Rule::penalty_count; ++p)
                 s.values[p] += static_cast<double>(horizontal_sum(sums[p]));
+        for (int p = 0; p < scalars; ++p)
+            of_scalars[p] += static_cast<double>(horizontal_sum(sums[Rule::penalty_count + p]));
     }
 
     bool run() const {
         draw_buffer draws[Rule::draws > 0 ? Rule::draws : 1];
         finite_watch<P> watch;
+        double of_scalars[std::size_t{scalars + 1}] = {};
         if constexpr (!Rule::grouped) {
             index_t const n = s.rows * s.columns;
             auto const no_norm = [](index_t, index_t) { return [](int) { return P(T(0)); }; };
             for (index_t i = 0; i < n; i += strip_draws)
-                strip(i, n - i < strip_draws ? n - i : strip_draws, draws, watch, no_norm,
+                strip(i, n - i < strip_draws ? n - i : strip_draws, draws, watch, no_norm, of_scalars,
                       [](index_t, int, P const&) {});
         } else {
             for (index_t r = 0; r < s.rows; ++r) {
@@ -160,7 +165,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                                                   : P::load(s.norms[group] + at, static_cast<int>(count));
                         };
                     };
-                    strip(r * s.columns + c0, n, draws, watch, norm, [&](index_t c, int count, P const& w) {
+                    strip(r * s.columns + c0, n, draws, watch, norm, of_scalars, [&](index_t c, int count, P const& w) {
                         P const square = select(mask_of<P>::first(count), w * w, P(T(0)));
                         row_sum = row_sum + square;
                         for (int g = 0; g < Rule::group_sets; ++g) {
@@ -174,6 +179,8 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                     if (Rule::scope(g) == group_scope::rows) s.next_norms[g][r] += horizontal_sum(row_sum);
             }
         }
+        for (int k = 0; k < scalars; ++k)
+            s.scalar_gradients[k * weight::detail::scalar_stride] = static_cast<T>(of_scalars[k]);
         return watch.all_finite();
     }
 };
@@ -183,7 +190,12 @@ template <class Optimizer, class Rule, class T> struct update_loop {
 /// Updates one tensor. Frozen tensors are the caller's to skip. Returns whether all weights and moments are finite now.
 template <class T, class Optimizer, class Rule>
 bool update(Optimizer const& optimizer, Rule const& rule, update_segment<T> const& segment) {
-    return detail::update_loop<Optimizer, Rule, T>{optimizer, rule, segment}.run();
+    if constexpr (Rule::scalars > 0) {
+        Rule const made = espalier::detail::with_scalars(rule, segment.scalars);
+        return detail::update_loop<Optimizer, Rule, T>{optimizer, made, segment}.run();
+    } else {
+        return detail::update_loop<Optimizer, Rule, T>{optimizer, rule, segment}.run();
+    }
 }
 
 /// Elements that the mask does not keep become 0.

@@ -76,6 +76,8 @@ ESPALIER_LIBRARY void layer_report::add_tensor(std::string_view path, std::strin
     t.masks = facts.masks;
     t.passes = facts.passes;
     t.grouped = facts.grouped;
+    t.mapped = facts.mapped;
+    t.inverse = facts.inverse;
     tensors.push_back(std::move(t));
 }
 
@@ -115,6 +117,24 @@ ESPALIER_LIBRARY void layer_report::add_companion(std::string_view name, index_t
     t.vector = its.vector;
     t.optional = true;
     t.companion = name;
+    t.of = static_cast<int>(of - 1);
+    tensors.push_back(std::move(t));
+}
+
+ESPALIER_LIBRARY void layer_report::add_scalar(std::string_view name, index_t offset, tensor_rates const& rates) {
+    std::size_t of = tensors.size();
+    while (!tensors[of - 1].trained || tensors[of - 1].tensor_role == role::scalar)
+        --of;
+    tensor_info const& its = tensors[of - 1];
+    tensor_info t;
+    t.name = detail::text_of(its.name, ".", name);
+    t.group = its.group;
+    t.layer = its.layer;
+    t.tensor_role = role::scalar;
+    t.rows = t.columns = 1;
+    t.offset = offset;
+    t.vector = true;
+    t.rates = rates;
     t.of = static_cast<int>(of - 1);
     tensors.push_back(std::move(t));
 }

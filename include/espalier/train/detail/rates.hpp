@@ -6,6 +6,7 @@
 
 #include <espalier/core/text.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 namespace espalier {
@@ -30,6 +31,11 @@ inline void check_rule(std::vector<tensor_info> const& tensors, rate_rule const&
             throw_data_error(what, " has the factor ", factor, "; needed are finite numbers of at least 0");
 }
 
+inline bool frozen(tensor_info const& t, std::vector<rate_rule> const& rules) {
+    return std::any_of(rules.begin(), rules.end(),
+                       [&](rate_rule const& rule) { return rule.frozen && rule.matches(t); });
+}
+
 ESPALIER_LIBRARY std::vector<tensor_rates> rates_by_tensor(std::vector<tensor_info> const& tensors,
                                                            std::vector<rate_rule> const& rules) {
     for (rate_rule const& rule : rules)
@@ -37,7 +43,9 @@ ESPALIER_LIBRARY std::vector<tensor_rates> rates_by_tensor(std::vector<tensor_in
     std::vector<tensor_rates> rates;
     for (tensor_info const& t : tensors) {
         if (!t.trained) continue;
-        tensor_rates r;
+        tensor_rates r = t.rates;
+        // What its map is made of stays with a tensor that stays.
+        if (t.tensor_role == role::scalar) r.frozen = frozen(tensors[static_cast<std::size_t>(t.of)], rules);
         for (rate_rule const& rule : rules)
             if (rule.matches(t)) {
                 r.learning_rate *= rule.learning_rate;

@@ -104,13 +104,16 @@ ESPALIER_FN void add_partial_rows(Block const& block, live_groups const& live, i
                               stride, columns, live.tensor(out, group), accumulate, error);
 }
 
-/// `partial`: [groups][penalties][chunks], or null. Not for penalties over groups of weights.
+/// `partial`: [groups][penalties][chunks], or null; `of_scalars`: [groups][trained numbers][chunks]. Not for penalties
+/// over groups of weights.
 template <class Block, class Optimizer, class Rule, class Wide, class Narrow>
 ESPALIER_FN void update_tensor(Block const& block, live_groups const& live, int group, Optimizer const& optimizer,
                                Rule const& rule, update_segment<Wide, Narrow> const& segment,
-                               update_context const& context, double* partial) {
-    if (partial) partial += group * Rule::penalty_count * update_chunks(segment.rows * segment.columns);
-    kernels::update_tensor(block, optimizer, rule, segment_of(segment, live, group), context, partial);
+                               update_context const& context, double* partial, double* of_scalars = nullptr) {
+    index_t const chunks = update_chunks(segment.rows * segment.columns);
+    if (partial) partial += group * Rule::penalty_count * chunks;
+    if (of_scalars) of_scalars += group * Rule::scalars * chunks;
+    kernels::update_tensor(block, optimizer, rule, segment_of(segment, live, group), context, partial, of_scalars);
 }
 
 template <class Block, class T, class Bias>

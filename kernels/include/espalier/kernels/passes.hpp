@@ -145,17 +145,18 @@ template <class W> struct add_partial_rows {
         grouped::add_partial_rows(block, live, group, partial, set, row_count, columns, out, accumulate, error);
     }
 };
-/// `partial`: [groups][penalties][chunks], or null.
+/// `partial`: [groups][penalties][chunks], or null; `of_scalars`: [groups][trained numbers][chunks].
 template <class Optimizer, class Rule, class Wide, class Narrow> struct update {
     numbers<Optimizer> optimizer;
     numbers<Rule> rule;
     update_segment<Wide, Narrow> segment;
     update_context context;
     double* partial;
+    double* of_scalars;
 
     index_t lanes() const { return update_chunks(segment.rows * segment.columns) * 32; }
     template <class Block> ESPALIER_FN void operator()(Block const& block, live_groups const& live, int group) const {
-        grouped::update_tensor(block, live, group, optimizer.get(), rule.get(), segment, context, partial);
+        grouped::update_tensor(block, live, group, optimizer.get(), rule.get(), segment, context, partial, of_scalars);
     }
 };
 template <class Optimizer, class Rule, class Wide, class Narrow> struct update_grouped {
@@ -197,6 +198,23 @@ template <class Number> struct add_sums {
         for (int k = 0; k < sums; ++k)
             kernels::sum_numbers(block, partial + (group * sums + k) * stride, count, live.term(results, group) + k,
                                  accumulate);
+    }
+};
+/// The gradients of the `count` trained numbers of a map from `parts` partial sums of each; `gradients`: the first
+/// one's.
+template <class W> struct scalar_gradients {
+    double const* partial;
+    int count;
+    index_t parts;
+    W* gradients;
+    error_word const* error;
+
+    index_t lanes() const { return 1; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block, live_groups const& live, int group) const {
+        if (failed(error)) return;
+        for (int k = 0; k < count; ++k)
+            kernels::sum_numbers(block, partial + (group * count + k) * parts, parts,
+                                 live.tensor(gradients, group) + k * weight::detail::scalar_stride, false);
     }
 };
 template <class Op, class W> struct group_value {

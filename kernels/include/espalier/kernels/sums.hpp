@@ -128,10 +128,11 @@ template <class Block, class F> ESPALIER_FN double fixed_sum(Block const& block,
 }
 
 /// result = (or +=) the sum of n numbers, by one block. Floor: 8 n bytes.
-template <class Block>
-ESPALIER_FN void sum_numbers(Block const& block, double const* x, index_t n, double* result, bool accumulate) {
+template <class Block, class Result>
+ESPALIER_FN void sum_numbers(Block const& block, double const* x, index_t n, Result* result, bool accumulate) {
     double const sum = fixed_sum(block, n, [&](index_t i) { return x[i]; });
-    if (block.block_rank() == 0 && block.thread_rank() == 0) *result = accumulate ? *result + sum : sum;
+    if (block.block_rank() == 0 && block.thread_rank() == 0)
+        *result = static_cast<Result>(accumulate ? static_cast<double>(*result) + sum : sum);
 }
 
 } // namespace espalier::kernels

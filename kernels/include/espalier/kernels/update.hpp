@@ -41,10 +41,12 @@ namespace detail {
 template <class Optimizer, class Rule, class Wide, class Narrow> struct update_lane {
     static constexpr int moments = Optimizer::moments;
     static_assert(std::is_same_v<Wide, master_of<Narrow>>, "espalier: weights are the masters of what products read");
-    static constexpr bool copies = Rule::needs_operand || !std::is_same_v<Wide, Narrow>;
+    static constexpr int scalars = espalier::detail::moved_scalars<Optimizer, Rule>;
+    static constexpr int sums = Rule::penalty_count + scalars;
+    static constexpr bool copies = (Rule::needs_operand || !std::is_same_v<Wide, Narrow>)&&scalars == 0;
 
     Optimizer const& optimizer;
-    Rule const& rule;
+    std::conditional_t<(Rule::scalars > 0), Rule, Rule const&> rule;
     update_segment<Wide, Narrow> const& s;
     random_site site;
     Wide rate;
@@ -55,7 +57,7 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
 
     ESPALIER_FN update_lane(Optimizer const& o, Rule const& r, update_segment<Wide, Narrow> const& segment,
                             update_context const& context, bool rows_aligned)
-        : optimizer(o), rule(r), s(segment), site(segment.site),
+        : optimizer(o), rule(made(r, segment)), s(segment), site(segment.site),
           rate(static_cast<Wide>(o.rate() * segment.rates.learning_rate)),
           decay(static_cast<Wide>(segment.rates.decay)), global_norm(static_cast<Wide>(segment.global_norm)),
           error(context.error) {
@@ -73,8 +75,17 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
         if constexpr (copies) vector = vector && aligned16(s.operands);
     }
 
-    /// `norm(group, j)`: norm of the group of element first + j; `value(penalty, v)`: sum of values of the eight.
-    /// Leaves the new weights in `w`.
+    /// The rule with the map that the tensor's trained numbers make.
+    ESPALIER_FN static decltype(auto) made(Rule const& given,
+                                           [[maybe_unused]] update_segment<Wide, Narrow> const& segment) {
+        if constexpr (Rule::scalars > 0)
+            return espalier::detail::with_scalars(given, segment.scalars);
+        else
+            return (given);
+    }
+
+    /// `norm(group, j)`: norm of the group of element first + j; `value(k, v)`: sum of values of the eight, of
+    /// penalties and, behind them, of gradients of the map's trained numbers. Leaves the new weights in `w`.
     template <class Norm, class Value>
     ESPALIER_FN void run(index_t first, int count, Norm const& norm, Value const& value, Wide (&w)[octet]) const {
         Wide g[std::size_t{octet}], m[std::size_t{moments + 1}][std::size_t{octet}], reference[std::size_t{octet}] = {};
@@ -94,7 +105,7 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
             bits[k] = flat_bits(site, first, static_cast<std::uint32_t>(k));
         std::uint32_t kept = 0xff;
         if constexpr (Rule::uses_mask) kept = mask8(s.mask, first, count);
-        Wide sum[Rule::penalty_count + 1] = {};
+        Wide sum[std::size_t{sums + 1}] = {};
         [[maybe_unused]] Wide operand[octet];
         ESPALIER_KERNEL_UNROLL
         for (int j = 0; j < octet; ++j) {
@@ -128,7 +139,7 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
             store8(s.moments + k * s.moment_stride + first, count, vector, m[k]);
         if constexpr (copies) store8(s.operands + first, count, vector, operand);
         ESPALIER_KERNEL_UNROLL
-        for (int k = 0; k < Rule::penalty_count; ++k)
+        for (int k = 0; k < sums; ++k)
             value(k, sum[k]);
     }
 };
@@ -136,17 +147,19 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
 } // namespace detail
 
 /// One chunk of one tensor without grouped penalties. `values`, when given, receives the chunk's value of penalty k at
-/// values[k * value_stride], in a fixed order for tiles of 32 lanes.
+/// values[k * value_stride], in a fixed order for tiles of 32 lanes; `of_scalars` likewise what its weights add to the
+/// gradients of the map's trained numbers.
 /// Floor (float, AdamW): 28 bytes a weight, + 1/8 for a mask, + 4 for a reference gradient, a separate operand copy or
 /// each companion, + 0 for further penalties, transforms or prox.
 template <class Tile, class Optimizer, class Rule, class Wide, class Narrow>
 ESPALIER_FN void update_flat(Tile const& tile, Optimizer const& optimizer, Rule const& rule,
                              update_segment<Wide, Narrow> const& segment, update_context const& context, index_t chunk,
-                             double* values, index_t value_stride) {
+                             double* values, index_t value_stride, [[maybe_unused]] double* of_scalars = nullptr) {
     static_assert(!Rule::grouped, "espalier: a rule with grouped penalties runs as update_grouped");
     detail::update_lane<Optimizer, Rule, Wide, Narrow> const lane(optimizer, rule, segment, context, true);
     index_t const n = segment.rows * segment.columns;
-    double sum[Rule::penalty_count + 1] = {};
+    constexpr int scalars = espalier::detail::moved_scalars<Optimizer, Rule>;
+    double sum[std::size_t{Rule::penalty_count + scalars + 1}] = {};
     constexpr int rounds = static_cast<int>(update_chunk / (octet * static_cast<index_t>(Tile::lanes)));
     ESPALIER_KERNEL_LOOP
     for (int i = 0; i < rounds; ++i) {
@@ -165,6 +178,11 @@ ESPALIER_FN void update_flat(Tile const& tile, Optimizer const& optimizer, Rule 
             if (values && tile.thread_rank() == 0) values[k * value_stride] = total;
         }
     }
+    ESPALIER_KERNEL_UNROLL
+    for (int k = 0; k < scalars; ++k) {
+        double const total = tile.reduce_add(sum[Rule::penalty_count + k]);
+        if (tile.thread_rank() == 0) of_scalars[k * value_stride] = total;
+    }
 }
 
 /// The segment of a group of a launch, from that of the first one; not for penalties over groups of weights.
@@ -180,27 +198,32 @@ ESPALIER_FN update_segment<Wide, Narrow> segment_of(update_segment<Wide, Narrow>
     s.operands = live.tensor(s.operands, group);
     s.mask = s.mask ? s.mask + group * live.mask_words : s.mask;
     s.values = live.term(s.values, group);
+    s.scalars = live.tensor(s.scalars, group);
+    s.scalar_gradients = live.tensor(s.scalar_gradients, group);
     s.site = live.site(s.site, group);
     return s;
 }
 
-/// One tensor, dealt in chunks to the tiles of a grid. `partial`: [penalties][chunks], or null.
+/// One tensor, dealt in chunks to the tiles of a grid. `partial`: [penalties][chunks], or null; `of_scalars`:
+/// [trained numbers][chunks].
 template <class Block, class Optimizer, class Rule, class Wide, class Narrow>
 ESPALIER_FN void update_tensor(Block const& block, Optimizer const& optimizer, Rule const& rule,
                                update_segment<Wide, Narrow> const& segment, update_context const& context,
-                               double* partial) {
+                               double* partial, double* of_scalars = nullptr) {
     if (failed(context.error)) return;
     auto const tile = block.template tile<(Block::lanes < 32 ? Block::lanes : 32)>();
     index_t const chunks = update_chunks(segment.rows * segment.columns);
     for (index_t chunk = tile.group_rank(); chunk < chunks; chunk += tile.group_count())
-        update_flat(tile, optimizer, rule, segment, context, chunk, partial ? partial + chunk : nullptr, chunks);
+        update_flat(tile, optimizer, rule, segment, context, chunk, partial ? partial + chunk : nullptr, chunks,
+                    of_scalars ? of_scalars + chunk : nullptr);
 }
 
 /// Scratch of an update with grouped penalties.
 template <class W> struct group_scratch {
-    W* columns = nullptr;     ///< [strips][8 octets]: squares of new weights, when a penalty groups columns
-    W* rows = nullptr;        ///< [rows][octets]: the same, when one groups rows
-    double* values = nullptr; ///< [penalties][strips x octets], or null
+    W* columns = nullptr;      ///< [strips][8 octets]: squares of new weights, when a penalty groups columns
+    W* rows = nullptr;         ///< [rows][octets]: the same, when one groups rows
+    double* values = nullptr;  ///< [penalties][strips x octets], or null
+    double* scalars = nullptr; ///< [trained numbers of the map][strips x octets]
 };
 
 /// One tensor whose penalties see the norms of its rows or columns. A thread updates eight columns of a strip of rows
@@ -226,7 +249,8 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
             if (Rule::scope(g) == group_scope::columns)
                 load8(segment.norms[g] + c, count, aligned16(segment.norms[g]), column_norm[g]);
         Wide column_square[octet] = {};
-        double sum[Rule::penalty_count + 1] = {};
+        constexpr int scalars = espalier::detail::moved_scalars<Optimizer, Rule>;
+        double sum[std::size_t{Rule::penalty_count + scalars + 1}] = {};
         ESPALIER_KERNEL_LOOP
         for (index_t r = first; r < last; ++r) {
             Wide row_norm[std::size_t{sets + 1}];
@@ -254,6 +278,9 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
             for (int k = 0; k < Rule::penalty_count; ++k)
                 scratch.values[(k * cut.count + at.line) * octets + at.place] = sum[k];
         }
+        ESPALIER_KERNEL_UNROLL
+        for (int k = 0; k < scalars; ++k)
+            scratch.scalars[(k * cut.count + at.line) * octets + at.place] = sum[Rule::penalty_count + k];
     }
 }
 

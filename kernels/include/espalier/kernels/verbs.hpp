@@ -77,8 +77,7 @@ public:
     template <class T> static std::size_t verb_scratch(index_t batch_rows, index_t inner, index_t columns) {
         using W = master_of<T>;
         auto const octets = static_cast<std::size_t>(octets_of(columns));
-        std::size_t const of_update =
-            piece(most_sets * static_cast<std::size_t>(update_chunks(inner * columns)) * sizeof(double));
+        std::size_t const of_update = update_scratch(static_cast<std::size_t>(update_chunks(inner * columns)));
         return largest({most_sets * strip_scratch<W>(strips_at_most(batch_rows), columns),
                         most_sets * strip_scratch<W>(strips_at_most(inner), columns) +
                             piece(static_cast<std::size_t>(inner) * octets * sizeof(W)),
@@ -88,8 +87,7 @@ public:
     template <class T>
     static std::size_t live_scratch(live_groups const& live, index_t batch_rows, index_t inner, index_t columns) {
         return largest({most_sets * strip_scratch<master_of<T>>(most_strips_of(live, batch_rows), columns),
-                        piece(static_cast<std::size_t>(live.groups) * most_sets *
-                              static_cast<std::size_t>(update_chunks(inner * columns)) * sizeof(double))});
+                        update_scratch(static_cast<std::size_t>(live.groups * update_chunks(inner * columns)))});
     }
     /// Of the loss of so many rows.
     static std::size_t loss_scratch(index_t batch_rows) {
@@ -189,12 +187,14 @@ public:
         update_context const context{squared_norm, this->step_word(), this->error()};
         index_t const strips = strips_of(segment.rows).count, octets = octets_of(segment.columns);
         scratch_cursor space(this->scratch);
+        constexpr int scalars = espalier::detail::moved_scalars<Optimizer, Rule>;
         if constexpr (Rule::grouped) {
             group_scratch<Wide> parts;
             parts.columns = space.template take<Wide>(strips * octets * octet);
             parts.rows = space.template take<Wide>(segment.rows * octets);
             double* const values = space.template take<double>(Rule::penalty_count * strips * octets);
             if (segment.values) parts.values = values;
+            parts.scalars = space.template take<double>(scalars * strips * octets);
             if (strips * octets == 0) return;
             this->run(passes::update_grouped<Optimizer, Rule, Wide, Narrow>{this->locate(optimizer), this->locate(rule),
                                                                             segment, context, parts});
@@ -208,15 +208,23 @@ public:
             }
             if (parts.values)
                 add_sums(parts.values, Rule::penalty_count, strips * octets, segment.values, true, context);
+            if constexpr (scalars > 0)
+                this->run(passes::scalar_gradients<Wide>{parts.scalars, scalars, strips * octets,
+                                                         segment.scalar_gradients, context.error});
         } else {
             index_t const chunks = update_chunks(segment.rows * segment.columns);
             double* partial = nullptr;
             if (segment.values && Rule::penalty_count > 0)
                 partial = space.template take<double>(this->live().groups * Rule::penalty_count * chunks);
+            double* of_scalars = nullptr;
+            if constexpr (scalars > 0) of_scalars = space.template take<double>(this->live().groups * scalars * chunks);
             if (chunks == 0) return;
             this->run(passes::update<Optimizer, Rule, Wide, Narrow>{this->locate(optimizer), this->locate(rule),
-                                                                    segment, context, partial});
+                                                                    segment, context, partial, of_scalars});
             if (partial) add_sums(partial, Rule::penalty_count, chunks, segment.values, true, context);
+            if constexpr (scalars > 0)
+                this->run(passes::scalar_gradients<Wide>{of_scalars, scalars, chunks, segment.scalar_gradients,
+                                                         context.error});
         }
     }
     /// value (device memory) = the term of a penalty over groups.
@@ -500,6 +508,11 @@ private:
             for (index_t i = f; i < f + count; ++i)
                 begin += sizes[i];
         }
+    }
+    /// Bytes of the partial sums that updates of so many chunks leave: of penalties, and of gradients of numbers that a
+    /// map is made of.
+    static std::size_t update_scratch(std::size_t chunks) {
+        return piece(most_sets * chunks * sizeof(double)) + piece(weight::max_scalars * chunks * sizeof(double));
     }
     /// Bytes of the partial sums of one set of penalties.
     template <class W> static std::size_t strip_scratch(index_t strips, index_t columns) {
