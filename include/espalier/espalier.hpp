@@ -169,6 +169,7 @@
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/network/base.hpp>
 #include <espalier/network/concept.hpp>
 #include <espalier/network/describe.hpp>
 #include <espalier/network/network.hpp>
@@ -240,9 +241,12 @@
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/concept.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/adapter_gain.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/bake.hpp>
 #include <espalier/weight/concept.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/operator.hpp>

@@ -107,7 +107,7 @@ template <class Stack> std::vector<float> inputs_of(index_t n, std::uint32_t sal
 
 /// Gives the companions of tensors numbers, where a stack has any.
 template <class Network> void set_companions(Network& net) {
-    if constexpr (net.size.companions > 0) {
+    if constexpr (net.size.fixed > 0) {
         remember(net, "anchor");
         for (tensor_info const& t : net.tensors()) {
             if (t.companion != "importance") continue;

@@ -126,8 +126,22 @@ struct bind_dense<In, Out, type_list<Inherited...>, Ps...> {
 template <class Where, class Layer, class Inherited, class... Ps> struct dense_weight_check;
 template <class Where, class Layer, class... Inherited, class... Ps>
 struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
-    static consteval bool run() {
-        using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
+    using weight_policy = pick<axis::weight, weight::identity, Ps..., Inherited...>;
+    /// Operators that ask for the extents are checked for each of them; the layers of others share one check.
+    static constexpr bool asks_extents = weight::checks_extents<weight_policy>;
+    static constexpr index_t extent_of(index_t extent) { return asks_extents ? extent : 0; }
+
+    template <index_t In, index_t Out> static consteval bool run() {
+        if constexpr (!keeps_prune())
+            return false;
+        else if constexpr (asks_extents)
+            return weight_policy::template check<Where, Layer, In, Out, Ps..., Inherited...>();
+        else
+            return true;
+    }
+
+private:
+    static consteval bool keeps_prune() {
         using prune_policy = pick<axis::prune, void, Ps..., Inherited...>;
         constexpr bool replaces = weight::weight_operator<weight_policy>;
         // One that is handed on to many layers is not meant for those that have no kernel.
@@ -194,6 +208,8 @@ template <int Out, class... Ps> struct dense {
     template <class Where, shape In, class Inherited> static consteval bool check() {
         using dropout_check =
             detail::dense_dropout_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited, Ps...>;
+        using weight_check =
+            detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited, Ps...>;
         if constexpr (!detail::check_has_input<Where, dense, In>())
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
@@ -204,8 +220,7 @@ template <int Out, class... Ps> struct dense {
         else if constexpr (!dropout_check::template run<dropout_check::width_of(Out)>())
             return false;
         else
-            return detail::dense_weight_check<Where, diagnostic::layer_of_message<Where, dense>, Inherited,
-                                              Ps...>::run();
+            return weight_check::template run<weight_check::extent_of(In.size()), weight_check::extent_of(Out)>();
     }
 
     template <shape In, class Inherited>

@@ -125,7 +125,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         f.parameters = padded(count());
         f.mask_words = rule::uses_mask ? round_up((count() + 31) / 32 + 1, 16) : 0;
         f.group_sets = rule::group_sets;
-        f.companions = rule::companions * padded(count());
+        f.fixed = rule::companions * padded(count());
         f.tensors = 1;
         f.terms = rule::penalty_count;
         f.streams = 1;
@@ -154,7 +154,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         s.moments = m.moments;
         s.moment_stride = m.moment_stride;
         if constexpr (rule::companions > 0) {
-            s.companions = m.companions;
+            s.companions = m.fixed;
             s.companion_stride = padded(count());
         }
         s.operands = m.operands;
@@ -239,7 +239,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                            .grouped = rule::grouped});
         if constexpr (rule::companions > 0)
             for (int k = 0; k < rule::companions; ++k)
-                report.add_companion(rule::companion_table.names[k], at.companions + k * padded(count()));
+                report.add_companion(rule::companion_table.names[k], at.fixed + k * padded(count()));
     }
 
 private:
@@ -316,7 +316,7 @@ template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
     static constexpr double flops() { return Bound::flops; }
     static void describe(layer_report& report, std::string const& path, footprint const& at) {
         report.operators.push_back(
-            {path, In, Out, at.parameters, &Bound::template bake<float>, &Bound::template bake<double>});
+            {path, In, Out, at.parameters, at.fixed, &Bound::template bake<float>, &Bound::template bake<double>});
         Bound::describe(report, path, at);
     }
 };

@@ -41,6 +41,7 @@ struct tensor_info {
     int passes = 1;                     ///< passes over this tensor in an update
     bool grouped = false;               ///< carries penalties over groups
     bool optional = false;              ///< a file may lack it: then it stays as it is
+    bool fixed = false;                 ///< is read, never trained, and means nothing before it was set
     std::string companion;              ///< name among the companions of a trained tensor; empty: it is none
     int of = -1;                        ///< of a companion: the place of that tensor among all tensors
 
@@ -72,8 +73,11 @@ struct operator_info {
     index_t rows = 0;
     index_t columns = 0;
     index_t offset = 0; ///< of its first tensor in the parameter arena
-    void (*bake_float)(float const* parameters, clock const& now, matrix_view<float> kernel) = nullptr;
-    void (*bake_double)(double const* parameters, clock const& now, matrix_view<double> kernel) = nullptr;
+    index_t fixed = 0;  ///< of its first fixed tensor among all of them
+    void (*bake_float)(float const* parameters, float const* fixed, clock const& now,
+                       matrix_view<float> kernel) = nullptr;
+    void (*bake_double)(double const* parameters, double const* fixed, clock const& now,
+                        matrix_view<double> kernel) = nullptr;
 };
 
 /// A number of a policy, under the name that the policy gives it.
@@ -160,8 +164,10 @@ struct layer_report {
     /// `optional`: a file may lack it, those of older versions do.
     void add_state(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset,
                    bool optional = false);
-    /// Adds a companion of the trained tensor that was added last; `offset` counts from the first of all companions.
+    /// Adds a companion of the trained tensor that was added last; `offset` counts from the first of all fixed tensors.
     void add_companion(std::string_view name, index_t offset);
+    /// Adds the kernel `path`.`name` that stays as it was set; `offset` counts like that of a companion.
+    void add_fixed_kernel(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset);
     template <class... Parts> void add_term(Parts const&... name) {
         add_term_named(detail::text_parts{detail::text_part(name)...});
     }

@@ -43,7 +43,7 @@ void set_companion(Network& net, std::string_view name, matrix_view<typename Net
     static_assert(detail::check_network<Network>());
     using wide = typename Network::wide;
     auto& values = net.values();
-    std::size_t const i = detail::companion_place(Network::tensors(), name, numbers.rows, numbers.columns);
+    std::size_t const i = detail::fixed_place(Network::tensors(), name, numbers.rows, numbers.columns);
     for (index_t r = 0; r < numbers.rows; ++r)
         for (index_t c = 0; c < numbers.columns; ++c)
             if (!std::isfinite(static_cast<double>(numbers(r, c))))

@@ -60,7 +60,7 @@ struct trace {
 /// `room`: the memory is for so many rows.
 template <class Stack, class Device> trace run(index_t n, index_t room) {
     network<Stack, Device, float> net{seed{5}, room};
-    if constexpr (net.size.companions > 0) remember(net, "anchor");
+    if constexpr (net.size.fixed > 0) remember(net, "anchor");
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     trace t;
     std::vector<std::int32_t> label, group;
