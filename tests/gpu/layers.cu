@@ -47,6 +47,8 @@
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/train/training.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
+#include <espalier/weight/low_rank_adapter.hpp>
 
 #include <unistd.h>
 
@@ -105,12 +107,12 @@ template <class Stack> std::vector<float> inputs_of(index_t n, std::uint32_t sal
     return x;
 }
 
-/// Gives the companions of tensors numbers, where a stack has any.
-template <class Network> void set_companions(Network& net) {
+/// Gives the fixed tensors numbers, where a stack has any.
+template <class Network> void set_fixed(Network& net) {
     if constexpr (net.size.fixed > 0) {
-        remember(net, "anchor");
         for (tensor_info const& t : net.tensors()) {
-            if (t.companion != "importance") continue;
+            if (t.companion == "anchor") remember(net, "anchor");
+            if (!t.fixed || t.companion == "anchor") continue;
             auto const f = numbers(t.size(), 23);
             std::vector<float> squares;
             for (float v : f)
@@ -122,7 +124,7 @@ template <class Network> void set_companions(Network& net) {
 
 template <class Stack> trace on_cpu(index_t n) {
     network<Stack, device::cpu, float> net{seed{5}, n};
-    set_companions(net);
+    set_fixed(net);
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     trace t;
     auto const label = labels_of(n);
@@ -153,7 +155,7 @@ launch_table launched;
 
 template <class Stack> trace on_gpu(std::string const& name, index_t n, index_t blocks) {
     network<Stack, device::cuda, float> net{seed{5}, n};
-    set_companions(net);
+    set_fixed(net);
     net.runner().device().set_most_blocks(blocks);
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     bool const recorded = n == 33 && blocks == default_blocks;
@@ -376,6 +378,9 @@ void tests() {
     check<sequence<input<width>, dense<16, activation::tanh, penalty::elastic_weight_consolidation<0.5>>,
                    batch_norm<batch_norm_options{}, on<role::scale, penalty::anchor<2.0>>>,
                    moe<gate::top_k<4, 2>, held, dispatch::automatic<>>, head>>("companions of tensors");
+    check<sequence<input<width>, dense<16, activation::tanh, weight::low_rank_adapter<3>>,
+                   dense<9, activation::tanh, weight::low_rank_adapter<2, weight::adaptive_gain<2.0>>>, head>>(
+        "adapters");
     using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, residual<dense<8>>,
                               dense<7, activation::softmax>>;
     check<sequence<input<width>, plain, moe<gate::top_k<8, 1>, counting, dispatch::automatic<>>, head>>(

@@ -59,7 +59,9 @@
 #include <espalier/transform/clip_global_norm.hpp>
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/low_rank_adapter.hpp>
 
 namespace numbers {
 
@@ -91,7 +93,8 @@ using dense_layers =
           dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,
           dense<16, penalty::proximal<penalty::l1<third>>, penalty::anchor<third>,
                 penalty::elastic_weight_consolidation<falling>, initial::constant<third>>,
-          dense<16, weight::low_rank<4, ranks>>, batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
+          dense<16, weight::low_rank<4, ranks>>, dense<16, weight::low_rank_adapter<4, weight::adaptive_gain<third>>>,
+          batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
           tap<"here"_name, activation_penalty::l1<falling>>>;
 
 template <class Gate, class Dispatch = dispatch::dense> using mixture = stack<moe<Gate, narrow, Dispatch>>;

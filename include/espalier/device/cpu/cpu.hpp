@@ -139,19 +139,19 @@ public:
     /// z += x W, dx += dz W^T
     template <class Chosen, class T>
     void add_product_forward(matrix_view<T const> x, matrix_view<T const> w, matrix_view<T> z) {
-        check_adds<Chosen, T>();
-        for_parts<Chosen>(z.rows, x.columns * z.columns, [&](index_t first, index_t count, scratch_view space) {
-            product_for<Chosen>::template add_forward<T>(x.middle_rows(first, count), w, z.middle_rows(first, count),
-                                                         space);
-        });
+        if constexpr (check_adds<Chosen, T>())
+            for_parts<Chosen>(z.rows, x.columns * z.columns, [&](index_t first, index_t count, scratch_view space) {
+                product_for<Chosen>::template add_forward<T>(x.middle_rows(first, count), w,
+                                                             z.middle_rows(first, count), space);
+            });
     }
     template <class Chosen, class T>
     void add_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
-        check_adds<Chosen, T>();
-        for_parts<Chosen>(dx.rows, dz.columns * dx.columns, [&](index_t first, index_t count, scratch_view space) {
-            product_for<Chosen>::template add_input_gradient<T>(dz.middle_rows(first, count), w,
-                                                                dx.middle_rows(first, count), space);
-        });
+        if constexpr (check_adds<Chosen, T>())
+            for_parts<Chosen>(dx.rows, dz.columns * dx.columns, [&](index_t first, index_t count, scratch_view space) {
+                product_for<Chosen>::template add_input_gradient<T>(dz.middle_rows(first, count), w,
+                                                                    dx.middle_rows(first, count), space);
+            });
     }
     template <class Chosen, class T>
     void product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw) {
@@ -367,12 +367,13 @@ public:
 #undef ESPALIER_VERB_loop
 
 private:
-    template <class Chosen, class T> static void check_adds() {
+    template <class Chosen, class T> static consteval bool check_adds() {
         static_assert(
             diagnostic::holds<adding_product<product_for<Chosen>, T>, diagnostic::given_type<product_for<Chosen>>>,
             "espalier: the product of a layer with weight::low_rank_adapter must add to what is there; the next "
             "line names the product; give it `add_forward` and `add_input_gradient` (product/concept.hpp), or "
             "take product::direct");
+        return adding_product<product_for<Chosen>, T>;
     }
 
     /// A matrix that a product has found finite.
