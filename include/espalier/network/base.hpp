@@ -31,7 +31,8 @@ struct tensor_copy {
 /// What `load_base` does. `given`: of the tensors that are read. Throws data_error and shape_error as that does.
 std::vector<tensor_copy> plan_base(std::vector<tensor_info> const& from, std::vector<bool> const& given,
                                    std::vector<tensor_info> const& to);
-/// What `merge` does: `from` is an operator's place among `operators` where `baked`.
+/// What `merge_adapters` does: copies, and for operators the kernel they stand for, to the tensor at that place. Throws
+/// data_error and shape_error as that does.
 struct merge_plan {
     std::vector<tensor_copy> copies;
     std::vector<std::pair<operator_info const*, std::size_t>> baked;
@@ -101,10 +102,10 @@ void load_base(Network& net, Base const& base) {
 /// says, W + A B summed in double, everything else is copied by name, and so is the time. `adapted` lies in host
 /// memory. Throws, with nothing changed: data_error where `adapted` lacks a tensor of `dense` or was never given its
 /// base, shape_error for other extents.
-template <class Adapted, class Dense> void merge(Adapted const& adapted, Dense& dense) {
+template <class Adapted, class Dense> void merge_adapters(Adapted const& adapted, Dense& dense) {
     static_assert(detail::check_network<Adapted>() && detail::check_network<Dense>());
     static_assert(Adapted::device_type::host_memory,
-                  "espalier: merge reads a network in host memory; load its file into one on device::cpu");
+                  "espalier: merge_adapters reads a network in host memory; load its file into one on device::cpu");
     using report_type = typename Adapted::stack;
     auto const plan = detail::plan_merge(Adapted::tensors(), report_of<report_type>().operators, Dense::tensors());
     if constexpr (Adapted::size.fixed > 0) detail::require_bases(Adapted::tensors(), adapted.values().given());

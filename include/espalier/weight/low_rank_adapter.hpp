@@ -196,8 +196,8 @@ template <> struct adapter_parts<no_gain> {};
 ///
 /// W comes from a trained network of the same stack without adapters, or its file: `load_base`. The bias is trained
 /// unless a `rate_rule` freezes it. First values: A ~ N(0, 1 / in), or what an initialiser of the layer's list says; B
-/// is zero, so that training begins with the outputs of the base. `bake` gives W + A B and `merge` a network without
-/// adapters: inference costs nothing then.
+/// is zero, so that training begins with the outputs of the base. `bake` gives W + A B and `merge_adapters` a network
+/// without adapters: inference costs nothing then.
 ///
 /// Gain: `no_gain`, or a policy (weight/adapter_gain.hpp) that gives the factor s_o from the norm of column o of A B:
 /// dB = ((x A)^T dy) with columns times s, dA = x^T (dy (B s)^T), and dx as without. It is found from A^T A, without A

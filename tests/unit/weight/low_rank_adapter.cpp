@@ -235,12 +235,12 @@ TEST_CASE("low_rank_adapter: merged, the dense network gives the same outputs", 
     drawn_batch const batch;
     network<dense_stack, device::cpu, double> base{seed{4}, 16}, merged{seed{6}, 16};
     adapted_type net{seed{5}, 16};
-    CHECK_THROWS_AS(merge(net, merged), data_error); // no base yet
+    CHECK_THROWS_AS(merge_adapters(net, merged), data_error); // no base yet
     load_base(net, base);
     training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
     for (int step = 0; step < 5; ++step)
         run.step(batch.view);
-    merge(net, merged);
+    merge_adapters(net, merged);
     auto const a = outputs_of(net, batch), b = outputs_of(merged, batch);
     double most = 0.0;
     for (std::size_t i = 0; i < a.size(); ++i)
@@ -252,8 +252,8 @@ TEST_CASE("low_rank_adapter: merged, the dense network gives the same outputs", 
     CHECK(std::equal(kernel.begin(), kernel.end(), merged.tensor("1.kernel").data));
     network<sequence<input<9>, dense<11>, batch_norm<>, dense<4>>, device::cpu, double> other{seed{4}, 16};
     auto const before = outputs_of(other, batch);
-    CHECK_THAT(message_of<shape_error>([&] { merge(net, other); }),
-               contains_text("merge: tensor 1.kernel is 9 x 11, that of the other network 9 x 12"));
+    CHECK_THAT(message_of<shape_error>([&] { merge_adapters(net, other); }),
+               contains_text("merge_adapters: tensor 1.kernel is 9 x 11, that of the other network 9 x 12"));
     CHECK(outputs_of(other, batch) == before);
 }
 

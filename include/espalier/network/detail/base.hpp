@@ -61,16 +61,16 @@ ESPALIER_LIBRARY merge_plan plan_merge(std::vector<tensor_info> const& from,
             tensor_info kernel = to[i];
             kernel.rows = baked->rows;
             kernel.columns = baked->columns;
-            require_extents("merge", kernel, to[i]);
+            require_extents("merge_adapters", kernel, to[i]);
             plan.baked.emplace_back(baked, i);
             continue;
         }
         std::size_t const at = place_of_tensor(from, to[i].name);
         if (at == from.size()) {
             if (to[i].optional) continue;
-            throw_data_error("merge: tensor ", to[i].name, " is not in the network with adapters");
+            throw_data_error("merge_adapters: tensor ", to[i].name, " is not in the network with adapters");
         }
-        require_extents("merge", from[at], to[i]);
+        require_extents("merge_adapters", from[at], to[i]);
         if (to[i].fixed) continue; // companions are of a training that is over
         plan.copies.push_back({at, i, from[at].mask_offset >= 0 && to[i].mask_offset >= 0});
     }
