@@ -17,6 +17,9 @@
 #include <espalier/network/network.hpp>
 #include <espalier/network/remember.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/prune/magnitude.hpp>
+#include <espalier/prune/per_layer.hpp>
+#include <espalier/prune/straight_through.hpp>
 #include <espalier/schedule/runtime.hpp>
 #include <espalier/train/check_gradients.hpp>
 #include <espalier/train/training.hpp>
@@ -58,18 +61,20 @@ template <class Network> void set(Network& net, char const* name, std::vector<do
     std::copy(values.begin(), values.end(), net.tensor(name).data);
 }
 
-template <class Weight> using published = sequence<input<3>, dense<2, Weight, no_bias>>;
+/// Behind a layer that hands its inputs on, and has gradients of its own.
+template <class Weight> using published = sequence<input<3>, dense<3>, dense<2, Weight, no_bias>>;
 
 /// The gradients of B, A and x for the published gradient of the outputs: that of a squared error whose targets are
 /// chosen so.
 template <class Weight> struct published_gradients {
-    std::vector<double> outputs = std::vector<double>(4), b, a, dx = std::vector<double>(6);
+    std::vector<double> outputs = std::vector<double>(4), b, a, sums, dx = std::vector<double>(6);
 
     published_gradients() {
         network<published<Weight>, device::cpu, double> net{seed{1}, 2};
-        set_companion(net, "1.kernel", contiguous_view(w_of.data(), 3, 2));
-        set(net, "1.factor_in", a_of);
-        set(net, "1.factor_out", b_of);
+        set(net, "1.kernel", {1, 0, 0, 0, 1, 0, 0, 0, 1});
+        set_companion(net, "2.kernel", contiguous_view(w_of.data(), 3, 2));
+        set(net, "2.factor_in", a_of);
+        set(net, "2.factor_out", b_of);
         net.refresh();
         net.predict(contiguous_view(x_of.data(), 2, 3), contiguous_view(outputs.data(), 2, 2));
         std::vector<double> target(4);
@@ -87,8 +92,9 @@ template <class Weight> struct published_gradients {
             auto const g = run.gradient(name);
             return std::vector<double>(g.data, g.data + g.rows * g.columns);
         };
-        a = take("1.factor_in");
-        b = take("1.factor_out");
+        a = take("2.factor_in");
+        b = take("2.factor_out");
+        sums = take("1.bias");
     }
 };
 
@@ -124,6 +130,7 @@ TEST_CASE("low_rank_adapter: the published outputs and gradients without a gain"
     published_gradients<weight::low_rank_adapter<2>> const g;
     check_close(g.outputs.data(), {0.0, 0.52, 0.55, 0.38});
     check_close(g.dx.data(), {0.06, -0.052, 0.008, 0.01, 0.108, 0.018});
+    check_close(g.sums.data(), {0.07, 0.056, 0.026});     // what the layer before it was given
     check_close(g.b.data(), {-0.475, 0.45, 0.625, -0.6}); // transposed, as A and B are
     check_close(g.a.data(), {0.06, -0.08, -0.24, 0.32, 0.54, -0.72});
 }
@@ -132,7 +139,8 @@ TEST_CASE("adaptive_gain: the published gradients", "[weight][adapter]") {
     constexpr schedule::runtime eta{.name = "eta"_name, .initial = 2.0};
     auto const check = [](auto const& g) {
         check_close(g.outputs.data(), {0.0, 0.52, 0.55, 0.38});
-        check_close(g.dx.data(), {0.06, -0.052, 0.008, 0.01, 0.108, 0.018});
+        check_close(g.dx.data(), {0.06, -0.052, 0.008, 0.01, 0.108, 0.018}); // without gains
+        check_close(g.sums.data(), {0.07, 0.056, 0.026});
         check_close(g.b.data(), {-0.95, 0.426763985, 1.25, -0.569018647});
         check_close(g.a.data(), {0.056901865, -0.075869153, -0.227607459, 0.303476612, 0.512116782, -0.682822376});
     };
@@ -287,6 +295,11 @@ TEST_CASE("low_rank_adapter: a base that is missing or does not fit", "[weight][
     CHECK_THAT(message_of<data_error>([&] { load_base(net, shallow); }),
                contains_text("load_base: the frozen tensor 3.kernel is not in the base"));
     network<sequence<input<9>, dense<12, weight::fixed_mask>, batch_norm<>, dense<4>>, device::cpu> masked{seed{4}, 16};
+    using hiding = prune::magnitude<0.5, prune::per_layer, prune::straight_through>;
+    network<sequence<input<9>, dense<12, hiding>, batch_norm<>, dense<4>>, device::cpu> hidden{seed{4}, 16};
+    CHECK_THAT(
+        message_of<data_error>([&] { load_base(net, hidden); }),
+        contains_text("load_base: the mask of the base's tensor 1.kernel leaves out weights that it still holds"));
     CHECK(unchanged());
     CHECK_THROWS_AS(run.step(batch.view), data_error); // none of them was taken
     load_base(net, masked); // float, with a mask that keeps everything: what it leaves out would be zeros
