@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: the rank of weight::low_rank_adapter exceeds the smaller width of its layer
+// expect: the rank of weight::low_rank_adapter must lie between 1 and the smaller width of its layer
 // expect: at_layer<2>
 // expect: low_rank_adapter<9
 // expect: 8

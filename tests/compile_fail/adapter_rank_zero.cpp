@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: the rank of weight::low_rank_adapter must be at least 1
-// expect: 0
+// expect: the rank of weight::low_rank_adapter must lie between 1 and the smaller width of its layer
+// expect: at_layer<1>
+// expect: low_rank_adapter<0
 // An adapter without columns.
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>

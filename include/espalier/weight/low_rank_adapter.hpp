@@ -207,8 +207,6 @@ template <> struct adapter_parts<no_gain> {};
 /// rows r (in + out) for the factors; a gain 2 r^2 (in + out) more, and once more dy B^T. The network is of float or
 /// double. At run time: data_error where W never was set, before anything is changed.
 template <index_t Rank, class Gain = no_gain> struct low_rank_adapter : detail::adapter_parts<Gain> {
-    static_assert(diagnostic::holds<(Rank >= 1), diagnostic::given<Rank>, diagnostic::needed<1>>,
-                  "espalier: the rank of weight::low_rank_adapter must be at least 1");
     static_assert(
         diagnostic::holds<(std::is_same_v<Gain, no_gain> || adapter_gain<Gain>), diagnostic::given_type<Gain>>,
         "espalier: the second argument of weight::low_rank_adapter is a gain: a policy with `template <class T> "
@@ -225,13 +223,13 @@ template <index_t Rank, class Gain = no_gain> struct low_rank_adapter : detail::
 
     template <class Where, class Layer, index_t In, index_t Out, class... Ps> static consteval bool check() {
         constexpr index_t most = In < Out ? In : Out;
+        constexpr bool fits = Rank >= 1 && Rank <= most;
         static_assert(
-            diagnostic::holds<(Rank <= most), Where, diagnostic::in_layer<Layer>,
-                              diagnostic::from_policy<low_rank_adapter>, diagnostic::given<Rank>,
-                              diagnostic::needed<most>>,
-            "espalier: the rank of weight::low_rank_adapter exceeds the smaller width of its layer, and a dense "
-            "kernel would be smaller; the next lines name the layer's index, the policy, its rank and that "
-            "width; give it a lower rank, or take the adapter out of this layer");
+            diagnostic::holds<fits, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<low_rank_adapter>,
+                              diagnostic::given<Rank>, diagnostic::needed<most>>,
+            "espalier: the rank of weight::low_rank_adapter must lie between 1 and the smaller width of its "
+            "layer, where a dense kernel is no larger; the next lines name the layer's index, the policy, its "
+            "rank and that width; give it another rank, or take the adapter out of this layer");
         using initial_policy = pick<espalier::axis::initial, void, Ps...>;
         constexpr bool moves = !detail::fills_with_zeros<initial_policy>;
         static_assert(
@@ -240,7 +238,7 @@ template <index_t Rank, class Gain = no_gain> struct low_rank_adapter : detail::
             "espalier: both factors of weight::low_rank_adapter would begin as zeros, where no gradient moves "
             "them; the next lines name the layer's index, the adapter and the initialiser of its first factor; "
             "take that initialiser out of the list");
-        return Rank <= most && moves;
+        return fits && moves;
     }
 };
 
