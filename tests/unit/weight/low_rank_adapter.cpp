@@ -64,6 +64,9 @@ template <class Network> void set(Network& net, char const* name, std::vector<do
 /// Behind a layer that hands its inputs on, and has gradients of its own.
 template <class Weight> using published = sequence<input<3>, dense<3>, dense<2, Weight, no_bias>>;
 
+constexpr schedule::runtime eta{.name = "eta"_name, .initial = 2.0};
+using with_gain = weight::low_rank_adapter<2, weight::adaptive_gain<eta>>;
+
 /// The gradients of B, A and x for the published gradient of the outputs: that of a squared error whose targets are
 /// chosen so.
 template <class Weight> struct published_gradients {
@@ -136,16 +139,12 @@ TEST_CASE("low_rank_adapter: the published outputs and gradients without a gain"
 }
 
 TEST_CASE("adaptive_gain: the published gradients", "[weight][adapter]") {
-    constexpr schedule::runtime eta{.name = "eta"_name, .initial = 2.0};
-    auto const check = [](auto const& g) {
-        check_close(g.outputs.data(), {0.0, 0.52, 0.55, 0.38});
-        check_close(g.dx.data(), {0.06, -0.052, 0.008, 0.01, 0.108, 0.018}); // without gains
-        check_close(g.sums.data(), {0.07, 0.056, 0.026});
-        check_close(g.b.data(), {-0.95, 0.426763985, 1.25, -0.569018647});
-        check_close(g.a.data(), {0.056901865, -0.075869153, -0.227607459, 0.303476612, 0.512116782, -0.682822376});
-    };
-    check(published_gradients<weight::low_rank_adapter<2, weight::adaptive_gain<2.0>>>{});
-    check(published_gradients<weight::low_rank_adapter<2, weight::adaptive_gain<eta>>>{});
+    published_gradients<with_gain> const g;
+    check_close(g.outputs.data(), {0.0, 0.52, 0.55, 0.38});
+    check_close(g.dx.data(), {0.06, -0.052, 0.008, 0.01, 0.108, 0.018}); // without gains
+    check_close(g.sums.data(), {0.07, 0.056, 0.026});
+    check_close(g.b.data(), {-0.95, 0.426763985, 1.25, -0.569018647});
+    check_close(g.a.data(), {0.056901865, -0.075869153, -0.227607459, 0.303476612, 0.512116782, -0.682822376});
 }
 
 TEST_CASE("adaptive_gain: the published gains of norms and of columns", "[weight][adapter]") {
@@ -319,9 +318,8 @@ TEST_CASE("low_rank_adapter: described in proportion", "[weight][adapter]") {
     CHECK(adapted_type::layers()[1].parameters == (9 + 12) * 3 + 12);
 }
 
-TEST_CASE("low_rank_adapter: a gain schedule outside its range", "[weight][adapter]") {
-    constexpr schedule::runtime eta{.name = "eta"_name, .initial = 2.0};
-    network<sequence<input<9>, dense<4, weight::low_rank_adapter<2, weight::adaptive_gain<eta>>>>, device::cpu> net;
+TEST_CASE("adaptive_gain: an eta of a schedule outside its range", "[weight][adapter]") {
+    network<published<with_gain>, device::cpu, double> net;
     for (double const wrong : {0.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
         std::string const text = message_of<data_error>([&] { net.set_value("eta"_name, wrong); });
         CHECK_THAT(text, contains_text("weight adaptive_gain: its eta is "));
