@@ -169,6 +169,7 @@
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/network/base.hpp>
 #include <espalier/network/compact.hpp>
 #include <espalier/network/concept.hpp>
 #include <espalier/network/describe.hpp>
@@ -252,6 +253,8 @@
 #include <espalier/transform/concept.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/units/fixed_mask.hpp>
+#include <espalier/weight/adapter_gain.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/bake.hpp>
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/concept.hpp>
@@ -259,6 +262,7 @@
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/inverse.hpp>
 #include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/marked.hpp>
 #include <espalier/weight/operator.hpp>
 #include <espalier/weight/warm_start.hpp>

@@ -149,7 +149,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         f.parameters = scalar_place(scalars);
         f.mask_words = rule::uses_mask ? round_up((count() + 31) / 32 + 1, 16) : 0;
         f.group_sets = rule::group_sets;
-        f.companions = rule::companions * padded(count());
+        f.fixed = rule::companions * padded(count());
         f.tensors = 1 + scalars;
         f.terms = rule::penalty_count;
         f.streams = 1;
@@ -178,7 +178,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         s.moments = m.moments;
         s.moment_stride = m.moment_stride;
         if constexpr (rule::companions > 0) {
-            s.companions = m.companions;
+            s.companions = m.fixed;
             s.companion_stride = padded(count());
         }
         s.operands = m.operands;
@@ -313,7 +313,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
              .inverse = weight::inverse_of<weight_policy>});
         if constexpr (rule::companions > 0)
             for (int k = 0; k < rule::companions; ++k)
-                report.add_companion(rule::companion_table.names[k], at.companions + k * padded(count()));
+                report.add_companion(rule::companion_table.names[k], at.fixed + k * padded(count()));
         if constexpr (scalars > 0)
             for (int k = 0; k < scalars; ++k)
                 report.add_scalar(op_of<weight_policy>::scalar_names[k], at.parameters + scalar_place(k),
@@ -396,7 +396,7 @@ template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
     static constexpr double flops() { return Bound::flops; }
     static void describe(layer_report& report, std::string const& path, footprint const& at) {
         report.operators.push_back(
-            {path, In, Out, at.parameters, &Bound::template bake<float>, &Bound::template bake<double>});
+            {path, In, Out, at.parameters, at.fixed, &Bound::template bake<float>, &Bound::template bake<double>});
         Bound::describe(report, path, at);
     }
 };

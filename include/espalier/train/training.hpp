@@ -647,7 +647,7 @@ private:
     /// `confirm` throws when the update is on its way: on a GPU that is where the host hears that nothing was updated.
     template <class Differentiate, class Confirm>
     void change_with(rows const& tags, Differentiate const& differentiate, Confirm const& confirm) {
-        if constexpr (size.companions > 0) detail::require_companions(Network::tensors(), net_->values().given());
+        if constexpr (size.fixed > 0) detail::require_fixed(Network::tensors(), net_->values().given());
         keep_state(tags);
         bool due = false;
         if constexpr (prunes) due = masks_.ask(time(), rates_.data());

@@ -137,7 +137,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
         second.describe(report, path, at + second_at, "factor_out");
     }
 
-    template <class W> static void bake(W const* u, clock const& now, matrix_view<W> kernel) {
+    template <class W> static void bake(W const* u, W const*, clock const& now, matrix_view<W> kernel) {
         index_t const rank = Policy::rank(now);
         W const* const v = u + second_at.parameters;
         for (index_t i = 0; i < In; ++i)

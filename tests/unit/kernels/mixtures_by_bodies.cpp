@@ -71,7 +71,7 @@ std::vector<bool> other_units(index_t count, index_t layer) {
 /// `room`: the memory is for so many rows.
 template <class Stack, class Device> trace run(index_t n, index_t room) {
     network<Stack, Device, float> net{seed{5}, room};
-    if constexpr (net.size.companions > 0) {
+    if constexpr (net.size.fixed > 0) {
         remember(net, "anchor");
         for (tensor_info const& t : net.tensors())
             if (t.units) set_units(net, t.name.substr(0, t.name.rfind('.')), other_units(t.columns, t.offset / 32));

@@ -46,7 +46,7 @@ ESPALIER_LIBRARY void add_records(std::vector<tensor_record>& out, saved_network
                                   std::string const& prefix) {
     for (std::size_t i = 0; i < net.tensors->size(); ++i) {
         tensor_info const& t = (*net.tensors)[i];
-        if (!t.companion.empty() && !(*net.given)[i]) continue; // its numbers mean nothing
+        if (t.fixed && !(*net.given)[i]) continue; // its numbers mean nothing
         out.push_back(numbers_record(prefix + t.name, net, saved_shape(t), place_of(net, t), t.size()));
     }
     for (tensor_info const& t : *net.tensors)
@@ -117,13 +117,15 @@ inline std::string layers_of_tensor(safetensors_file const& file, saved_network 
                            : "; the file's network has " + printable(theirs));
 }
 
-ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, saved_network const& net,
-                                     std::string const& prefix) {
+ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, saved_network const& net, std::string const& prefix,
+                                     needed which) {
     given = net.given;
-    now_given.assign(given->size(), false);
+    now_given = *given;
     for (std::size_t i = 0; i < net.tensors->size(); ++i) {
         tensor_info const& t = (*net.tensors)[i];
-        if (t.optional && !file.find_shared(prefix + t.name)) continue;
+        bool const frozen = t.fixed && t.companion.empty();
+        if (which == needed::all && !now_given.empty()) now_given[i] = false;
+        if ((which == needed::all ? t.optional : !frozen) && !file.find_shared(prefix + t.name)) continue;
         if (!now_given.empty()) now_given[i] = true;
         try {
             add(file, prefix + t.name, saved_shape(t), place_of(net, t), net.type);
@@ -149,6 +151,13 @@ ESPALIER_LIBRARY void load_plan::run() const {
             std::memcpy(i.target, i.record->data.data(), i.record->data.size());
         }
     }
+}
+
+ESPALIER_LIBRARY void read_base(saved_network& net, file_path const& path) {
+    auto const file = read_safetensors(path);
+    load_plan plan;
+    plan.add(file, net, {}, load_plan::needed::frozen);
+    plan.run();
 }
 
 /// The number that `text`, of the metadata's `key`, is. Throws file_error when it is none.
