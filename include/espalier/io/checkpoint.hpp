@@ -35,32 +35,22 @@ struct saved_network {
 };
 
 /// All arenas of a network's parameters.
-template <class Network> struct host_parameters {
+template <class Network> struct host_parameters : parameters_on_host<Network> {
     static_assert(check_network<Network>());
-    using device = typename Network::device_type;
-    using wide = typename Network::wide;
-    host_arena<device, wide> weights;
-    host_arena<device, wide> state;
-    host_arena<device, std::uint32_t> masks;
     kept_time time;
     std::vector<bool>* given;
 
     explicit host_parameters(typename Network::parameters_type& p)
-        : weights(p.weights()), state(p.state()), masks(p.masks()), time(p.time()), given(&p.given()) {}
+        : parameters_on_host<Network>(p), time(p.time()), given(&p.given()) {}
     saved_network saved() {
         return {&Network::tensors(),
                 &Network::layers(),
-                dtype_of<wide>(),
-                reinterpret_cast<std::byte*>(weights.data()),
-                reinterpret_cast<std::byte*>(state.data()),
-                masks.data(),
+                dtype_of<typename Network::wide>(),
+                reinterpret_cast<std::byte*>(this->weights.data()),
+                reinterpret_cast<std::byte*>(this->state.data()),
+                this->masks.data(),
                 time,
                 given};
-    }
-    void write_back() {
-        weights.write_back();
-        state.write_back();
-        masks.write_back();
     }
 };
 

@@ -40,24 +40,6 @@ struct merge_plan {
 merge_plan plan_merge(std::vector<tensor_info> const& from, std::vector<operator_info> const& operators,
                       std::vector<tensor_info> const& to);
 
-/// The parameters of a network in the host's memory.
-template <class Network> struct parameters_on_host {
-    using device = typename Network::device_type;
-    using wide = typename Network::wide;
-    host_arena<device, wide> weights, state;
-    host_arena<device, std::uint32_t> masks;
-
-    explicit parameters_on_host(typename Network::parameters_type& p)
-        : weights(p.weights()), state(p.state()), masks(p.masks()) {}
-    wide* at(tensor_info const& t) { return (t.trained ? weights : state).data() + t.offset; }
-    std::uint32_t* mask_of(tensor_info const& t) { return masks.data() + t.mask_offset; }
-    void write_back() {
-        weights.write_back();
-        state.write_back();
-        masks.write_back();
-    }
-};
-
 template <class From, class To>
 void copy_tensors(std::vector<tensor_copy> const& copies, parameters_on_host<From>& from, parameters_on_host<To>& to) {
     for (tensor_copy const& c : copies) {

@@ -2,9 +2,10 @@
 // host only. Device memory as the host reads and writes it.
 #pragma once
 
-#include <espalier/core/view.hpp>
+#include <espalier/layer/report.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 #include <vector>
 
@@ -38,6 +39,24 @@ private:
     struct nothing {};
     buffer* arena_;
     [[no_unique_address]] std::conditional_t<Device::host_memory, nothing, std::vector<U>> copy_{};
+};
+
+/// The parameters of a network in the host's memory.
+template <class Network> struct parameters_on_host {
+    using device = typename Network::device_type;
+    using wide = typename Network::wide;
+    host_arena<device, wide> weights, state;
+    host_arena<device, std::uint32_t> masks;
+
+    explicit parameters_on_host(typename Network::parameters_type& p)
+        : weights(p.weights()), state(p.state()), masks(p.masks()) {}
+    wide* at(tensor_info const& t) { return (t.trained ? weights : state).data() + t.offset; }
+    std::uint32_t* mask_of(tensor_info const& t) { return masks.data() + t.mask_offset; }
+    void write_back() {
+        weights.write_back();
+        state.write_back();
+        masks.write_back();
+    }
 };
 
 } // namespace espalier::detail
