@@ -199,6 +199,7 @@ template <class Optimizer> constexpr detail::entry<detail::for_rest, Optimizer> 
 /// of an entry does, and says whose it is; so does a training when no tensor takes an entry.
 template <class... Entries> class by_group {
     static constexpr bool sound = detail::check_entries<Entries...>();
+    static_assert(sound || true); // it says itself what is wrong
 
 public:
     static constexpr char const* name = "by_group";
@@ -206,7 +207,7 @@ public:
     constexpr by_group(Entries... entries) : entries_{{{std::move(entries)}...}} {}
 
     void validate() const {
-        for_each(entries_, [](auto const& one) { named(one, [&] { one.its.validate(); }); });
+        if constexpr (sound) for_each(entries_, [](auto const& one) { named(one, [&] { one.its.validate(); }); });
     }
     auto at(clock const& now, std::uint64_t update) const {
         if constexpr (sound) return [&]<std::size_t... At>(std::index_sequence<At...>) {
