@@ -155,6 +155,12 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                   "espalier: a tensor carries at most one penalty::proximal over groups, for a second one would need "
                   "the norms that the first leaves; take the gradient form of the others");
 
+    /// Whether `Asked` matches it or the numbers that its map is made of.
+    template <class Asked> static consteval bool has_tensor() {
+        return Asked::matches(Role, tag<Role>::view) ||
+               (scalars > 0 && Asked::matches(role::scalar, tag<role::scalar>::view));
+    }
+
     static rule_numbers at(clock const& now) {
         if constexpr (scalars > 0)
             return {{op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)}, {op_at<map>(now), {}, {}}};
@@ -367,6 +373,7 @@ template <class... Ps> struct matrix_kernel {
     using product = pick<axis::product, void, Ps...>;
     using numbers = typename part::rule_numbers;
     static constexpr need needs = part::needs;
+    template <class Asked> static consteval bool has_tensor() { return part::template has_tensor<Asked>(); }
 
     part tensor;
 

@@ -108,6 +108,16 @@ struct no_op {
     template <class T> T step(T w, T, T*, T, T) const { return w; }
 };
 
+template <class Tensors, class All> consteval bool check_has() {
+    constexpr bool there = Tensors::takes_all || All::template has<Tensors>();
+    static_assert(
+        diagnostic::holds<there, typename Tensors::fact>,
+        "espalier: an entry of optimizer::by_group is for a group or role that no trained tensor of the network "
+        "has; the next lines name it: put in_group<\"head\"_name> into the list of a layer, spell the group as "
+        "the layer does, or leave the entry out");
+    return there;
+}
+
 /// The ops of one step, in the order of the entries. A pass over a tensor gets the one that is the tensor's and knows
 /// nothing of the others.
 template <class Entries, class... Ops> struct ops_by_group;
@@ -129,6 +139,8 @@ template <class... Tensors, class... Ops> struct ops_by_group<type_list<Tensors.
         constexpr int of_place[] = {int{Ops::moments}..., 0};
         return of_place[place(r, group)];
     }
+    /// Stops compilation where an entry is for no tensor of the network: `All::template has<Tensors>()`.
+    template <class All> static consteval bool check_tensors() { return (check_has<Tensors, All>() && ...); }
     /// Throws data_error when an entry other than the rest is for no tensor of the network's.
     template <class Infos> static void require_tensors(Infos const& infos) {
         bool taken[count + 1] = {Tensors::takes_all..., true};

@@ -27,6 +27,7 @@
 //         double rate() const;                                   // of most tensors
 //         template <class Tensor> constexpr auto const& of() const; // that of a tensor, by Tensor::tensor_role and
 //                                                                // Tensor::view, the name of its parameter group
+//         template <class All> static consteval bool check_tensors(); // a choice is for none: All::template has<C>()
 //         template <class Infos> static void require_tensors(Infos const&); // throws data_error: a choice is for none
 //         template <class F> constexpr auto map(F const&) const; // such an op of what F makes of each
 //     };

@@ -200,7 +200,11 @@ public:
             "espalier: the loss remembers something of every sample, and a multi_sample of the stack gives several "
             "outputs of each; the loss needs `add_prediction`, `remember` and `judge` too (loss/concept.hpp)");
         optimizer_.validate();
-        if constexpr (espalier::optimizer::chooses_op<optimizer_op>) optimizer_op::require_tensors(Network::tensors());
+        if constexpr (espalier::optimizer::chooses_op<optimizer_op>) {
+            // It says itself what is wrong.
+            static_assert(optimizer_op::template check_tensors<network_tensors>() || true);
+            optimizer_op::require_tensors(Network::tensors());
+        }
         set_rates(rates);
         progress_.first_step = net.time().step;
         progress_.first_epoch = net.time().epoch;
@@ -468,6 +472,10 @@ public:
     }
 
 private:
+    /// What an optimizer that differs by tensor asks.
+    struct network_tensors {
+        template <class Asked> static consteval bool has() { return detail::has_tensor_in<layer, Asked>(); }
+    };
     static constexpr bool needs_global_norm = has(layer::facts.needs, need::global_norm);
     static constexpr bool needs_reference = has(layer::facts.needs, need::reference);
     static constexpr bool prunes = has(layer::facts.needs, need::pruning);

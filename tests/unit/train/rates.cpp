@@ -271,6 +271,15 @@ TEST_CASE("by_group: numbers that make no sense, and entries for no tensor, are 
     STATIC_REQUIRE(op::counts_updates);
     CHECK(three.at(espalier::clock{}, 1).rate() == 0.02);
     CHECK_NOTHROW(op::require_tensors(model_type::tensors()));
+    // Layers of any kind say which tensors they have.
+    using layer = model_type::layer;
+    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_group<"inner"_name>>());
+    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_group<"sixteen letters_"_name>>());
+    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_role<role::shift>>());
+    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_role<role::factor>>());
+    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_role<role::gate>>());
+    STATIC_REQUIRE(!detail::has_tensor_in<layer, optimizer::detail::for_group<"encodr"_name>>());
+    STATIC_REQUIRE(!detail::has_tensor_in<layer, optimizer::detail::for_role<role::embedding>>());
     std::vector<tensor_info> without_head = model_type::tensors();
     std::erase_if(without_head, [](tensor_info const& t) { return t.group == "head"; });
     CHECK_THROWS_AS(op::require_tensors(without_head), data_error);
