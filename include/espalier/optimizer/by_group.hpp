@@ -208,7 +208,7 @@ template <class Optimizer> constexpr detail::entry<detail::for_rest, Optimizer> 
 /// optimizer.
 ///
 /// Memory: the largest number of moments that any of them has, for every weight. Throws data_error where an optimizer
-/// of an entry does, and says whose it is; so does a training when no tensor takes an entry.
+/// of an entry does, and says whose it is; so does a training when entries before one take all its tensors.
 template <class... Entries> class by_group {
     static constexpr bool sound = detail::check_entries<Entries...>();
     static_assert(sound || true); // it says itself what is wrong
