@@ -7,13 +7,19 @@
 #include <espalier/gate/top_k.hpp>
 #include <espalier/io/checkpoint.hpp>
 #include <espalier/layer/batch_norm.hpp>
+#include <espalier/layer/bias.hpp>
 #include <espalier/layer/dense.hpp>
+#include <espalier/layer/embedding.hpp>
 #include <espalier/layer/everywhere.hpp>
 #include <espalier/layer/in_group.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
+#include <espalier/layer/multi_sample.hpp>
+#include <espalier/layer/parallel.hpp>
 #include <espalier/layer/residual.hpp>
 #include <espalier/layer/sequence.hpp>
+#include <espalier/layer/slice.hpp>
+#include <espalier/layer/tap.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/network/describe.hpp>
 #include <espalier/network/network.hpp>
@@ -22,6 +28,7 @@
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/train/training.hpp>
+#include <espalier/weight/compander.hpp>
 #include <espalier/weight/low_rank.hpp>
 
 #include <support/catch.hpp>
@@ -271,18 +278,46 @@ TEST_CASE("by_group: numbers that make no sense, and entries for no tensor, are 
     STATIC_REQUIRE(op::counts_updates);
     CHECK(three.at(espalier::clock{}, 1).rate() == 0.02);
     CHECK_NOTHROW(op::require_tensors(model_type::tensors()));
-    // Layers of any kind say which tensors they have.
-    using layer = model_type::layer;
-    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_group<"inner"_name>>());
-    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_group<"sixteen letters_"_name>>());
-    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_role<role::shift>>());
-    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_role<role::factor>>());
-    STATIC_REQUIRE(detail::has_tensor_in<layer, optimizer::detail::for_role<role::gate>>());
-    STATIC_REQUIRE(!detail::has_tensor_in<layer, optimizer::detail::for_group<"encodr"_name>>());
-    STATIC_REQUIRE(!detail::has_tensor_in<layer, optimizer::detail::for_role<role::embedding>>());
     std::vector<tensor_info> without_head = model_type::tensors();
     std::erase_if(without_head, [](tensor_info const& t) { return t.group == "head"; });
     CHECK_THROWS_AS(op::require_tensors(without_head), data_error);
     CHECK_THROWS_WITH(op::require_tensors(without_head),
                       contains_text("no tensor takes the entry for group head") && contains_text("'encoder', 'inner'"));
+}
+
+namespace {
+
+/// Whether a tensor of the stack is of the group or role.
+template <class Tensors, class... Layers>
+constexpr bool
+    has = detail::has_tensor_in<typename sequence<Layers...>::template bind<shape{}, type_list<>>, Tensors>();
+
+using here = in_group<"here"_name>;
+template <class... Layers> constexpr bool is_here = has<optimizer::detail::for_group<"here"_name>, input<4>, Layers...>;
+template <role Role, class... Layers>
+constexpr bool has_role = has<optimizer::detail::for_role<Role>, input<4>, Layers...>;
+
+} // namespace
+
+TEST_CASE("by_group: layers of every kind say which tensors they have", "[train][rates][optimizer]") {
+    using gate = gate::top_k<2, 1>;
+    STATIC_REQUIRE(is_here<dense<3>, dense<3, here>>);
+    STATIC_REQUIRE(!is_here<dense<3>, tap<"here"_name>, slice<0, 2>, batch_norm<>>);
+    STATIC_REQUIRE(is_here<residual<dense<4, here>>>);
+    STATIC_REQUIRE(is_here<parallel<merge::add, dense<4>, dense<4, here>>>);
+    STATIC_REQUIRE(is_here<multi_sample<2, dense<4, here>>>);
+    STATIC_REQUIRE(is_here<everywhere<sequence<batch_norm<>>, here>>);
+    STATIC_REQUIRE(is_here<moe<gate, dense<4, here>>>);
+    STATIC_REQUIRE(is_here<moe<gate, experts<dense<4>, sequence<dense<3>, dense<4, here>>>>>);
+    STATIC_REQUIRE(is_here<moe<gate, dense<4>, here>>); // the gate's own
+    STATIC_REQUIRE(!is_here<moe<gate, dense<4>>>);
+    STATIC_REQUIRE(has_role<role::gate, moe<gate, dense<4>>>);
+    STATIC_REQUIRE(has_role<role::factor, dense<4, weight::low_rank<2>>>);
+    STATIC_REQUIRE(!has_role<role::kernel, dense<4, weight::low_rank<2>>>);
+    STATIC_REQUIRE(has_role<role::shift, batch_norm<>>);
+    STATIC_REQUIRE(!has_role<role::bias, dense<4, no_bias>>);
+    STATIC_REQUIRE(has_role<role::embedding, embedding<vocabulary<3, 3, 3, 3>, 2>>);
+    STATIC_REQUIRE(
+        has_role<role::scalar, dense<4, weight::compander<weight::arctan, 0.8, 0.5, weight::learned<0.25>>>>);
+    STATIC_REQUIRE(!has_role<role::scalar, dense<4, weight::compander<weight::arctan, 0.8, 0.5>>>);
 }
