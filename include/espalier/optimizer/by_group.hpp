@@ -12,7 +12,6 @@
 #include <espalier/optimizer/concept.hpp>
 
 #include <algorithm>
-#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
