@@ -183,6 +183,7 @@
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/adam_numbers.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/by_group.hpp>
 #include <espalier/optimizer/concept.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/anchor.hpp>

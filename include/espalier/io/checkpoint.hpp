@@ -109,8 +109,8 @@ namespace detail {
 /// A training as a checkpoint sees it.
 struct saved_training {
     saved_network network;
-    std::byte* moments = nullptr; ///< `moment_count` times `moment_stride` numbers of the network's type
-    int moment_count = 0;
+    std::byte* moments = nullptr;     ///< numbers of the network's type, `moment_stride` from one moment to the next
+    std::vector<int> moment_counts{}; ///< of each tensor
     index_t moment_stride = 0;
     std::byte* memory = nullptr; ///< of the loss
     index_t memory_size = 0;
@@ -138,14 +138,18 @@ template <class Training> struct host_training {
     host_arena<device, wide> moments;
     host_arena<device, wide> memory;
     std::vector<double> tensors;
+    std::vector<int> moment_counts{};
 
     explicit host_training(Training& training)
         : values(training.net().values()), moments(training.moment_values()), memory(training.loss_state()),
-          tensors(training.tensor_progress()) {}
+          tensors(training.tensor_progress()) {
+        for (tensor_info const& t : network_type::tensors())
+            moment_counts.push_back(t.trained ? Training::moments_of(t) : 0);
+    }
     saved_training saved(Training& training) {
         return {values.saved(),
                 reinterpret_cast<std::byte*>(moments.data()),
-                Training::moments,
+                moment_counts,
                 network_type::size.parameters,
                 reinterpret_cast<std::byte*>(memory.data()),
                 memory.size(),
@@ -208,7 +212,8 @@ void save_training(Training& training, file_path const& path, std::map<std::stri
 
 /// Goes back to the state that `save_training` wrote; what follows is bitwise equal to an unbroken run. The network
 /// must have been made with the seed of the one that was saved. Returns the metadata. Throws file_error as `load` does,
-/// and for another seed, an optimizer that keeps another number of moments or a file of `save`, with nothing changed.
+/// and for another seed, an optimizer that keeps another number of moments of a tensor or a file of `save`, with
+/// nothing changed.
 template <class Training>
 std::map<std::string, std::string> load_training(Training& training, file_path const& path,
                                                  std::vector<follower> const& followers = {}) {

@@ -72,6 +72,9 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
         kernel.template backward<Want>(context, n.kernel_numbers, m, x, matrix_view<T const>(dy), dx);
     }
 
+    template <class Asked> static consteval bool has_tensor() {
+        return has_tensor_in<Kernel, Asked>() || (has_bias && bias_type::template has_tensor<Asked>());
+    }
     template <class Context, class Optimizer, class T>
     void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                 update_numbers const& given) const {
@@ -115,6 +118,7 @@ template <shape In, int Out, class... Ps> struct bound_dense {
     static constexpr layer_facts facts = kind::facts;
 
     using numbers = typename kind::numbers;
+    template <class Asked> static consteval bool has_tensor() { return kind::template has_tensor<Asked>(); }
 };
 
 template <shape In, int Out, class Inherited, class... Ps> struct bind_dense;

@@ -122,6 +122,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
             context.device.template product_input_gradient<product>(matrix_view<T const>(dh), left(m, n.rank), dx);
     }
 
+    template <class Asked> static consteval bool has_tensor() { return first.template has_tensor<Asked>(); }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {

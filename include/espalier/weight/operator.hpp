@@ -34,6 +34,7 @@
 //         static void update(Context&, Optimizer const&, numbers const&, layer_memory<T> const&,
 //                            update_numbers const&);
 //         template <class Context, class T> static void initialise(Context&, layer_memory<T> const&);
+//         template <class Asked> static consteval bool has_tensor(); // optional, layer/concept.hpp
 //         static void describe(layer_report&, std::string const& path, footprint const& at); // its tensors, from `at`
 //         on
 //         // the In x Out matrix W with operator(x) = x W at that time; `parameters` is where its first tensor begins,

@@ -277,18 +277,24 @@ inline std::vector<double> progress_in(safetensors_file const& file, saved_train
     return all;
 }
 
+/// Calls f(number, tensor, values) for the optimizer's moments, all first ones before the second ones.
+template <class F> void each_moment(saved_training const& training, F const& f) {
+    auto const most = std::max_element(training.moment_counts.begin(), training.moment_counts.end());
+    for (int m = 0; most != training.moment_counts.end() && m < *most; ++m)
+        for (std::size_t i = 0; i < training.moment_counts.size(); ++i)
+            if (tensor_info const& t = (*training.network.tensors)[i]; m < training.moment_counts[i])
+                f(m, t, place_of(training.network, training.moments, m * training.moment_stride + t.offset));
+}
+
 ESPALIER_LIBRARY void write_training(saved_training const& training, file_path const& path,
                                      std::map<std::string, std::string> const& extra,
                                      std::vector<follower> const& followers) {
     saved_network const& net = training.network;
     std::vector<tensor_record> records;
     add_records(records, net);
-    for (int m = 0; m < training.moment_count; ++m)
-        for (tensor_info const& t : *net.tensors)
-            if (t.trained)
-                records.push_back(numbers_record(moment_name(m, t), net, saved_shape(t),
-                                                 place_of(net, training.moments, m * training.moment_stride + t.offset),
-                                                 t.size()));
+    each_moment(training, [&](int m, tensor_info const& t, std::byte* values) {
+        records.push_back(numbers_record(moment_name(m, t), net, saved_shape(t), values, t.size()));
+    });
     if (training.memory_size > 0)
         records.push_back(
             numbers_record("loss.state", net, {training.memory_size}, training.memory, training.memory_size));
@@ -319,16 +325,16 @@ ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training
         throw file_error(file.path() + ": no 'seed' in the metadata; this is not a training checkpoint");
     load_plan plan;
     plan.add(file, net);
-    for (tensor_info const& t : *net.tensors)
-        if (int const kept = moments_in(file, t); t.trained && kept != training.moment_count)
+    for (std::size_t i = 0; i < net.tensors->size(); ++i) {
+        tensor_info const& t = (*net.tensors)[i];
+        if (int const kept = moments_in(file, t); t.trained && kept != training.moment_counts[i])
             throw file_error(file.path() + ": the optimizer of the training kept " + std::to_string(kept) +
                              " numbers for each weight of '" + t.name + "', this one keeps " +
-                             std::to_string(training.moment_count) + "; it would not go on as it was");
-    for (int m = 0; m < training.moment_count; ++m)
-        for (tensor_info const& t : *net.tensors)
-            if (t.trained)
-                plan.add(file, moment_name(m, t), saved_shape(t),
-                         place_of(net, training.moments, m * training.moment_stride + t.offset), net.type);
+                             std::to_string(training.moment_counts[i]) + "; it would not go on as it was");
+    }
+    each_moment(training, [&](int m, tensor_info const& t, std::byte* values) {
+        plan.add(file, moment_name(m, t), saved_shape(t), values, net.type);
+    });
     if (training.memory_size > 0) plan.add(file, "loss.state", {training.memory_size}, training.memory, net.type);
     kept_time time = time_in(file);
     training_progress progress;
