@@ -84,8 +84,9 @@ public:
         std::vector<double> size;
         for (index_t c = 0; c < short_; ++c)
             size.push_back(std::sqrt(left_.dot(c, c)));
-        std::stable_sort(order_.begin(), order_.end(), [&](index_t c, index_t d) {
-            return size[static_cast<std::size_t>(c)] > size[static_cast<std::size_t>(d)];
+        std::sort(order_.begin(), order_.end(), [&](index_t c, index_t d) {
+            double const left = size[static_cast<std::size_t>(c)], right = size[static_cast<std::size_t>(d)];
+            return left != right ? left > right : c < d;
         });
         for (index_t const c : order_)
             values_.push_back(scale_ * size[static_cast<std::size_t>(c)]);
