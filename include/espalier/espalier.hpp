@@ -169,6 +169,7 @@
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/math/svd.hpp>
 #include <espalier/network/base.hpp>
 #include <espalier/network/compact.hpp>
 #include <espalier/network/concept.hpp>
@@ -198,10 +199,12 @@
 #include <espalier/penalty/where_pruned.hpp>
 #include <espalier/product/concept.hpp>
 #include <espalier/product/direct.hpp>
+#include <espalier/prune/below.hpp>
 #include <espalier/prune/by_magnitude.hpp>
 #include <espalier/prune/concept.hpp>
 #include <espalier/prune/constant.hpp>
 #include <espalier/prune/decayed.hpp>
+#include <espalier/prune/frozen.hpp>
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/hard.hpp>
@@ -242,6 +245,7 @@
 #include <espalier/train/fit.hpp>
 #include <espalier/train/importance.hpp>
 #include <espalier/train/loss_check.hpp>
+#include <espalier/train/nuclear_norm.hpp>
 #include <espalier/train/optimizer_check.hpp>
 #include <espalier/train/policy_check.hpp>
 #include <espalier/train/schedule_check.hpp>
@@ -266,4 +270,5 @@
 #include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/marked.hpp>
 #include <espalier/weight/operator.hpp>
+#include <espalier/weight/trained_where.hpp>
 #include <espalier/weight/warm_start.hpp>

@@ -50,7 +50,9 @@
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
+#include <espalier/prune/below.hpp>
 #include <espalier/prune/decayed.hpp>
+#include <espalier/prune/frozen.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/prune/n_m_stages.hpp>
@@ -94,6 +96,7 @@ using dense_layers =
                 on<role::bias, prune::magnitude<sixth>>, transform::agreement<third, sixth>>,
           dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>,
                 prune::magnitude<third, prune::n_m_stages<prune::stepwise{.kept = 1, .group = 8, .steps = 100}>>>,
+          dense<16, prune::magnitude<1.0, prune::below<third>, prune::frozen>>,
           dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,
           dense<16, penalty::proximal<penalty::l1<third>>, penalty::anchor<third>,
                 penalty::elastic_weight_consolidation<falling>, initial::constant<third>>,

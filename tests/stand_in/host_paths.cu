@@ -19,6 +19,9 @@
 #include <espalier/optimizer/by_group.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/prune/below.hpp>
+#include <espalier/prune/frozen.hpp>
+#include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/train/fit.hpp>
@@ -257,6 +260,32 @@ void check_other_streams() {
     expect_no_faults("another stream");
 }
 
+/// A selection that no device makes is made on copies on the host, and the update there freezes what it leaves out.
+void check_masks_of_host() {
+    using small_ones = prune::magnitude<1.0, prune::below<0.3>, prune::frozen>;
+    device_rows data;
+    network<sequence<input<width>, dense<classes, small_ones>>, device::cuda, float> net{seed{3}, batch_rows};
+    training run(net, loss::cross_entropy{}, adam{.learning_rate = 0.01});
+    auto const before = on_host(net.values().weights());
+    std::vector<std::uint32_t> expected((width * classes + 31) / 32, ~0u);
+    prune::select_below<prune::by_magnitude>(matrix_view<float const>{before.data(), width, classes, classes}, 0.3f,
+                                             expected.data());
+    for (int step = 0; step < 2; ++step)
+        run.step(data.view());
+    auto const after = on_host(net.values().weights());
+    auto const masks = on_host(net.values().masks());
+    int kept = 0;
+    bool same = true;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(width * classes); ++i) {
+        bool const keep = (expected[i / 32] >> i % 32 & 1u) != 0;
+        kept += keep;
+        same = same && keep == ((masks[i / 32] >> i % 32 & 1u) != 0) && keep == (after[i] != before[i]);
+    }
+    expect(kept > 0 && kept < width * classes, "some weights are smaller than the threshold");
+    expect(same, "those are trained, and no others");
+    expect_no_faults("masks of the host");
+}
+
 // ---- calls that fail
 
 /// Calls `what` with each of its calls of CUDA failing in turn, as long as there is one to fail. Each time it has to
@@ -453,6 +482,7 @@ void tests() {
     check_optimizers_by_group();
     check_refused_steps();
     check_other_streams();
+    check_masks_of_host();
     check_failures();
 }
 

@@ -50,6 +50,7 @@ ESPALIER_MEMBER_OR(op_needs_reference, needs_reference, false)
 ESPALIER_MEMBER_OR(op_needs_global_norm, needs_global_norm, false)
 ESPALIER_MEMBER_OR(op_needs_mask, needs_mask, false)
 ESPALIER_MEMBER_OR(op_only_marks, only_marks, false)
+ESPALIER_MEMBER_OR(op_freezes, freezes, false)
 
 /// Whether a step is the one that applies the proxes over groups: it moves no weight itself, and its rate is that of
 /// the step before it, or 0 when nothing is to be shrunk.

@@ -6,6 +6,8 @@
 //     w  <- optimizer(w, g, moments)
 //     w  <- prox_n(... prox_1(w))
 //     operand <- effective(w)                  what the products of the next step read
+// Where a map freezes what its mask leaves out, g and the decay are 0 there, penalties count nothing, and `store` gives
+// the weight back.
 // All of it between one load and one store of the weight. The prox of a penalty over groups waits for the norms of the
 // stepped weights: a further pass, by a step that leaves the weights alone, applies it. So do the operands of a map
 // that is made of trained numbers of the tensor, which the step moves too.
@@ -178,6 +180,8 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     static constexpr bool needs_reference = (false || ... || detail::op_needs_reference<Transforms>());
     static constexpr bool needs_global_norm = (false || ... || detail::op_needs_global_norm<Transforms>());
     static constexpr bool uses_mask = Map::uses_mask;
+    /// Whether what the mask leaves out keeps its value.
+    static constexpr bool freezes = detail::op_freezes<Map>();
     /// Whether products read something else than the raw weights.
     static constexpr bool needs_operand = Map::needs_operand;
     /// Trained numbers of the tensor that the map is made of.
@@ -200,6 +204,15 @@ inline constexpr int moved_scalars = shrinks_groups<Optimizer>() ? 0 : Rule::sca
 /// knows it.
 template <class Optimizer, class Rule>
 inline constexpr bool writes_operands = Rule::needs_operand&& moved_scalars<Optimizer, Rule> == 0;
+
+/// What a weight adds or feels: nothing where it is frozen.
+template <class Rule, class T> ESPALIER_FN T unless_frozen(T x, [[maybe_unused]] element_about<T> const& about) {
+    using espalier::select;
+    if constexpr (Rule::freezes)
+        return select(about.keep, x, T(scalar_of<T>(0)));
+    else
+        return x;
+}
 
 /// A rule with the map that the trained numbers of the tensor make.
 template <class Rule, class W> ESPALIER_FN Rule with_scalars(Rule rule, W const* scalars) {
@@ -236,7 +249,8 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gra
                 element_about<T> seen = about;
                 if constexpr (detail::op_companions<Op>() > 0)
                     seen.companion = detail::take_companions<Rule, Op, T>(companion, asked);
-                if constexpr (!grouped) value(index, penalty::detail::value(op, seen, seen.weight));
+                if constexpr (!grouped)
+                    value(index, detail::unless_frozen<Rule>(penalty::detail::value(op, seen, seen.weight), about));
                 if constexpr (!detail::is_proximal<Op>()) {
                     if constexpr (grouped) seen.squared_norm = norm(group);
                     g = g + penalty::detail::gradient(op, seen, seen.weight);
@@ -254,7 +268,9 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gra
                 g = transform::detail::apply(op, seen, g);
             });
     }
-    T next = optimizer.step(about.weight, g, moments, about.rate, decay);
+    // So the moments of a frozen weight stay 0, whatever penalties, transforms and a decay in the gradient make of it.
+    T next = optimizer.step(about.weight, detail::unless_frozen<Rule>(g, about), moments, about.rate,
+                            detail::unless_frozen<Rule>(decay, about));
     {
         constexpr bool shrinks_groups = detail::shrinks_groups<Optimizer>();
         int group = 0;

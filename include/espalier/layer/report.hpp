@@ -39,7 +39,7 @@ struct tensor_info {
     bool trained = true;                ///< false: lives in the state arena
     bool vector = false;                ///< saved with one dimension
     index_t mask_offset = -1;           ///< words from the start of the mask arena, -1 without a mask
-    bool held = false;                  ///< what the mask leaves out is held at 0
+    bool held = false;                  ///< what the mask leaves out is held: at 0, or at its value
     prune::plan const* masks = nullptr; ///< how the mask is selected; null: it is not
     int passes = 1;                     ///< passes over this tensor in an update
     bool grouped = false;               ///< carries penalties over groups
@@ -132,7 +132,7 @@ struct tensor_facts {
     index_t rows = 0;
     index_t columns = 0;
     bool masked = false;
-    bool held = false;                        ///< what the mask leaves out is held at 0
+    bool held = false;                        ///< what the mask leaves out is held: at 0, or at its value
     prune::plan const* masks = nullptr;       ///< how the mask is selected; null: it is not
     int passes = 1;                           ///< over the tensor in an update
     bool grouped = false;                     ///< carries penalties over groups

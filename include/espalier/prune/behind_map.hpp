@@ -21,6 +21,7 @@ template <class Rule, class Map> struct behind_map_op {
 
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = Rule::needs_operand || Map::needs_operand;
+    static constexpr bool freezes = espalier::detail::op_freezes<Rule>();
     static constexpr int scalars = weight::detail::map_scalars<Map>();
 
     template <class T> ESPALIER_FN T pull(T g, element_about<T> const& about) const {

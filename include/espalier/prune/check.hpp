@@ -29,7 +29,11 @@ template <class P> void axis::prune::check(policy_checker& to, clock const& now)
             .require(narrow == sizeof(float) && wide == sizeof(double), "float and double",
                      "given " + std::to_string(narrow) + " and " + std::to_string(wide) + " bytes");
     }
-    if constexpr (!P::selection::global) {
+    if constexpr (espalier::prune::selects_below<typename P::selection>) {
+        to.over("a threshold is positive")
+            .require(P::selection::threshold(now) > 0.0, "step " + std::to_string(now.step),
+                     "given " + text_of(P::selection::threshold(now)));
+    } else if constexpr (!P::selection::global) {
         constexpr bool groups = espalier::prune::selects_in_groups<typename P::selection>;
         index_t row_count = 480;
         if constexpr (groups) row_count = 16 * P::selection::at(now).group; // whole ones

@@ -22,6 +22,11 @@
 //         static group_pattern at(clock const&);     // how many of how many stay; there is no `select`
 //         static bool due(clock const&);             // optional: whether the pattern is another one from this step on
 //     };
+//     struct my_limit {                              // a selection of what is worth less than a threshold
+//         static constexpr std::string_view name = "mine";
+//         static constexpr bool global = false;
+//         static double threshold(clock const&);     // of what was kept before, smaller weights stay; no `select`
+//     };
 //     struct my_schedule {                           // how many are left out, and when that is decided again
 //         double at(clock const&) const;             // share of weights that are pruned
 //         bool due(clock const&) const;              // whether masks are selected anew before this step
@@ -91,6 +96,12 @@ concept selects_in_groups = requires(clock const& now) {
 template <class S>
 concept selects_in_stages = selects_in_groups<S> && requires(clock const& now) {
     { S::due(now) } -> std::convertible_to<bool>;
+};
+
+/// Selections of what is worth less than a threshold, of what was kept before: how many that are nobody says.
+template <class S>
+concept selects_below = requires(clock const& now) {
+    { S::threshold(now) } -> std::convertible_to<double>;
 };
 
 template <class S>

@@ -31,7 +31,8 @@ struct plan {
     bool (*due)(clock const& now);        ///< whether masks are selected anew before the step
     double (*sparsity)(clock const& now); ///< share that is left out
     bool global;                          ///< selected together with the other tensors of such a plan
-    bool fixed_share;                     ///< the selection can leave out one share at a time only, and nothing
+    bool fixed_share; ///< the selection can leave out one share at a time only, or what is not below a
+                      ///< threshold, and nothing
     selections<float> of_float;
     selections<double> of_double;
 
@@ -67,7 +68,8 @@ inline constexpr plan plan_object{&Policy::due,
                                   &Policy::sparsity,
                                   Policy::selection::global,
                                   has_sparsity<typename Policy::selection> ||
-                                      selects_in_groups<typename Policy::selection>,
+                                      selects_in_groups<typename Policy::selection> ||
+                                      selects_below<typename Policy::selection>,
                                   selections_of<Policy, Map, float>(),
                                   selections_of<Policy, Map, double>()};
 

@@ -47,28 +47,29 @@ template <class Selection, class Criterion> consteval bool selects_or_is_global(
     if constexpr (!weight_selection<Selection>)
         return true; // that is said already
     else
-        return Selection::global || selects_in_groups<Selection> ||
+        return Selection::global || selects_in_groups<Selection> || selects_below<Selection> ||
                (selects<Selection, Criterion, float> && selects<Selection, Criterion, double>);
 }
 
 } // namespace detail
 
 /// Criterion: what a weight is worth (`by_magnitude`). Selection: among which weights it is compared (`per_layer`,
-/// `global`, `n_m<N, M>`, `n_m_stages<...>`). Schedule: which share is left out and when that is decided: `gradual`,
-/// `constant`, a number (decided once, before the first step), or any schedule (decided anew at every step unless it
-/// has `due(clock)`). A selection whose pattern changes is made anew at every change too. Rule: what becomes of a
-/// weight that is left out (`hard`, `straight_through`, `decayed<...>`). Before the first selection everything is kept.
+/// `global`, `n_m<N, M>`, `n_m_stages<...>`, `below<Threshold>`). Schedule: which share is left out and when that is
+/// decided: `gradual`, `constant`, a number (decided once, before the first step), or any schedule (decided anew at
+/// every step unless it has `due(clock)`). A selection whose pattern changes is made anew at every change too. Rule:
+/// what becomes of a weight that is left out (`hard`, `straight_through`, `decayed<...>`, `frozen`). Before the first
+/// selection everything is kept.
 template <class Criterion, class Selection, schedule::number_or_schedule auto Schedule, class Rule> struct policy {
     static_assert(criterion<Criterion>, "espalier: the criterion of prune::policy needs `name` and "
                                         "`template <class T> static auto key(T w)` giving an unsigned number");
     static_assert(weight_selection<Selection>,
                   "espalier: the selection of prune::policy needs `name`, `static constexpr "
-                  "bool global` and, unless that is true, `select` or `at(clock)`");
+                  "bool global` and, unless that is true, `select`, `at(clock)` or `threshold(clock)`");
     static_assert(
         detail::selects_or_is_global<Selection, Criterion>(),
         "espalier: the selection of prune::policy is not `global` and needs `template <class Criterion, class "
-        "T> static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask)`, or `static "
-        "group_pattern at(clock const&)`");
+        "T> static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask)`, `static "
+        "group_pattern at(clock const&)` or `static double threshold(clock const&)`");
     static_assert(mask_rule<Rule>, "espalier: the rule of prune::policy needs `name` and a weight map with "
                                    "`uses_mask = true`");
     static_assert(
@@ -98,28 +99,32 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
     }
 
     /// Share of weights that are left out at `now`: the schedule's value, or for a selection with a pattern of the
-    /// moment or a `sparsity` of its own (`n_m`) that one, once the schedule's value is not 0. Throws data_error when a
-    /// schedule gives one outside [0, 1].
+    /// moment or a `sparsity` of its own (`n_m`) that one, once the schedule's value is not 0; for one with a threshold
+    /// 1 then, for how many it leaves out depends on the weights. Throws data_error when a schedule gives one outside
+    /// [0, 1].
     static double sparsity(clock const& now) {
         double const share = schedule::value_within(Schedule, now, schedule::from_0_to_1, "prune", name, "sparsity");
         if constexpr (selects_in_groups<Selection>) return share > 0.0 ? Selection::at(now).sparsity() : 0.0;
+        if constexpr (selects_below<Selection>) return share > 0.0 ? 1.0 : 0.0;
         if constexpr (has_sparsity<Selection>) return share > 0.0 ? Selection::sparsity : 0.0;
         return share;
     }
 
     static constexpr auto numbers = fields<&policy::sparsity>;
 
-    /// The mask of one tensor at `now`, for selections that are not global. One with a pattern leaves out the share of
-    /// it, or none for a share of 0.
+    /// The mask of one tensor at `now`, for selections that are not global. One with a pattern or a threshold leaves
+    /// out what follows from it, or none for a share of 0.
     template <class T> static void select(clock const& now, matrix_view<T const> w, double share, std::uint32_t* mask) {
         static_assert(!Selection::global, "espalier: a global selection is made over all tensors at once, by "
                                           "prune::select_largest");
-        if constexpr (!selects_in_groups<Selection>)
+        if constexpr (!selects_in_groups<Selection> && !selects_below<Selection>)
             Selection::template select<Criterion>(w, share, mask);
-        else if (share > 0.0)
-            select_n_m<Criterion>(w, Selection::at(now), mask);
-        else
+        else if (!(share > 0.0))
             detail::fill_bits(mask, w.rows * w.columns, true);
+        else if constexpr (selects_below<Selection>)
+            select_below<Criterion>(w, static_cast<T>(Selection::threshold(now)), mask);
+        else
+            select_n_m<Criterion>(w, Selection::at(now), mask);
     }
 };
 

@@ -452,6 +452,21 @@ template <class Criterion, class Pieces> void select_largest(Pieces const& piece
     detail::write_masks<Criterion>(pieces, detail::find_range<Criterion, key_type>(pieces, n, keep));
 }
 
+/// Of the weights that the mask keeps those stay whose key is smaller than that of `threshold`. One reading.
+template <class Criterion, class T>
+void select_below(matrix_view<T const> w, std::type_identity_t<T> threshold, std::uint32_t* mask) {
+    using key_type = decltype(Criterion::key(threshold));
+    key_type const limit = Criterion::key(threshold);
+    piece<T> const whole[] = {{w.data, w.rows * w.columns, mask}};
+    detail::for_each_strip<Criterion, key_type>(
+        whole, detail::all_strips(whole), [&](key_type const* key, std::uint32_t* words, index_t count) {
+            for (index_t i = 0; i < count; i += 32, ++words)
+                *words &= limit == key_type(0)
+                              ? std::uint32_t(0)
+                              : detail::bits_within(key + i, count - i, key_type(0), static_cast<key_type>(limit - 1));
+        });
+}
+
 #if defined(ESPALIER_SELECTS_WITH_THRUST)
 namespace detail {
 /// select_largest on Thrust's device system; defined in thrust/select.hpp, which is included below.

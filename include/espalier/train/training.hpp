@@ -452,8 +452,26 @@ public:
     /// nothing changed, for a rule that no trained tensor matches or whose factors are negative or not finite.
     void set_rates(std::vector<rate_rule> const& rules) { rates_ = detail::rates_by_tensor(Network::tensors(), rules); }
 
+    /// The moments of one tensor become 0, and its optimizer counts its updates from 1 again, as if it had been frozen
+    /// until now: for a tensor of which other weights are trained from here on. Throws data_error when there is none of
+    /// that name, or it is not trained.
+    void forget_moments(std::string_view name) {
+        wide const* const first = gradient(name).data;
+        std::size_t i = 0;
+        for (tensor_info const& t : Network::tensors()) {
+            if (!t.trained) continue;
+            if (gradients_.data() + t.offset == first) {
+                for (int m = 0; m < moments; ++m)
+                    device().zero(moments_.data() + m * size.parameters + t.offset, t.size());
+                missed_[i] = progress_.updates;
+            }
+            ++i;
+        }
+    }
+
     /// What a checkpoint keeps of the trained tensors beside their moments, three numbers each: the updates that one
-    /// missed because it was frozen, whether a selection of its mask is owed, and the sparsity of the last one.
+    /// missed because it was frozen, or had before its moments were forgotten, whether a selection of its mask is owed,
+    /// and the sparsity of the last one.
     std::vector<double> tensor_progress() const {
         std::vector<double> numbers;
         for (std::size_t i = 0; i < missed_.size(); ++i)
@@ -544,7 +562,7 @@ private:
         }
     }
 
-    /// What is not updated is no part of the norm that clips: frozen tensors, and weights that a mask holds at 0.
+    /// What is not updated is no part of the norm that clips: frozen tensors, and weights that a mask holds.
     void leave_out_of_norm() {
         std::size_t i = 0;
         for (tensor_info const& t : Network::tensors()) {

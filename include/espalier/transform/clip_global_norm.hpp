@@ -33,7 +33,7 @@ struct clip_global_norm_op {
 };
 
 /// g <- g min(1, Maximum / (norm + 1e-6)), norm = sqrt(sum g^2) over all that the step updates (Pascanu et al. 2013,
-/// in the form of PyTorch's clip_grad_norm_): no frozen tensor, and no weight that a mask holds at 0. The norm is that
+/// in the form of PyTorch's clip_grad_norm_): no frozen tensor, and no weight that a mask holds. The norm is that
 /// of the gradients as backward leaves them: before penalties and other transforms. It costs one declared pass over the
 /// gradients. A norm that is not a number makes every gradient one; an infinite norm makes finite gradients 0 and
 /// infinite ones not a number. Maximum: a number or a schedule, finite and not negative.

@@ -53,7 +53,10 @@ template <class P> void check_weight_map(policy_checker& to, clock const& now) {
         }
     }
     // A rule of pruning may let the gradient of a hidden weight through, which is no derivative.
-    if constexpr (op_type::uses_mask && std::is_same_v<typename P::axis, axis::weight>)
+    if constexpr (op_freezes<op_type>())
+        to.leave_out("whether pull is the derivative of effective where the mask drops: there the weight is no "
+                     "variable");
+    else if constexpr (op_type::uses_mask && std::is_same_v<typename P::axis, axis::weight>)
         to.derivative(
             "pull is the derivative of effective where the mask drops", "w",
             [&](double w) { return effective(w, false); }, [&](double w) { return pull(1.0, w, false); });

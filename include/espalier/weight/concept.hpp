@@ -10,6 +10,8 @@
 //         static constexpr bool needs_operand = false; // whether effective weights differ from the stored ones, so the
 //                                                      // update must write a second copy for the products
 //         static constexpr bool only_marks = false;    // true: what the mask leaves out is no zero, it is only marked
+//         static constexpr bool freezes = false;       // true: what the mask leaves out keeps its value, whatever acts
+//                                                      // on the tensor; `store` gives `about.weight` there
 //         template <class T> ESPALIER_FN T effective(T raw) const; // what products read
 //         template <class T> ESPALIER_FN T pull(T g) const;        // gradient of the raw weight from that of the
 //                                                                  // effective one

@@ -33,6 +33,7 @@
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/marked.hpp>
+#include <espalier/weight/trained_where.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -311,6 +312,19 @@ TEST_CASE("update bodies: penalties on what a mask marks, in vectors as scales a
     espalier::get<1>(r.penalties) = {4.0}; // some weights lie below rate C
     espalier::get<2>(r.penalties).coefficient = 0.5;
     for (index_t const n : {1, 31, 32, 33, 70, 1500})
+        check_update<float, float>(adamw, r, 1, n, 4e-6);
+}
+
+TEST_CASE("update bodies: what a mask freezes, beside penalties by gradient and prox and a decay") {
+    using rule = tensor_rule<
+        espalier::weight::trained_where,
+        flat_tuple<espalier::penalty::smooth_l1_op, espalier::penalty::proximal_op<espalier::penalty::elastic_net_op>>,
+        flat_tuple<>>;
+    rule r{};
+    espalier::get<0>(r.penalties) = {4.0};
+    espalier::get<1>(r.penalties).l1 = 0.5;
+    espalier::get<1>(r.penalties).l2 = 0.2;
+    for (index_t const n : {1, 33, 1500})
         check_update<float, float>(adamw, r, 1, n, 4e-6);
 }
 

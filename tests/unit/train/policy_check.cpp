@@ -33,7 +33,9 @@
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
+#include <espalier/prune/below.hpp>
 #include <espalier/prune/decayed.hpp>
+#include <espalier/prune/frozen.hpp>
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/marked.hpp>
@@ -53,6 +55,7 @@
 #include <espalier/weight/low_rank.hpp>
 #include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/marked.hpp>
+#include <espalier/weight/trained_where.hpp>
 
 #include <support/catch.hpp>
 #include <support/named_numbers.hpp>
@@ -455,7 +458,7 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
                      means_it, with_shift<shift_kind::zero_mean>,
                      dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
                      transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
-                     weight::identity, weight::fixed_mask, weight::marked, weight::low_rank<3>,
+                     weight::identity, weight::fixed_mask, weight::marked, weight::trained_where, weight::low_rank<3>,
                      weight::low_rank_adapter<3>, weight::compander<weight::softsign, 0.8, 0.5>,
                      weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>>();
     all_shipped_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
@@ -463,7 +466,8 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
     all_shipped_pass<prune::magnitude<0.3>, prune::magnitude<0.3, prune::global, prune::straight_through>,
                      prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>,
                      prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3, prune::derivative::exact>>,
-                     prune::magnitude<0.3, prune::per_layer, prune::marked>, prune::n_m_magnitude<2, 4>>();
+                     prune::magnitude<0.3, prune::per_layer, prune::marked>, prune::n_m_magnitude<2, 4>,
+                     prune::magnitude<1.0, prune::below<0.1>, prune::frozen>>();
     // the numbers of another time
     espalier::clock late;
     late.step = 50;

@@ -32,7 +32,7 @@ ESPALIER_LIBRARY tensor_info const& checked_mask(std::vector<tensor_info> const&
         for (tensor_info const& other : tensors)
             if (other.mask_offset >= 0) known += (known.empty() ? "" : ", ") + other.name;
         throw_data_error("set_mask: ", name, " has no mask; tensors with one: ", (known.empty() ? "none" : known),
-                         "; weight::fixed_mask or weight::marked in its layer gives it one");
+                         "; weight::fixed_mask, trained_where or marked in its layer gives it one");
     }
     require_flags("set_mask", t, keep);
     return t;
