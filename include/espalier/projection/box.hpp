@@ -4,10 +4,10 @@
 
 #include <espalier/core/clock.hpp>
 #include <espalier/core/diagnostic.hpp>
-#include <espalier/core/error.hpp>
 #include <espalier/core/fields.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
+#include <espalier/core/text.hpp>
 #include <espalier/projection/axis.hpp>
 #include <espalier/projection/concept.hpp>
 #include <espalier/schedule/concept.hpp>
