@@ -56,7 +56,7 @@ using stack = sequence<input<width>,
                              transform::clip_global_norm<1.0>, prune::n_m_magnitude<2, 4>>,
                        residual<dense<32, penalty::group_lasso<1e-3, over::tensor>, projection::box<-1.0, 1.0>,
                                       projection::max_norm<4.0, over::columns>>>,
-                       parallel<merge::concatenate, dense<8>, dense<8>>,
+                       parallel<merge::concatenate, dense<8, projection::max_norm<1.0, over::tensor>>, dense<8>>,
                        dense<classes, penalty::group_lasso<0.1, penalty::over::columns>,
                              penalty::proximal<penalty::group_lasso<0.1, penalty::over::rows>>>>;
 using gated = sequence<input<width>, dense<24, transform::agreement<0.5>>, tap<"hidden"_name>, dense<classes>>;

@@ -176,4 +176,5 @@ TEST_CASE("embedding bodies: a stack trained by them is the one that the CPU tra
     // with norms of whole tensors, which devices of bodies sum up in passes of their own
     check_stack<stack<penalty::group_lasso<0.02, over::tensor>, projection::box<-0.4, 0.4>,
                       projection::max_norm<0.9, over::tensor>>>();
+    check_stack<stack<projection::max_norm<0.9, over::tensor>>>();
 }
