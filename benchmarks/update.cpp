@@ -17,10 +17,12 @@
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
+#include <espalier/projection/box.hpp>
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 
+#include <algorithm>
 #include <memory>
 
 namespace esp = espalier;
@@ -75,6 +77,7 @@ struct state {
 
 constexpr double rate = 1e-4, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 1e-2;
 constexpr double l1_strength = 1e-4, l2_strength = 1e-3, anchor_strength = 1e-3, prox_strength = 1e-4;
+constexpr double box_bound = 0.25;
 constexpr double correction1 = 1.0 / (1.0 - 0.9), correction2 = 31.6227766;
 
 esp::optimizer::adamw_op adamw() {
@@ -170,7 +173,7 @@ hand_numbers numbers() {
 
 struct reference_numbers {
     int l1 = 0, l2 = 0, elastic = 0;
-    bool prox = false, anchor = false, mask = false, importance = false, compander = false;
+    bool prox = false, anchor = false, mask = false, importance = false, compander = false, box = false;
 };
 double reference(reference_numbers const& use, double w, double g, double& m, double& v, double a, double f,
                  bool keep) {
@@ -188,6 +191,7 @@ double reference(reference_numbers const& use, double w, double g, double& m, do
         double const t = rate * prox_strength;
         next = next > t ? next - t : next < -t ? next + t : 0.0;
     }
+    if (use.box) next = std::max(-box_bound, std::min(box_bound, next));
     return use.mask && !keep ? 0.0 : next;
 }
 
@@ -258,6 +262,7 @@ using elastic = esp::op_of<esp::penalty::elastic_net<l1_strength, l2_strength>>;
 using prox = esp::penalty::proximal_op<l1>;
 using anchor = esp::penalty::anchor_op;
 using consolidation = esp::penalty::elastic_weight_consolidation_op;
+using box = esp::projection::detail::projected<esp::projection::box_op>;
 
 } // namespace
 
@@ -281,6 +286,8 @@ int main(int argc, char** argv) {
              rule_of<plain_map, flat_tuple<l1, l2, elastic, l2>, flat_tuple<>>{{}, {{{a}, {b}, {c}, {b}}}, {}}, 28.0,
              {.l1 = 1, .l2 = 2, .elastic = 1});
     add_ours("adamw+prox", rule_of<plain_map, flat_tuple<prox>, flat_tuple<>>{{}, {{p}}, {}}, 28.0, {.prox = true});
+    add_ours("adamw+box", rule_of<plain_map, flat_tuple<box>, flat_tuple<>>{{}, {{{{-box_bound, box_bound}}}}, {}},
+             28.0, {.box = true});
     add_ours("adamw+mask", rule_of<mask_map, flat_tuple<>, flat_tuple<>>{}, 28.125, {.mask = true});
     add_ours("adamw+anchor", rule_of<plain_map, flat_tuple<anchor>, flat_tuple<>>{{}, {{{anchor_strength}}}, {}}, 32.0,
              {.anchor = true});

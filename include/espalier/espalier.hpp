@@ -199,6 +199,10 @@
 #include <espalier/penalty/where_pruned.hpp>
 #include <espalier/product/concept.hpp>
 #include <espalier/product/direct.hpp>
+#include <espalier/projection/box.hpp>
+#include <espalier/projection/concept.hpp>
+#include <espalier/projection/max_norm.hpp>
+#include <espalier/projection/non_negative.hpp>
 #include <espalier/prune/below.hpp>
 #include <espalier/prune/by_magnitude.hpp>
 #include <espalier/prune/concept.hpp>

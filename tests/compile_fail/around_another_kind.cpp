@@ -5,7 +5,7 @@
 // expect: penalty::where_pruned needs a penalty on single weights
 // expect: gate::same_for_all_rows<gate> takes a gate that reads logits
 // expect: gate::local_search<gate> takes a gate
-// expect: on<role, ...> chooses the tensors of a penalty, a transform, a weight map or a prune policy
+// expect: on<role, ...> chooses the tensors of a penalty, a transform, a projection, a weight map or a prune policy
 // expect: a gate that looks its rows up needs a source
 // expect: gate::by_range needs ranges
 // expect c++: from_policy<.*dense<3>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: on<role, ...> chooses the tensors of a penalty, a transform, a weight map or a prune policy
+// expect: on<role, ...> chooses the tensors of a penalty, a transform, a projection, a weight map or a prune policy
 // expect: low_rank<
 // An operator for biases: it takes the place of the layer's kernel.
 #include <espalier/core/policy.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: a tensor carries at most one penalty::proximal over groups
+// expect: a tensor carries at most one penalty::proximal or projection over groups
 // expect c++: from_policy<.*group_lasso
 // expect nvcc: Ps=<rows_together, columns_together>
 // Two penalties over groups of one tensor that are both applied by their prox.

@@ -28,6 +28,8 @@
 #include <espalier/penalty/l2.hpp>
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/product/tiles.hpp>
+#include <espalier/projection/box.hpp>
+#include <espalier/projection/max_norm.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
 #include <espalier/train/fit.hpp>
 #include <espalier/transform/agreement.hpp>
@@ -52,7 +54,9 @@ constexpr int classes = 5;
 using stack = sequence<input<width>,
                        dense<32, activation::relu, dropout::bernoulli<0.2>, penalty::l2<1e-4>,
                              transform::clip_global_norm<1.0>, prune::n_m_magnitude<2, 4>>,
-                       residual<dense<32>>, parallel<merge::concatenate, dense<8>, dense<8>>,
+                       residual<dense<32, penalty::group_lasso<1e-3, over::tensor>, projection::box<-1.0, 1.0>,
+                                      projection::max_norm<4.0, over::columns>>>,
+                       parallel<merge::concatenate, dense<8, projection::max_norm<1.0, over::tensor>>, dense<8>>,
                        dense<classes, penalty::group_lasso<0.1, penalty::over::columns>,
                              penalty::proximal<penalty::group_lasso<0.1, penalty::over::rows>>>>;
 using gated = sequence<input<width>, dense<24, transform::agreement<0.5>>, tap<"hidden"_name>, dense<classes>>;

@@ -24,7 +24,7 @@ WRAPPER = "__wrapper__device_stub_"
 LITERAL = re.compile(r"L[dfe][0-9a-f]{8,32}E")  # a floating-point template argument, mangled
 READABLE = re.compile(r"\((?:long double|double|float)\)\[[0-9a-f]+\]")
 FOLDERS = ("activation", "activation_penalty", "dropout", "gate", "initial", "layer", "loss", "optimizer", "penalty",
-           "prune", "transform", "weight")
+           "projection", "prune", "transform", "weight")
 CONTROL = """
 struct pair { double first, second; };
 template <double X> struct of_number {};

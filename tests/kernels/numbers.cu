@@ -50,6 +50,9 @@
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
+#include <espalier/projection/box.hpp>
+#include <espalier/projection/max_norm.hpp>
+#include <espalier/projection/non_negative.hpp>
 #include <espalier/prune/below.hpp>
 #include <espalier/prune/decayed.hpp>
 #include <espalier/prune/frozen.hpp>
@@ -84,27 +87,28 @@ constexpr auto rising = schedule::warm_up{.steps = 5, .inner = falling};
 template <class... Layers> using stack = sequence<input<8>, Layers...>;
 using narrow = dense<8>;
 
-using dense_layers =
-    stack<dense<16, activation::relu, dropout::bernoulli<third>, activation_penalty::l1<third>, penalty::l1<third>,
-                penalty::l2<falling>, penalty::where_pruned<penalty::l2<sixth>>,
-                prune::magnitude<third, prune::per_layer, prune::decayed<falling>>, transform::clip_value<third>,
-                transform::gradient_dropout<falling>>,
-          dense<16, dropout::drop_path<rising>, activation_penalty::flops<rising>, penalty::elastic_net<third, sixth>,
-                prune::n_m_magnitude<2, 4, prune::decayed<third>, sixth>, transform::clip_global_norm<third>,
-                initial::uniform<-third, third>>,
-          dense<16, penalty::group_lasso<third, penalty::over::rows>, on<role::bias, penalty::smooth_l1<sixth>>,
-                on<role::bias, prune::magnitude<sixth>>, transform::agreement<third, sixth>>,
-          dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>,
-                prune::magnitude<third, prune::n_m_stages<prune::stepwise{.kept = 1, .group = 8, .steps = 100}>>>,
-          dense<16, prune::magnitude<1.0, prune::below<third>, prune::frozen>>,
-          dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,
-          dense<16, penalty::proximal<penalty::l1<third>>, penalty::anchor<third>,
-                penalty::elastic_weight_consolidation<falling>, initial::constant<third>>,
-          dense<16, weight::compander<weight::arctan, third, sixth>>,
-          dense<16, weight::compander<weight::tanh, third, sixth, weight::learned<third>>>,
-          dense<16, weight::low_rank<4, ranks>>, dense<16, weight::low_rank_adapter<4, weight::adaptive_gain<third>>>,
-          batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
-          tap<"here"_name, activation_penalty::l1<falling>>>;
+using dense_layers = stack<
+    dense<16, activation::relu, dropout::bernoulli<third>, activation_penalty::l1<third>, penalty::l1<third>,
+          penalty::l2<falling>, penalty::where_pruned<penalty::l2<sixth>>,
+          prune::magnitude<third, prune::per_layer, prune::decayed<falling>>, transform::clip_value<third>,
+          transform::gradient_dropout<falling>>,
+    dense<16, dropout::drop_path<rising>, activation_penalty::flops<rising>, penalty::elastic_net<third, sixth>,
+          prune::n_m_magnitude<2, 4, prune::decayed<third>, sixth>, transform::clip_global_norm<third>,
+          initial::uniform<-third, third>>,
+    dense<16, penalty::group_lasso<third, penalty::over::rows>, on<role::bias, penalty::smooth_l1<sixth>>,
+          on<role::bias, prune::magnitude<sixth>>, transform::agreement<third, sixth>>,
+    dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>,
+          prune::magnitude<third, prune::n_m_stages<prune::stepwise{.kept = 1, .group = 8, .steps = 100}>>>,
+    dense<16, prune::magnitude<1.0, prune::below<third>, prune::frozen>>,
+    dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,
+    dense<16, penalty::proximal<penalty::l1<third>>, penalty::anchor<third>,
+          penalty::elastic_weight_consolidation<falling>, initial::constant<third>>,
+    dense<16, projection::non_negative, projection::box<-third, rising>, projection::max_norm<falling, over::tensor>>,
+    dense<16, weight::compander<weight::arctan, third, sixth>>,
+    dense<16, weight::compander<weight::tanh, third, sixth, weight::learned<third>>>,
+    dense<16, weight::low_rank<4, ranks>>, dense<16, weight::low_rank_adapter<4, weight::adaptive_gain<third>>>,
+    batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
+    tap<"here"_name, activation_penalty::l1<falling>>>;
 
 template <class Gate, class Dispatch = dispatch::dense> using mixture = stack<moe<Gate, narrow, Dispatch>>;
 

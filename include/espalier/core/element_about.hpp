@@ -5,11 +5,26 @@
 #include <espalier/core/about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/pack.hpp>
+#include <espalier/core/view.hpp>
 
 namespace espalier {
 
-/// Over what a penalty on parameters sums: single elements, or the rows or columns of the tensor as groups.
-enum class group_scope { element, rows, columns };
+/// Over what a penalty on parameters sums, or what a projection keeps in bounds: single elements, the rows or columns
+/// of the tensor as groups, or all of the tensor as one.
+enum class group_scope { element, rows, columns, tensor };
+
+/// What one group of a matrix is. A kernel has a row for each input and a column for each output.
+enum class over { rows, columns, tensor };
+
+constexpr group_scope scope_of(over groups) {
+    return groups == over::rows      ? group_scope::rows
+           : groups == over::columns ? group_scope::columns
+                                     : group_scope::tensor;
+}
+/// How many groups there are in a tensor; of single elements none are kept.
+constexpr index_t groups_of(group_scope scope, index_t rows, index_t columns) {
+    return scope == group_scope::rows ? rows : scope == group_scope::columns ? columns : 1;
+}
 
 /// Order of gradient transforms, whatever their order in the list.
 enum class transform_stage : int { add = 0, gate = 1, scale = 2, clip = 3 };
@@ -26,14 +41,14 @@ template <class T> struct companion_values {
     ESPALIER_FN constexpr T const& operator[](int k) const { return k == 0 ? first : second; }
 };
 
-/// One weight of a tensor at a step: what penalties, transforms and weight maps may have as their last argument. A
-/// field that costs something holds what the comment says for the policies whose op asks for it, and its initial value
-/// for the others.
+/// One weight of a tensor at a step: what penalties, transforms, projections and weight maps may have as their last
+/// argument. A field that costs something holds what the comment says for the policies whose op asks for it, and its
+/// initial value for the others.
 template <class T> struct element_about {
     T weight = T(scalar_of<T>(0));         ///< as it is stored, before the step
     T rate = T(scalar_of<T>(0));           ///< learning rate of the step times the tensor's factor
     mask_of<T> keep = mask_of<T>(true);    ///< whether the tensor's mask keeps it; true without one
-    T squared_norm = T(scalar_of<T>(0));   ///< of its group; for penalties with `groups`, for a prox after the step
+    T squared_norm = T(scalar_of<T>(0));   ///< of its group; for ops with `groups`. What acts after the step: after it
     T reference = T(scalar_of<T>(0));      ///< gradient of the second stream; for transforms with `needs_reference`
     drawn_bits<T> bits = drawn_bits<T>(0); ///< a 16-bit draw, of this transform alone; for transforms with `draws`
     T global_norm = T(scalar_of<T>(0));    ///< Euclidean norm of all gradients; for transforms with `needs_global_norm`
@@ -51,6 +66,13 @@ ESPALIER_MEMBER_OR(op_needs_global_norm, needs_global_norm, false)
 ESPALIER_MEMBER_OR(op_needs_mask, needs_mask, false)
 ESPALIER_MEMBER_OR(op_only_marks, only_marks, false)
 ESPALIER_MEMBER_OR(op_freezes, freezes, false)
+/// Of a rule's ops behind those of the penalties.
+ESPALIER_MEMBER_OR(op_projects, projects, false)
+
+/// Whether an op acts when the norms of the stepped weights are known: in a further pass.
+template <class Op> consteval bool waits_for_norms() {
+    return penalty_groups<Op>() != group_scope::element && (is_proximal<Op>() || op_projects<Op>());
+}
 
 /// Whether a step is the one that applies the proxes over groups: it moves no weight itself, and its rate is that of
 /// the step before it, or 0 when nothing is to be shrunk.

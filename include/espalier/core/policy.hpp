@@ -114,10 +114,10 @@ template <class P> consteval bool goes_by_role() {
 /// Has a policy act on the tensors of one role and on no other: `on<role::bias, penalty::l1<1e-4>>`. Of an axis whose
 /// policies are chosen by role: others are the layer's, whatever tensors it has.
 template <role Role, class Policy> struct on : Policy {
-    static_assert(diagnostic::holds<detail::goes_by_role<Policy>(), diagnostic::from_policy<Policy>>,
-                  "espalier: on<role, ...> chooses the tensors of a penalty, a transform, a weight map or a prune "
-                  "policy; the next "
-                  "line names what it was given, which is none of these: take it out of the on<...>");
+    static_assert(
+        diagnostic::holds<detail::goes_by_role<Policy>(), diagnostic::from_policy<Policy>>,
+        "espalier: on<role, ...> chooses the tensors of a penalty, a transform, a projection, a weight map or "
+        "a prune policy; the next line names what it was given, which is none of these: take it out of the on<...>");
     using axis = typename Policy::axis;
     static constexpr role bound_role = Role;
 };

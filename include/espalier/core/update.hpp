@@ -5,12 +5,13 @@
 //     g  <- transform_k(... transform_1(g))    by stage: add, gate, scale, clip
 //     w  <- optimizer(w, g, moments)
 //     w  <- prox_n(... prox_1(w))
+//     w  <- projection_m(... projection_1(w))
 //     operand <- effective(w)                  what the products of the next step read
 // Where a map freezes what its mask leaves out, g and the decay are 0 there, penalties count nothing, and `store` gives
 // the weight back.
-// All of it between one load and one store of the weight. The prox of a penalty over groups waits for the norms of the
-// stepped weights: a further pass, by a step that leaves the weights alone, applies it. So do the operands of a map
-// that is made of trained numbers of the tensor, which the step moves too.
+// All of it between one load and one store of the weight. The prox of a penalty and a projection over groups wait for
+// the norms of the stepped weights: a further pass, by a step that leaves the weights alone, applies them. So do the
+// operands of a map that is made of trained numbers of the tensor, which the step moves too.
 #pragma once
 
 #include <espalier/core/axis.hpp>
@@ -22,6 +23,7 @@
 #include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/penalty/concept.hpp>
+#include <espalier/projection/concept.hpp>
 #include <espalier/transform/concept.hpp>
 #include <espalier/weight/concept.hpp>
 
@@ -32,7 +34,7 @@
 
 namespace espalier {
 
-/// Grouped penalties that one tensor may carry.
+/// Penalties and projections over groups that one tensor may carry.
 inline constexpr int max_group_sets = 4;
 
 /// One tensor of the network in an update: `rows` x `columns`, contiguous; a vector has one row. `Wide` is the type of
@@ -142,7 +144,7 @@ ESPALIER_FN companion_values<T> take_companions(Companion const& companion, int&
 
 /// The part of an update that a layer decides for one tensor.
 ///   Map         raw weight -> effective weight (masks, weight maps); see weight/concept.hpp
-///   Penalties   flat_tuple of penalty ops
+///   Penalties   flat_tuple of penalty ops and, behind them, of projections (projection::detail::projected)
 ///   Transforms  flat_tuple of gradient transform ops
 template <class Map, class Penalties, class Transforms> struct tensor_rule;
 
@@ -153,23 +155,21 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     [[no_unique_address]] flat_tuple<Penalties...> penalties;
     [[no_unique_address]] flat_tuple<Transforms...> transforms;
 
-    static constexpr int penalty_count = sizeof...(Penalties);
+    static constexpr int penalty_count = (0 + ... + int{!detail::op_projects<Penalties>()});
     static constexpr int group_sets = (0 + ... + int{detail::penalty_groups<Penalties>() != group_scope::element});
     static constexpr bool grouped = group_sets > 0;
-    /// What the groups of the g-th penalty over groups are.
+    /// What the groups of the g-th penalty or projection over groups are.
     ESPALIER_FN static constexpr group_scope scope(int g) {
         group_scope const all[] = {detail::penalty_groups<Penalties>()..., group_scope::element};
-        for (int i = 0; i < penalty_count; ++i)
+        for (std::size_t i = 0; i < sizeof...(Penalties); ++i)
             if (all[i] != group_scope::element && g-- == 0) return all[i];
         return group_scope::element;
     }
     static consteval bool groups_over(group_scope wanted) {
         return (false || ... || (detail::penalty_groups<Penalties>() == wanted));
     }
-    /// Penalties over groups that are applied by their prox: in a further pass.
-    static constexpr int group_proxes =
-        (0 + ... +
-         int{detail::penalty_groups<Penalties>() != group_scope::element && detail::is_proximal<Penalties>()});
+    /// Penalties over groups that are applied by their prox, and projections over groups: in a further pass.
+    static constexpr int group_proxes = (0 + ... + int{detail::waits_for_norms<Penalties>()});
     /// Further tensors of the same extents that the penalties read.
     static constexpr auto companion_table = detail::companions_of<Penalties...>();
     static constexpr int companions = companion_table.count;
@@ -224,9 +224,9 @@ template <class Rule, class W> ESPALIER_FN Rule with_scalars(Rule rule, W const*
 
 /// One element, of which `about` has the weight, the rate, the mask's bit, the reference gradient and the norm of all.
 /// `moments` are the optimizer's of this element; `draw(k)` gives the bits of the k-th transform that draws; `norm(i)`
-/// the norm of the group that the i-th grouped penalty sees; `value(i, v)` receives the value of penalty i before the
-/// step and, behind those of all penalties, what the element adds to the gradients of the map's trained numbers;
-/// `companion(k)` gives what the tensor's k-th companion holds of the element.
+/// the norm of the group that the i-th penalty or projection over groups sees; `value(i, v)` receives the value of
+/// penalty i before the step and, behind those of all penalties, what the element adds to the gradients of the map's
+/// trained numbers; `companion(k)` gives what the tensor's k-th companion holds of the element.
 template <class Optimizer, class Rule, class T, class Draw, class Norm, class Value,
           class Companion = detail::no_companions>
 ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gradient, T* moments, T decay,
@@ -249,9 +249,10 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gra
                 element_about<T> seen = about;
                 if constexpr (detail::op_companions<Op>() > 0)
                     seen.companion = detail::take_companions<Rule, Op, T>(companion, asked);
-                if constexpr (!grouped)
+                constexpr bool term = !detail::op_projects<Op>();
+                if constexpr (term && !grouped)
                     value(index, detail::unless_frozen<Rule>(penalty::detail::value(op, seen, seen.weight), about));
-                if constexpr (!detail::is_proximal<Op>()) {
+                if constexpr (term && !detail::is_proximal<Op>()) {
                     if constexpr (grouped) seen.squared_norm = norm(group);
                     g = g + penalty::detail::gradient(op, seen, seen.weight);
                 }
@@ -287,11 +288,19 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gra
                     next = penalty::detail::prox(op, seen, next);
                 }
                 // Its norms are those of the stepped weights, or, at a rate of 0, not known yet.
-                if constexpr (detail::is_proximal<Op>() && grouped && shrinks_groups)
+                if constexpr (detail::waits_for_norms<Op>() && shrinks_groups)
                     if (optimizer.rate() > 0.0) {
                         seen.squared_norm = norm(group);
-                        next = penalty::detail::prox(op, seen, next);
+                        if constexpr (detail::op_projects<Op>()) {
+                            using espalier::select; // a rate of 0 is that of a frozen tensor
+                            next =
+                                select(seen.rate > T(scalar_of<T>(0)), projection::detail::apply(op, seen, next), next);
+                        } else {
+                            next = penalty::detail::prox(op, seen, next);
+                        }
                     }
+                if constexpr (detail::op_projects<Op>() && !grouped && !shrinks_groups)
+                    next = projection::detail::apply(op, seen, next);
                 group += int{grouped};
             });
     }

@@ -14,6 +14,7 @@
 #include <espalier/layer/in_group.hpp>
 #include <espalier/penalty/concept.hpp>
 #include <espalier/product/concept.hpp>
+#include <espalier/projection/concept.hpp>
 #include <espalier/prune/concept.hpp>
 #include <espalier/transform/concept.hpp>
 #include <espalier/units/axis.hpp>
@@ -24,7 +25,7 @@ namespace espalier {
 /// Every axis, in the order in which layers name theirs.
 using all_axes = type_list<axis::activation, axis::dropout, axis::units, axis::activation_penalty, axis::weight,
                            axis::prune, axis::bias, axis::product, axis::gate, axis::dispatch, axis::penalty,
-                           axis::transform, axis::initial, axis::group>;
+                           axis::transform, axis::projection, axis::initial, axis::group>;
 
 namespace detail {
 

@@ -145,7 +145,7 @@ template <batch_norm_options Options = batch_norm_options{}, class... Ps> struct
     static_assert(Options.momentum >= 0.0 && Options.momentum <= 1.0 && Options.epsilon > 0.0,
                   "espalier: batch_norm needs a momentum in [0, 1] and a positive epsilon");
     static constexpr std::string_view name = "batch_norm";
-    using axes = type_list<axis::weight, axis::prune, axis::penalty, axis::transform, axis::group>;
+    using axes = type_list<axis::weight, axis::prune, axis::penalty, axis::transform, axis::projection, axis::group>;
     static constexpr role_set tensor_roles = roles(role::scale) | roles(role::shift);
     static constexpr shape output(shape in) { return in; }
     template <class Where, shape In, class Inherited> static consteval bool check() {

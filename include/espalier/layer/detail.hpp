@@ -20,6 +20,8 @@
 #include <espalier/layer/in_group.hpp>
 #include <espalier/penalty/axis.hpp>
 #include <espalier/product/axis.hpp>
+#include <espalier/projection/axis.hpp>
+#include <espalier/projection/concept.hpp>
 #include <espalier/prune/axis.hpp>
 #include <espalier/prune/behind_map.hpp>
 #include <espalier/prune/plan.hpp>
@@ -128,6 +130,13 @@ template <class... Ps> struct unmasked<type_list<Ps...>> {
     using type = typename select_types<kept, std::make_index_sequence<kept.count>, Ps...>::type;
 };
 
+/// What acts on the weights of a tensor: penalties and, behind them, projections.
+template <class Penalties, class Projections> struct acting_of;
+template <class... Penalties, class... Projections>
+struct acting_of<type_list<Penalties...>, type_list<Projections...>> {
+    using type = type_list<Penalties..., projection::detail::in_rule<Projections>...>;
+};
+
 /// A trained tensor: its rule, its memory, its update. `Ps` are the layer's policies. The extents are values: tensors
 /// that differ in them only share every function, which is what keeps deep stacks quick to compile.
 template <role Role, class Initial, class... Ps> struct tensor_kind {
@@ -143,7 +152,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     using penalties =
         typename std::conditional_t<op_of<map>::uses_mask, std::type_identity<all_for<axis::penalty, Role, Ps...>>,
                                     unmasked<all_for<axis::penalty, Role, Ps...>>>::type;
-    using rule = tensor_rule<op_of<map>, ops_of<penalties>, ops_of<transforms>>;
+    using acting = typename acting_of<penalties, all_for<axis::projection, Role, Ps...>>::type;
+    using rule = tensor_rule<op_of<map>, ops_of<acting>, ops_of<transforms>>;
     /// Trained numbers that the map is made of: tensors of their own behind this one.
     static constexpr int scalars = rule::scalars;
     using rule_numbers = std::conditional_t<(scalars > 0), rules_of_scalars<rule, op_of<map>>, rule>;
@@ -151,9 +161,11 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                                   (rule::needs_reference ? need::reference : need::none) |
                                   (std::is_void_v<prune_policy> ? need::none : need::pruning);
 
-    static_assert(diagnostic::holds<(rule::group_proxes <= 1), diagnostic::from_policy<penalties>>,
-                  "espalier: a tensor carries at most one penalty::proximal over groups, for a second one would need "
-                  "the norms that the first leaves; take the gradient form of the others");
+    static_assert(
+        diagnostic::holds<(rule::group_proxes <= 1), diagnostic::from_policy<acting>>,
+        "espalier: a tensor carries at most one penalty::proximal or projection over groups, for a second one "
+        "would need the norms that the first leaves; take the gradient form of the penalties, and one "
+        "projection");
 
     /// Whether `Asked` matches it or the numbers that its map is made of.
     template <class Asked> static consteval bool has_tensor() {
@@ -163,9 +175,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
 
     static rule_numbers at(clock const& now) {
         if constexpr (scalars > 0)
-            return {{op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)}, {op_at<map>(now), {}, {}}};
+            return {{op_at<map>(now), ops_at<acting>(now), ops_at<transforms>(now)}, {op_at<map>(now), {}, {}}};
         else
-            return {op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)};
+            return {op_at<map>(now), ops_at<acting>(now), ops_at<transforms>(now)};
     }
 
     constexpr index_t count() const { return rows * columns; }
@@ -226,8 +238,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     template <class Context, class Optimizer, class T>
     void update(Context& context, Optimizer const& optimizer, rule_numbers const& numbers, layer_memory<T> const& m,
                 update_numbers const& given) const {
-        static_assert(rule::group_sets <= max_group_sets,
-                      "espalier: a tensor carries at most four grouped penalties; merge some of them");
+        static_assert(
+            rule::group_sets <= max_group_sets,
+            "espalier: a tensor carries at most four penalties and projections over groups; merge some of them");
         if constexpr (!rule::grouped)
             if (given.after_step) return;
         auto s = segment(m, m.rates ? m.rates[0] : tensor_rates{});
@@ -295,7 +308,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
             if constexpr (scope != group_scope::element) {
                 if (m.group_first[group] && m.terms)
                     context.device.group_value(penalty, m.norms + m.group_offset[group],
-                                               scope == group_scope::rows ? rows : columns, m.terms + index);
+                                               groups_of(scope, rows, columns), m.terms + index);
                 ++group;
             }
             ++index;
@@ -324,7 +337,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     }
 
     void describe(layer_report& report, std::string const& path, footprint const& at, std::string_view name) const {
-        describe_penalties(report, path, name, penalties{});
+        describe_acting(report, path, name, acting{});
         report.add_tensor(
             path, name, at,
             {.group = pick<axis::group, no_group, Ps...>::name,
@@ -348,21 +361,22 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     }
 
 private:
-    template <class... Penalties>
-    void describe_penalties([[maybe_unused]] layer_report& report, [[maybe_unused]] std::string const& path,
-                            [[maybe_unused]] std::string_view name, type_list<Penalties...>) const {
-        (describe_penalty<Penalties>(report, path, name), ...);
+    template <class... Acting>
+    void describe_acting([[maybe_unused]] layer_report& report, [[maybe_unused]] std::string const& path,
+                         [[maybe_unused]] std::string_view name, type_list<Acting...>) const {
+        (describe_one<Acting>(report, path, name), ...);
     }
     template <class P>
-    void describe_penalty(layer_report& report, std::string const& path, std::string_view name) const {
-        report.add_term(path, ".", name, ".", name_of<P>());
+    void describe_one(layer_report& report, [[maybe_unused]] std::string const& path,
+                      [[maybe_unused]] std::string_view name) const {
+        if constexpr (!op_projects<op_of<P>>()) report.add_term(path, ".", name, ".", name_of<P>());
         constexpr group_scope scope = penalty_groups<op_of<P>>();
         if constexpr (scope != group_scope::element) {
-            index_t const groups = scope == group_scope::rows ? rows : columns;
+            index_t const groups = groups_of(scope, rows, columns);
             if constexpr (requires { P::group_name; })
-                report.add_groups(P::group_name.str(), groups, is_proximal<op_of<P>>());
+                report.add_groups(P::group_name.str(), groups, waits_for_norms<op_of<P>>());
             else
-                report.add_groups({}, groups, is_proximal<op_of<P>>());
+                report.add_groups({}, groups, waits_for_norms<op_of<P>>());
         }
     }
 };

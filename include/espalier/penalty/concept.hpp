@@ -17,7 +17,8 @@
 //         static constexpr std::string_view companion_names[companions] = {"anchor"};
 //     };
 //
-// and of one over groups, the rows or columns of a tensor, whose `about` has the squared norm of the group of w:
+// and of one over groups, the rows or columns of a tensor or all of it, whose `about` has the squared norm of the group
+// of w:
 //
 //     struct my_group_op {
 //         static constexpr group_scope groups = group_scope::rows;

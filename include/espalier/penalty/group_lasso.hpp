@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sum of the norms of groups: whole rows or columns of weights go to 0 together.
+// Sum of the norms of groups: whole rows, columns or tensors of weights go to 0 together.
 #pragma once
 
 #include <espalier/core/element_about.hpp>
@@ -17,8 +17,7 @@
 
 namespace espalier::penalty {
 
-/// What one group of a matrix is. A kernel has a row for each input and a column for each output.
-enum class over { rows, columns };
+using espalier::over;
 
 /// Numbers and element functions of `group_lasso`.
 template <group_scope Groups> struct group_lasso_op {
@@ -50,19 +49,19 @@ template <group_scope Groups> struct group_lasso_op {
     }
 };
 
-/// Coefficient * sum_g ||w_g||_2 over the rows or columns of a tensor (Yuan and Lin 2006). The gradient is
+/// Coefficient * sum_g ||w_g||_2 over the rows or columns of a tensor, or over the tensor as one group, whose norm is
+/// that of Frobenius (Yuan and Lin 2006). The gradient is
 /// Coefficient * w / ||w_g||, and 0 in a group of norm 0. Prox: w max(0, 1 - rate Coefficient / ||w_g||), block soft
 /// thresholding (Parikh and Boyd 2014, section 6.5.4): with `proximal<group_lasso<c, over>>` groups become exactly 0,
 /// with the gradient they only come near it. The coefficient is multiplied by nothing: the factor
 /// sqrt(size of the group) that the paper uses for groups of unequal size is the user's. Tensors whose policies name
 /// the same `Group` have the same number of groups, and group i of all of them together is one group with one norm: a
-/// unit's incoming column in one layer and its outgoing row in the next vanish together. Coefficient: a number or a
+/// unit's incoming column in one layer and its outgoing row in the next vanish together; over::tensor makes the tensors
+/// of a name one group. Coefficient: a number or a
 /// schedule, finite and not negative.
 template <schedule::number_or_schedule auto Coefficient, over Over, short_name Group = short_name{}>
-struct group_lasso
-    : schedule::with_coefficients<axis::penalty, group_lasso<Coefficient, Over, Group>,
-                                  group_lasso_op<Over == over::rows ? group_scope::rows : group_scope::columns>,
-                                  Coefficient> {
+struct group_lasso : schedule::with_coefficients<axis::penalty, group_lasso<Coefficient, Over, Group>,
+                                                 group_lasso_op<scope_of(Over)>, Coefficient> {
     static constexpr std::string_view name = "group_lasso";
     static constexpr short_name group_name = Group;
 };

@@ -13,6 +13,7 @@
 #include <espalier/layer/check.hpp>
 #include <espalier/layer/report.hpp>
 #include <espalier/penalty/check.hpp>
+#include <espalier/projection/check.hpp>
 #include <espalier/prune/check.hpp>
 #include <espalier/train/policy_checker.hpp>
 #include <espalier/transform/check.hpp>

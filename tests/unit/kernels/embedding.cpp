@@ -17,7 +17,10 @@
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/projection/box.hpp>
+#include <espalier/projection/max_norm.hpp>
 #include <espalier/train/training.hpp>
 
 #include <cmath>
@@ -170,4 +173,8 @@ TEST_CASE("embedding bodies: what is no id is reported with its row and reads ro
 TEST_CASE("embedding bodies: a stack trained by them is the one that the CPU trains", "[kernels]") {
     check_stack<stack<>>();
     check_stack<stack<penalty::l2<0.01>>>();
+    // with norms of whole tensors, which devices of bodies sum up in passes of their own
+    check_stack<stack<penalty::group_lasso<0.02, over::tensor>, projection::box<-0.4, 0.4>,
+                      projection::max_norm<0.9, over::tensor>>>();
+    check_stack<stack<projection::max_norm<0.9, over::tensor>>>();
 }

@@ -24,6 +24,9 @@
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
+#include <espalier/projection/box.hpp>
+#include <espalier/projection/max_norm.hpp>
+#include <espalier/projection/non_negative.hpp>
 #include <espalier/prune/behind_map.hpp>
 #include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_value.hpp>
@@ -73,8 +76,8 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
     std::vector<double> next[2], values(4 + espalier::weight::max_scalars, 0.25);
     values[Rule::penalty_count] = values[Rule::penalty_count + 1] = Rule::scalars > 0 ? 0.0 : 0.25;
     Rule const made = espalier::detail::with_scalars(rule, before.scalars.data());
-    next[0].assign(static_cast<std::size_t>(row_count), 0.5);
-    next[1].assign(static_cast<std::size_t>(columns), 0.5);
+    for (int g = 0; g < Rule::group_sets; ++g)
+        next[g].assign(static_cast<std::size_t>(espalier::groups_of(Rule::scope(g), row_count, columns)), 0.5);
     auto const s = tensor<W, N>(row_count, columns).segment();
     bool right = true;
     for (index_t r = 0; r < row_count; ++r)
@@ -84,6 +87,10 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
             double m[3] = {};
             for (int q = 0; q < Optimizer::moments; ++q)
                 m[q] = static_cast<double>(before.moments[at + static_cast<std::size_t>(q * before.stride)]);
+            auto const group_of = [&](int g) {
+                group_scope const scope = Rule::scope(g);
+                return static_cast<std::size_t>(scope == group_scope::rows ? r : scope == group_scope::columns ? c : 0);
+            };
             bool const keep = !Rule::uses_mask || (before.mask[at / 32] >> (at % 32) & 1u) != 0;
             espalier::element_about<double> const about{.weight = static_cast<double>(before.weights[at]),
                                                         .rate = optimizer.rate() * s.rates.learning_rate,
@@ -95,18 +102,14 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
                     return espalier::draw(s.site, 0, static_cast<std::uint32_t>(i / 8),
                                           static_cast<std::uint32_t>(number))[static_cast<int>(i % 8)];
                 },
-                [&](int g) {
-                    bool const by_row = Rule::scope(g) == group_scope::rows;
-                    return static_cast<double>(by_row ? before.norms[g][static_cast<std::size_t>(r)]
-                                                      : before.norms[g][static_cast<std::size_t>(c)]);
-                },
+                [&](int g) { return static_cast<double>(before.norms[g][group_of(g)]); },
                 [&](int q, double v) { values[static_cast<std::size_t>(q)] += v; },
                 [&](int companion) {
                     return static_cast<double>(
                         before.companions[at + static_cast<std::size_t>(companion * s.companion_stride)]);
                 });
-            next[0][static_cast<std::size_t>(r)] += w * w;
-            next[1][static_cast<std::size_t>(c)] += w * w;
+            for (int g = 0; g < Rule::group_sets; ++g)
+                next[g][group_of(g)] += w * w;
             right &= near(static_cast<double>(got.weights[at]), w, tolerance);
             for (int q = 0; q < Optimizer::moments; ++q)
                 right &= near(static_cast<double>(got.moments[at + static_cast<std::size_t>(q * got.stride)]), m[q],
@@ -424,6 +427,69 @@ TEST_CASE("update bodies: the pass that shrinks groups, from the norms of steppe
     REQUIRE(zeros > 0);
     REQUIRE(zeros < 33 * 40);
     REQUIRE(same_bits(still.weights, before.weights));
+}
+
+TEST_CASE("update bodies: the tensor as one group, by gradient and in the further pass") {
+    using whole_lasso = espalier::penalty::group_lasso_op<group_scope::tensor>;
+    using rule = tensor_rule<espalier::weight::fixed_mask, flat_tuple<rows_lasso, whole_lasso>, flat_tuple<>>;
+    rule r{};
+    espalier::get<0>(r.penalties) = {0.3};
+    espalier::get<1>(r.penalties) = {0.2};
+    check_shapes<float>(adamw, r, 4e-6);
+    using whole = tensor_rule<doubled, flat_tuple<espalier::penalty::proximal_op<whole_lasso>>, flat_tuple<>>;
+    whole w{};
+    espalier::get<0>(w.penalties).coefficient = 0.2;
+    check_shapes<float>(espalier::no_step{0.3}, w, 4e-6);
+    check_shapes<double, double>(espalier::no_step{0.3}, w, 1e-13);
+}
+
+TEST_CASE("update bodies: projections behind the prox, and over groups in the further pass") {
+    using box = espalier::projection::detail::projected<espalier::projection::box_op>;
+    using columns_bound =
+        espalier::projection::detail::projected<espalier::projection::max_norm_op<group_scope::columns>>;
+    using free = espalier::projection::detail::projected<espalier::projection::non_negative_op>;
+    using rule = tensor_rule<doubled, flat_tuple<rows_lasso, shrunk_l1, box, columns_bound, free>,
+                             flat_tuple<espalier::transform::gradient_dropout_op>>;
+    STATIC_REQUIRE(rule::penalty_count == 2);
+    STATIC_REQUIRE(rule::group_sets == 2);
+    STATIC_REQUIRE(rule::group_proxes == 1);
+    rule r{};
+    espalier::get<0>(r.penalties) = {0.3};
+    espalier::get<1>(r.penalties).coefficient = 0.5;
+    espalier::get<2>(r.penalties).low = -0.25;
+    espalier::get<2>(r.penalties).high = 0.125;
+    espalier::get<3>(r.penalties).maximum = 0.6;
+    check_shapes<float>(adamw, r, 4e-6);
+    check_shapes<float, narrow>(adamw, r, 4e-6);
+    check_shapes<float>(espalier::no_step{0.3}, r, 4e-6);
+    check_shapes<float>(espalier::no_step{}, r, 4e-6);
+
+    // What is stored, and that a step that moves nothing leaves single weights alone.
+    tensor<float> const before(33, 40);
+    tensor<float> t(33, 40), still(33, 40);
+    for_blocks([&](auto const& launch) {
+        t = still = before;
+        run_update(launch, adamw, r, t);
+        run_update(launch, espalier::no_step{}, r, still);
+    });
+    int at_0 = 0, at_bound = 0;
+    for (float w : t.weights) {
+        REQUIRE(w >= 0.0f);
+        REQUIRE(w <= 0.125f);
+        at_0 += w == 0.0f;
+        at_bound += w == 0.125f;
+    }
+    REQUIRE(at_0 > 0);
+    REQUIRE(at_bound > 0);
+    REQUIRE(same_bits(still.weights, before.weights));
+
+    // The loop of the CPU and the bodies store the same bits where a step does.
+    using plain = tensor_rule<espalier::weight::identity, flat_tuple<box>, flat_tuple<>>;
+    plain p{};
+    espalier::get<0>(p.penalties).low = -0.25;
+    espalier::get<0>(p.penalties).high = 0.125;
+    check_shapes<float>(adamw, p, 4e-6);
+    check_shapes<double>(adamw, p, 1e-13);
 }
 
 TEST_CASE("update bodies change nothing once an error was reported") {

@@ -118,7 +118,16 @@ void run_update(Launch const& launch, Optimizer const& optimizer, Rule const& ru
         k::group_scratch<W> const scratch{columns.data(), row_sums.data(), values.data(), of_scalars.data()};
         launch([&](auto const& group) { k::update_grouped(group, optimizer, rule, s, context, scratch); });
         for (int g = 0; g < Rule::group_sets; ++g)
-            if (Rule::scope(g) == espalier::group_scope::columns)
+            if (Rule::scope(g) == espalier::group_scope::tensor) {
+                std::vector<W> squares(static_cast<std::size_t>(t.columns), W(-9));
+                launch([&](auto const& group) {
+                    k::add_partial_rows(group, columns.data(), strips, octets * 8, t.columns, squares.data(), false,
+                                        context.error);
+                });
+                launch([&](auto const& group) {
+                    k::add_row_sums(group, squares.data(), 1, t.columns, s.next_norms[g], context.error);
+                });
+            } else if (Rule::scope(g) == espalier::group_scope::columns)
                 launch([&](auto const& group) {
                     k::add_partial_rows(group, columns.data(), strips, octets * 8, t.columns, s.next_norms[g], true,
                                         context.error);

@@ -33,6 +33,9 @@
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
+#include <espalier/projection/box.hpp>
+#include <espalier/projection/max_norm.hpp>
+#include <espalier/projection/non_negative.hpp>
 #include <espalier/prune/below.hpp>
 #include <espalier/prune/decayed.hpp>
 #include <espalier/prune/frozen.hpp>
@@ -220,6 +223,17 @@ struct forgets_the_rows {
     template <class T> ESPALIER_FN T contribution(T y) const { return y * y; }
     ESPALIER_FN double finish(double sum, double row_count) const { return sum / row_count; }
     template <class T> ESPALIER_FN T gradient(T y, T) const { return y + y; }
+};
+struct overshoots {
+    using axis = espalier::axis::projection;
+    template <class T> ESPALIER_FN T apply(T next) const { return next * T(0.5f); }
+};
+struct hidden_norm {
+    using axis = espalier::axis::projection;
+    template <class T> ESPALIER_FN T apply(T next, element_about<T> const& about) const {
+        using espalier::min;
+        return min(next, about.squared_norm);
+    }
 };
 struct hidden_reference {
     using axis = espalier::axis::transform;
@@ -458,8 +472,10 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
                      means_it, with_shift<shift_kind::zero_mean>,
                      dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
                      transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
-                     weight::identity, weight::fixed_mask, weight::marked, weight::trained_where, weight::low_rank<3>,
-                     weight::low_rank_adapter<3>, weight::compander<weight::softsign, 0.8, 0.5>,
+                     projection::non_negative, projection::box<-0.25, 0.5>, projection::max_norm<2.0, over::columns>,
+                     on<role::bias, projection::max_norm<0.0, over::tensor>>, weight::identity, weight::fixed_mask,
+                     weight::marked, weight::trained_where, weight::low_rank<3>, weight::low_rank_adapter<3>,
+                     weight::compander<weight::softsign, 0.8, 0.5>,
                      weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>>();
     all_shipped_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
                      initial::uniform<-0.3, 0.3>, initial::constant<0.5>, initial::zeros>();
@@ -527,6 +543,9 @@ TEST_CASE("check_policy: wrong policies fail where they are wrong", "[train][pol
     fails<wrong_group_prox>("prox minimises group_value(|u|^2) + |u - w|^2 / (2 rate) at w = (-3.2, 0), rate = 0.05");
     fails<wrong_group>("gradient is the derivative of the group's value at w = -4.94203125");
     fails<forgets_the_rows>("gradient is the derivative of the term at y = ");
+    fails<overshoots>("applied twice it gives what it gives once at w = -70: given -35 and then -17.5");
+    fails<hidden_norm>("reads what it declares, no more at w = 0.2: the result depends on about.squared_norm, but "
+                       "`groups` is not declared");
     fails<hidden_reference>("reads what it declares, no more at g = -3: the result depends on about.reference");
     fails<wrong_pull>("pull is the derivative of effective at w = -4.94203125: given 1, expected 2");
     fails<effective_by_rate>("effective reads the weight and the mask, no more at w = -2.3: given -2.2, expected -2.3");

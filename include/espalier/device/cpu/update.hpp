@@ -153,14 +153,16 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                 strip(i, n - i < strip_draws ? n - i : strip_draws, draws, watch, no_norm, of_scalars,
                       [](index_t, int, P const&) {});
         } else {
+            [[maybe_unused]] double sum = 0.0; // of all rows
             for (index_t r = 0; r < s.rows; ++r) {
                 P row_sum(T(0));
                 for (index_t c0 = 0; c0 < s.columns; c0 += strip_draws) {
                     index_t const n = s.columns - c0 < strip_draws ? s.columns - c0 : strip_draws;
                     auto const norm = [&](index_t c, index_t count) {
                         return [this, r, at = c0 + c, count](int group) {
-                            bool const by_column = Rule::scope(group) == group_scope::columns;
-                            if (!by_column) return P(s.norms[group][r]);
+                            group_scope const scope = Rule::scope(group);
+                            if (scope != group_scope::columns)
+                                return P(s.norms[group][scope == group_scope::rows ? r : 0]);
                             return count == lanes ? P::load(s.norms[group] + at)
                                                   : P::load(s.norms[group] + at, static_cast<int>(count));
                         };
@@ -177,7 +179,11 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                 }
                 for (int g = 0; g < Rule::group_sets; ++g)
                     if (Rule::scope(g) == group_scope::rows) s.next_norms[g][r] += horizontal_sum(row_sum);
+                if constexpr (Rule::groups_over(group_scope::tensor))
+                    sum += static_cast<double>(horizontal_sum(row_sum));
             }
+            for (int g = 0; g < Rule::group_sets; ++g)
+                if (Rule::scope(g) == group_scope::tensor) *s.next_norms[g] += static_cast<T>(sum);
         }
         for (int k = 0; k < scalars; ++k)
             s.scalar_gradients[k * weight::detail::scalar_stride] = static_cast<T>(of_scalars[k]);

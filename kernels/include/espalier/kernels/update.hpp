@@ -220,15 +220,15 @@ ESPALIER_FN void update_tensor(Block const& block, Optimizer const& optimizer, R
 
 /// Scratch of an update with grouped penalties.
 template <class W> struct group_scratch {
-    W* columns = nullptr;      ///< [strips][8 octets]: squares of new weights, when a penalty groups columns
-    W* rows = nullptr;         ///< [rows][octets]: the same, when one groups rows
+    W* columns = nullptr;      ///< [strips][8 octets]: squares of new weights, when columns or the tensor are groups
+    W* rows = nullptr;         ///< [rows][octets]: the same, when rows are
     double* values = nullptr;  ///< [penalties][strips x octets], or null
     double* scalars = nullptr; ///< [trained numbers of the map][strips x octets]
 };
 
-/// One tensor whose penalties see the norms of its rows or columns. A thread updates eight columns of a strip of rows
-/// and leaves the squares of the new weights, from which finish_rows and add_partial_rows make the next norms.
-/// Floor: that of update_flat + 1/8 W a weight for each direction, written and read.
+/// One tensor whose penalties or projections see norms of its rows, its columns or all of it. A thread updates eight
+/// columns of a strip of rows and leaves the squares of the new weights, from which finish_rows and add_partial_rows
+/// make the next norms. Floor: that of update_flat + 1/8 W a weight for each direction, written and read.
 template <class Group, class Optimizer, class Rule, class Wide, class Narrow>
 ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, Rule const& rule,
                                 update_segment<Wide, Narrow> const& segment, update_context const& context,
@@ -256,7 +256,9 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
             Wide row_norm[std::size_t{sets + 1}];
             ESPALIER_KERNEL_UNROLL
             for (int g = 0; g < sets; ++g)
-                row_norm[g] = Rule::scope(g) == group_scope::rows ? segment.norms[g][r] : Wide(0);
+                row_norm[g] = Rule::scope(g) == group_scope::rows     ? segment.norms[g][r]
+                              : Rule::scope(g) == group_scope::tensor ? segment.norms[g][0]
+                                                                      : Wide(0);
             Wide w[octet];
             lane.run(
                 r * columns + c, count,
@@ -271,7 +273,7 @@ ESPALIER_FN void update_grouped(Group const& group, Optimizer const& optimizer, 
             }
             if constexpr (Rule::groups_over(group_scope::rows)) scratch.rows[r * octets + at.place] = row_square;
         }
-        if constexpr (Rule::groups_over(group_scope::columns))
+        if constexpr (Rule::groups_over(group_scope::columns) || Rule::groups_over(group_scope::tensor))
             store8(scratch.columns + at.line * octets * octet + c, octet, aligned16(scratch.columns), column_square);
         if (scratch.values) {
             ESPALIER_KERNEL_UNROLL

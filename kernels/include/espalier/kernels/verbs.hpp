@@ -195,14 +195,21 @@ public:
             double* const values = space.template take<double>(Rule::penalty_count * strips * octets);
             if (segment.values) parts.values = values;
             parts.scalars = space.template take<double>(scalars * strips * octets);
+            [[maybe_unused]] Wide* const column_squares =
+                space.template take<Wide>(Rule::groups_over(group_scope::tensor) ? segment.columns : 0);
             if (strips * octets == 0) return;
             this->run(passes::update_grouped<Optimizer, Rule, Wide, Narrow>{this->locate(optimizer), this->locate(rule),
                                                                             segment, context, parts});
             for (int g = 0; g < Rule::group_sets; ++g) {
-                if (Rule::scope(g) == group_scope::columns)
+                bool const by_columns = Rule::scope(g) == group_scope::columns;
+                if (Rule::scope(g) != group_scope::rows)
                     this->run(passes::add_partial_rows<Wide>{parts.columns, 0, segment.rows, segment.columns,
-                                                             segment.next_norms[g], true, context.error});
-                else
+                                                             by_columns ? segment.next_norms[g] : column_squares,
+                                                             by_columns, context.error});
+                if (Rule::scope(g) == group_scope::tensor)
+                    this->run(passes::add_row_sums<Wide>{column_squares, 1, segment.columns, segment.next_norms[g],
+                                                         context.error});
+                if (Rule::scope(g) == group_scope::rows)
                     this->run(passes::add_row_sums<Wide>{parts.rows, segment.rows, octets, segment.next_norms[g],
                                                          context.error});
             }
