@@ -2,13 +2,15 @@
 // The update pass: AdamW with penalties, a prox and a mask, in cache and far beyond it.
 // Floor: 28 bytes a weight (weight, two moments: read and written; gradient: read), 1/8 more for a bit mask, 4 more for
 // an anchor, 4 for an importance and 4 for a copy that products read, at the bandwidth of working in place. A compander
-// whose a and b are learned writes that copy in a second pass: 12 bytes.
+// whose a and b are learned writes that copy in a second pass: 12 bytes. An optimizer chosen by role is that one alone.
 #include "common.hpp"
 
 #include <espalier/device/cpu/flush_denormals.hpp>
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/layer/detail.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/by_group.hpp>
+#include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/elastic_net.hpp>
 #include <espalier/penalty/elastic_weight_consolidation.hpp>
@@ -213,11 +215,14 @@ struct size_case {
 };
 constexpr size_case sizes[] = {{"20k", 20 << 10, true}, {"4M", 4 << 20, false}};
 
-template <class Rule>
-void add_ours(std::string const& name, Rule const& rule, double bytes, reference_numbers const& use) {
-    auto const step = [rule](state& s) {
+/// `ops`: one op for all tensors, or one for each kind of them.
+template <class Rule, class Ops = esp::optimizer::adamw_op>
+void add_ours(std::string const& name, Rule const& rule, double bytes, reference_numbers const& use,
+              Ops const& ops = adamw()) {
+    auto const step = [rule, ops](state& s) {
         auto segment = s.segment();
-        esp::cpu::update(adamw(), rule, segment);
+        esp::cpu::update(esp::detail::op_for<esp::detail::tensor_tag<esp::role::kernel, esp::no_group>>(ops), rule,
+                         segment);
         if constexpr (Rule::scalars > 0) {
             segment.gradients = segment.weights;
             esp::cpu::update(esp::no_step{}, rule, segment);
@@ -265,6 +270,10 @@ int main(int argc, char** argv) {
     prox const p{{prox_strength}};
 
     add_ours("adamw", rule_of<plain_map, flat_tuple<>, flat_tuple<>>{}, 28.0, {});
+    auto const by_role = esp::optimizer::by_group{
+        esp::optimizer::of<esp::role::bias>(esp::optimizer::sgd{.learning_rate = rate}),
+        esp::optimizer::rest(esp::optimizer::adamw{rate, beta1, beta2, epsilon, weight_decay})};
+    add_ours("adamw_by_group", rule_of<plain_map, flat_tuple<>, flat_tuple<>>{}, 28.0, {}, by_role.at(esp::clock{}, 1));
     add_ours("adamw+1", rule_of<plain_map, flat_tuple<l1>, flat_tuple<>>{{}, {{a}}, {}}, 28.0, {.l1 = 1});
     add_ours("adamw+2", rule_of<plain_map, flat_tuple<l1, l2>, flat_tuple<>>{{}, {{{a}, {b}}}, {}}, 28.0,
              {.l1 = 1, .l2 = 1});

@@ -12,8 +12,8 @@
 #   --json FILE  writes the rows, the roofs and the machine to FILE
 #   --rounds N   how often everything takes its turn (default 3)
 #   --depth N    the family compile takes stacks of this depth only (all of them take a quarter of an hour)
-#   FAMILY       epilogue dropout update prune product step gate comet moe dispatch multi_sample read compile; without
-#                any, all that there are. Files of the family read take 1 GB of the folder for temporary files.
+#   FAMILY       epilogue dropout update prune product step adapter gate comet moe dispatch multi_sample read compile;
+#                without any, all that there are. Files of the family read take 1 GB of the folder for temporary files.
 #
 # One thread, CPU time of the process. A machine that does other things at the same time disturbs what depends on memory
 # bandwidth; read ratios, not times. scripts/bench_chart.py draws FILE.
@@ -48,7 +48,7 @@ while [[ $# -gt 0 ]]; do
       sed -n '3,20s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
-    epilogue | dropout | update | prune | product | step | gate | comet | moe | dispatch | multi_sample | read | compile)
+    epilogue | dropout | update | prune | product | step | adapter | gate | comet | moe | dispatch | multi_sample | read | compile)
       families+=("$1")
       ;;
     *) stop "unknown argument '$1' (see --help)" ;;
@@ -56,7 +56,7 @@ while [[ $# -gt 0 ]]; do
   shift
 done
 if [[ ${#families[@]} -eq 0 ]]; then
-  families=(epilogue dropout update prune product step gate comet moe dispatch multi_sample read compile)
+  families=(epilogue dropout update prune product step adapter gate comet moe dispatch multi_sample read compile)
 fi
 
 install_missing "${packages[@]}" "${test_packages[@]}"

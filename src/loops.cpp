@@ -11,7 +11,7 @@ namespace espalier::product::direct_impl {
 
 #define ESPALIER_MULTIPLY(T, transposed, adjacent)                                                                     \
     template bool multiply<transposed, T, adjacent>(left_operand<T, adjacent>, index_t, T const*, index_t, T const*,   \
-                                                    matrix_view<T>, scratch_view)
+                                                    matrix_view<T>, scratch_view, bool)
 #define ESPALIER_PRODUCTS(T)                                                                                           \
     ESPALIER_MULTIPLY(T, false, false);                                                                                \
     ESPALIER_MULTIPLY(T, true, false);                                                                                 \

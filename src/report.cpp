@@ -4,6 +4,7 @@
 #include <espalier/core/detail/text.hpp>
 #include <espalier/initial/detail/concept.hpp>
 #include <espalier/layer/detail/report.hpp>
+#include <espalier/network/detail/base.hpp>
 #include <espalier/network/detail/describe.hpp>
 #include <espalier/network/detail/parameters.hpp>
 #include <espalier/network/detail/set_mask.hpp>

@@ -82,7 +82,8 @@ template <class Map> findings train_with(options const& given, esp::data_set con
     found.error = methods::for_each_seed(given, [&](std::uint64_t seed) {
         esp::network<stack<Map>, esp::device::cpu, float> net{esp::seed{seed}, test.count};
         esp::loss::cross_entropy const loss{};
-        esp::optimizer::sgd const optimizer{.learning_rate = 0.05, .momentum = 0.9, .weight_decay = 5e-4};
+        esp::optimizer::sgd<double, double> const optimizer{
+            .learning_rate = 0.05, .momentum = 0.9, .weight_decay = 5e-4};
         esp::fit(net, loss, optimizer, train, {.epochs = 150, .batch = 50, .progress = false});
         measure(weights_of(net), found);
         esp::training run{net, loss, optimizer};

@@ -170,6 +170,7 @@
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
 #include <espalier/math/svd.hpp>
+#include <espalier/network/base.hpp>
 #include <espalier/network/compact.hpp>
 #include <espalier/network/concept.hpp>
 #include <espalier/network/describe.hpp>
@@ -183,6 +184,7 @@
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/adam_numbers.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/by_group.hpp>
 #include <espalier/optimizer/concept.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/anchor.hpp>
@@ -256,6 +258,8 @@
 #include <espalier/transform/concept.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/units/fixed_mask.hpp>
+#include <espalier/weight/adapter_gain.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/bake.hpp>
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/concept.hpp>
@@ -263,6 +267,7 @@
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/inverse.hpp>
 #include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/marked.hpp>
 #include <espalier/weight/operator.hpp>
 #include <espalier/weight/trained_where.hpp>

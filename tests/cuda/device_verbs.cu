@@ -43,6 +43,7 @@
 #include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_global_norm.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/marked.hpp>
@@ -189,6 +190,11 @@ template <class T> void memory(device::cuda& device, matrix_view<T> a, matrix_vi
     device.template product_input_gradient<void>(x, from, b);
     device.template product_weight_gradient<void>(x, from, matrix_view<W>{sums, 1, 1, 1});
     device.template product_forward<product::cublaslt_tf32>(x, from, static_cast<W const*>(nullptr), b);
+    if constexpr (std::is_same_v<T, W>) { // what adapters ask for
+        device.template add_product_forward<void>(x, from, b);
+        device.template add_product_input_gradient<void>(x, from, b);
+        device.scale_columns(weight::adaptive_gain<2.0>::at(espalier::clock{}), x, b, b);
+    }
     device.copy(from, b);
     device.add(from, b);
     device.repeat(from.data, index_t{1}, 2, b.data);

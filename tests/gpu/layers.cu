@@ -49,7 +49,9 @@
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/train/training.hpp>
 #include <espalier/units/fixed_mask.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/compander.hpp>
+#include <espalier/weight/low_rank_adapter.hpp>
 
 #include <unistd.h>
 
@@ -108,18 +110,19 @@ template <class Stack> std::vector<float> inputs_of(index_t n, std::uint32_t sal
     return x;
 }
 
-/// Gives the companions of tensors numbers, and the layers of such stacks that mask units other masks each.
-template <class Network> void set_companions(Network& net) {
-    if constexpr (net.size.companions > 0) {
-        remember(net, "anchor");
+/// Gives the fixed tensors numbers, where a stack has any, and the layers of such stacks that mask units other masks
+/// each.
+template <class Network> void set_fixed(Network& net) {
+    if constexpr (net.size.fixed > 0) {
         for (tensor_info const& t : net.tensors()) {
+            if (t.companion == "anchor") remember(net, "anchor");
             if (t.units) {
                 std::vector<bool> kept(static_cast<std::size_t>(t.columns));
                 for (index_t c = 0; c < t.columns; ++c)
                     kept[static_cast<std::size_t>(c)] = (c + t.offset / 32) % 3 != 0;
                 set_units(net, t.name.substr(0, t.name.rfind('.')), kept);
             }
-            if (t.companion != "importance") continue;
+            if (!t.fixed || t.companion == "anchor") continue;
             auto const f = numbers(t.size(), 23);
             std::vector<float> squares;
             for (float v : f)
@@ -131,7 +134,7 @@ template <class Network> void set_companions(Network& net) {
 
 template <class Stack> trace on_cpu(index_t n) {
     network<Stack, device::cpu, float> net{seed{5}, n};
-    set_companions(net);
+    set_fixed(net);
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     trace t;
     auto const label = labels_of(n);
@@ -162,7 +165,7 @@ launch_table launched;
 
 template <class Stack> trace on_gpu(std::string const& name, index_t n, index_t blocks) {
     network<Stack, device::cuda, float> net{seed{5}, n};
-    set_companions(net);
+    set_fixed(net);
     net.runner().device().set_most_blocks(blocks);
     training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
     bool const recorded = n == 33 && blocks == default_blocks;
@@ -387,6 +390,9 @@ void tests() {
                    batch_norm<batch_norm_options{}, on<role::scale, penalty::anchor<2.0>>>,
                    moe<gate::top_k<4, 2>, held, dispatch::automatic<>>, head>>(
         "companions of tensors, numbers of a map");
+    check<sequence<input<width>, dense<16, activation::tanh, weight::low_rank_adapter<3>>,
+                   dense<9, activation::tanh, weight::low_rank_adapter<2, weight::adaptive_gain<2.0>>>, head>>(
+        "adapters");
     using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, residual<dense<8>>,
                               dense<7, activation::softmax>>;
     check<sequence<input<width>, plain, moe<gate::top_k<8, 1>, counting, dispatch::automatic<>>, head>>(

@@ -63,8 +63,10 @@
 #include <espalier/transform/clip_global_norm.hpp>
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/low_rank_adapter.hpp>
 
 namespace numbers {
 
@@ -100,7 +102,8 @@ using dense_layers =
                 penalty::elastic_weight_consolidation<falling>, initial::constant<third>>,
           dense<16, weight::compander<weight::arctan, third, sixth>>,
           dense<16, weight::compander<weight::tanh, third, sixth, weight::learned<third>>>,
-          dense<16, weight::low_rank<4, ranks>>, batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
+          dense<16, weight::low_rank<4, ranks>>, dense<16, weight::low_rank_adapter<4, weight::adaptive_gain<third>>>,
+          batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
           tap<"here"_name, activation_penalty::l1<falling>>>;
 
 template <class Gate, class Dispatch = dispatch::dense> using mixture = stack<moe<Gate, narrow, Dispatch>>;

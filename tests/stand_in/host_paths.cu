@@ -10,11 +10,14 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/dense.hpp>
+#include <espalier/layer/in_group.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/by_group.hpp>
+#include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/l2.hpp>
 #include <espalier/prune/below.hpp>
 #include <espalier/prune/frozen.hpp>
@@ -26,6 +29,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -37,6 +41,7 @@
 namespace {
 
 using namespace espalier;
+using namespace espalier::literals;
 using namespace gpu_tests;
 
 constexpr index_t width = 8, batch_rows = 33;
@@ -164,6 +169,32 @@ void check_numbers_of_steps() {
     }
     expect(refused && device.step_word() == nullptr, "also where it could not be made");
     expect_no_faults("numbers of steps");
+}
+
+/// Each tensor finds the numbers of its own optimizer in the step block.
+void check_optimizers_by_group() {
+    using two = sequence<input<width>, dense<16, activation::relu>, dense<classes, in_group<"head"_name>>>;
+    device_rows data;
+    network<two, device::cuda, float> both{seed{3}, batch_rows}, alone = both;
+    training of_both(both, loss::cross_entropy{},
+                     optimizer::by_group{optimizer::of<"head"_name>(optimizer::sgd{.learning_rate = 0.25}),
+                                         optimizer::rest(adam{.learning_rate = 0.01})});
+    training of_one(alone, loss::cross_entropy{}, adam{.learning_rate = 0.01});
+    auto const before = on_host(both.values().weights());
+    of_both.enqueue(data.view());
+    of_both.result();
+    of_one.step(data.view());
+    auto const after = on_host(both.values().weights()), expected = on_host(alone.values().weights());
+    auto const gradients = on_host(of_both.gradients());
+    for (tensor_info const& t : both.tensors()) {
+        bool same = true;
+        for (index_t k = t.offset; k < t.offset + t.size(); ++k) {
+            auto const i = static_cast<std::size_t>(k);
+            same = same && after[i] == (t.group == "head" ? std::fma(-0.25f, gradients[i], before[i]) : expected[i]);
+        }
+        expect(same, t.name + " has the step of its own optimizer");
+    }
+    expect_no_faults("optimizers by group");
 }
 
 /// A step that the device refuses has changed nothing, on the host either, whether a selection of masks was due or not.
@@ -448,6 +479,7 @@ void tests() {
     check_stand_in();
     check_steps();
     check_numbers_of_steps();
+    check_optimizers_by_group();
     check_refused_steps();
     check_other_streams();
     check_masks_of_host();

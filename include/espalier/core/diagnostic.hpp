@@ -22,6 +22,7 @@ template <auto Width> struct needed_width;
 template <class Layer> struct in_layer;
 template <class Policy> struct from_policy;
 template <class Type> struct given_type;
+template <char... Characters> struct group_named; // a parameter group
 
 // A named atom: g++ spells the arguments of the expression that failed, and with them the facts.
 template <bool Condition, class... Facts> inline constexpr bool is_so = Condition;

@@ -72,7 +72,8 @@ struct footprint {
     index_t timed_operands = 0;  ///< tensors whose operand copies depend on the time
     index_t learned_state = 0;   ///< those of the state's elements that an update makes from what it finds in the tape
     index_t scattered_state = 0; ///< the same inside experts or several samples: a batch leaves it in many places
-    index_t companions = 0;      ///< elements that policies of the update read beside the weights, each tensor padded
+    index_t fixed = 0; ///< elements that are read and never trained, each tensor padded: companions of trained
+                       ///< tensors, which policies of the update read, and kernels that stay as they are
 
 private:
     // Written out, for a loop over lanes would be most of what a further layer costs to compile. Before those that call
@@ -94,7 +95,7 @@ private:
                 f(a.timed_operands, b.timed_operands),
                 f(a.learned_state, b.learned_state),
                 f(a.scattered_state, b.scattered_state),
-                f(a.companions, b.companions)};
+                f(a.fixed, b.fixed)};
     }
 
 public:
@@ -193,7 +194,7 @@ template <class T> struct layer_memory {
     wide* moments = nullptr;         ///< optimizer state, `moment_stride` elements from one to the next
     index_t moment_stride = 0;
     wide* state = nullptr;
-    wide const* companions = nullptr; ///< of the tensors that have any, those of one behind each other
+    wide const* fixed = nullptr; ///< the companions of each tensor that has any, behind each other; fixed kernels
     std::uint32_t* masks = nullptr;
     index_t const* group_offset = nullptr; ///< of each grouped penalty, into `norms` and `next_norms`
     bool const* group_first = nullptr;     ///< of each grouped penalty: no other one before it shares its groups
@@ -218,7 +219,7 @@ template <class T> struct layer_memory {
         m.reference = reference ? reference + at.parameters : nullptr;
         m.moments = moments ? moments + at.parameters : nullptr;
         m.state = state ? state + at.state : nullptr;
-        m.companions = companions ? companions + at.companions : nullptr;
+        m.fixed = fixed ? fixed + at.fixed : nullptr;
         m.masks = masks ? masks + at.mask_words : nullptr;
         m.group_offset = group_offset ? group_offset + at.group_sets : nullptr;
         m.group_first = group_first ? group_first + at.group_sets : nullptr;

@@ -22,7 +22,7 @@ struct live_groups {
     index_t most_rows = 0;  ///< the most that all groups have together; one group alone need not say
     index_t parameters = 0; ///< elements of the parameter arena from one group to the next
     index_t mask_words = 0; ///< the same in the mask arena
-    index_t companions = 0; ///< the same among the companions
+    index_t fixed = 0;      ///< the same among the fixed tensors
     index_t state = 0;      ///< the same in the other state
     int terms = 0;          ///< the same among the terms of the loss
     int streams = 0;        ///< the same among the streams of random bits

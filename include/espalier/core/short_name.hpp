@@ -3,10 +3,12 @@
 // in a template argument under every supported compiler, nvcc included.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <espalier/core/library.hpp>
 #include <string>
+#include <string_view>
 
 namespace espalier {
 
@@ -33,6 +35,24 @@ constexpr short_name name_from(char const* text, std::size_t length) {
     }
     return name;
 }
+
+/// The characters of a short name where a string_view can point at them.
+template <short_name Name> struct short_name_text {
+    static constexpr auto characters = [] {
+        std::array<char, 16> text{};
+        for (int i = 0; i < 16; ++i)
+            text[static_cast<std::size_t>(i)] =
+                static_cast<char>(((i < 8 ? Name.head : Name.tail) >> (8 * (i % 8))) & 0xff);
+        return text;
+    }();
+    static constexpr std::size_t length = [] {
+        std::size_t n = 0;
+        while (n < characters.size() && characters[n] != '\0')
+            ++n;
+        return n;
+    }();
+    static constexpr std::string_view view{characters.data(), length};
+};
 
 } // namespace detail
 

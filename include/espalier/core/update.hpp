@@ -13,6 +13,7 @@
 // that is made of trained numbers of the tensor, which the step moves too.
 #pragma once
 
+#include <espalier/core/axis.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/layout.hpp>
@@ -67,11 +68,26 @@ template <class Op> struct optimizer_numbers {
 
 namespace detail {
 
-template <class Op> Op const& numbers_for(optimizer_numbers<Op> const& optimizer, tensor_rates const& rates) {
-    return optimizer.of(rates);
+/// What an op may choose another one by, while the program compiles: a tensor's role and, as `view`, its group.
+template <role Role, class Group> struct tensor_tag {
+    static constexpr role tensor_role = Role;
+    static constexpr std::string_view view = Group::name;
+};
+
+template <class Tensor, class Op> constexpr auto const& op_for(Op const& op) {
+    if constexpr (requires { op.template of<Tensor>(); })
+        return op.template of<Tensor>();
+    else
+        return op;
 }
-template <class Op> Op const& numbers_for(Op const& one_for_all, tensor_rates const&) {
-    return one_for_all;
+
+/// The op of a tensor.
+template <class Tensor, class Op>
+auto const& numbers_for(optimizer_numbers<Op> const& optimizer, tensor_rates const& rates) {
+    return op_for<Tensor>(optimizer.of(rates));
+}
+template <class Tensor, class Op> auto const& numbers_for(Op const& one_for_all, tensor_rates const&) {
+    return op_for<Tensor>(one_for_all);
 }
 
 /// The companions of a tensor: those that its penalties name, each name once. The j-th that is asked for, counted over

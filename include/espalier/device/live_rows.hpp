@@ -57,6 +57,15 @@ public:
                                                                  live_.tensor(dw, g));
     }
 
+    template <class Chosen, class... Arguments> void add_product_forward(Arguments const&...) {
+        static_assert(
+            sizeof...(Arguments) == 0,
+            "espalier: on a GPU a layer with weight::low_rank_adapter cannot stand inside an expert that rows "
+            "are gathered for; put it before or behind the mixture, or give moe dispatch::dense as its last "
+            "argument and take activation penalties out of the experts");
+    }
+    template <class Chosen, class... Arguments> void add_product_input_gradient(Arguments const&...) {}
+
     template <class Activation, index_t Width, class T> void row_forward(matrix_view<T> y) {
         device_.on_live_rows(live_, [&] { device_.template row_forward<Activation, Width>(y); });
     }

@@ -9,48 +9,18 @@
 #include <espalier/io/safetensors.hpp>
 #include <espalier/layer/report.hpp>
 #include <espalier/network/concept.hpp>
+#include <espalier/network/host_arena.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 namespace espalier {
 
 namespace detail {
-
-/// An arena as the host sees it: itself, or a copy where the device has memory of its own.
-template <class Device, class U> class host_arena {
-    using buffer = typename Device::template buffer<U>;
-
-public:
-    explicit host_arena(buffer& arena) : arena_(&arena) {
-        if constexpr (!Device::host_memory) {
-            copy_.resize(static_cast<std::size_t>(arena.size()));
-            if (arena.size() > 0) arena.copy_to_host(copy_.data(), arena.size());
-        }
-    }
-    U* data() {
-        if constexpr (Device::host_memory)
-            return arena_->data();
-        else
-            return copy_.data();
-    }
-    index_t size() const { return arena_->size(); }
-    /// Makes the device see what was written.
-    void write_back() {
-        if constexpr (!Device::host_memory)
-            if (arena_->size() > 0) arena_->copy_from_host(copy_.data(), arena_->size());
-    }
-
-private:
-    struct nothing {};
-    buffer* arena_;
-    [[no_unique_address]] std::conditional_t<Device::host_memory, nothing, std::vector<U>> copy_{};
-};
 
 /// A network as a checkpoint sees it: the tables of its tensors and layers and where their numbers lie on the host.
 struct saved_network {
@@ -61,36 +31,26 @@ struct saved_network {
     std::byte* state = nullptr;
     std::uint32_t* masks = nullptr;
     kept_time time{};
-    std::vector<bool>* given = nullptr; ///< of each tensor, where there are companions
+    std::vector<bool>* given = nullptr; ///< of each tensor, where there are fixed ones
 };
 
 /// All arenas of a network's parameters.
-template <class Network> struct host_parameters {
+template <class Network> struct host_parameters : parameters_on_host<Network> {
     static_assert(check_network<Network>());
-    using device = typename Network::device_type;
-    using wide = typename Network::wide;
-    host_arena<device, wide> weights;
-    host_arena<device, wide> state;
-    host_arena<device, std::uint32_t> masks;
     kept_time time;
     std::vector<bool>* given;
 
     explicit host_parameters(typename Network::parameters_type& p)
-        : weights(p.weights()), state(p.state()), masks(p.masks()), time(p.time()), given(&p.given()) {}
+        : parameters_on_host<Network>(p), time(p.time()), given(&p.given()) {}
     saved_network saved() {
         return {&Network::tensors(),
                 &Network::layers(),
-                dtype_of<wide>(),
-                reinterpret_cast<std::byte*>(weights.data()),
-                reinterpret_cast<std::byte*>(state.data()),
-                masks.data(),
+                dtype_of<typename Network::wide>(),
+                reinterpret_cast<std::byte*>(this->weights.data()),
+                reinterpret_cast<std::byte*>(this->state.data()),
+                this->masks.data(),
                 time,
                 given};
-    }
-    void write_back() {
-        weights.write_back();
-        state.write_back();
-        masks.write_back();
     }
 };
 
@@ -123,7 +83,10 @@ struct load_plan {
     void add(safetensors_file const& file, std::string const& name, std::vector<index_t> const& shape, U* target) {
         add(file, name, shape, target, dtype_of<U>());
     }
-    void add(safetensors_file const& file, saved_network const& net, std::string const& prefix = {});
+    /// Of the tensors of a network, those that a file may not lack: all, or frozen kernels only.
+    enum class needed { all, frozen };
+    void add(safetensors_file const& file, saved_network const& net, std::string const& prefix = {},
+             needed which = needed::all);
     void run() const;
 };
 
@@ -146,8 +109,8 @@ namespace detail {
 /// A training as a checkpoint sees it.
 struct saved_training {
     saved_network network;
-    std::byte* moments = nullptr; ///< `moment_count` times `moment_stride` numbers of the network's type
-    int moment_count = 0;
+    std::byte* moments = nullptr;     ///< numbers of the network's type, `moment_stride` from one moment to the next
+    std::vector<int> moment_counts{}; ///< of each tensor
     index_t moment_stride = 0;
     std::byte* memory = nullptr; ///< of the loss
     index_t memory_size = 0;
@@ -159,6 +122,8 @@ struct saved_training {
 void write_network(saved_network const& net, file_path const& path, std::map<std::string, std::string> const& extra);
 /// Also sets the time.
 void read_network(saved_network& net, file_path const& path);
+/// Reads what there is, but for frozen kernels, which must be there.
+void read_base(saved_network& net, file_path const& path);
 void write_training(saved_training const& training, file_path const& path,
                     std::map<std::string, std::string> const& extra, std::vector<follower> const& followers);
 /// Also sets the time and the progress.
@@ -173,14 +138,18 @@ template <class Training> struct host_training {
     host_arena<device, wide> moments;
     host_arena<device, wide> memory;
     std::vector<double> tensors;
+    std::vector<int> moment_counts{};
 
     explicit host_training(Training& training)
         : values(training.net().values()), moments(training.moment_values()), memory(training.loss_state()),
-          tensors(training.tensor_progress()) {}
+          tensors(training.tensor_progress()) {
+        for (tensor_info const& t : network_type::tensors())
+            moment_counts.push_back(t.trained ? Training::moments_of(t) : 0);
+    }
     saved_training saved(Training& training) {
         return {values.saved(),
                 reinterpret_cast<std::byte*>(moments.data()),
-                Training::moments,
+                moment_counts,
                 network_type::size.parameters,
                 reinterpret_cast<std::byte*>(memory.data()),
                 memory.size(),
@@ -196,7 +165,7 @@ template <class Training> struct host_training {
 /// the type they are trained in, the bit masks of pruned tensors, and in the metadata the time that the network has
 /// reached ("step", "epoch", "epoch_begin", "steps_per_epoch", "phase", "value.NAME" for a run-time value), what wrote
 /// it ("format") and its layers in words ("layers"). `extra` is kept beside them, but for entries of these names.
-/// Companions of tensors are saved like them ("1.kernel.anchor"), once they were set.
+/// Fixed tensors are saved like the others ("1.kernel.anchor", the kernel under an adapter), once they were set.
 /// Atomic: the old file stays until the new one is complete. Throws file_error.
 template <class Network>
 void save(Network const& net, file_path const& path, std::map<std::string, std::string> const& extra = {}) {
@@ -209,7 +178,7 @@ void save(Network const& net, file_path const& path, std::map<std::string, std::
 /// converted; tensors of other names are ignored, whatever their types; a tensor that was left out because it is tied
 /// to another is that one (see `safetensors_file::find_shared`). The network has the time of the file afterwards, so it
 /// gives what the saved one gave; a file without one, of another program or an older version, is taken for a network at
-/// time 0, and `set_time` says better. A companion that the file lacks counts as never set. Throws file_error for a
+/// time 0, and `set_time` says better. A fixed tensor that the file lacks counts as never set. Throws file_error for a
 /// file that is damaged or lacks a tensor, or has one of another shape or kind; the network is unchanged then.
 template <class Network> void load(Network& net, file_path const& path) {
     detail::host_parameters<Network> values(net.values());
@@ -217,6 +186,17 @@ template <class Network> void load(Network& net, file_path const& path) {
     detail::read_network(saved, path);
     values.write_back();
     net.values().time() = saved.time;
+    net.refresh();
+}
+
+/// Takes what is frozen under adapters from the file of a network of the same stack without them, and everything else
+/// that the file has under the name of a tensor of this network. What it lacks, the adapters' factors say, and the time
+/// stay. Throws file_error as `load` does, and where a frozen kernel is not in the file; the network is unchanged then.
+template <class Network> void load_base(Network& net, file_path const& path) {
+    detail::host_parameters<Network> values(net.values());
+    detail::saved_network saved = values.saved();
+    detail::read_base(saved, path);
+    values.write_back();
     net.refresh();
 }
 
@@ -232,7 +212,8 @@ void save_training(Training& training, file_path const& path, std::map<std::stri
 
 /// Goes back to the state that `save_training` wrote; what follows is bitwise equal to an unbroken run. The network
 /// must have been made with the seed of the one that was saved. Returns the metadata. Throws file_error as `load` does,
-/// and for another seed, an optimizer that keeps another number of moments or a file of `save`, with nothing changed.
+/// and for another seed, an optimizer that keeps another number of moments of a tensor or a file of `save`, with
+/// nothing changed.
 template <class Training>
 std::map<std::string, std::string> load_training(Training& training, file_path const& path,
                                                  std::vector<follower> const& followers = {}) {

@@ -88,6 +88,9 @@ template <shape In, batch_norm_options Options, class... Ps> struct bound_batch_
     }
 
     // The running statistics change here and not in forward: a step whose loss is not finite leaves them alone.
+    template <class Asked> static consteval bool has_tensor() {
+        return scale.template has_tensor<Asked>() || shift.template has_tensor<Asked>();
+    }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {

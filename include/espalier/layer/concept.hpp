@@ -36,6 +36,10 @@
 //         template <class Context, class T> static void initialise(Context&, layer_memory<T> const&);
 //         static void describe(layer_report&, std::string const& path, footprint const& at);
 //
+//         // Optional, for layers with trained tensors: whether Asked::matches(role, group) holds for one of them.
+//         // A layer that does not say counts as one that has it.
+//         template <class Asked> static consteval bool has_tensor();
+//
 //         // Optional, for layers that come in many widths: the same functions as members of an object that knows its
 //         // extents. Layers whose `body` has the same type share them, so a deep stack compiles each of them once.
 //         static consteval kind body();
@@ -179,6 +183,20 @@ template <short_name Name, class... Layers> consteval index_t widest_tap_in() {
     for (index_t width : {tap_width_in<Layers, Name>()...})
         most = width > most ? width : most;
     return most;
+}
+
+template <class Layer> consteval auto make_body();
+
+/// Whether a bound layer has a trained tensor that `Asked::matches(role, group)`. One that has tensors and does not say
+/// is taken to have it.
+template <class Layer, class Asked> consteval bool has_tensor_in() {
+    if constexpr (requires { Layer::template has_tensor<Asked>(); })
+        return Layer::template has_tensor<Asked>();
+    else
+        return make_body<Layer>().template size<float>().tensors > 0;
+}
+template <class Asked, class... Layers> consteval bool any_has_tensor() {
+    return any_of({has_tensor_in<Layers, Asked>()...});
 }
 
 template <class Layer> consteval auto make_body() {

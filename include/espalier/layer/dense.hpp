@@ -72,6 +72,9 @@ template <class Kernel, class Epilogue, class... Ps> struct dense_kind {
         kernel.template backward<Want>(context, n.kernel_numbers, m, x, matrix_view<T const>(dy), dx);
     }
 
+    template <class Asked> static consteval bool has_tensor() {
+        return has_tensor_in<Kernel, Asked>() || (has_bias && bias_type::template has_tensor<Asked>());
+    }
     template <class Context, class Optimizer, class T>
     void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                 update_numbers const& given) const {
@@ -115,6 +118,7 @@ template <shape In, int Out, class... Ps> struct bound_dense {
     static constexpr layer_facts facts = kind::facts;
 
     using numbers = typename kind::numbers;
+    template <class Asked> static consteval bool has_tensor() { return kind::template has_tensor<Asked>(); }
 };
 
 template <shape In, int Out, class Inherited, class... Ps> struct bind_dense;
@@ -138,20 +142,33 @@ struct dense_weight_check<Where, Layer, type_list<Inherited...>, Ps...> {
                 kernel_pruning::selection::group_beside(index_t{});
             };
     }
-    /// The inputs that matter: layers whose pruning has no stages share one check.
-    static constexpr index_t inputs_of(index_t inputs) { return has_stages() ? inputs : 0; }
+    /// What asks for the extents is checked for each of them; the layers of others share one check.
+    static constexpr bool asks_extents = weight::checks_extents<weight_policy> || has_stages();
+    static constexpr index_t extent_of(index_t extent) { return asks_extents ? extent : 0; }
 
-    template <index_t Inputs> static consteval bool run() {
-        if constexpr (has_stages()) {
-            constexpr int beside = kernel_pruning::selection::group_beside(Inputs);
-            static_assert(diagnostic::holds<beside == 0, Where, diagnostic::in_layer<Layer>,
-                                            diagnostic::from_policy<kernel_pruning>, diagnostic::given_width<Inputs>,
-                                            diagnostic::needed_width<beside>>,
-                          "espalier: the groups of every stage of prune::n_m_stages divide the inputs of a layer; the "
-                          "next lines name the layer's index, the prune policy, the inputs and the first group that "
-                          "does not; begin with smaller groups, or prune this layer with prune::n_m");
-            if constexpr (beside != 0) return false;
-        }
+    template <index_t In, index_t Out> static consteval bool run() {
+        if constexpr (!keeps_prune())
+            return false;
+        else if constexpr (has_stages())
+            return fits_stages<In>();
+        else if constexpr (asks_extents)
+            return weight_policy::template check<Where, Layer, In, Out, Ps..., Inherited...>();
+        else
+            return true;
+    }
+
+private:
+    template <index_t In> static consteval bool fits_stages() {
+        constexpr int beside = kernel_pruning::selection::group_beside(In);
+        static_assert(
+            diagnostic::holds<beside == 0, Where, diagnostic::in_layer<Layer>, diagnostic::from_policy<kernel_pruning>,
+                              diagnostic::given_width<In>, diagnostic::needed_width<beside>>,
+            "espalier: the groups of every stage of prune::n_m_stages divide the inputs of a layer; the "
+            "next lines name the layer's index, the prune policy, the inputs and the first group that "
+            "does not; begin with smaller groups, or prune this layer with prune::n_m");
+        return beside == 0;
+    }
+    static consteval bool keeps_prune() {
         // One that is handed on to many layers is not meant for those that have no kernel.
         using prune_policy = pick_for<axis::prune, role::kernel, void, Ps...>;
         constexpr bool ok = !weight::weight_operator<weight_policy> || std::is_void_v<prune_policy>;
@@ -211,7 +228,8 @@ template <int Out, class... Ps> struct dense {
             return false;
         else if constexpr (!detail::policy_checks<Where, dense, axes, Ps...>::run())
             return false;
-        else if constexpr (!weight_check::template run<weight_check::inputs_of(In.size())>())
+        else if constexpr (!weight_check::template run<weight_check::extent_of(In.size()),
+                                                       weight_check::extent_of(Out)>())
             return false;
         else if constexpr (!detail::check_roles<Where, dense, detail::dense_tensors<Inherited, Ps...>::all, Inherited,
                                                 Ps...>())

@@ -33,6 +33,7 @@
 #include <concepts>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 namespace espalier {
 
@@ -48,6 +49,25 @@ struct no_step {
 };
 
 namespace detail {
+
+/// A no_step for each op of one that differs by tensor.
+template <class Ops> struct no_steps : no_step {
+    Ops ops;
+
+    template <class Tensor> constexpr auto const& of() const { return ops.template of<Tensor>(); }
+};
+
+/// What follows a step with these numbers where groups are shrunk: at the rate of each tensor's op.
+template <class Op> auto after_step(Op const& op) {
+    if constexpr (requires { typename Op::choices; }) {
+        auto const ops = op.map([](auto const& one) { return no_step{one.rate()}; });
+        return no_steps<std::remove_const_t<decltype(ops)>>{{}, ops};
+    } else {
+        return no_step{op.rate()};
+    }
+}
+/// Its type.
+template <class Op> using step_after = decltype(after_step(std::declval<Op const&>()));
 
 /// Whether an update changes weights and what goes with them.
 template <class Optimizer> inline constexpr bool steps = !std::derived_from<Optimizer, no_step>;
@@ -114,6 +134,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     index_t rows = 0;
     index_t columns = 0;
 
+    template <role Of> using tag = tensor_tag<Of, pick<axis::group, no_group, Ps...>>;
     using transforms = all_for<axis::transform, Role, Ps...>;
     using prune_policy = pick_for<axis::prune, Role, void, Ps...>;
     using weight_policy = pick_for<axis::weight, Role, weight::identity, Ps...>;
@@ -134,6 +155,12 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                   "espalier: a tensor carries at most one penalty::proximal over groups, for a second one would need "
                   "the norms that the first leaves; take the gradient form of the others");
 
+    /// Whether `Asked` matches it or the numbers that its map is made of.
+    template <class Asked> static consteval bool has_tensor() {
+        return Asked::matches(Role, tag<Role>::view) ||
+               (scalars > 0 && Asked::matches(role::scalar, tag<role::scalar>::view));
+    }
+
     static rule_numbers at(clock const& now) {
         if constexpr (scalars > 0)
             return {{op_at<map>(now), ops_at<penalties>(now), ops_at<transforms>(now)}, {op_at<map>(now), {}, {}}};
@@ -149,7 +176,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         f.parameters = scalar_place(scalars);
         f.mask_words = rule::uses_mask ? round_up((count() + 31) / 32 + 1, 16) : 0;
         f.group_sets = rule::group_sets;
-        f.companions = rule::companions * padded(count());
+        f.fixed = rule::companions * padded(count());
         f.tensors = 1 + scalars;
         f.terms = rule::penalty_count;
         f.streams = 1;
@@ -178,7 +205,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         s.moments = m.moments;
         s.moment_stride = m.moment_stride;
         if constexpr (rule::companions > 0) {
-            s.companions = m.companions;
+            s.companions = m.fixed;
             s.companion_stride = padded(count());
         }
         s.operands = m.operands;
@@ -213,7 +240,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         } else if constexpr (rule::group_proxes > 0) {
             if (s.rates.frozen) s.rates.learning_rate = 0.0; // nor are their groups shrunk
         }
-        context.device.update(numbers_for(optimizer, s.rates), rule_of_step(numbers), s,
+        context.device.update(numbers_for<tag<Role>>(optimizer, s.rates), rule_of_step(numbers), s,
                               rule::needs_global_norm ? given.squared_norm : nullptr);
         if constexpr (scalars > 0 && steps<Optimizer>) {
             update_scalars(context, optimizer, m);
@@ -236,7 +263,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
             s.moments = m.moments ? m.moments + place : nullptr;
             s.moment_stride = m.moment_stride;
             s.operands = m.operands + place;
-            context.device.update(numbers_for(optimizer, s.rates),
+            context.device.update(numbers_for<tag<role::scalar>>(optimizer, s.rates),
                                   tensor_rule<weight::identity, flat_tuple<>, flat_tuple<>>{}, s, nullptr);
         }
     }
@@ -313,7 +340,7 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
              .inverse = weight::inverse_of<weight_policy>});
         if constexpr (rule::companions > 0)
             for (int k = 0; k < rule::companions; ++k)
-                report.add_companion(rule::companion_table.names[k], at.companions + k * padded(count()));
+                report.add_companion(rule::companion_table.names[k], at.fixed + k * padded(count()));
         if constexpr (scalars > 0)
             for (int k = 0; k < scalars; ++k)
                 report.add_scalar(op_of<weight_policy>::scalar_names[k], at.parameters + scalar_place(k),
@@ -346,6 +373,7 @@ template <class... Ps> struct matrix_kernel {
     using product = pick<axis::product, void, Ps...>;
     using numbers = typename part::rule_numbers;
     static constexpr need needs = part::needs;
+    template <class Asked> static consteval bool has_tensor() { return part::template has_tensor<Asked>(); }
 
     part tensor;
 
@@ -396,7 +424,7 @@ template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
     static constexpr double flops() { return Bound::flops; }
     static void describe(layer_report& report, std::string const& path, footprint const& at) {
         report.operators.push_back(
-            {path, In, Out, at.parameters, &Bound::template bake<float>, &Bound::template bake<double>});
+            {path, In, Out, at.parameters, at.fixed, &Bound::template bake<float>, &Bound::template bake<double>});
         Bound::describe(report, path, at);
     }
 };

@@ -57,6 +57,7 @@ template <shape In, class Vocabulary, int Width, class... Ps> struct bound_embed
             context.device.embed_backward(x, Vocabulary::sizes.data(), matrix_view<T const>(dy), Width, m.gradients);
         if constexpr (Want.inputs) context.device.clear(dx);
     }
+    template <class Asked> static consteval bool has_tensor() { return table.template has_tensor<Asked>(); }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {

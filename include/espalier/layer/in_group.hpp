@@ -6,9 +6,7 @@
 #include <espalier/core/members.hpp>
 #include <espalier/core/short_name.hpp>
 
-#include <array>
 #include <concepts>
-#include <cstdint>
 #include <string_view>
 
 namespace espalier {
@@ -31,32 +29,10 @@ struct group : axis_defaults {
 
 } // namespace axis
 
-namespace detail {
-
-/// The characters of a short name where a string_view can point at them.
-template <short_name Name> struct short_name_text {
-    static constexpr auto characters = [] {
-        std::array<char, 16> text{};
-        for (int i = 0; i < 16; ++i)
-            text[static_cast<std::size_t>(i)] =
-                static_cast<char>(((i < 8 ? Name.head : Name.tail) >> (8 * (i % 8))) & 0xff);
-        return text;
-    }();
-    static constexpr std::size_t length = [] {
-        std::size_t n = 0;
-        while (n < characters.size() && characters[n] != '\0')
-            ++n;
-        return n;
-    }();
-    static constexpr std::string_view view{characters.data(), length};
-};
-
-} // namespace detail
-
 /// The tensors of the layer are of the parameter group `Name`, which rules of learning rate, decay and freezing select
 /// (`rate_rule::group`): `dense<10, in_group<"head"_name>>`, or for many layers at once
-/// `everywhere<encoder, in_group<"encoder"_name>>`. A layer's own group wins over that of an `everywhere` around it. It
-/// changes no number and no kernel.
+/// `everywhere<encoder, in_group<"encoder"_name>>`. A layer's own group wins over that of an `everywhere` around it.
+/// By itself it changes no number and no kernel; `optimizer::by_group` may have another optimizer for it.
 template <short_name Name> struct in_group {
     static_assert(!Name.empty(), "espalier: a parameter group has a name of 1 to 16 characters");
     using axis = espalier::axis::group;

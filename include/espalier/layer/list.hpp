@@ -18,6 +18,7 @@ namespace espalier::detail {
 template <class... Layers> struct layer_list {
     static constexpr int count = sizeof...(Layers);
     static constexpr need needs = needs_of_layers<Layers...>;
+    template <class Asked> static consteval bool has_tensor() { return any_has_tensor<Asked, Layers...>(); }
 
     using numbers = flat_tuple<typename Layers::numbers...>;
     static numbers at(clock const& now) { return numbers{{{body_of<Layers>.at(now)}...}}; }

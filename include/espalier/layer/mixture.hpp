@@ -63,6 +63,9 @@ template <shape In, class Experts, class Dispatch, class... Routers> struct boun
             mixture_pass<known, Context, T>{context, n, m, batch, x}.template backward<Want>(dy, dx);
     }
 
+    template <class Asked> static consteval bool has_tensor() {
+        return gates::template has_tensor<Asked>() || Experts::template has_tensor<Asked>();
+    }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {

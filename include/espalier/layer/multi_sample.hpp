@@ -106,6 +106,7 @@ template <int Samples, class Tail> struct bound_multi_sample {
         }
     }
 
+    template <class Asked> static consteval bool has_tensor() { return has_tensor_in<Tail, Asked>(); }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {

@@ -119,6 +119,7 @@ template <shape In, class Merge, class... Branches> struct bound_parallel {
             backward_branch<Want>(branch, context, its, m, i, batch, x, y, dy, dx);
         });
     }
+    template <class Asked> static consteval bool has_tensor() { return any_has_tensor<Asked, Branches...>(); }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {

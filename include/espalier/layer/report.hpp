@@ -47,6 +47,7 @@ struct tensor_info {
     weight::inverse const* inverse = nullptr; ///< how raw weights are found from what products read; null: they are not
     tensor_rates rates{};                     ///< factors before those of the program
     bool optional = false;                    ///< a file may lack it: then it stays as it is
+    bool fixed = false;                       ///< is read, never trained, and means nothing before it was set
     bool units = false;                       ///< a mask of the layer's units: 0 for those that are left out
     std::string companion;                    ///< name among the companions of a trained tensor; empty: it is none
     int of = -1; ///< of a companion, or of a number that a map is made of: the place of their tensor among all
@@ -79,8 +80,11 @@ struct operator_info {
     index_t rows = 0;
     index_t columns = 0;
     index_t offset = 0; ///< of its first tensor in the parameter arena
-    void (*bake_float)(float const* parameters, clock const& now, matrix_view<float> kernel) = nullptr;
-    void (*bake_double)(double const* parameters, clock const& now, matrix_view<double> kernel) = nullptr;
+    index_t fixed = 0;  ///< of its first fixed tensor among all of them
+    void (*bake_float)(float const* parameters, float const* fixed, clock const& now,
+                       matrix_view<float> kernel) = nullptr;
+    void (*bake_double)(double const* parameters, double const* fixed, clock const& now,
+                        matrix_view<double> kernel) = nullptr;
 };
 
 /// A number of a policy, under the name that the policy gives it.
@@ -171,8 +175,10 @@ struct layer_report {
                    bool optional = false);
     /// Adds the mask of a layer's units, one number each, which a file may lack.
     void add_units(std::string_view path, index_t count, index_t offset);
-    /// Adds a companion of the trained tensor that was added last; `offset` counts from the first of all companions.
+    /// Adds a companion of the trained tensor that was added last; `offset` counts from the first of all fixed tensors.
     void add_companion(std::string_view name, index_t offset);
+    /// Adds the kernel `path`.`name` that stays as it was set; `offset` counts like that of a companion.
+    void add_fixed_kernel(std::string_view path, std::string_view name, index_t rows, index_t columns, index_t offset);
     /// Adds a trained number of the map of the tensor that was added before, behind its companions.
     void add_scalar(std::string_view name, index_t offset, tensor_rates const& rates);
     template <class... Parts> void add_term(Parts const&... name) {

@@ -76,6 +76,7 @@ template <shape In, class Inner> struct bound_residual {
         if constexpr (Want.inputs) context.device.add(matrix_view<T const>(kept), dx);
     }
 
+    template <class Asked> static consteval bool has_tensor() { return has_tensor_in<Inner, Asked>(); }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {

@@ -53,6 +53,10 @@ template <shape In, class Gate, class... Ps> struct bound_router : router_memory
                                                                                                     dweights, dx);
     }
 
+    template <class Asked> static consteval bool has_tensor() {
+        return kernel.template has_tensor<Asked>() || bias.template has_tensor<Asked>() ||
+               search.template has_tensor<Asked>();
+    }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {

@@ -294,6 +294,7 @@ template <std::size_t... At, class... Layers> struct bound_sequence<std::index_s
         }
     }
 
+    template <class Asked> static consteval bool has_tensor() { return any_has_tensor<Asked, Layers...>(); }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& memory,
                        update_numbers const& given) {

@@ -14,8 +14,9 @@ namespace espalier {
 /// Figures of a whole network type.
 struct network_summary {
     index_t parameters = 0;      ///< trained values
+    index_t fixed = 0;           ///< values that are read and never trained: frozen kernels, companions
     double flops = 0.0;          ///< of one row, forward, products only; an expert's count for the rows it gets
-    index_t parameter_bytes = 0; ///< parameters, state and masks
+    index_t parameter_bytes = 0; ///< parameters, state, fixed values and masks
     index_t gradient_bytes = 0;
     index_t tape_bytes_per_row = 0;
     index_t tape_bytes_fixed = 0;

@@ -293,6 +293,7 @@ private:
     void traverse(parameters_type& values, typename layer::numbers const& numbers, rows const& batch,
                   matrix_view<T const> x, matrix_view<T> y, std::uint64_t step, std::uint32_t pass, double* terms,
                   double* measures, tensor_rates const* rates) {
+        if constexpr (size.fixed > 0) detail::require_bases(tensors(), values.given());
         auto context = run_.template make_context<Mode>(seed_, step, pass);
         layer_memory<T> memory = run_.memory(values);
         memory.terms = terms;

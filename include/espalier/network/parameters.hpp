@@ -76,13 +76,14 @@ group_layout layout_groups(std::vector<group_set_info> const& sets);
 /// when there is none.
 std::vector<std::size_t> companions_named(std::vector<tensor_info> const& tensors, std::string_view name);
 
-/// The place of the companion `name` of one tensor, "1.kernel.anchor", once rows x columns are found to be
-/// its extents. Throws data_error and shape_error.
-std::size_t companion_place(std::vector<tensor_info> const& tensors, std::string_view name, index_t rows,
-                            index_t columns);
+/// The place of the fixed tensor `name`, "1.kernel.anchor", once rows x columns are found to be its extents. Throws
+/// data_error and shape_error.
+std::size_t fixed_place(std::vector<tensor_info> const& tensors, std::string_view name, index_t rows, index_t columns);
 
-/// Throws data_error when a companion was never set. `given` has an entry for every tensor.
-void require_companions(std::vector<tensor_info> const& tensors, std::vector<bool> const& given);
+/// Throws data_error when a kernel that stays as it was set never was. `given` has an entry for every tensor.
+void require_bases(std::vector<tensor_info> const& tensors, std::vector<bool> const& given);
+/// The same, and for companions. `given` has an entry for every tensor.
+void require_fixed(std::vector<tensor_info> const& tensors, std::vector<bool> const& given);
 
 } // namespace detail
 
@@ -97,9 +98,9 @@ public:
     static constexpr footprint size = layer::template size<T>();
 
     parameters()
-        : weights_(size.parameters), state_(size.state + size.companions), masks_(size.mask_words),
+        : weights_(size.parameters), state_(size.state + size.fixed), masks_(size.mask_words),
           operands_(size.parameters), norms_(groups().size), next_norms_(groups().size),
-          given_(size.companions > 0 ? tensors().size() : 0) {}
+          given_(size.fixed > 0 ? tensors().size() : 0) {}
 
     buffer<wide>& weights() { return weights_; }
     buffer<wide> const& weights() const { return weights_; }
@@ -111,7 +112,7 @@ public:
     /// What products read in the place of weights that are mapped, or of another type.
     buffer<T> const& operands() const { return operands_; }
 
-    /// Whether each tensor was given its numbers, where that is asked of any: of companions, which mean nothing before.
+    /// Whether each tensor was given its numbers, where that is asked of any: of fixed ones, which mean nothing before.
     /// Empty in networks that have none.
     std::vector<bool>& given() { return given_; }
     std::vector<bool> const& given() const { return given_; }
@@ -126,7 +127,7 @@ public:
         m.parameters = weights_.data();
         m.operands = operands_.data();
         m.state = state_.data();
-        m.companions = state_.data() + size.state;
+        m.fixed = state_.data() + size.state;
         m.masks = masks_.data();
         m.group_offset = groups().offset.data();
         m.group_first = groups().first.get();
@@ -160,13 +161,13 @@ public:
     }
 
     /// this <- keep * this + (1 - keep) * other, over weights and state: the exponential average of a teacher.
-    /// Companions become those of the other.
+    /// Fixed tensors become those of the other.
     void average(parameters const& other, double keep) {
         static_assert(Device::host_memory,
                       "espalier: parameters are averaged in host memory; on a GPU add them up in a pass of your own");
         blend(weights_, other.weights_, size.parameters, keep);
         blend(state_, other.state_, size.state, keep);
-        std::copy_n(other.state_.data() + size.state, size.companions, state_.data() + size.state);
+        std::copy_n(other.state_.data() + size.state, size.fixed, state_.data() + size.state);
         given_ = other.given_;
     }
 

@@ -36,14 +36,14 @@ template <class Network> void remember(Network& net, std::string_view companion)
 }
 
 /// Gives one companion, "1.kernel.importance", the numbers of a view of the host's memory: rows x columns of its
-/// tensor. Throws, with nothing changed: data_error when there is no such companion, or a number is not finite;
-/// shape_error for other extents.
+/// tensor. Also a kernel that stays as it was set, such as that under an adapter, "1.kernel". Throws, with nothing
+/// changed: data_error when there is no such companion, or a number is not finite; shape_error for other extents.
 template <class Network>
 void set_companion(Network& net, std::string_view name, matrix_view<typename Network::wide const> numbers) {
     static_assert(detail::check_network<Network>());
     using wide = typename Network::wide;
     auto& values = net.values();
-    std::size_t const i = detail::companion_place(Network::tensors(), name, numbers.rows, numbers.columns);
+    std::size_t const i = detail::fixed_place(Network::tensors(), name, numbers.rows, numbers.columns);
     for (index_t r = 0; r < numbers.rows; ++r)
         for (index_t c = 0; c < numbers.columns; ++c)
             if (!std::isfinite(static_cast<double>(numbers(r, c))))

@@ -18,6 +18,20 @@
 //         template <class T> ESPALIER_FN T step(T w, T g, T* m, T learning_rate, T decay) const; // the new weight
 //     };
 //
+// An op may have another one for each kind of tensor in the place of a step (optimizer/by_group.hpp):
+//
+//     struct my_ops {
+//         using choices = type_list<...>;                        // the ops
+//         static constexpr int moments = 2;                      // the most that any of them has
+//         static constexpr int moments_of(role, std::string_view group);
+//         double rate() const;                                   // of most tensors
+//         template <class Tensor> constexpr auto const& of() const; // that of a tensor, by Tensor::tensor_role and
+//                                                                // Tensor::view, the name of its parameter group
+//         template <class All> static consteval bool check_tensors(); // a choice is for none: All::template has<C>()
+//         template <class Infos> static void require_tensors(Infos const&); // throws data_error: a choice is for none
+//         template <class F> constexpr auto map(F const&) const; // such an op of what F makes of each
+//     };
+//
 // In `step`, T is float, double or a pack of them, `learning_rate` is rate() times the tensor's factor, and `decay` is
 // the tensor's factor of the optimizer's weight decay (1: as given by the user, 0: none). `m` has `moments` elements
 // and is updated in place.
@@ -64,6 +78,13 @@ template <class Op>
 concept step_op = std::is_trivially_copyable_v<Op> && has_moments<Op> && has_rate<Op> && has_step<Op, float> &&
     has_step<Op, double> && has_step<Op, native_pack<float>>;
 
+/// An op that has another one for some tensors than for others.
+template <class Op>
+concept chooses_op = requires {
+    typename Op::choices;
+}
+&&std::is_trivially_copyable_v<Op>&& has_moments<Op>&& has_rate<Op>;
+
 template <class O>
 concept has_validate = requires(O const& o) {
     o.validate();
@@ -75,7 +96,12 @@ concept gives_step_op = requires(O const& o, clock const& now, std::uint64_t upd
 };
 
 template <class O>
-concept optimizer = has_validate<O> && gives_step_op<O>;
+concept gives_ops = requires(O const& o, clock const& now, std::uint64_t update) {
+    { o.at(now, update) } -> chooses_op;
+};
+
+template <class O>
+concept optimizer = has_validate<O> &&(gives_step_op<O> || gives_ops<O>);
 
 namespace detail {
 
@@ -89,7 +115,9 @@ template <class Op> consteval bool check_op() {
         static_assert(diagnostic::holds<counts, diagnostic::given_type<Op>>,
                       "espalier: the op of an optimizer needs `static constexpr int moments` and `ESPALIER_FN double "
                       "rate() const`; the next lines name its type");
-        if constexpr (counts) {
+        if constexpr (counts && chooses_op<Op>) {
+            return true;
+        } else if constexpr (counts) {
             constexpr bool steps = has_step<Op, float> && has_step<Op, double> && has_step<Op, native_pack<float>>;
             static_assert(diagnostic::holds<steps, diagnostic::given_type<Op>>,
                           "espalier: the op of an optimizer needs `template <class T> ESPALIER_FN T step(T w, T g, T* "

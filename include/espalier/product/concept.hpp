@@ -19,8 +19,18 @@
 //                                                        matrix_view<T> dw, scratch_view space);
 //     };
 //
-// Optional: `static constexpr bool cuts_freely = true` when the bits of an element do not depend on how many other rows
-// are computed with it, so that a device may give parts of a product to several threads.
+// Optional, for layers whose result is a sum of products (weight::low_rank_adapter): the first two added to what is
+// there.
+//
+//         // z = z + x W
+//         template <class T> static void add_forward(matrix_view<T const> x, matrix_view<T const> w, matrix_view<T> z,
+//                                                    scratch_view space);
+//         // dx = dx + dz W^T
+//         template <class T> static void add_input_gradient(matrix_view<T const> dz, matrix_view<T const> w,
+//                                                           matrix_view<T> dx, scratch_view space);
+//
+// Optional too: `static constexpr bool cuts_freely = true` when the bits of an element do not depend on how many other
+// rows are computed with it, so that a device may give parts of a product to several threads.
 //
 // A product never allocates: its packing space comes from the executor's arena.
 #pragma once
@@ -46,6 +56,13 @@ concept product_policy = requires(matrix_view<T const> in, matrix_view<T> out, T
     P::template forward<T>(in, in, bias, out, space);
     P::template input_gradient<T>(in, in, out, space);
     P::template weight_gradient<T>(in, in, out, space);
+};
+
+/// A product that can add to what is there.
+template <class P, class T>
+concept adding_product = requires(matrix_view<T const> in, matrix_view<T> out, scratch_view space) {
+    P::template add_forward<T>(in, in, out, space);
+    P::template add_input_gradient<T>(in, in, out, space);
 };
 
 /// What a policy on the axis needs.

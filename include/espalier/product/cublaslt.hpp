@@ -226,13 +226,13 @@ template <cuda::float_product Precision = cuda::float_product::exact> struct bas
         run<T, T>(plans, false, false, w, x, z, z.columns, z.rows, x.columns, bias, accumulate, space, stream,
                   {batch.count, batch.right, batch.left, batch.result, batch.bias});
     }
-    /// dx = dz W^T
+    /// dx = dz W^T (or dx + dz W^T)
     template <class T>
     static void input_gradient(cuda::cublaslt_plans& plans, matrix_view<T const> dz, matrix_view<T const> w,
                                matrix_view<T> dx, scratch_view space, cudaStream_t stream,
-                               product_batch const& batch = {}) {
-        run<T, T>(plans, true, false, w, dz, dx, dx.columns, dx.rows, dz.columns, static_cast<T const*>(nullptr), false,
-                  space, stream, {batch.count, batch.right, batch.left, batch.result, 0});
+                               product_batch const& batch = {}, bool accumulate = false) {
+        run<T, T>(plans, true, false, w, dz, dx, dx.columns, dx.rows, dz.columns, static_cast<T const*>(nullptr),
+                  accumulate, space, stream, {batch.count, batch.right, batch.left, batch.result, 0});
     }
     /// dW = x^T dz
     template <class T>

@@ -48,11 +48,11 @@ template <class T> constexpr std::size_t panel_bytes() {
     return static_cast<std::size_t>(longest) * block_vectors * register_bytes;
 }
 
-/// c = A B + start, `start` (a row) or zero. B is `b`, or its transpose. Returns whether all of c was looked at and is
-/// finite: a weight gradient is.
+/// c = A B + start, `start` (a row) or zero; or c + A B. B is `b`, or its transpose. Returns whether all of c was
+/// looked at and is finite: a weight gradient is.
 template <bool Transposed, class T, bool RowsAreAdjacent>
 bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, index_t b_stride, T const* start,
-              matrix_view<T> c, scratch_view space);
+              matrix_view<T> c, scratch_view space, bool accumulate = false);
 
 } // namespace direct_impl
 
@@ -77,6 +77,19 @@ struct direct {
     static void input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx, scratch_view space) {
         direct_impl::multiply<true>(direct_impl::left_operand<T, false>{dz.data, dz.stride}, dz.columns, w.data,
                                     w.stride, static_cast<T const*>(nullptr), dx, space);
+    }
+
+    template <class T>
+    static void add_forward(matrix_view<T const> x, matrix_view<T const> w, matrix_view<T> z, scratch_view space) {
+        direct_impl::multiply<false>(direct_impl::left_operand<T, false>{x.data, x.stride}, x.columns, w.data, w.stride,
+                                     static_cast<T const*>(nullptr), z, space, true);
+    }
+
+    template <class T>
+    static void add_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
+                                   scratch_view space) {
+        direct_impl::multiply<true>(direct_impl::left_operand<T, false>{dz.data, dz.stride}, dz.columns, w.data,
+                                    w.stride, static_cast<T const*>(nullptr), dx, space, true);
     }
 
     /// Returns whether all of dw was looked at and is finite.

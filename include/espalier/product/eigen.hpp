@@ -99,6 +99,10 @@ struct eigen {
     static void forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z,
                         scratch_view space) {
         detail::fill_rows(z, bias);
+        add_forward(x, w, z, space);
+    }
+    template <class T>
+    static void add_forward(matrix_view<T const> x, matrix_view<T const> w, matrix_view<T> z, scratch_view space) {
         detail::accumulate<T, Eigen::ColMajor, Eigen::ColMajor>(z.columns, z.rows, x.columns, w.data, w.stride, x.data,
                                                                 x.stride, z.data, z.stride, space);
     }
@@ -106,6 +110,11 @@ struct eigen {
     template <class T>
     static void input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx, scratch_view space) {
         detail::fill_rows<T>(dx, nullptr);
+        add_input_gradient(dz, w, dx, space);
+    }
+    template <class T>
+    static void add_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
+                                   scratch_view space) {
         detail::accumulate<T, Eigen::RowMajor, Eigen::ColMajor>(dx.columns, dx.rows, dz.columns, w.data, w.stride,
                                                                 dz.data, dz.stride, dx.data, dx.stride, space);
     }

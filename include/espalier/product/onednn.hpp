@@ -32,8 +32,8 @@ namespace onednn_impl {
 /// oneDNN asks OpenMP for its threads, when a primitive is made and again when it runs. Where the two disagree it
 /// leaves rows of the product unwritten and reports success: 2.6 half of them under OMP_THREAD_LIMIT=1, which OpenMP's
 /// largest number of threads does not show. So both happen with one thread, whatever the program uses elsewhere. The
-/// number belongs to the calling thread alone and is set back. There are no post-ops: what follows a product is the
-/// library's own pass, whatever the product.
+/// number belongs to the calling thread alone and is set back. The one post-op is the sum with what the result
+/// held: what else follows a product is the library's own pass, whatever the product.
 class one_thread {
 public:
     one_thread() : before_(omp_get_max_threads ? omp_get_max_threads() : 1) {
@@ -49,11 +49,12 @@ private:
     int before_;
 };
 
-/// c = a b (+ bias): extents, and the steps from row to row and from column to column of each operand.
+/// c = a b (+ bias, or + c): extents, and the steps from row to row and from column to column of each operand.
 struct shape_key {
     index_t rows = 0, inner = 0, columns = 0;
     index_t a_row = 0, a_column = 0, b_row = 0, b_column = 0, c_row = 0;
     bool bias = false;
+    bool accumulate = false;
     friend bool operator==(shape_key const&, shape_key const&) = default;
 };
 
@@ -72,6 +73,11 @@ inline dnnl::matmul::primitive_desc describe(shape_key const& k, dnnl::engine co
     memory::desc const bias({1, k.columns}, f32, memory::format_tag::ab);
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    if (k.accumulate) {
+        dnnl::post_ops sum;
+        sum.append_sum(1.0f);
+        attributes.set_post_ops(sum);
+    }
 #if DNNL_VERSION_MAJOR >= 3 // has no descriptors of operations any more
     if (k.bias) return {engine, a, b, bias, c, attributes};
     return {engine, a, b, c, attributes};
@@ -215,6 +221,25 @@ struct onednn {
 
     template <class T>
     requires std::is_same_v<T, float>
+    static void add_forward(matrix_view<T const> x, matrix_view<T const> w, matrix_view<T> z, scratch_view space) {
+        if (z.rows == 0 || z.columns == 0) return;
+        key k = forward_key(z.rows, x.columns, z.columns, x.stride, w.stride, z.stride, false);
+        k.accumulate = true;
+        onednn_impl::run(k, x.data, w.data, nullptr, z.data, space);
+    }
+
+    template <class T>
+    requires std::is_same_v<T, float>
+    static void add_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
+                                   scratch_view space) {
+        if (dx.rows == 0 || dx.columns == 0) return;
+        key k = input_gradient_key(dx.rows, dx.columns, dz.columns, dz.stride, w.stride, dx.stride);
+        k.accumulate = true;
+        onednn_impl::run(k, dz.data, w.data, nullptr, dx.data, space);
+    }
+
+    template <class T>
+    requires std::is_same_v<T, float>
     static void weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw,
                                 scratch_view space) {
         if (dw.rows == 0 || dw.columns == 0) return;
@@ -231,13 +256,13 @@ struct onednn {
 private:
     using key = onednn_impl::shape_key;
     static key forward_key(index_t rows, index_t in, index_t out, index_t x, index_t w, index_t z, bool bias) {
-        return {rows, in, out, x, 1, w, 1, z, bias};
+        return {rows, in, out, x, 1, w, 1, z, bias, false};
     }
     static key input_gradient_key(index_t rows, index_t in, index_t out, index_t dz, index_t w, index_t dx) {
-        return {rows, out, in, dz, 1, 1, w, dx, false};
+        return {rows, out, in, dz, 1, 1, w, dx, false, false};
     }
     static key weight_gradient_key(index_t rows, index_t in, index_t out, index_t x, index_t dz, index_t dw) {
-        return {in, rows, out, 1, x, dz, 1, dw, false};
+        return {in, rows, out, 1, x, dz, 1, dw, false, false};
     }
 };
 

@@ -32,6 +32,7 @@ index_t kept_units(double sparsity, index_t units);
 /// Every layer that has a mask, each with a mask of its own and round((1 - sparsity) units) units. Throws data_error
 /// when there is none, and as `kept_units` does.
 std::vector<masked_layers> each_layer(std::vector<tensor_info> const& tensors, double sparsity);
+/// Those of a type of network.
 template <class Network> std::vector<masked_layers> each_layer(double sparsity) {
     static_assert(espalier::detail::check_network<Network>());
     return each_layer(Network::tensors(), sparsity);

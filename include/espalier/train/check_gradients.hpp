@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -149,6 +150,12 @@ gradient_report check_gradients_of(Loss const& loss, seed s = {7}, index_t row_c
         if (t.trained && t.tensor_role == role::bias)
             for (index_t i = 0; i < t.size(); ++i)
                 net.values().view(t).data[i] += 0.1 * uniform();
+    for (std::size_t i = 0; i < net.values().given().size(); ++i)
+        if (tensor_info const& t = net.tensors()[i]; t.fixed) {
+            for (index_t j = 0; j < t.size(); ++j)
+                net.values().view(t).data[j] = uniform();
+            net.values().given()[i] = true;
+        }
     rows tags;
     tags.count = row_count;
     tags.label = labels.data();

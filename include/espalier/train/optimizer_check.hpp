@@ -57,39 +57,52 @@ template <class Op> void check_optimizer_op(policy_checker& to, Op const& op) {
     });
 }
 
+/// One optimizer, of which the report has said what it is.
+template <class Optimizer> void check_one_optimizer(policy_checker& to, Optimizer const& given, clock const& now) {
+    std::string why;
+    try {
+        given.validate();
+    } catch (error const& problem) {
+        why = problem.what();
+    }
+    to.line(why.empty(), "validate accepts its numbers" + (why.empty() ? "" : ": " + why));
+    if (!why.empty()) return;
+    auto const op = given.at(now, std::uint64_t{1});
+    using op_type = std::remove_cvref_t<decltype(op)>;
+    check_optimizer_op(to, op);
+    if constexpr (!optimizer::counts_updates<op_type>()) {
+        auto check = to.over("`at` does not look at the number of the update, since `counts_updates` is false");
+        auto const later = given.at(now, std::uint64_t{1000});
+        for (double const g : {-0.3, 2.0})
+            check.compare("g = " + number_text(g),
+                          stepped<op_type, double>(later, 0.25, g, later.rate(), 1.0, 2).weight,
+                          stepped<op_type, double>(op, 0.25, g, op.rate(), 1.0, 2).weight, 0.0);
+    }
+    to.leave_out("whether it descends: train something small with it");
+}
+
 } // namespace detail
 
 /// Checks an optimizer on its own: that `validate` accepts its numbers; in double precision that the rate is finite,
 /// that finite gradients leave everything finite, that a learning rate of 0 moves nothing and that the step keeps to
 /// its moments; packs of floats against single floats; that `at` looks at the number of the update where
-/// `counts_updates` is not false only. Whether it descends is not for it to say.
+/// `counts_updates` is not false only. Whether it descends is not for it to say. Of a `by_group` every optimizer is
+/// checked.
 ///
 ///     auto const report = check_optimizer(my_optimizer{.learning_rate = 1e-2});
 ///     if (!report.ok()) std::fputs(report.text.c_str(), stdout);
 template <class Optimizer> policy_report check_optimizer(Optimizer const& given, clock const& now = {}) {
     policy_checker to;
     if constexpr (optimizer::detail::check_members<Optimizer>()) {
-        to.report.text = "an optimizer\n";
-        std::string why;
-        try {
-            given.validate();
-        } catch (error const& problem) {
-            why = problem.what();
+        if constexpr (optimizer::gives_ops<Optimizer>)
+            given.each([&](std::string const& words, auto const& one) {
+                to.report.text += "an optimizer, that of " + words + "\n";
+                detail::check_one_optimizer(to, one, now);
+            });
+        else {
+            to.report.text = "an optimizer\n";
+            detail::check_one_optimizer(to, given, now);
         }
-        to.line(why.empty(), "validate accepts its numbers" + (why.empty() ? "" : ": " + why));
-        if (!why.empty()) return to.report;
-        auto const op = given.at(now, std::uint64_t{1});
-        using op_type = std::remove_cvref_t<decltype(op)>;
-        detail::check_optimizer_op(to, op);
-        if constexpr (!optimizer::counts_updates<op_type>()) {
-            auto check = to.over("`at` does not look at the number of the update, since `counts_updates` is false");
-            auto const later = given.at(now, std::uint64_t{1000});
-            for (double const g : {-0.3, 2.0})
-                check.compare("g = " + detail::number_text(g),
-                              detail::stepped<op_type, double>(later, 0.25, g, later.rate(), 1.0, 2).weight,
-                              detail::stepped<op_type, double>(op, 0.25, g, op.rate(), 1.0, 2).weight, 0.0);
-        }
-        to.leave_out("whether it descends: train something small with it");
     }
     return to.report;
 }

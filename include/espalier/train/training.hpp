@@ -166,7 +166,15 @@ public:
     using device_type = typename Network::device_type;
     using optimizer_op = decltype(std::declval<Optimizer const&>().at(clock{}, std::uint64_t{1}));
     template <class U> using buffer = typename device_type::template buffer<U>;
+    /// Numbers of the optimizer's state for each weight of the tensor that has most.
     static constexpr int moments = optimizer_op::moments;
+    /// Those of one tensor.
+    static int moments_of([[maybe_unused]] tensor_info const& t) {
+        if constexpr (espalier::optimizer::chooses_op<optimizer_op>)
+            return optimizer_op::moments_of(t.tensor_role, t.group);
+        else
+            return moments;
+    }
     static constexpr footprint size = Network::size;
 
     /// `samples`: size of the data set, for losses that remember something of every sample.
@@ -192,6 +200,11 @@ public:
             "espalier: the loss remembers something of every sample, and a multi_sample of the stack gives several "
             "outputs of each; the loss needs `add_prediction`, `remember` and `judge` too (loss/concept.hpp)");
         optimizer_.validate();
+        if constexpr (espalier::optimizer::chooses_op<optimizer_op>) {
+            // It says itself what is wrong.
+            static_assert(optimizer_op::template check_tensors<network_tensors>() || true);
+            optimizer_op::require_tensors(Network::tensors());
+        }
         set_rates(rates);
         progress_.first_step = net.time().step;
         progress_.first_epoch = net.time().epoch;
@@ -477,6 +490,10 @@ public:
     }
 
 private:
+    /// What an optimizer that differs by tensor asks.
+    struct network_tensors {
+        template <class Asked> static consteval bool has() { return detail::has_tensor_in<layer, Asked>(); }
+    };
     static constexpr bool needs_global_norm = has(layer::facts.needs, need::global_norm);
     static constexpr bool needs_reference = has(layer::facts.needs, need::reference);
     static constexpr bool prunes = has(layer::facts.needs, need::pruning);
@@ -492,7 +509,7 @@ private:
         typename layer::numbers layers;
         optimizer_op optimizers[std::size_t{
             1 + (counts_updates ? size.tensors : 0)}]; ///< the first for those that missed nothing
-        [[no_unique_address]] std::conditional_t<shrinks_groups, no_step, nothing> after{};
+        [[no_unique_address]] std::conditional_t<shrinks_groups, detail::step_after<optimizer_op>, nothing> after{};
     };
 
     /// The device knows where the block is as long as this lives.
@@ -519,7 +536,7 @@ private:
         block_.layers = layer::at(time());
         set_optimizer();
         if constexpr (device_type::host_memory) device().forget_spoiled();
-        if constexpr (shrinks_groups) block_.after = {block_.optimizers[0].rate()};
+        if constexpr (shrinks_groups) block_.after = detail::after_step(block_.optimizers[0]);
         device().declare_step(&block_, sizeof block_); // another training of the network may have been there
         device().upload_step(static_cast<std::uint32_t>(time().step));
     }
@@ -665,7 +682,7 @@ private:
     /// `confirm` throws when the update is on its way: on a GPU that is where the host hears that nothing was updated.
     template <class Differentiate, class Confirm>
     void change_with(rows const& tags, Differentiate const& differentiate, Confirm const& confirm) {
-        if constexpr (size.companions > 0) detail::require_companions(Network::tensors(), net_->values().given());
+        if constexpr (size.fixed > 0) detail::require_fixed(Network::tensors(), net_->values().given());
         keep_state(tags);
         bool due = false;
         if constexpr (prunes) due = masks_.ask(time(), rates_.data());

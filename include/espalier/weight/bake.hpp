@@ -14,10 +14,11 @@
 namespace espalier::weight {
 
 /// Writes the matrix W that the layer at that path ("1", "2.0") multiplies rows with into `kernel`, in x out, as it is
-/// at the parameters' time: U_r V_r for `low_rank`, summed in double; what products read behind a weight map or a
-/// pruning policy that has them read a copy, a atan(v / b) for `compander`. The result fits the tensor "<path>.kernel"
-/// of the same stack without the operator or the map. For parameters in host memory. Throws data_error when no layer of
-/// that path has an operator or such a map, shape_error when `kernel` has other extents.
+/// at the parameters' time: U_r V_r for `low_rank`, W + A B for `low_rank_adapter`, summed in double; what products
+/// read behind a weight map or a pruning policy that has them read a copy, a atan(v / b) for `compander`. The result
+/// fits the tensor "<path>.kernel" of the same stack without the operator or the map. For parameters in host memory.
+/// Throws data_error when no layer of that path has an operator or such a map, shape_error when `kernel` has other
+/// extents.
 template <class Stack, class Device, class T>
 void bake(parameters<Stack, Device, T> const& values, std::string_view layer, matrix_view<master_of<T>> kernel) {
     static_assert(Device::host_memory, "espalier: bake reads parameters in host memory; load them into a network on "
@@ -49,10 +50,12 @@ void bake(parameters<Stack, Device, T> const& values, std::string_view layer, ma
             continue;
         }
         require_extents(o.rows, o.columns);
+        auto const* const weights = values.weights().data() + o.offset;
+        auto const* const fixed = values.state().data() + values.size.state + o.fixed;
         if constexpr (std::is_same_v<master_of<T>, double>)
-            o.bake_double(values.weights().data() + o.offset, values.time(), kernel);
+            o.bake_double(weights, fixed, values.time(), kernel);
         else
-            o.bake_float(values.weights().data() + o.offset, values.time(), kernel);
+            o.bake_float(weights, fixed, values.time(), kernel);
         return;
     }
     espalier::detail::throw_data_error(

@@ -122,6 +122,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
             context.device.template product_input_gradient<product>(matrix_view<T const>(dh), left(m, n.rank), dx);
     }
 
+    template <class Asked> static consteval bool has_tensor() { return first.template has_tensor<Asked>(); }
     template <class Context, class Optimizer, class T>
     static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
                        update_numbers const& given) {
@@ -137,7 +138,7 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
         second.describe(report, path, at + second_at, "factor_out");
     }
 
-    template <class W> static void bake(W const* u, clock const& now, matrix_view<W> kernel) {
+    template <class W> static void bake(W const* u, W const*, clock const& now, matrix_view<W> kernel) {
         index_t const rank = Policy::rank(now);
         W const* const v = u + second_at.parameters;
         for (index_t i = 0; i < In; ++i)

@@ -10,6 +10,8 @@
 //         static constexpr role_set tensor_roles = roles(role::factor); // optional, of its tensors: a penalty or a
 //                                                                       // transform that acts on none is refused then
 //         template <index_t In, index_t Out, class... Ps> using bind = bound_mine<In, Out, Ps...>;
+//         // optional: whether it can stand in a layer of those extents and policies, or a sentence why not
+//         template <class Where, class Layer, index_t In, index_t Out, class... Ps> static consteval bool check();
 //     };
 //     struct bound_mine {
 //         static constexpr need needs; // what its tensors need, layer/concept.hpp
@@ -32,10 +34,13 @@
 //         static void update(Context&, Optimizer const&, numbers const&, layer_memory<T> const&,
 //                            update_numbers const&);
 //         template <class Context, class T> static void initialise(Context&, layer_memory<T> const&);
+//         template <class Asked> static consteval bool has_tensor(); // optional, layer/concept.hpp
 //         static void describe(layer_report&, std::string const& path, footprint const& at); // its tensors, from `at`
 //         on
-//         // the In x Out matrix W with operator(x) = x W at that time; `parameters` is where its first tensor begins
-//         template <class W> static void bake(W const* parameters, clock const&, matrix_view<W> kernel);
+//         // the In x Out matrix W with operator(x) = x W at that time; `parameters` is where its first tensor begins,
+//         // `fixed` where the first one that is not trained does
+//         template <class W>
+//         static void bake(W const* parameters, W const* fixed, clock const&, matrix_view<W> kernel);
 //     };
 //
 // A dense layer with an operator has no tensor "kernel", so nothing that acts on role::kernel acts on it.
@@ -57,5 +62,16 @@ concept has_bind = requires {
 /// A weight policy that replaces the product of a layer; the others map the elements of its kernel.
 template <class P>
 concept weight_operator = policy_on<P, axis::weight> && has_bind<P>;
+
+namespace detail {
+/// In the place of what a check is told.
+struct any_place {};
+} // namespace detail
+
+/// An operator that does not fit everywhere.
+template <class P>
+concept checks_extents = weight_operator<P> && requires {
+    {P::template check<detail::any_place, detail::any_place, index_t{1} << 20, index_t{1} << 20>()};
+};
 
 } // namespace espalier::weight

@@ -23,6 +23,7 @@
 #include <espalier/gate/top_k.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
+#include <espalier/layer/in_group.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/moe.hpp>
 #include <espalier/layer/multi_gate.hpp>
@@ -33,6 +34,7 @@
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/network/remember.hpp>
 #include <espalier/network/set_units.hpp>
+#include <espalier/optimizer/by_group.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/l2.hpp>
@@ -49,6 +51,7 @@ namespace {
 
 using namespace kernel_tests;
 using namespace espalier;
+using namespace espalier::literals;
 
 constexpr index_t width = 12;
 constexpr int classes = 5;
@@ -69,14 +72,15 @@ std::vector<bool> other_units(index_t count, index_t layer) {
 }
 
 /// `room`: the memory is for so many rows.
-template <class Stack, class Device> trace run(index_t n, index_t room) {
+template <class Stack, class Device, class Optimizer = optimizer::sgd<>>
+trace run(index_t n, index_t room, Optimizer const& optimizer = Optimizer{0.2}) {
     network<Stack, Device, float> net{seed{5}, room};
-    if constexpr (net.size.companions > 0) {
+    if constexpr (net.size.fixed > 0) {
         remember(net, "anchor");
         for (tensor_info const& t : net.tensors())
             if (t.units) set_units(net, t.name.substr(0, t.name.rfind('.')), other_units(t.columns, t.offset / 32));
     }
-    training run(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.2});
+    training run(net, loss::cross_entropy{}, optimizer);
     trace t;
     std::vector<std::int32_t> label, group;
     std::vector<std::uint64_t> key;
@@ -119,13 +123,13 @@ using plain = dense<16, activation::tanh>;
 using head = dense<classes>;
 template <class Mixture> using with = sequence<input<width>, plain, Mixture, head>;
 
-template <class Mixture> void check() {
+template <class Mixture, class Optimizer = optimizer::sgd<>> void check(Optimizer const& optimizer = Optimizer{0.2}) {
     using stack = with<Mixture>;
     for (index_t n : {1, 33, 200}) {
         CAPTURE(n);
-        trace const expected = run<stack, device::cpu>(n, n);
+        trace const expected = run<stack, device::cpu>(n, n, optimizer);
         for (index_t room : {n, n + 100}) {
-            trace const got = run<stack, bodies>(n, room);
+            trace const got = run<stack, bodies>(n, room, optimizer);
             CHECK(close(got.terms, expected.terms, 2e-5));
             CHECK(close(got.measures, expected.measures, 1e-12));
             CHECK(close(got.weights, expected.weights, 5e-5));
@@ -186,6 +190,13 @@ TEST_CASE("mixtures by kernel bodies: experts with a companion, a map of trained
     check<moe<gate::top_k<4, 2>, held, dispatch::automatic<>>>();
     check<moe<gate::top_k<4, 2>, experts<dense<7>, held, dense<7, penalty::anchor<2.0>>, held>,
               dispatch::capacity<1.0>>>();
+}
+
+TEST_CASE("mixtures by kernel bodies: an optimizer for each group of tensors", "[kernels]") {
+    auto const both =
+        optimizer::by_group{optimizer::of<"experts"_name>(optimizer::sgd{.learning_rate = 0.2, .momentum = 0.9}),
+                            optimizer::rest(optimizer::sgd{.learning_rate = 0.1})};
+    check<moe<gate::top_k<4, 2>, dense<16, activation::tanh, in_group<"experts"_name>>, dispatch::automatic<>>>(both);
 }
 
 TEMPLATE_TEST_CASE("mixtures by kernel bodies: several gates share blocks", "[kernels]",

@@ -7,8 +7,10 @@
 #include "update_tensor.hpp"
 
 #include <espalier/core/update.hpp>
+#include <espalier/device/cpu/scale_columns.hpp>
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/kernels/norms.hpp>
+#include <espalier/kernels/scale_columns.hpp>
 #include <espalier/kernels/update.hpp>
 #include <espalier/layer/detail.hpp>
 #include <espalier/optimizer/adamw.hpp>
@@ -26,6 +28,7 @@
 #include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
@@ -43,6 +46,7 @@ using namespace kernel_tests;
 namespace k = espalier::kernels;
 using espalier::flat_tuple;
 using espalier::group_scope;
+using espalier::matrix_view;
 using espalier::tensor_rule;
 
 constexpr espalier::optimizer::adamw_op adamw{1e-2, 0.9, 0.99, 1e-6, 1e-2, 1.7, 1.3};
@@ -481,6 +485,40 @@ TEST_CASE("what a mask leaves out becomes 0") {
         std::vector<float> y(x.begin(), x.end());
         espalier::cpu::clear_left_out(y.data(), mask.data(), n);
         REQUIRE(same_bits(y, expected));
+    }
+}
+
+TEST_CASE("gains of columns: every group gives the CPU's, and columns of nothing the gain of 0") {
+    auto const op = espalier::weight::adaptive_gain<2.0>::at({});
+    for (index_t columns : {1, 7, 16, 33, 300}) {
+        index_t const rows = 5, stride = columns + 3;
+        auto const factor = numbers<double>(rows * stride, 4);
+        auto product = numbers<double>(rows * stride, 5), gradient = numbers<double>(rows * stride, 6);
+        for (std::size_t i = 0; i < product.size(); ++i) // as of a Gram matrix: no negative squares, but for rounding
+            product[i] = i % static_cast<std::size_t>(stride) == 0 ? -1e-18 * factor[i] : 0.5 * factor[i];
+        matrix_view<double const> const read{factor.data(), rows, columns, stride};
+        auto const scale = [&](auto const& body) {
+            auto scaled = product, left = gradient;
+            body(matrix_view<double>{scaled.data(), rows, columns, stride},
+                 matrix_view<double>{left.data(), rows, columns, stride});
+            scaled.insert(scaled.end(), left.begin(), left.end());
+            return std::vector<double>(scaled.begin(), scaled.end());
+        };
+        auto const host = scale([&](auto scaled, auto left) { espalier::cpu::scale_columns(op, read, scaled, left); });
+        auto const stride_of = static_cast<std::size_t>(stride);
+        REQUIRE(host[0] == 2.0 * factor[0]);
+        double squared = 0.0;
+        for (std::size_t k = 0; k < 5 && columns > 2; ++k)
+            squared += 0.5 * factor[k * stride_of + 2] * factor[k * stride_of + 2];
+        if (columns > 2)
+            REQUIRE(near(host[5 * stride_of + 2], gradient[2] / std::sqrt(std::sqrt(squared) + 0.25), 1e-14));
+        for_launches([&](auto const& launch) {
+            auto const device = scale([&](auto scaled, auto left) {
+                launch([&](auto const& group) { k::scale_columns(group, op, read, scaled, left); });
+            });
+            for (std::size_t i = 0; i < host.size(); ++i)
+                REQUIRE(near(device[i], host[i], 1e-14));
+        });
     }
 }
 

@@ -129,7 +129,7 @@ struct millimetre {
 
 using two_parts = gate::top_k<4, 2, gate::balance<0.01>, gate::z_loss<1e-3>, gate::temperature<0.3>, gate::over_all,
                               gate::learned_noise>;
-using search =
+using searching =
     gate::local_search<gate::comet<4, 2, 0.1, 0.5>, gate::search{.steps = 10, .apart = true, .entropy = 0.25}>;
 
 } // namespace
@@ -225,8 +225,9 @@ TEST_CASE("describe names numbers as they were written", "[layer][describe]") {
     CHECK(text_of_policy<gate::by_range<halves>>() == "gate by_range");
     CHECK(text_of_policy<gate::softmax<4>>() == "gate softmax");
     CHECK(text_of_policy<gate::top_k<4, 1, gate::over_all>>() == "gate top_k(slots 1, over_all)");
-    CHECK(text_of_policy<search>() == "gate local_search(temperature 0.0630957, noise 0, iterations 33, entropy 0.25, "
-                                      "comet(width 0.5, entropy 0.1, trees 2))");
+    CHECK(text_of_policy<searching>() ==
+          "gate local_search(temperature 0.0630957, noise 0, iterations 33, entropy 0.25, "
+          "comet(width 0.5, entropy 0.1, trees 2))");
 }
 
 TEST_CASE("describe names the numbers of a program's own policies", "[layer][describe]") {

@@ -188,7 +188,7 @@ TEST_CASE("companions: tensors of a network, each name once", "[penalty]") {
     // Two penalties of the first kernel read one anchor.
     CHECK(names == "1.kernel.anchor 1.kernel.importance 2.scale.anchor 3.expert.0.kernel.anchor "
                    "3.expert.1.kernel.anchor 3.expert.2.kernel.anchor 4.kernel.anchor 4.kernel.importance ");
-    CHECK(network<plain, device::cpu>::size.companions == 0);
+    CHECK(network<plain, device::cpu>::size.fixed == 0);
     CHECK(network<anchored, device::cpu>::size.state == network<plain, device::cpu>::size.state);
 }
 
@@ -243,7 +243,7 @@ TEST_CASE("companions: files have those that were set, and a teacher those of it
     ema_teacher teacher{net_type{seed{4}, 8}, 0.5, ema_start::cold};
     run.step(d.batch);
     teacher.update(net);
-    index_t const own = net_type::size.state, theirs = net_type::size.companions;
+    index_t const own = net_type::size.state, theirs = net_type::size.fixed;
     CHECK(std::memcmp(teacher.values().state().data() + own, net.values().state().data() + own,
                       static_cast<std::size_t>(theirs) * sizeof(float)) == 0);
     CHECK(teacher.values().given() == net.values().given());

@@ -10,12 +10,14 @@
 #include <espalier/io/checkpoint.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
+#include <espalier/layer/in_group.hpp>
 #include <espalier/layer/input.hpp>
 #include <espalier/layer/sequence.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/network/describe.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/by_group.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
@@ -166,6 +168,18 @@ TEMPLATE_TEST_CASE("groups over two layers vanish together, under Adam with a sc
     CHECK(together > 0);
     CHECK(together < 6);
     run(0.5); // each tensor by its own rate
+}
+
+TEST_CASE("the groups of a tensor shrink at the rate of its own optimizer", "[penalty]") {
+    using slow = in_group<"slow"_name>;
+    using stack = sequence<input<5>, dense<6, slow, shrink<0.9, over::columns>>, dense<3, shrink<0.9, over::rows>>>;
+    using plain = sequence<input<5>, dense<6, slow>, dense<3>>;
+    auto const two = optimizer::by_group{optimizer::of<"slow"_name>(optimizer::sgd{.learning_rate = 0.05}),
+                                         optimizer::rest(optimizer::sgd{.learning_rate = 0.1, .momentum = 0.5})};
+    compare_steps<double, stack, plain>(two, 6, [&](auto& net, int) {
+        shrink_by_hand(net, {{"1.kernel", over::columns, 0.05 * 0.9}});
+        shrink_by_hand(net, {{"2.kernel", over::rows, 0.1 * 0.9}});
+    });
 }
 
 TEST_CASE("soft thresholding of elements comes before that of groups: the sparse group lasso", "[penalty]") {

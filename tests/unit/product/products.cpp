@@ -56,15 +56,15 @@ template <class T> struct framed {
     }
 };
 
-/// The largest error of c against sum_p a(i, p) b(p, j) + bias(j), in units of the bound: (inner + 1) roundings, each
-/// of at most half an ulp, of a sum of the terms' magnitudes.
+/// The largest error of c against sum_p a(i, p) b(p, j) + start(i, j), in units of the bound: (inner + 1) roundings,
+/// each of at most half an ulp, of a sum of the terms' magnitudes.
 template <class T, class A, class B>
-double worst_error(framed<T>& c, index_t inner, A const& a, B const& b, T const* bias) {
+double worst_error(framed<T>& c, index_t inner, A const& a, B const& b, matrix_view<T const> start) {
     double worst = 0.0;
     double const half_ulp = sizeof(T) == 4 ? 0x1p-24 : 0x1p-53;
     for (index_t i = 0; i < c.rows; ++i)
         for (index_t j = 0; j < c.columns; ++j) {
-            double sum = bias ? static_cast<double>(bias[j]) : 0.0;
+            double sum = start.data ? static_cast<double>(start(i, j)) : 0.0;
             double magnitude = std::abs(sum);
             for (index_t p = 0; p < inner; ++p) {
                 double const term = static_cast<double>(a(i, p)) * static_cast<double>(b(p, j));
@@ -109,16 +109,33 @@ template <class P, class T> void check_all() {
             P::template forward<T>(x.read(), w.read(), offset, z.view(), space);
             CHECK(worst_error(
                       z, e.in, [&](index_t i, index_t p) { return x.read()(i, p); },
-                      [&](index_t p, index_t j) { return w.read()(p, j); }, offset) <= 1.0);
+                      [&](index_t p, index_t j) { return w.read()(p, j); },
+                      matrix_view<T const>{offset, e.rows, e.out, 0}) <= 1.0);
         }
         P::template input_gradient<T>(dz.read(), w.read(), dx.view(), space);
         CHECK(worst_error(
                   dx, e.out, [&](index_t i, index_t p) { return dz.read()(i, p); },
-                  [&](index_t p, index_t j) { return w.read()(j, p); }, static_cast<T const*>(nullptr)) <= 1.0);
+                  [&](index_t p, index_t j) { return w.read()(j, p); }, matrix_view<T const>{}) <= 1.0);
         P::template weight_gradient<T>(x.read(), dz.read(), dw.view(), space);
         CHECK(worst_error(
                   dw, e.rows, [&](index_t i, index_t p) { return x.read()(p, i); },
-                  [&](index_t p, index_t j) { return dz.read()(p, j); }, static_cast<T const*>(nullptr)) <= 1.0);
+                  [&](index_t p, index_t j) { return dz.read()(p, j); }, matrix_view<T const>{}) <= 1.0);
+        // Added to what is there: the same as one more term of the sum, the number itself times 1.
+        static_assert(espalier::adding_product<P, T>);
+        framed<T> sum(e.rows, e.out, e.extra), dsum(e.rows, e.in, e.extra);
+        sum.fill(5);
+        dsum.fill(6);
+        framed<T> start = sum, dstart = dsum;
+        P::template add_forward<T>(x.read(), w.read(), sum.view(), space);
+        CHECK(worst_error(
+                  sum, e.in, [&](index_t i, index_t p) { return x.read()(i, p); },
+                  [&](index_t p, index_t j) { return w.read()(p, j); }, start.read()) <= 1.0);
+        P::template add_input_gradient<T>(dz.read(), w.read(), dsum.view(), space);
+        CHECK(worst_error(
+                  dsum, e.out, [&](index_t i, index_t p) { return dz.read()(i, p); },
+                  [&](index_t p, index_t j) { return w.read()(j, p); }, dstart.read()) <= 1.0);
+        CHECK(sum.frame_untouched());
+        CHECK(dsum.frame_untouched());
         CHECK(z.frame_untouched());
         CHECK(dx.frame_untouched());
         CHECK(dw.frame_untouched());

@@ -279,6 +279,9 @@ TEST_CASE("the sparsity gives the number of weights that go, rounded", "[prune]"
     CHECK(prune::kept_count(10, 0.0) == 10);
     CHECK(prune::kept_count(10, 1.0) == 0);
     CHECK(prune::kept_count(10, 0.25) == 7); // 2.5 go up to 3
+    CHECK(prune::kept_count(1, 0.5) == 0);
+    CHECK(prune::kept_count(5, 0.5) == 2);
+    CHECK(prune::kept_count(9, 0.5) == 4);
     CHECK(prune::kept_count(1000, 0.9) == 100);
     CHECK(prune::kept_count(0, 0.5) == 0);
     CHECK_THROWS_AS(prune::kept_count(10, -0.1), data_error);
@@ -611,6 +614,11 @@ TEST_CASE("mask rules differ in what is stored, what is read and what is learnt"
     CHECK(prune::straight_through::store(3.0) == 3.0);
     CHECK(prune::straight_through::effective(3.0, {.keep = false}) == 0.0);
     CHECK(prune::straight_through::effective(3.0, {.keep = true}) == 3.0);
+    // A product with 0 would make NaN of these.
+    double const infinite = std::numeric_limits<double>::infinity();
+    CHECK(prune::hard::store(infinite, {.keep = false}) == 0.0);
+    CHECK(prune::hard::pull(infinite, {.keep = false}) == 0.0);
+    CHECK(prune::straight_through::effective(infinite, {.keep = false}) == 0.0);
     STATIC_REQUIRE(prune::straight_through::uses_mask && prune::straight_through::needs_operand);
 
     // The whole gradient goes on unless its derivative is asked for; what is read is the same.

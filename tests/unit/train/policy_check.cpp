@@ -48,10 +48,12 @@
 #include <espalier/transform/clip_global_norm.hpp>
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
+#include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/marked.hpp>
 #include <espalier/weight/trained_where.hpp>
 
@@ -457,7 +459,7 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
                      dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
                      transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
                      weight::identity, weight::fixed_mask, weight::marked, weight::trained_where, weight::low_rank<3>,
-                     weight::compander<weight::softsign, 0.8, 0.5>,
+                     weight::low_rank_adapter<3>, weight::compander<weight::softsign, 0.8, 0.5>,
                      weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>>();
     all_shipped_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
                      initial::uniform<-0.3, 0.3>, initial::constant<0.5>, initial::zeros>();
@@ -493,7 +495,8 @@ TEST_CASE("check_policy: a number in the type of an op is a mistake, a number in
     STATIC_REQUIRE(!has_floating_argument("1bILd4000000000000000"));
     // Where only the host reads a number it may stand anywhere.
     all_pass<initial::uniform<-0.3, 0.3>, dispatch::capacity<1.25>,
-             weight::low_rank<3, schedule::linear{.from = 1.5, .to = 3.0, .steps = 10}>>();
+             weight::low_rank<3, schedule::linear{.from = 1.5, .to = 3.0, .steps = 10}>,
+             weight::low_rank_adapter<3, weight::adaptive_gain<0.3>>>();
 }
 
 TEST_CASE("check_policy: the report names the policy, the check and the point", "[train][policy_check]") {

@@ -8,6 +8,7 @@
 #include <espalier/loss/all.hpp>
 #include <espalier/optimizer/adam.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/by_group.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/schedule/all.hpp>
 #include <espalier/train/batch_check.hpp>
@@ -269,6 +270,15 @@ TEST_CASE("check_optimizer: shipped ones pass, wrong ones fail where they are wr
     fails(of(slip::not_finite), "finite gradients leave weight and moments finite at w = -3, g = 0");
     fails(of(slip::packs), "weights of a pack after three steps at x = ");
     fails(of(slip::counts), "`at` does not look at the number of the update");
+    // Of several every one.
+    auto const with = [](slip mistake) {
+        return check_optimizer(optimizer::by_group{optimizer::of<role::bias>(plain_optimizer{mistake}),
+                                                   optimizer::rest(optimizer::adam{})});
+    };
+    passes(with(slip::none));
+    CHECK(with(slip::none).not_checked == 2);
+    CHECK_THAT(with(slip::none).text, contains_text("an optimizer, that of role bias"));
+    fails(with(slip::memory), "the step writes `moments` numbers of state, no more at w = -3");
 }
 
 TEST_CASE("check_schedule: shipped ones pass, wrong ones fail where they are wrong", "[train][policy_check]") {

@@ -13,6 +13,7 @@
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/adamw.hpp>
+#include <espalier/optimizer/by_group.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/proximal.hpp>
@@ -266,6 +267,9 @@ TEST_CASE("compander: names, rates, decay, freezing and files of its numbers", "
     CHECK(moved({{.tensor_role = esp::role::kernel, .frozen = true}}, sgd) == 0.0);
     CHECK(moved({{.tensor_role = esp::role::scalar, .frozen = true}}, sgd) == 0.0);
     CHECK(moved({}, esp::optimizer::sgd<>{.learning_rate = 0.1, .weight_decay = 0.5}) == usual);
+    // They have an optimizer by their role.
+    CHECK(moved({}, esp::optimizer::by_group{esp::optimizer::of<esp::role::scalar>(sgd),
+                                             esp::optimizer::rest(esp::optimizer::adamw<>{})}) == usual);
 
     temporary_folder const folder;
     esp::training run{net, esp::loss::cross_entropy{}, esp::optimizer::adamw<>{}};

@@ -21,6 +21,7 @@
 #include <espalier/device/cpu/row_gate.hpp>
 #include <espalier/device/cpu/row_loss.hpp>
 #include <espalier/device/cpu/row_map.hpp>
+#include <espalier/device/cpu/scale_columns.hpp>
 #include <espalier/device/cpu/thread_team.hpp>
 #include <espalier/device/cpu/update.hpp>
 #include <espalier/gate/concept.hpp>
@@ -134,6 +135,23 @@ public:
             product_for<Chosen>::template input_gradient<T>(dz.middle_rows(first, count), w,
                                                             dx.middle_rows(first, count), space);
         });
+    }
+    /// z += x W, dx += dz W^T
+    template <class Chosen, class T>
+    void add_product_forward(matrix_view<T const> x, matrix_view<T const> w, matrix_view<T> z) {
+        if constexpr (check_adds<Chosen, T>())
+            for_parts<Chosen>(z.rows, x.columns * z.columns, [&](index_t first, index_t count, scratch_view space) {
+                product_for<Chosen>::template add_forward<T>(x.middle_rows(first, count), w,
+                                                             z.middle_rows(first, count), space);
+            });
+    }
+    template <class Chosen, class T>
+    void add_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
+        if constexpr (check_adds<Chosen, T>())
+            for_parts<Chosen>(dx.rows, dz.columns * dx.columns, [&](index_t first, index_t count, scratch_view space) {
+                product_for<Chosen>::template add_input_gradient<T>(dz.middle_rows(first, count), w,
+                                                                    dx.middle_rows(first, count), space);
+            });
     }
     template <class Chosen, class T>
     void product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<T> dw) {
@@ -349,6 +367,15 @@ public:
 #undef ESPALIER_VERB_loop
 
 private:
+    template <class Chosen, class T> static consteval bool check_adds() {
+        static_assert(
+            diagnostic::holds<adding_product<product_for<Chosen>, T>, diagnostic::given_type<product_for<Chosen>>>,
+            "espalier: the product of a layer with weight::low_rank_adapter must add to what is there; the next "
+            "line names the product; give it `add_forward` and `add_input_gradient` (product/concept.hpp), or "
+            "take product::direct");
+        return adding_product<product_for<Chosen>, T>;
+    }
+
     /// A matrix that a product has found finite.
     struct seen_range {
         void const* first;

@@ -76,6 +76,21 @@ public:
     void product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
         if (dx.rows > 0) product_for<Chosen>::template input_gradient<T>(plans_, dz, w, dx, scratch, target_.stream);
     }
+    /// z += x W, dx += dz W^T
+    template <class Chosen, class T>
+    void add_product_forward(matrix_view<T const> x, matrix_view<T const> w, matrix_view<T> z) {
+        if (z.rows > 0)
+            product_for<Chosen>::template forward<T>(plans_, x, w, nullptr, z, true, scratch, target_.stream);
+    }
+    template <class Chosen, class T>
+    void add_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
+        static_assert(repeats_products<Chosen>,
+                      "espalier: the product of a layer with weight::low_rank_adapter must add to what is there, and "
+                      "product::tiles does not for gradients of inputs; take product::cublaslt");
+        if constexpr (repeats_products<Chosen>)
+            if (dx.rows > 0)
+                product_for<Chosen>::template input_gradient<T>(plans_, dz, w, dx, scratch, target_.stream, {}, true);
+    }
     template <class Chosen, class T>
     void product_weight_gradient(matrix_view<T const> x, matrix_view<T const> dz, matrix_view<master_of<T>> dw) {
         product_for<Chosen>::template weight_gradient<T>(plans_, x, dz, dw, scratch, target_.stream);

@@ -46,7 +46,7 @@ ESPALIER_LIBRARY void add_records(std::vector<tensor_record>& out, saved_network
                                   std::string const& prefix) {
     for (std::size_t i = 0; i < net.tensors->size(); ++i) {
         tensor_info const& t = (*net.tensors)[i];
-        if (!t.companion.empty() && !(*net.given)[i]) continue; // its numbers mean nothing
+        if (t.fixed && !(*net.given)[i]) continue; // its numbers mean nothing
         out.push_back(numbers_record(prefix + t.name, net, saved_shape(t), place_of(net, t), t.size()));
     }
     for (tensor_info const& t : *net.tensors)
@@ -117,13 +117,15 @@ inline std::string layers_of_tensor(safetensors_file const& file, saved_network 
                            : "; the file's network has " + printable(theirs));
 }
 
-ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, saved_network const& net,
-                                     std::string const& prefix) {
+ESPALIER_LIBRARY void load_plan::add(safetensors_file const& file, saved_network const& net, std::string const& prefix,
+                                     needed which) {
     given = net.given;
-    now_given.assign(given->size(), false);
+    now_given = *given;
     for (std::size_t i = 0; i < net.tensors->size(); ++i) {
         tensor_info const& t = (*net.tensors)[i];
-        if (t.optional && !file.find_shared(prefix + t.name)) continue;
+        bool const frozen = t.fixed && t.companion.empty();
+        if (which == needed::all && !now_given.empty()) now_given[i] = false;
+        if ((which == needed::all ? t.optional : !frozen) && !file.find_shared(prefix + t.name)) continue;
         if (!now_given.empty()) now_given[i] = true;
         try {
             add(file, prefix + t.name, saved_shape(t), place_of(net, t), net.type);
@@ -149,6 +151,13 @@ ESPALIER_LIBRARY void load_plan::run() const {
             std::memcpy(i.target, i.record->data.data(), i.record->data.size());
         }
     }
+}
+
+ESPALIER_LIBRARY void read_base(saved_network& net, file_path const& path) {
+    auto const file = read_safetensors(path);
+    load_plan plan;
+    plan.add(file, net, {}, load_plan::needed::frozen);
+    plan.run();
 }
 
 /// The number that `text`, of the metadata's `key`, is. Throws file_error when it is none.
@@ -268,18 +277,24 @@ inline std::vector<double> progress_in(safetensors_file const& file, saved_train
     return all;
 }
 
+/// Calls f(number, tensor, values) for the optimizer's moments, all first ones before the second ones.
+template <class F> void each_moment(saved_training const& training, F const& f) {
+    auto const most = std::max_element(training.moment_counts.begin(), training.moment_counts.end());
+    for (int m = 0; most != training.moment_counts.end() && m < *most; ++m)
+        for (std::size_t i = 0; i < training.moment_counts.size(); ++i)
+            if (tensor_info const& t = (*training.network.tensors)[i]; m < training.moment_counts[i])
+                f(m, t, place_of(training.network, training.moments, m * training.moment_stride + t.offset));
+}
+
 ESPALIER_LIBRARY void write_training(saved_training const& training, file_path const& path,
                                      std::map<std::string, std::string> const& extra,
                                      std::vector<follower> const& followers) {
     saved_network const& net = training.network;
     std::vector<tensor_record> records;
     add_records(records, net);
-    for (int m = 0; m < training.moment_count; ++m)
-        for (tensor_info const& t : *net.tensors)
-            if (t.trained)
-                records.push_back(numbers_record(moment_name(m, t), net, saved_shape(t),
-                                                 place_of(net, training.moments, m * training.moment_stride + t.offset),
-                                                 t.size()));
+    each_moment(training, [&](int m, tensor_info const& t, std::byte* values) {
+        records.push_back(numbers_record(moment_name(m, t), net, saved_shape(t), values, t.size()));
+    });
     if (training.memory_size > 0)
         records.push_back(
             numbers_record("loss.state", net, {training.memory_size}, training.memory, training.memory_size));
@@ -310,16 +325,16 @@ ESPALIER_LIBRARY std::map<std::string, std::string> read_training(saved_training
         throw file_error(file.path() + ": no 'seed' in the metadata; this is not a training checkpoint");
     load_plan plan;
     plan.add(file, net);
-    for (tensor_info const& t : *net.tensors)
-        if (int const kept = moments_in(file, t); t.trained && kept != training.moment_count)
+    for (std::size_t i = 0; i < net.tensors->size(); ++i) {
+        tensor_info const& t = (*net.tensors)[i];
+        if (int const kept = moments_in(file, t); t.trained && kept != training.moment_counts[i])
             throw file_error(file.path() + ": the optimizer of the training kept " + std::to_string(kept) +
                              " numbers for each weight of '" + t.name + "', this one keeps " +
-                             std::to_string(training.moment_count) + "; it would not go on as it was");
-    for (int m = 0; m < training.moment_count; ++m)
-        for (tensor_info const& t : *net.tensors)
-            if (t.trained)
-                plan.add(file, moment_name(m, t), saved_shape(t),
-                         place_of(net, training.moments, m * training.moment_stride + t.offset), net.type);
+                             std::to_string(training.moment_counts[i]) + "; it would not go on as it was");
+    }
+    each_moment(training, [&](int m, tensor_info const& t, std::byte* values) {
+        plan.add(file, moment_name(m, t), saved_shape(t), values, net.type);
+    });
     if (training.memory_size > 0) plan.add(file, "loss.state", {training.memory_size}, training.memory, net.type);
     kept_time time = time_in(file);
     training_progress progress;

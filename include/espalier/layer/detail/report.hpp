@@ -19,8 +19,8 @@ ESPALIER_LIBRARY layer_report::layer_report(void (*describe)(layer_report&, std:
     index_t trained = 0;
     for (tensor_info& t : tensors) {
         trained += t.trained;
-        if (!t.companion.empty()) t.offset += size.state; // they lie behind all other state
-        t.passes += t.grouped && size.group_proxes > 0;   // shrinks groups, and gathers the norms of the others anew
+        if (t.fixed) t.offset += size.state;            // they lie behind all other state
+        t.passes += t.grouped && size.group_proxes > 0; // shrinks groups, and gathers the norms of the others anew
     }
     auto const agree = [](char const* what, index_t named, index_t counted) {
         if (named != counted)
@@ -115,7 +115,7 @@ ESPALIER_LIBRARY void layer_report::add_companion(std::string_view name, index_t
     t.offset = offset;
     t.trained = false;
     t.vector = its.vector;
-    t.optional = true;
+    t.optional = t.fixed = true;
     t.companion = name;
     t.of = static_cast<int>(of - 1);
     tensors.push_back(std::move(t));
@@ -136,6 +136,20 @@ ESPALIER_LIBRARY void layer_report::add_scalar(std::string_view name, index_t of
     t.vector = true;
     t.rates = rates;
     t.of = static_cast<int>(of - 1);
+    tensors.push_back(std::move(t));
+}
+
+ESPALIER_LIBRARY void layer_report::add_fixed_kernel(std::string_view path, std::string_view name, index_t rows,
+                                                     index_t columns, index_t offset) {
+    tensor_info t;
+    t.name = detail::text_of(path, ".", name);
+    t.layer = top_layer;
+    t.tensor_role = role::kernel;
+    t.rows = rows;
+    t.columns = columns;
+    t.offset = offset;
+    t.trained = false;
+    t.optional = t.fixed = true;
     tensors.push_back(std::move(t));
 }
 

@@ -20,6 +20,7 @@ template <int Count, class Expert> struct equal_experts {
     static constexpr bool equal = true;
     static constexpr shape output = Expert::output;
     static constexpr need needs = Expert::facts.needs;
+    template <class Asked> static consteval bool has_tensor() { return has_tensor_in<Expert, Asked>(); }
 
     using numbers = typename Expert::numbers;
     static numbers at(clock const& now) { return body_of<Expert>.at(now); }

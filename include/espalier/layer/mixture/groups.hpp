@@ -49,7 +49,7 @@ template <class Mixture, class Context> struct mixture_groups {
         live.groups = Mixture::experts;
         live.parameters = Mixture::one.parameters;
         live.mask_words = Mixture::one.mask_words;
-        live.companions = Mixture::one.companions;
+        live.fixed = Mixture::one.fixed;
         live.state = Mixture::one.state;
         live.terms = Mixture::one.terms;
         live.streams = Mixture::one.streams * static_cast<int>(purposes);

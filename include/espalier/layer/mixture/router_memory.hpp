@@ -28,6 +28,7 @@ struct no_tensor {
     static constexpr need needs = need::none;
     static constexpr rule at(clock const&) { return {}; }
     static constexpr footprint size() { return {}; }
+    template <class Asked> static consteval bool has_tensor() { return false; }
     template <class... Arguments> static void update(Arguments&&...) {}
     template <class... Arguments> static void initialise(Arguments&&...) {}
     template <class... Arguments> static void describe(Arguments&&...) {}

@@ -40,9 +40,11 @@ ESPALIER_LIBRARY network_summary summary_of(layer_report const& report, footprin
                                             index_t work_bytes_per_row, index_t bytes_of_wide, bool needs_global_norm) {
     network_summary s;
     s.parameters = count_trained(report.tensors);
+    for (tensor_info const& t : report.tensors)
+        if (t.fixed) s.fixed += t.size();
     for (layer_info const& l : report.layers)
         s.flops += l.share * l.flops;
-    s.parameter_bytes = (size.parameters + size.state + size.companions) * bytes_of_wide + size.mask_words * 4;
+    s.parameter_bytes = (size.parameters + size.state + size.fixed) * bytes_of_wide + size.mask_words * 4;
     s.gradient_bytes = size.parameters * bytes_of_wide;
     s.tape_bytes_per_row = size.tape.per_row;
     s.tape_bytes_fixed = size.tape.fixed;
@@ -83,7 +85,8 @@ ESPALIER_LIBRARY std::string describe_report(layer_report const& report, network
         out += line + '\n';
     }
     out += "parameters " + grouped_digits(s.parameters) + " in " + std::to_string(s.tensors) + " tensors, " +
-           grouped_digits(s.parameter_bytes) + " bytes; gradients " + grouped_digits(s.gradient_bytes) + " bytes\n";
+           (s.fixed > 0 ? "fixed " + grouped_digits(s.fixed) + ", " : "") + grouped_digits(s.parameter_bytes) +
+           " bytes; gradients " + grouped_digits(s.gradient_bytes) + " bytes\n";
     out += "tape " + grouped_digits(s.tape_bytes_per_row) + " bytes a row + " + grouped_digits(s.tape_bytes_fixed) +
            "; work " + grouped_digits(s.work_bytes_per_row) + " bytes a row\n";
     out += "update: " + std::to_string(s.update_passes) + (s.update_passes == 1 ? " pass" : " passes") +
@@ -162,6 +165,7 @@ ESPALIER_LIBRARY std::string report_to_json(layer_report const& report, network_
                    {"gates", report.gates},
                    {"summary",
                     {{"parameters", s.parameters},
+                     {"fixed", s.fixed},
                      {"flops_per_row", s.flops},
                      {"parameter_bytes", s.parameter_bytes},
                      {"gradient_bytes", s.gradient_bytes},

@@ -38,10 +38,10 @@ ESPALIER_LIBRARY group_layout layout_groups(std::vector<group_set_info> const& s
     return l;
 }
 
-inline std::string known_companions(std::vector<tensor_info> const& tensors) {
+inline std::string known_fixed(std::vector<tensor_info> const& tensors) {
     std::string known;
     for (tensor_info const& t : tensors)
-        if (!t.companion.empty()) known += (known.empty() ? "; this network has " : ", ") + t.name;
+        if (t.fixed) known += (known.empty() ? "; this network has " : ", ") + t.name;
     return known.empty() ? "; no policy of this network reads any" : known;
 }
 
@@ -51,26 +51,34 @@ ESPALIER_LIBRARY std::vector<std::size_t> companions_named(std::vector<tensor_in
     for (std::size_t i = 0; i < tensors.size(); ++i)
         if (!tensors[i].companion.empty() && tensors[i].companion == name) found.push_back(i);
     if (found.empty())
-        throw data_error("no tensor has a companion \"" + std::string(name) + "\"" + known_companions(tensors));
+        throw data_error("no tensor has a companion \"" + std::string(name) + "\"" + known_fixed(tensors));
     return found;
 }
 
-ESPALIER_LIBRARY std::size_t companion_place(std::vector<tensor_info> const& tensors, std::string_view name,
-                                             index_t rows, index_t columns) {
+ESPALIER_LIBRARY std::size_t fixed_place(std::vector<tensor_info> const& tensors, std::string_view name, index_t rows,
+                                         index_t columns) {
     for (std::size_t i = 0; i < tensors.size(); ++i) {
         tensor_info const& t = tensors[i];
-        if (t.companion.empty() || t.name != name) continue;
+        if (!t.fixed || t.name != name) continue;
         if (t.rows != rows || t.columns != columns)
             throw_shape_error("set_companion: ", name, " is ", t.rows, " x ", t.columns, ", given are ", rows, " x ",
                               columns, " numbers");
         return i;
     }
-    throw data_error("there is no companion \"" + std::string(name) + "\"" + known_companions(tensors));
+    throw data_error("there is no companion \"" + std::string(name) + "\"" + known_fixed(tensors));
 }
 
-ESPALIER_LIBRARY void require_companions(std::vector<tensor_info> const& tensors, std::vector<bool> const& given) {
+ESPALIER_LIBRARY void require_bases(std::vector<tensor_info> const& tensors, std::vector<bool> const& given) {
     for (std::size_t i = 0; i < tensors.size(); ++i)
-        if (tensor_info const& t = tensors[i]; !t.companion.empty() && !given[i])
+        if (tensor_info const& t = tensors[i]; t.fixed && t.companion.empty() && !given[i])
+            throw data_error("network: the frozen tensor " + t.name +
+                             " was never set; load_base(network, base) takes it from a trained network or its file");
+}
+
+ESPALIER_LIBRARY void require_fixed(std::vector<tensor_info> const& tensors, std::vector<bool> const& given) {
+    require_bases(tensors, given);
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+        if (tensor_info const& t = tensors[i]; t.fixed && !given[i])
             throw data_error("training: the companion \"" + t.companion + "\" of tensor " +
                              tensors[static_cast<std::size_t>(t.of)].name + " was never set; remember(network, \"" +
                              t.companion + "\") makes it the present weights, and set_companion(network, \"" + t.name +

@@ -193,11 +193,9 @@ template <class T> void pack_columns(T const* b, index_t stride, index_t depth, 
             to[p * width + c] = T(0);
 }
 
-/// c = A B + start, `start` (a row) or zero. B is `b`, or its transpose. Returns whether all of c was looked at and is
-/// finite: a weight gradient is.
 template <bool Transposed, class T, bool RowsAreAdjacent>
 bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, index_t b_stride, T const* start,
-              matrix_view<T> c, scratch_view space) {
+              matrix_view<T> c, scratch_view space, bool accumulate) {
     constexpr int lanes = vector<T>::width;
     if (c.rows == 0 || c.columns == 0) return false;
     if (space.size < panel_bytes<T>())
@@ -226,8 +224,8 @@ bool multiply(left_operand<T, RowsAreAdjacent> a, index_t depth, T const* b, ind
                     pack_rows(b + p0 * b_stride + c0, b_stride, n, columns, panel);
                 int const last = static_cast<int>(columns - (width - 1) * lanes);
                 auto const run = [&]<int Vectors>() {
-                    rows_of_panel<Vectors>(rows, n, a.from(i0, p0), panel, c.row(i0) + c0, c.stride, last, p0 == 0,
-                                           start ? start + c0 : nullptr, watch);
+                    rows_of_panel<Vectors>(rows, n, a.from(i0, p0), panel, c.row(i0) + c0, c.stride, last,
+                                           p0 == 0 && !accumulate, start ? start + c0 : nullptr, watch);
                 };
                 if (width == 1)
                     run.template operator()<1>();

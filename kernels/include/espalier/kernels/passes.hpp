@@ -28,6 +28,7 @@
 #include <espalier/kernels/row_gate.hpp>
 #include <espalier/kernels/row_loss.hpp>
 #include <espalier/kernels/row_map.hpp>
+#include <espalier/kernels/scale_columns.hpp>
 #include <espalier/kernels/select.hpp>
 #include <espalier/kernels/sums.hpp>
 #include <espalier/kernels/update.hpp>
@@ -227,6 +228,16 @@ template <class Op, class W> struct group_value {
     index_t lanes() const { return 1; }
     template <class Block> ESPALIER_FN void operator()(Block const& block) const {
         if (!failed(error)) kernels::group_value(block, op.get(), squared_norms, groups, result);
+    }
+};
+template <class Op, class T> struct scale_columns {
+    numbers<Op> op;
+    matrix_view<T const> factor;
+    matrix_view<T> scaled, gradient;
+
+    index_t lanes() const { return factor.columns; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        kernels::scale_columns(block, op.get(), factor, scaled, gradient);
     }
 };
 template <int N, class Op, class T> struct row_forward {

@@ -194,7 +194,7 @@ ESPALIER_FN update_segment<Wide, Narrow> segment_of(update_segment<Wide, Narrow>
     s.gradients = live.tensor(s.gradients, group);
     s.reference = live.tensor(s.reference, group);
     s.moments = live.tensor(s.moments, group);
-    s.companions = s.companions ? s.companions + group * live.companions : s.companions;
+    s.companions = s.companions ? s.companions + group * live.fixed : s.companions;
     s.operands = live.tensor(s.operands, group);
     s.mask = s.mask ? s.mask + group * live.mask_words : s.mask;
     s.values = live.term(s.values, group);

@@ -231,6 +231,11 @@ public:
     template <class Op, class W> void group_value(Op const& op, W const* squared_norms, index_t groups, double* value) {
         this->run(passes::group_value<Op, W>{this->locate(op), squared_norms, groups, value, this->error()});
     }
+    /// Gains of the columns of an adapter.
+    template <class Op, class T>
+    void scale_columns(Op const& op, matrix_view<T const> factor, matrix_view<T> scaled, matrix_view<T> gradient) {
+        this->run(passes::scale_columns<Op, T>{this->locate(op), factor, scaled, gradient});
+    }
     /// result (device memory) = sum of squares.
     template <class T> void sum_of_squares_to(T const* p, index_t n, double* result) {
         scratch_cursor space(this->scratch);
