@@ -28,6 +28,7 @@ enum class visited_matrices {
     one_at_random, ///< of those that qualify, uniformly by the network's seed and the step; its gradient is not scaled
 };
 
+/// What a `nuclear_norm` looks at, and how much it counts.
 struct nuclear_norm_options {
     double coefficient = 5e-4;
     visited_matrices visits = visited_matrices::all;
