@@ -16,6 +16,7 @@ enum class group_scope { element, rows, columns, tensor };
 /// What one group of a matrix is. A kernel has a row for each input and a column for each output.
 enum class over { rows, columns, tensor };
 
+/// The scope of such groups.
 constexpr group_scope scope_of(over groups) {
     return groups == over::rows      ? group_scope::rows
            : groups == over::columns ? group_scope::columns
