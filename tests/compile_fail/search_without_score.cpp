@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: search::random needs a function `score\(\)`, which gives the number that is to be small
+// expect: search::random needs a function .score\(\)., which gives the number that is to be small
 // A search whose score asks for the candidate.
 #include <espalier/search/random.hpp>
 #ifdef ESPALIER_POSITIVE_TWIN

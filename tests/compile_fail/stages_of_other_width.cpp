@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // expect: prune::n_m_stages
 // expect: 48
-// expect: 64
+// expect c++: 64
 // expect: at_layer<1>
 // The first stage has groups of 64, a layer with 48 inputs none.
 #include <espalier/layer/dense.hpp>

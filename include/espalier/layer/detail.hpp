@@ -523,13 +523,16 @@ template <index_t RowWidth, class... Ps> struct epilogue_kind {
             return y;
     }
 
+    template <class T> static master_of<T> const* mask(layer_memory<T> const& m) {
+        return masks_units ? m.state : nullptr;
+    }
     template <class T> epilogue_statistics<master_of<T>> statistics(layer_memory<T> const& m) const {
-        return {m.terms, m.tape_block(tape_blocks<T>(*this).sums), sums_stride(), m.state};
+        return {m.terms, m.tape_block(tape_blocks<T>(*this).sums), sums_stride(), mask(m)};
     }
     /// Those of a pass that is no training: the mask alone.
     template <class T> static epilogue_statistics<master_of<T>> mask_alone(layer_memory<T> const& m) {
         epilogue_statistics<master_of<T>> statistics;
-        statistics.units = m.state;
+        statistics.units = mask(m);
         return statistics;
     }
     static evaluate_op evaluated(train_op const& op) {
