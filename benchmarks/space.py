@@ -40,7 +40,7 @@ def compile_command(build):
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    build, results = sys.argv[1:]
+    build, results = map(os.path.abspath, sys.argv[1:])
     program = os.path.join(build, "benchmarks", "bench_space")
     subprocess.run([program, results], check=True)
     names = subprocess.run([program, "--list"], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
