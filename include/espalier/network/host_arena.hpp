@@ -59,4 +59,15 @@ template <class Network> struct parameters_on_host {
     }
 };
 
+/// The numbers of one tensor, on any device.
+template <class Network> std::vector<typename Network::wide> numbers_of(Network const& net, tensor_info const& t) {
+    std::vector<typename Network::wide> numbers(static_cast<std::size_t>(t.size()));
+    (t.trained ? net.values().weights() : net.values().state()).copy_to_host(numbers.data(), t.size(), t.offset);
+    return numbers;
+}
+/// Makes them others, and no more: copies that products read do not follow.
+template <class Network> void set_numbers(Network& net, tensor_info const& t, typename Network::wide const* numbers) {
+    (t.trained ? net.values().weights() : net.values().state()).copy_from_host(numbers, t.size(), t.offset);
+}
+
 } // namespace espalier::detail

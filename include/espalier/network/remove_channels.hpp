@@ -8,10 +8,10 @@
 #include <espalier/core/text.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/network/concept.hpp>
+#include <espalier/network/host_arena.hpp>
 #include <espalier/network/parameters.hpp>
 #include <espalier/network/set_mask.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -23,25 +23,6 @@
 namespace espalier {
 
 namespace detail {
-
-/// The numbers of a trained tensor, on any device.
-template <class Network> std::vector<typename Network::wide> numbers_of(Network const& net, tensor_info const& t) {
-    std::vector<typename Network::wide> numbers(static_cast<std::size_t>(t.size()));
-    auto const& weights = net.values().weights();
-    if constexpr (Network::device_type::host_memory)
-        std::copy_n(weights.data() + t.offset, t.size(), numbers.begin());
-    else
-        weights.copy_to_host(numbers.data(), t.size(), t.offset);
-    return numbers;
-}
-template <class Network>
-void set_numbers(Network& net, tensor_info const& t, std::vector<typename Network::wide> const& numbers) {
-    auto& weights = net.values().weights();
-    if constexpr (Network::device_type::host_memory)
-        std::copy(numbers.begin(), numbers.end(), weights.data() + t.offset);
-    else
-        weights.copy_from_host(numbers.data(), t.size(), t.offset);
-}
 
 /// Scale and shift of the normalisation at that path, once the flags are found to be one a channel.
 inline std::pair<tensor_info const*, tensor_info const*> checked_channels(std::vector<tensor_info> const& tensors,
@@ -60,7 +41,7 @@ void clear_channels(Network& net, std::pair<tensor_info const*, tensor_info cons
         auto numbers = numbers_of(net, *t);
         for (std::size_t c = 0; c < keep.size(); ++c)
             if (keep[c] == 0) numbers[c] = 0;
-        set_numbers(net, *t, numbers);
+        set_numbers(net, *t, numbers.data());
     }
     net.refresh();
 }
@@ -111,7 +92,7 @@ void remove_channels(Network& net, std::string_view normalisation, std::string_v
                        static_cast<double>(w[static_cast<std::size_t>(c * kernel.columns + o)]);
         b[static_cast<std::size_t>(o)] = static_cast<wide>(sum);
     }
-    detail::set_numbers(net, bias, b);
+    detail::set_numbers(net, bias, b.data());
     detail::clear_channels(net, channels, keep);
 }
 

@@ -6,7 +6,6 @@
 #include <espalier/layer/concept.hpp>
 #include <espalier/network/concept.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -36,11 +35,7 @@ template <class Network> void set_mask(Network& net, std::string_view name, std:
     static_assert(detail::check_network<Network>());
     tensor_info const& t = detail::checked_mask(Network::tensors(), name, keep);
     std::vector<std::uint32_t> const words = detail::mask_words_of(keep);
-    auto& masks = net.values().masks();
-    if constexpr (Network::device_type::host_memory)
-        std::copy(words.begin(), words.end(), masks.data() + t.mask_offset);
-    else
-        masks.copy_from_host(words.data(), static_cast<index_t>(words.size()), t.mask_offset);
+    net.values().masks().copy_from_host(words.data(), static_cast<index_t>(words.size()), t.mask_offset);
     net.refresh();
 }
 

@@ -5,8 +5,8 @@
 #include <espalier/core/error.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/network/concept.hpp>
+#include <espalier/network/host_arena.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -31,11 +31,7 @@ void set_table(Network& net, std::string_view name, std::span<std::int32_t const
     static_assert(detail::check_network<Network>());
     tensor_info const& table = detail::checked_table(Network::tensors(), name, expert, experts);
     std::vector<typename Network::wide> const numbers(expert.begin(), expert.end());
-    if constexpr (Network::device_type::host_memory)
-        std::copy(numbers.begin(), numbers.end(), net.values().view(table).data);
-    else
-        (table.trained ? net.values().weights() : net.values().state())
-            .copy_from_host(numbers.data(), table.size(), table.offset);
+    detail::set_numbers(net, table, numbers.data());
 }
 
 } // namespace espalier

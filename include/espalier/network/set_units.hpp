@@ -5,6 +5,7 @@
 #include <espalier/core/error.hpp>
 #include <espalier/layer/report.hpp>
 #include <espalier/network/concept.hpp>
+#include <espalier/network/host_arena.hpp>
 
 #include <cstddef>
 #include <string_view>
@@ -22,30 +23,6 @@ tensor_info const& units_of_layer(std::vector<tensor_info> const& tensors, std::
 tensor_info const& checked_units(std::vector<tensor_info> const& tensors, std::string_view path,
                                  std::vector<bool> const& kept);
 
-/// Writes the numbers of a mask: as many as it has units.
-template <class Network>
-void write_units(Network& net, tensor_info const& mask, typename Network::wide const* numbers) {
-    if constexpr (Network::device_type::host_memory) {
-        auto const to = net.values().view(mask);
-        for (index_t c = 0; c < mask.columns; ++c)
-            to(0, c) = numbers[c];
-    } else {
-        net.values().state().copy_from_host(numbers, mask.columns, mask.offset);
-    }
-}
-
-template <class Network> std::vector<typename Network::wide> read_units(Network& net, tensor_info const& mask) {
-    std::vector<typename Network::wide> numbers(static_cast<std::size_t>(mask.columns));
-    if constexpr (Network::device_type::host_memory) {
-        auto const from = net.values().view(mask);
-        for (index_t c = 0; c < mask.columns; ++c)
-            numbers[static_cast<std::size_t>(c)] = from(0, c);
-    } else {
-        net.values().state().copy_to_host(numbers.data(), mask.columns, mask.offset);
-    }
-    return numbers;
-}
-
 } // namespace detail
 
 /// Says which units of the layer at `path`, "1" or "2.0", there are from now on: of a layer with units::fixed_mask.
@@ -56,14 +33,14 @@ template <class Network> void set_units(Network& net, std::string_view path, std
     static_assert(detail::check_network<Network>());
     tensor_info const& mask = detail::checked_units(Network::tensors(), path, kept);
     std::vector<typename Network::wide> const numbers(kept.begin(), kept.end());
-    detail::write_units(net, mask, numbers.data());
+    detail::set_numbers(net, mask, numbers.data());
 }
 
 /// The units of the layer at `path` that are there. Throws data_error as `set_units` does.
-template <class Network> std::vector<bool> units_of(Network& net, std::string_view path) {
+template <class Network> std::vector<bool> units_of(Network const& net, std::string_view path) {
     static_assert(detail::check_network<Network>());
     std::vector<bool> kept;
-    for (auto const number : detail::read_units(net, detail::units_of_layer(Network::tensors(), path, "units_of")))
+    for (auto const number : detail::numbers_of(net, detail::units_of_layer(Network::tensors(), path, "units_of")))
         kept.push_back(number != typename Network::wide(0));
     return kept;
 }

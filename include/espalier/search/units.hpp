@@ -54,13 +54,13 @@ public:
     kept_masks(Network& net, std::vector<mask_group> const& groups) : net_(&net) {
         for (mask_group const& group : groups)
             for (tensor_info const* const mask : group.masks)
-                before_.emplace_back(mask, espalier::detail::read_units(net, *mask));
+                before_.emplace_back(mask, espalier::detail::numbers_of(net, *mask));
     }
     kept_masks(kept_masks const&) = delete;
     kept_masks& operator=(kept_masks const&) = delete;
     ~kept_masks() {
         for (auto const& [mask, numbers] : before_)
-            espalier::detail::write_units(*net_, *mask, numbers.data());
+            espalier::detail::set_numbers(*net_, *mask, numbers.data());
     }
     void drop() { before_.clear(); }
 
@@ -104,7 +104,7 @@ found units(Network& net, std::span<masked_layers const> groups, options const& 
             for (detail::mask_group const& group : masks) {
                 random_mask(site, row++, group.kept, array_view<wide>{numbers.data(), group.masks[0]->columns});
                 for (tensor_info const* const mask : group.masks)
-                    espalier::detail::write_units(net, *mask, numbers.data());
+                    espalier::detail::set_numbers(net, *mask, numbers.data());
             }
         },
         score);

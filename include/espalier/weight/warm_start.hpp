@@ -3,10 +3,10 @@
 #pragma once
 
 #include <espalier/core/error.hpp>
-#include <espalier/core/random.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/layer/report.hpp>
 #include <espalier/network/concept.hpp>
+#include <espalier/network/host_arena.hpp>
 #include <espalier/network/parameters.hpp>
 #include <espalier/weight/inverse.hpp>
 
@@ -41,22 +41,16 @@ void warm_start(Network& net, std::string_view name, matrix_view<typename Networ
     std::vector<wide> given(n), raw(n), scalars(max_scalars * detail::scalar_stride);
     for (index_t r = 0; r < t.rows; ++r)
         std::copy_n(effective.row(r), t.columns, given.data() + r * t.columns);
-    wide const* const weights = net.values().weights().data();
     index_t const behind = t.offset + padded(t.size());
     auto const count =
         std::min(static_cast<index_t>(scalars.size()), static_cast<index_t>(Network::size.parameters) - behind);
-    if constexpr (Network::device_type::host_memory)
-        std::copy_n(weights + behind, count, scalars.data());
-    else
-        net.runner().device().copy_to_host(weights + behind, scalars.data(), count);
+    net.values().weights().copy_to_host(scalars.data(), count, behind);
     index_t const bad = t.inverse->template of<wide>()(net.time(), scalars.data(), given.data(), t.size(), raw.data());
     if (bad < t.size())
         espalier::detail::throw_data_error("warm_start: row ", bad / t.columns, ", column ", bad % t.columns,
                                            " for tensor ", name, " is ", given[static_cast<std::size_t>(bad)],
                                            ", which the map of the layer gives for no raw weight");
-    net.runner().device().initialise(
-        [&](matrix_view<wide> to, auto const&) { std::copy_n(raw.data(), t.size(), to.data); }, net.values().view(t),
-        random_site{});
+    espalier::detail::set_numbers(net, t, raw.data());
     net.refresh();
 }
 

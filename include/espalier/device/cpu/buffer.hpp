@@ -6,6 +6,7 @@
 #include <espalier/core/view.hpp>
 
 #include <cstddef>
+#include <cstring>
 #include <type_traits>
 
 namespace espalier::cpu {
@@ -50,6 +51,13 @@ public:
     void clear() { memory_.clear(); }
     T& operator[](index_t i) { return data()[i]; }
     T const& operator[](index_t i) const { return data()[i]; }
+    /// Copies n elements between the host's memory and those from `at` on, as memory of other devices does.
+    void copy_from_host(T const* from, index_t n, index_t at = 0) {
+        if (n > 0) std::memcpy(data() + at, from, static_cast<std::size_t>(n) * sizeof(T));
+    }
+    void copy_to_host(T* to, index_t n, index_t at = 0) const {
+        if (n > 0) std::memcpy(to, data() + at, static_cast<std::size_t>(n) * sizeof(T));
+    }
 
 private:
     detail::raw_memory memory_;
