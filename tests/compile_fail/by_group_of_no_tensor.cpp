@@ -3,7 +3,7 @@
 // expect: group_named<.h., .e., .a., .t.>
 // expect: put in_group<"head"_name> into the list of a layer
 // nvcc: skip training is host code
-// The layer says "head".
+// The layer says "head"; layers with operators say what their tensors are too.
 #include <espalier/device/cpu/cpu.hpp>
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/in_group.hpp>
@@ -15,9 +15,12 @@
 #include <espalier/optimizer/by_group.hpp>
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/train/fit.hpp>
+#include <espalier/weight/low_rank.hpp>
+#include <espalier/weight/low_rank_adapter.hpp>
 using namespace espalier;
 using namespace espalier::literals;
-using stack = sequence<input<4>, dense<3>, dense<2, in_group<"head"_name>>>;
+using stack = sequence<input<4>, dense<3, weight::low_rank_adapter<2>>, dense<3, weight::low_rank<2>>,
+                       dense<2, in_group<"head"_name>>>;
 void train(network<stack, device::cpu, float>& model, data_set const& data) {
 #ifdef ESPALIER_POSITIVE_TWIN
     auto const head = optimizer::of<"head"_name>(optimizer::sgd{.learning_rate = 0.1});

@@ -37,16 +37,62 @@ template <int Gain> struct factor_initial {
     }
 };
 
-template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> struct bound_low_rank {
-    // Without an initialiser in the list: x U has the variance of x, and U V that of initial::he_normal.
-    template <int Gain>
-    using factor = espalier::detail::tensor_kind<role::factor, pick<axis::initial, factor_initial<Gain>, Ps...>, Ps...>;
-    static constexpr factor<1> first{In, MaxRank};
-    static constexpr factor<2> second{MaxRank, Out};
+/// Two thin factors, In x Rank and Rank x Out, of which the first `rank` columns and rows may be used alone.
+template <class First, class Second, index_t In, index_t Out, index_t Rank> struct factor_pair {
+    static constexpr First first{In, Rank};
+    static constexpr Second second{Rank, Out};
     static constexpr footprint second_at = first.size();
+    static constexpr need needs = First::needs | Second::needs;
+
+    template <class T> static layer_memory<T> second_memory(layer_memory<T> const& m) { return m.child(second_at, {}); }
+    template <class T> static matrix_view<T const> left(layer_memory<T> const& m, index_t rank = Rank) {
+        return {first.operand(m), In, rank, Rank};
+    }
+    template <class T> static matrix_view<T const> right(layer_memory<T> const& m, index_t rank = Rank) {
+        return {second.operand(second_memory(m)), rank, Out, Out};
+    }
+
+    template <class Asked> static consteval bool has_tensor() {
+        return first.template has_tensor<Asked>() || second.template has_tensor<Asked>();
+    }
+    template <class Context, class Optimizer, class Numbers, class T>
+    static void update(Context& context, Optimizer const& optimizer, Numbers const& n, layer_memory<T> const& m,
+                       update_numbers const& given) {
+        first.update(context, optimizer, n.first_rule, m, given);
+        second.update(context, optimizer, n.second_rule, second_memory(m), given);
+    }
+    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
+        first.initialise(context, m);
+        second.initialise(context, second_memory(m));
+    }
+    static void describe(layer_report& report, std::string const& path, footprint const& at) {
+        first.describe(report, path, at, "factor_in");
+        second.describe(report, path, at + second_at, "factor_out");
+    }
+
+    /// kernel = `base`, which may be null, plus the product of the factors at `u`, summed in double.
+    template <class W> static void bake_onto(W const* base, W const* u, index_t rank, matrix_view<W> kernel) {
+        W const* const v = u + second_at.parameters;
+        for (index_t i = 0; i < In; ++i)
+            for (index_t o = 0; o < Out; ++o) {
+                double sum = base ? static_cast<double>(base[i * Out + o]) : 0.0;
+                for (index_t r = 0; r < rank; ++r)
+                    sum += static_cast<double>(u[i * Rank + r]) * static_cast<double>(v[r * Out + o]);
+                kernel(i, o) = static_cast<W>(sum);
+            }
+    }
+};
+
+// Without an initialiser in the list: x U has the variance of x, and U V that of initial::he_normal.
+template <int Gain, class... Ps>
+using factor = espalier::detail::tensor_kind<role::factor, pick<axis::initial, factor_initial<Gain>, Ps...>, Ps...>;
+
+template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps>
+struct bound_low_rank : factor_pair<factor<1, Ps...>, factor<2, Ps...>, In, Out, MaxRank> {
+    using pair = factor_pair<factor<1, Ps...>, factor<2, Ps...>, In, Out, MaxRank>;
+    using pair::first, pair::second, pair::second_memory, pair::left, pair::right;
     using product = pick<axis::product, void, Ps...>;
 
-    static constexpr need needs = first.needs;
     static constexpr index_t parameters = (In + Out) * MaxRank;
     static constexpr double flops = 2.0 * static_cast<double>(parameters); // at the full rank
 
@@ -80,13 +126,6 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
         return most;
     }
 
-    template <class T> static layer_memory<T> second_memory(layer_memory<T> const& m) { return m.child(second_at, {}); }
-    template <class T> static matrix_view<T const> left(layer_memory<T> const& m, index_t rank) {
-        return {first.operand(m), In, rank, MaxRank};
-    }
-    template <class T> static matrix_view<T const> right(layer_memory<T> const& m, index_t rank) {
-        return {second.operand(second_memory(m)), rank, Out, Out};
-    }
     template <class T> static matrix_view<T> inner(layer_memory<T> const& m, index_t row_count, index_t rank) {
         return {m.tape_block(blocks<T>.inner), row_count, rank, MaxRank};
     }
@@ -122,32 +161,8 @@ template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps> s
             context.device.template product_input_gradient<product>(matrix_view<T const>(dh), left(m, n.rank), dx);
     }
 
-    template <class Asked> static consteval bool has_tensor() { return first.template has_tensor<Asked>(); }
-    template <class Context, class Optimizer, class T>
-    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
-                       update_numbers const& given) {
-        first.update(context, optimizer, n.first_rule, m, given);
-        second.update(context, optimizer, n.second_rule, second_memory(m), given);
-    }
-    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        first.initialise(context, m);
-        second.initialise(context, second_memory(m));
-    }
-    static void describe(layer_report& report, std::string const& path, footprint const& at) {
-        first.describe(report, path, at, "factor_in");
-        second.describe(report, path, at + second_at, "factor_out");
-    }
-
     template <class W> static void bake(W const* u, W const*, clock const& now, matrix_view<W> kernel) {
-        index_t const rank = Policy::rank(now);
-        W const* const v = u + second_at.parameters;
-        for (index_t i = 0; i < In; ++i)
-            for (index_t o = 0; o < Out; ++o) {
-                double sum = 0.0;
-                for (index_t r = 0; r < rank; ++r)
-                    sum += static_cast<double>(u[i * MaxRank + r]) * static_cast<double>(v[r * Out + o]);
-                kernel(i, o) = static_cast<W>(sum);
-            }
+        pair::bake_onto(static_cast<W const*>(nullptr), u, Policy::rank(now), kernel);
     }
 };
 

@@ -27,23 +27,22 @@ namespace espalier::weight {
 
 namespace detail {
 
-template <index_t In, index_t Out, index_t Rank, class Gain, class... Ps> struct bound_low_rank_adapter {
-    using in_factor = espalier::detail::tensor_kind<role::factor, pick<axis::initial, factor_initial<1>, Ps...>, Ps...>;
-    using out_factor = espalier::detail::tensor_kind<role::factor, initial::zeros, Ps...>;
-    static constexpr in_factor first{In, Rank};
-    static constexpr out_factor second{Rank, Out};
-    static constexpr footprint second_at = first.size();
+template <class... Ps> using zero_factor = espalier::detail::tensor_kind<role::factor, initial::zeros, Ps...>;
+
+template <index_t In, index_t Out, index_t Rank, class Gain, class... Ps>
+struct bound_low_rank_adapter : factor_pair<factor<1, Ps...>, zero_factor<Ps...>, In, Out, Rank> {
+    using pair = factor_pair<factor<1, Ps...>, zero_factor<Ps...>, In, Out, Rank>;
+    using pair::first, pair::second, pair::second_memory, pair::left, pair::right;
     static constexpr footprint base_at = first.size() + second.size(); // among the fixed tensors
     using product = pick<axis::product, void, Ps...>;
     static constexpr bool has_gain = !std::is_same_v<Gain, no_gain>;
 
-    static constexpr need needs = in_factor::needs | out_factor::needs;
     static constexpr index_t parameters = (In + Out) * Rank;
     static constexpr double flops = 2.0 * static_cast<double>(parameters + In * Out);
 
     struct numbers {
-        typename in_factor::rule first_rule;
-        typename out_factor::rule second_rule;
+        typename decltype(first)::rule first_rule;
+        typename decltype(second)::rule second_rule;
         typename espalier::detail::op_type<Gain>::type gain;
     };
     static numbers at(clock const& now) {
@@ -90,15 +89,8 @@ template <index_t In, index_t Out, index_t Rank, class Gain, class... Ps> struct
         return most;
     }
 
-    template <class T> static layer_memory<T> second_memory(layer_memory<T> const& m) { return m.child(second_at, {}); }
     template <class T> static matrix_view<T const> base(layer_memory<T> const& m) {
         return {m.fixed + base_at.fixed, In, Out, Out};
-    }
-    template <class T> static matrix_view<T const> left(layer_memory<T> const& m) {
-        return {first.operand(m), In, Rank, Rank};
-    }
-    template <class T> static matrix_view<T const> right(layer_memory<T> const& m) {
-        return {second.operand(second_memory(m)), Rank, Out, Out};
     }
     template <class T> static matrix_view<T> inner(layer_memory<T> const& m, index_t row_count) {
         return {m.tape_block(tape<T>.inner), row_count, Rank, Rank};
@@ -139,32 +131,13 @@ template <index_t In, index_t Out, index_t Rank, class Gain, class... Ps> struct
         }
     }
 
-    template <class Context, class Optimizer, class T>
-    static void update(Context& context, Optimizer const& optimizer, numbers const& n, layer_memory<T> const& m,
-                       update_numbers const& given) {
-        first.update(context, optimizer, n.first_rule, m, given);
-        second.update(context, optimizer, n.second_rule, second_memory(m), given);
-    }
-    template <class Context, class T> static void initialise(Context& context, layer_memory<T> const& m) {
-        first.initialise(context, m);
-        second.initialise(context, second_memory(m));
-    }
     static void describe(layer_report& report, std::string const& path, footprint const& at) {
-        first.describe(report, path, at, "factor_in");
-        second.describe(report, path, at + second_at, "factor_out");
+        pair::describe(report, path, at);
         report.add_fixed_kernel(path, "kernel", In, Out, at.fixed + base_at.fixed);
     }
 
     template <class W> static void bake(W const* a, W const* fixed, clock const&, matrix_view<W> kernel) {
-        W const* const b = a + second_at.parameters;
-        W const* const base_kernel = fixed + base_at.fixed;
-        for (index_t i = 0; i < In; ++i)
-            for (index_t o = 0; o < Out; ++o) {
-                double sum = static_cast<double>(base_kernel[i * Out + o]);
-                for (index_t r = 0; r < Rank; ++r)
-                    sum += static_cast<double>(a[i * Rank + r]) * static_cast<double>(b[r * Out + o]);
-                kernel(i, o) = static_cast<W>(sum);
-            }
+        pair::bake_onto(fixed + base_at.fixed, a, Rank, kernel);
     }
 
 private:
