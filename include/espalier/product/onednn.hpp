@@ -206,36 +206,30 @@ struct onednn {
     requires std::is_same_v<T, float>
     static void forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z,
                         scratch_view space) {
-        if (z.rows == 0 || z.columns == 0) return;
-        onednn_impl::run(forward_key(z.rows, x.columns, z.columns, x.stride, w.stride, z.stride, bias != nullptr),
-                         x.data, w.data, bias, z.data, space);
+        run_rows(forward_key(z.rows, x.columns, z.columns, x.stride, w.stride, z.stride, bias != nullptr), x, w, bias,
+                 z, space);
     }
 
     template <class T>
     requires std::is_same_v<T, float>
     static void input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx, scratch_view space) {
-        if (dx.rows == 0 || dx.columns == 0) return;
-        onednn_impl::run(input_gradient_key(dx.rows, dx.columns, dz.columns, dz.stride, w.stride, dx.stride), dz.data,
-                         w.data, nullptr, dx.data, space);
+        run_rows(input_gradient_key(dx.rows, dx.columns, dz.columns, dz.stride, w.stride, dx.stride), dz, w, nullptr,
+                 dx, space);
     }
 
     template <class T>
     requires std::is_same_v<T, float>
     static void add_forward(matrix_view<T const> x, matrix_view<T const> w, matrix_view<T> z, scratch_view space) {
-        if (z.rows == 0 || z.columns == 0) return;
-        key k = forward_key(z.rows, x.columns, z.columns, x.stride, w.stride, z.stride, false);
-        k.accumulate = true;
-        onednn_impl::run(k, x.data, w.data, nullptr, z.data, space);
+        run_rows(added(forward_key(z.rows, x.columns, z.columns, x.stride, w.stride, z.stride, false)), x, w, nullptr,
+                 z, space);
     }
 
     template <class T>
     requires std::is_same_v<T, float>
     static void add_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx,
                                    scratch_view space) {
-        if (dx.rows == 0 || dx.columns == 0) return;
-        key k = input_gradient_key(dx.rows, dx.columns, dz.columns, dz.stride, w.stride, dx.stride);
-        k.accumulate = true;
-        onednn_impl::run(k, dz.data, w.data, nullptr, dx.data, space);
+        run_rows(added(input_gradient_key(dx.rows, dx.columns, dz.columns, dz.stride, w.stride, dx.stride)), dz, w,
+                 nullptr, dx, space);
     }
 
     template <class T>
@@ -255,6 +249,15 @@ struct onednn {
 
 private:
     using key = onednn_impl::shape_key;
+    static void run_rows(key const& k, matrix_view<float const> from, matrix_view<float const> w, float const* bias,
+                         matrix_view<float> to, scratch_view space) {
+        if (to.rows == 0 || to.columns == 0) return;
+        onednn_impl::run(k, from.data, w.data, bias, to.data, space);
+    }
+    static key added(key k) {
+        k.accumulate = true;
+        return k;
+    }
     static key forward_key(index_t rows, index_t in, index_t out, index_t x, index_t w, index_t z, bool bias) {
         return {rows, in, out, x, 1, w, 1, z, bias, false};
     }

@@ -124,33 +124,29 @@ public:
     }
     template <class Chosen, class T>
     void product_forward(matrix_view<T const> x, matrix_view<T const> w, T const* bias, matrix_view<T> z) {
-        for_parts<Chosen>(z.rows, x.columns * z.columns, [&](index_t first, index_t count, scratch_view space) {
-            product_for<Chosen>::template forward<T>(x.middle_rows(first, count), w, bias, z.middle_rows(first, count),
-                                                     space);
+        for_rows<Chosen>(x, z, [&](matrix_view<T const> in, matrix_view<T> out, scratch_view space) {
+            product_for<Chosen>::template forward<T>(in, w, bias, out, space);
         });
     }
     template <class Chosen, class T>
     void product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
-        for_parts<Chosen>(dx.rows, dz.columns * dx.columns, [&](index_t first, index_t count, scratch_view space) {
-            product_for<Chosen>::template input_gradient<T>(dz.middle_rows(first, count), w,
-                                                            dx.middle_rows(first, count), space);
+        for_rows<Chosen>(dz, dx, [&](matrix_view<T const> in, matrix_view<T> out, scratch_view space) {
+            product_for<Chosen>::template input_gradient<T>(in, w, out, space);
         });
     }
     /// z += x W, dx += dz W^T
     template <class Chosen, class T>
     void add_product_forward(matrix_view<T const> x, matrix_view<T const> w, matrix_view<T> z) {
         if constexpr (check_adds<Chosen, T>())
-            for_parts<Chosen>(z.rows, x.columns * z.columns, [&](index_t first, index_t count, scratch_view space) {
-                product_for<Chosen>::template add_forward<T>(x.middle_rows(first, count), w,
-                                                             z.middle_rows(first, count), space);
+            for_rows<Chosen>(x, z, [&](matrix_view<T const> in, matrix_view<T> out, scratch_view space) {
+                product_for<Chosen>::template add_forward<T>(in, w, out, space);
             });
     }
     template <class Chosen, class T>
     void add_product_input_gradient(matrix_view<T const> dz, matrix_view<T const> w, matrix_view<T> dx) {
         if constexpr (check_adds<Chosen, T>())
-            for_parts<Chosen>(dx.rows, dz.columns * dx.columns, [&](index_t first, index_t count, scratch_view space) {
-                product_for<Chosen>::template add_input_gradient<T>(dz.middle_rows(first, count), w,
-                                                                    dx.middle_rows(first, count), space);
+            for_rows<Chosen>(dz, dx, [&](matrix_view<T const> in, matrix_view<T> out, scratch_view space) {
+                product_for<Chosen>::template add_input_gradient<T>(in, w, out, space);
             });
     }
     template <class Chosen, class T>
@@ -419,6 +415,15 @@ private:
             index_t const first = n * part / parts;
             index_t const count = n * (part + 1) / parts - first;
             if (count > 0) body(first, count, {scratch.data + static_cast<std::size_t>(part) * share, share});
+        });
+    }
+
+    /// The same of a product whose rows go from those of `in` to those of `out`: body(rows of in, rows of out,
+    /// scratch).
+    template <class Chosen, class T, class Body>
+    void for_rows(matrix_view<T const> in, matrix_view<T> out, Body const& body) {
+        for_parts<Chosen>(out.rows, in.columns * out.columns, [&](index_t first, index_t count, scratch_view space) {
+            body(in.middle_rows(first, count), out.middle_rows(first, count), space);
         });
     }
 
