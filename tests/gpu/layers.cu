@@ -120,7 +120,7 @@ template <class Network> void set_fixed(Network& net) {
                 std::vector<bool> kept(static_cast<std::size_t>(t.columns));
                 for (index_t c = 0; c < t.columns; ++c)
                     kept[static_cast<std::size_t>(c)] = (c + t.offset / 32) % 3 != 0;
-                set_units(net, t.name.substr(0, t.name.rfind('.')), kept);
+                set_units(net, t.path(), kept);
             }
             if (!t.fixed || t.companion == "anchor") continue;
             auto const f = numbers(t.size(), 23);

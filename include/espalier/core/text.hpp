@@ -58,6 +58,12 @@ std::string text_of_parts(text_parts parts);
 // The parts are arguments and not a list in braces: of such a list nvcc makes something else where it names a member of
 // an object whose type depends on a template parameter.
 
+/// Adds an item to a list of words with commas between them.
+inline void add_to_list(std::string& list, std::string_view item) {
+    if (!list.empty()) list += ", ";
+    list += item;
+}
+
 /// The parts, one after the other.
 template <class... Parts> ESPALIER_HOST_FN std::string text_of(Parts const&... parts) {
     return text_of_parts(text_parts{text_part(parts)...});

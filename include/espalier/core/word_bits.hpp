@@ -17,6 +17,11 @@ ESPALIER_FN int count_bits(std::uint32_t word) {
 #endif
 }
 
+/// Bit i of a mask: whether it keeps element i.
+ESPALIER_FN bool mask_bit(std::uint32_t const* mask, index_t i) {
+    return (mask[i / 32] >> i % 32 & 1u) != 0;
+}
+
 /// The lowest `count` set bits of a word.
 ESPALIER_FN std::uint32_t lowest_bits(std::uint32_t word, index_t count) {
     if (count_bits(word) <= count) return word;

@@ -53,6 +53,8 @@ struct tensor_info {
     int of = -1; ///< of a companion, or of a number that a map is made of: the place of their tensor among all
 
     index_t size() const { return rows * columns; }
+    /// The path of its layer: what stands before its own name, which has no full stop.
+    std::string_view path() const { return std::string_view(name).substr(0, name.rfind('.')); }
 };
 
 /// One value that is added to the loss.

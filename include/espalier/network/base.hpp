@@ -22,10 +22,11 @@ namespace espalier {
 
 namespace detail {
 
-/// What goes from one tensor to another, by their places; masks where both have one.
+/// What goes from one tensor to another; masks where both have one.
 struct tensor_copy {
-    std::size_t from, to;
-    bool mask;
+    tensor_info const *from, *to;
+
+    bool mask() const { return from->mask_offset >= 0 && to->mask_offset >= 0; }
 };
 
 /// What `load_base` does. `given`: of the tensors that are read. Throws data_error and shape_error as that does.
@@ -35,7 +36,7 @@ std::vector<tensor_copy> plan_base(std::vector<tensor_info> const& from, std::ve
 /// data_error and shape_error as that does.
 struct merge_plan {
     std::vector<tensor_copy> copies;
-    std::vector<std::pair<operator_info const*, std::size_t>> baked;
+    std::vector<std::pair<operator_info const*, tensor_info const*>> baked;
 };
 merge_plan plan_merge(std::vector<tensor_info> const& from, std::vector<operator_info> const& operators,
                       std::vector<tensor_info> const& to);
@@ -43,11 +44,9 @@ merge_plan plan_merge(std::vector<tensor_info> const& from, std::vector<operator
 template <class From, class To>
 void copy_tensors(std::vector<tensor_copy> const& copies, parameters_on_host<From>& from, parameters_on_host<To>& to) {
     for (tensor_copy const& c : copies) {
-        tensor_info const& source = From::tensors()[c.from];
-        tensor_info const& target = To::tensors()[c.to];
-        std::transform(from.at(source), from.at(source) + source.size(), to.at(target),
+        std::transform(from.at(*c.from), from.at(*c.from) + c.from->size(), to.at(*c.to),
                        [](auto x) { return static_cast<typename To::wide>(x); });
-        if (c.mask) std::copy_n(from.mask_of(source), (source.size() + 31) / 32, to.mask_of(target));
+        if (c.mask()) std::copy_n(from.mask_of(*c.from), (c.from->size() + 31) / 32, to.mask_of(*c.to));
     }
 }
 
@@ -76,7 +75,7 @@ void load_base(Network& net, Base const& base) {
     detail::copy_tensors(copies, from, to);
     to.write_back();
     for (detail::tensor_copy const& c : copies)
-        if (Network::tensors()[c.to].fixed) net.values().given()[c.to] = true;
+        if (c.to->fixed) net.values().given()[static_cast<std::size_t>(c.to - Network::tensors().data())] = true;
     net.refresh();
 }
 
@@ -95,10 +94,10 @@ template <class Adapted, class Dense> void merge_adapters(Adapted const& adapted
     detail::parameters_on_host<Dense> to(dense.values());
     detail::copy_tensors(plan.copies, from, to);
     std::vector<typename Adapted::wide> kernel;
-    for (auto const& [op, place] : plan.baked) {
+    for (auto const& [op, target] : plan.baked) {
         kernel.resize(static_cast<std::size_t>(op->rows * op->columns));
         weight::bake(adapted, op->layer, contiguous_view(kernel.data(), op->rows, op->columns));
-        std::transform(kernel.begin(), kernel.end(), to.at(Dense::tensors()[place]),
+        std::transform(kernel.begin(), kernel.end(), to.at(*target),
                        [](auto x) { return static_cast<typename Dense::wide>(x); });
     }
     to.write_back();

@@ -52,7 +52,9 @@ template <class Stack> layer_report const& report_of() {
 
 namespace detail {
 
-/// The tensor of that name. Throws data_error, which lists those that are there, when there is none.
+/// The tensor of that name; null when there is none.
+tensor_info const* find_tensor(std::vector<tensor_info> const& tensors, std::string_view name);
+/// The same, but for data_error, which lists those that are there, when there is none.
 tensor_info const& tensor_named(std::vector<tensor_info> const& tensors, std::string_view name);
 
 /// The place of the tap of that name, or of that path and name where several have it. Throws data_error.

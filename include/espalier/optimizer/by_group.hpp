@@ -148,7 +148,7 @@ template <class... Tensors, class... Ops> struct ops_by_group<type_list<Tensors.
             if (!t.trained) continue;
             taken[place(t.tensor_role, t.group)] = true;
             if (std::string const own = "'" + std::string(t.group) + "'"; groups.find(own) == std::string::npos)
-                groups += (groups.empty() ? "" : ", ") + own;
+                espalier::detail::add_to_list(groups, own);
         }
         std::size_t const at = static_cast<std::size_t>(std::find(taken, taken + count, false) - taken);
         std::string const words[] = {Tensors::words()..., ""};

@@ -8,6 +8,7 @@
 #include <espalier/core/random.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/core/word_bits.hpp>
 #include <espalier/math/svd.hpp>
 #include <espalier/network/concept.hpp>
 #include <espalier/prune/select.hpp>
@@ -118,7 +119,7 @@ private:
     }
     bool kept(tensor_info const& t, index_t i) const {
         std::uint32_t const* const mask = mask_of(t);
-        return !mask || (mask[i / 32] >> i % 32 & 1u) != 0;
+        return !mask || detail::mask_bit(mask, i);
     }
     std::vector<tensor_info const*> qualified() const {
         std::vector<tensor_info const*> found;

@@ -29,12 +29,10 @@ void bake(parameters<Stack, Device, T> const& values, std::string_view layer, ma
             espalier::detail::throw_shape_error("bake: layer ", layer, " has a kernel of ", rows, " x ", columns,
                                                 ", given are ", kernel.rows, " x ", kernel.columns);
     };
-    auto const add_known = [&](std::string_view name) { known += (known.empty() ? "" : ", ") + std::string(name); };
     for (tensor_info const& t : report_of<Stack>().tensors) {
         if (!t.mapped) continue;
-        std::string_view const path = std::string_view(t.name).substr(0, t.name.rfind('.'));
-        if (path != layer) {
-            add_known(path);
+        if (t.path() != layer) {
+            espalier::detail::add_to_list(known, t.path());
             continue;
         }
         require_extents(t.rows, t.columns);
@@ -46,7 +44,7 @@ void bake(parameters<Stack, Device, T> const& values, std::string_view layer, ma
     }
     for (operator_info const& o : report_of<Stack>().operators) {
         if (o.layer != layer) {
-            add_known(o.layer);
+            espalier::detail::add_to_list(known, o.layer);
             continue;
         }
         require_extents(o.rows, o.columns);

@@ -78,7 +78,7 @@ trace run(index_t n, index_t room, Optimizer const& optimizer = Optimizer{0.2}) 
     if constexpr (net.size.fixed > 0) {
         remember(net, "anchor");
         for (tensor_info const& t : net.tensors())
-            if (t.units) set_units(net, t.name.substr(0, t.name.rfind('.')), other_units(t.columns, t.offset / 32));
+            if (t.units) set_units(net, t.path(), other_units(t.columns, t.offset / 32));
     }
     training run(net, loss::cross_entropy{}, optimizer);
     trace t;

@@ -5,6 +5,9 @@
 #include <espalier/network/compact.hpp>
 
 #include <espalier/core/text.hpp>
+#include <espalier/core/word_bits.hpp>
+#include <espalier/network/parameters.hpp>
+#include <espalier/prune/select.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -196,10 +199,8 @@ private:
             tensor_info const& t = (*from_.tensors)[i];
             if (seen_[i] || !(t.name == name || (!t.companion.empty() && t.name.starts_with(name + '.')))) continue;
             seen_[i] = found = true;
-            auto const twin = std::find_if(to_.tensors->begin(), to_.tensors->end(),
-                                           [&](tensor_info const& other) { return other.name == t.name; });
-            if (twin != to_.tensors->end())
-                out_.tensors.push_back({&t, &*twin, rows, columns});
+            if (tensor_info const* const twin = find_tensor(*to_.tensors, t.name))
+                out_.tensors.push_back({&t, twin, rows, columns});
             else if (!t.units)
                 throw_data_error("compact: the smaller network has no tensor ", t.name);
             else
@@ -233,7 +234,6 @@ ESPALIER_LIBRARY compaction::compaction(saved_network const& from, saved_network
 
 ESPALIER_LIBRARY void compaction::run(saved_network const& from, saved_network const& to) const {
     std::size_t const bytes = size_of(from.type);
-    auto const bit = [](std::uint32_t const* words, index_t i) { return words[i / 32] >> (i % 32) & 1u; };
     for (compacted_tensor const& one : tensors) {
         tensor_info const &large = *one.from, &small = *one.to;
         std::byte const* const source =
@@ -247,9 +247,9 @@ ESPALIER_LIBRARY void compaction::run(saved_network const& from, saved_network c
                 index_t const j = r * small.columns + c;
                 std::memcpy(target + static_cast<std::size_t>(j) * bytes, source + static_cast<std::size_t>(i) * bytes,
                             bytes);
-                if (small.mask_offset < 0) continue;
-                std::uint32_t& word = to.masks[small.mask_offset + j / 32];
-                word = (word & ~(1u << (j % 32))) | bit(from.masks + large.mask_offset, i) << (j % 32);
+                if (small.mask_offset >= 0)
+                    prune::detail::put_bits(to.masks + small.mask_offset, j,
+                                            mask_bit(from.masks + large.mask_offset, i), 1);
             }
         if (!small.companion.empty())
             (*to.given)[static_cast<std::size_t>(one.to - to.tensors->data())] =

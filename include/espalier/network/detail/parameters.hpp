@@ -85,12 +85,17 @@ ESPALIER_LIBRARY void require_fixed(std::vector<tensor_info> const& tensors, std
                              "\", values) any others");
 }
 
-ESPALIER_LIBRARY tensor_info const& tensor_named(std::vector<tensor_info> const& tensors, std::string_view name) {
+ESPALIER_LIBRARY tensor_info const* find_tensor(std::vector<tensor_info> const& tensors, std::string_view name) {
     for (tensor_info const& t : tensors)
-        if (t.name == name) return t;
+        if (t.name == name) return &t;
+    return nullptr;
+}
+
+ESPALIER_LIBRARY tensor_info const& tensor_named(std::vector<tensor_info> const& tensors, std::string_view name) {
+    if (tensor_info const* const found = find_tensor(tensors, name)) return *found;
     std::string known;
     for (tensor_info const& t : tensors)
-        known += (known.empty() ? "" : ", ") + t.name;
+        add_to_list(known, t.name);
     throw data_error("there is no tensor \"" + std::string(name) + "\"; this network has " + known);
 }
 

@@ -30,7 +30,7 @@ ESPALIER_LIBRARY tensor_info const& checked_mask(std::vector<tensor_info> const&
     if (t.mask_offset < 0) {
         std::string known;
         for (tensor_info const& other : tensors)
-            if (other.mask_offset >= 0) known += (known.empty() ? "" : ", ") + other.name;
+            if (other.mask_offset >= 0) add_to_list(known, other.name);
         throw_data_error("set_mask: ", name, " has no mask; tensors with one: ", (known.empty() ? "none" : known),
                          "; weight::fixed_mask, trained_where or marked in its layer gives it one");
     }

@@ -18,9 +18,8 @@ ESPALIER_LIBRARY tensor_info const& units_of_layer(std::vector<tensor_info> cons
     std::string known;
     for (tensor_info const& t : tensors) {
         if (!t.units) continue;
-        std::string_view const its = std::string_view(t.name).substr(0, t.name.rfind('.'));
-        if (its == path) return t;
-        known.append(known.empty() ? "" : ", ").append(its);
+        if (t.path() == path) return t;
+        add_to_list(known, t.path());
     }
     throw_data_error(what, ": layer \"", path, "\" has no mask of its units; ",
                      known.empty() ? "no layer of this network has units::fixed_mask" : "those that have one are ",

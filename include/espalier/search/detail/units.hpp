@@ -25,7 +25,7 @@ ESPALIER_LIBRARY index_t kept_units(double sparsity, index_t units) {
 ESPALIER_LIBRARY std::vector<masked_layers> each_layer(std::vector<tensor_info> const& tensors, double sparsity) {
     std::vector<masked_layers> groups;
     for (tensor_info const& t : tensors)
-        if (t.units) groups.push_back({{t.name.substr(0, t.name.rfind('.'))}, kept_units(sparsity, t.columns)});
+        if (t.units) groups.push_back({{std::string(t.path())}, kept_units(sparsity, t.columns)});
     if (groups.empty()) throw data_error("search: no layer of this network has units::fixed_mask");
     return groups;
 }

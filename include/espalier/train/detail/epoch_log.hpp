@@ -95,7 +95,7 @@ ESPALIER_LIBRARY void epoch_log::check_columns(std::vector<std::string> const& f
     if (judge.empty() || std::find(columns.begin(), columns.end(), judge) != columns.end()) return;
     std::string known;
     for (std::string const& name : columns)
-        known += (known.empty() ? "" : ", ") + name;
+        add_to_list(known, name);
     throw_data_error("fit: epochs are judged by the column ", judge,
                      ", which the history does not have; its columns are ", known);
 }
