@@ -61,7 +61,7 @@ public:
     /// One-sided Jacobi rotations (Hestenes 1958): columns are turned in pairs until any two are orthogonal to
     /// rounding; their lengths are then the singular values, which so come out to high relative accuracy. About 8
     /// sweeps of 7 m k^2 multiplications and additions, with m = max(rows, columns): measured times are in
-    /// docs/prune.md. Throws numerical_error for a matrix with a number that is not finite.
+    /// docs/rationale.md. Throws numerical_error for a matrix with a number that is not finite.
     explicit thin_svd(matrix_view<double const> a)
         : flipped_(a.rows < a.columns), long_(flipped_ ? a.columns : a.rows), short_(flipped_ ? a.rows : a.columns),
           left_(long_, short_), right_(short_, short_) {

@@ -57,10 +57,7 @@ struct box
         "espalier: projection::box<low, high> has a lower bound above its upper one: exchange them; the next "
         "line names the policy");
     static box_op at(clock const& now) {
-        box_op const op{schedule::value_within(Low, now, detail::lower_bound::allowed, axis::projection::name, name,
-                                               detail::lower_bound::name),
-                        schedule::value_within(High, now, detail::upper_bound::allowed, axis::projection::name, name,
-                                               detail::upper_bound::name)};
+        box_op const op = box::with_numbers::at(now);
         if (op.low > op.high)
             espalier::detail::throw_data_error("projection box: its lower bound is ", op.low, " at step ", now.step,
                                                " and above its upper one, which is ", op.high);

@@ -8,22 +8,31 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace espalier::prune {
 
 namespace detail {
 
+/// Calls put(character) for the digits of a number.
+template <class Put> constexpr void put_number(std::uint64_t x, Put const& put) {
+    std::uint64_t digit = 1;
+    while (x / digit >= 10)
+        digit *= 10;
+    for (; digit > 0; digit /= 10)
+        put(static_cast<char>('0' + x / digit % 10));
+}
+
 template <int N, int M> consteval auto n_m_text() {
     std::array<char, 8> text{};
     std::size_t at = 0;
-    auto const put = [&](int number) {
-        for (int digit = number >= 100 ? 100 : number >= 10 ? 10 : 1; digit > 0; digit /= 10)
-            text[at++] = static_cast<char>('0' + number / digit % 10);
-    };
-    put(N);
-    text[at++] = ':';
-    put(M);
+    [[maybe_unused]] auto const put = [&](char c) { text[at++] = c; };
+    if constexpr (group_pattern{N, M}.possible()) { // others are refused below
+        put_number(N, put);
+        put(':');
+        put_number(M, put);
+    }
     return text;
 }
 

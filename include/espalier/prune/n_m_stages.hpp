@@ -6,6 +6,7 @@
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/mask_selection.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/prune/n_m.hpp>
 #include <espalier/schedule/concept.hpp>
 
 #include <array>
@@ -125,29 +126,22 @@ template <auto Stages> struct stages_of {
     /// "7:8 from 0, 4:8 from 25", of epochs "7:8 from epoch 0, 4:8 from epoch 25"; its length where there is no `to`.
     static constexpr std::size_t write(char* to) {
         std::size_t n = 0;
-        auto const put = [&](std::string_view text) {
-            for (char const c : text) {
-                if (to) to[n] = c;
-                ++n;
-            }
+        auto const put = [&](char c) {
+            if (to) to[n] = c;
+            ++n;
         };
-        auto const number = [&](std::uint64_t x) {
-            std::uint64_t digit = 1;
-            while (x / digit >= 10)
-                digit *= 10;
-            for (; digit > 0; digit /= 10) {
-                char const c = static_cast<char>('0' + x / digit % 10);
-                put({&c, 1});
-            }
+        auto const words = [&](std::string_view text) {
+            for (char const c : text)
+                put(c);
         };
         for (int i = 0; i < count; ++i) {
             stage const one = Stages.at(i);
-            if (i > 0) put(", ");
-            number(static_cast<std::uint64_t>(one.kept));
-            put(":");
-            number(static_cast<std::uint64_t>(one.group));
-            put(Stages.unit == schedule::time_unit::epoch ? " from epoch " : " from ");
-            number(one.from);
+            if (i > 0) words(", ");
+            put_number(static_cast<std::uint64_t>(one.kept), put);
+            put(':');
+            put_number(static_cast<std::uint64_t>(one.group), put);
+            words(Stages.unit == schedule::time_unit::epoch ? " from epoch " : " from ");
+            put_number(one.from, put);
         }
         return n;
     }

@@ -127,16 +127,8 @@ template <class Batch> policy_report check_batch(Batch const& given, shape of_ro
                   "shape of_row, clock const& now, random_site const& site) const`; the next lines name the type");
     if constexpr (applies) {
         to.report.text = "a batch policy\n";
-        if constexpr (requires { given.validate(); }) {
-            std::string why;
-            try {
-                given.validate();
-            } catch (error const& problem) {
-                why = problem.what();
-            }
-            to.line(why.empty(), "validate accepts its numbers" + (why.empty() ? "" : ": " + why));
-            if (!why.empty()) return to.report;
-        }
+        if constexpr (requires { given.validate(); })
+            if (!to.accepts(given)) return to.report;
         detail::check_batch_rows<float>(to, given, of_row);
         detail::check_batch_rows<double>(to, given, of_row);
     }

@@ -59,14 +59,7 @@ template <class Op> void check_optimizer_op(policy_checker& to, Op const& op) {
 
 /// One optimizer, of which the report has said what it is.
 template <class Optimizer> void check_one_optimizer(policy_checker& to, Optimizer const& given, clock const& now) {
-    std::string why;
-    try {
-        given.validate();
-    } catch (error const& problem) {
-        why = problem.what();
-    }
-    to.line(why.empty(), "validate accepts its numbers" + (why.empty() ? "" : ": " + why));
-    if (!why.empty()) return;
+    if (!to.accepts(given)) return;
     auto const op = given.at(now, std::uint64_t{1});
     using op_type = std::remove_cvref_t<decltype(op)>;
     check_optimizer_op(to, op);

@@ -60,6 +60,18 @@ struct policy_checker {
         ++report.not_checked;
     }
 
+    /// Whether `given.validate()` accepts its numbers, in a line.
+    template <class Given> bool accepts(Given const& given) {
+        std::string why;
+        try {
+            given.validate();
+        } catch (error const& problem) {
+            why = problem.what();
+        }
+        line(why.empty(), "validate accepts its numbers" + (why.empty() ? "" : ": " + why));
+        return why.empty();
+    }
+
     /// One check over several points: the first that fails is named.
     struct points {
         policy_checker& to;

@@ -456,11 +456,11 @@ public:
     /// until now: for a tensor of which other weights are trained from here on. Throws data_error when there is none of
     /// that name, or it is not trained.
     void forget_moments(std::string_view name) {
-        wide const* const first = gradient(name).data;
+        gradient(name); // throws when there is none
         std::size_t i = 0;
         for (tensor_info const& t : Network::tensors()) {
             if (!t.trained) continue;
-            if (gradients_.data() + t.offset == first) {
+            if (t.name == name) {
                 for (int m = 0; m < moments; ++m)
                     device().zero(moments_.data() + m * size.parameters + t.offset, t.size());
                 missed_[i] = progress_.updates;

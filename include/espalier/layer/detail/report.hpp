@@ -141,16 +141,11 @@ ESPALIER_LIBRARY void layer_report::add_scalar(std::string_view name, index_t of
 
 ESPALIER_LIBRARY void layer_report::add_fixed_kernel(std::string_view path, std::string_view name, index_t rows,
                                                      index_t columns, index_t offset) {
-    tensor_info t;
-    t.name = detail::text_of(path, ".", name);
-    t.layer = top_layer;
-    t.tensor_role = role::kernel;
-    t.rows = rows;
-    t.columns = columns;
-    t.offset = offset;
-    t.trained = false;
-    t.optional = t.fixed = true;
-    tensors.push_back(std::move(t));
+    add_state(path, name, rows, columns, offset, true);
+    tensor_info& its = tensors.back();
+    its.tensor_role = role::kernel;
+    its.vector = false;
+    its.fixed = true;
 }
 
 ESPALIER_LIBRARY void layer_report::add_term_named(detail::text_parts name) {
