@@ -413,20 +413,6 @@ void write_masks(Pieces const& pieces, key_range<Key> const& range) {
     if (!range.in_order()) keep_best(rest, count, range.keep);
 }
 
-/// Replaces bits [first, first + count) of a mask, count <= 64, by the lowest ones of `bits`.
-inline void put_bits(std::uint32_t* mask, index_t first, std::uint64_t bits, int count) {
-    while (count > 0) {
-        int const offset = static_cast<int>(first % 32);
-        int const n = count < 32 - offset ? count : 32 - offset;
-        std::uint32_t const field = (n == 32 ? ~std::uint32_t(0) : (std::uint32_t(1) << n) - 1) << offset;
-        std::uint32_t& word = mask[first / 32];
-        word = (word & ~field) | ((static_cast<std::uint32_t>(bits) << offset) & field);
-        bits >>= n;
-        first += n;
-        count -= n;
-    }
-}
-
 /// All of n bits `kept`; the rest of the last word 0.
 inline void fill_bits(std::uint32_t* mask, index_t n, bool kept) {
     for (index_t w = 0; w < (n + 31) / 32; ++w)
@@ -525,7 +511,7 @@ void select_by_counting(matrix_view<T const> w, group_pattern pattern, std::uint
                         before[k] += static_cast<key_type>(key[j][k] > key[i][k]);
                 std::uint64_t const low = bits_within(before, 32, key_type(0), last);
                 std::uint64_t const high = bits_within(before + 32, 32, key_type(0), last);
-                put_bits(mask, (r + i) * w.columns + c, low | high << 32, static_cast<int>(columns));
+                espalier::detail::put_bits(mask, (r + i) * w.columns + c, low | high << 32, static_cast<int>(columns));
             }
         }
     }
@@ -613,8 +599,8 @@ void select_by_thresholds(matrix_view<T const> w, group_pattern pattern, std::ui
                     select(its > least, one, same).store(keeps + j * tile);
                 }
                 std::uint32_t const bits = bits_above(keeps, key_type(0));
-                put_bits(mask, (r + i) * w.columns + c, bits & 0xffffu, columns);
-                if (i + 1 < group) put_bits(mask, (r + i + 1) * w.columns + c, bits >> 16, columns);
+                espalier::detail::put_bits(mask, (r + i) * w.columns + c, bits & 0xffffu, columns);
+                if (i + 1 < group) espalier::detail::put_bits(mask, (r + i + 1) * w.columns + c, bits >> 16, columns);
             }
         }
     }
@@ -641,7 +627,7 @@ void select_n_m(matrix_view<T const> w, group_pattern pattern, std::uint32_t* ma
     else
         detail::select_by_thresholds<Criterion>(w, pattern, mask);
     index_t const n = w.rows * w.columns;
-    if (n % 32 != 0) detail::put_bits(mask, n, 0, static_cast<int>(32 - n % 32));
+    if (n % 32 != 0) espalier::detail::put_bits(mask, n, 0, static_cast<int>(32 - n % 32));
 }
 
 } // namespace espalier::prune

@@ -7,7 +7,6 @@
 #include <espalier/core/text.hpp>
 #include <espalier/core/word_bits.hpp>
 #include <espalier/network/parameters.hpp>
-#include <espalier/prune/select.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -248,8 +247,7 @@ ESPALIER_LIBRARY void compaction::run(saved_network const& from, saved_network c
                 std::memcpy(target + static_cast<std::size_t>(j) * bytes, source + static_cast<std::size_t>(i) * bytes,
                             bytes);
                 if (small.mask_offset >= 0)
-                    prune::detail::put_bits(to.masks + small.mask_offset, j,
-                                            mask_bit(from.masks + large.mask_offset, i), 1);
+                    put_bits(to.masks + small.mask_offset, j, mask_bit(from.masks + large.mask_offset, i), 1);
             }
         if (!small.companion.empty())
             (*to.given)[static_cast<std::size_t>(one.to - to.tensors->data())] =
