@@ -33,10 +33,10 @@ void select(bench_device& device, weights& all, index_t keep) {
     device.start_selection(esp::mask_request{all.n, keep, true}, plan.largest_key, all.survey.data());
     device.count_kept(static_cast<std::uint32_t const*>(all.mask.data()), all.n, all.survey.data());
     for (int round = 0; round < plan.rounds; ++round) {
-        plan.look(device, {}, all.w.data(), all.n, all.survey.data());
+        plan.stages[0].look(device, {}, {all.w.data()}, all.n, nullptr, all.survey.data());
         device.narrow_selection(round == 0, all.survey.data());
     }
-    plan.write(device, {}, all.w.data(), all.n, all.counters.data(), all.survey.data(), all.mask.data());
+    plan.stages[0].write(device, {}, {all.w.data()}, all.n, all.counters.data(), all.survey.data(), all.mask.data());
 }
 
 struct on_the_host {

@@ -204,10 +204,14 @@
 #include <espalier/projection/max_norm.hpp>
 #include <espalier/projection/non_negative.hpp>
 #include <espalier/prune/below.hpp>
+#include <espalier/prune/by_gradient.hpp>
 #include <espalier/prune/by_magnitude.hpp>
+#include <espalier/prune/by_moment.hpp>
+#include <espalier/prune/by_sensitivity.hpp>
 #include <espalier/prune/concept.hpp>
 #include <espalier/prune/constant.hpp>
 #include <espalier/prune/decayed.hpp>
+#include <espalier/prune/exchange.hpp>
 #include <espalier/prune/frozen.hpp>
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/gradual.hpp>

@@ -507,7 +507,7 @@ void check_tables(test_device& device, index_t row_count, index_t slots, int exp
 /// weights, so that places decide.
 template <class T>
 void check_selection(test_device& device, std::vector<index_t> const& sizes, double share, bool few) {
-    using key = prune::weight_key<prune::by_magnitude, weight::identity>;
+    using key = prune::weight_key<prune::by_magnitude, weight::identity, T>;
     using plan_type = prune::magnitude<0.5, prune::global>;
     auto const plan = prune::device_plan_of<plan_type, weight::identity, test_device, T>();
     std::vector<std::vector<T>> w;
@@ -535,11 +535,11 @@ void check_selection(test_device& device, std::vector<index_t> const& sizes, dou
         device.count_kept(static_cast<std::uint32_t const*>(dmasks[i].data()), sizes[i], survey.data());
     for (int round = 0; round < plan.rounds; ++round) {
         for (std::size_t i = 0; i < w.size(); ++i)
-            plan.look(device, {}, dw[i].data(), sizes[i], survey.data());
+            plan.stages[0].look(device, {}, {dw[i].data()}, sizes[i], nullptr, survey.data());
         device.narrow_selection(round == 0, survey.data());
     }
     for (std::size_t i = 0; i < w.size(); ++i)
-        plan.write(device, {}, dw[i].data(), sizes[i], counters.data(), survey.data(), dmasks[i].data());
+        plan.stages[0].write(device, {}, {dw[i].data()}, sizes[i], counters.data(), survey.data(), dmasks[i].data());
     std::string const what = "masks of " + std::to_string(n) + " weights, " + std::to_string(share) + " left out: ";
     for (std::size_t i = 0; i < w.size(); ++i)
         expect(dmasks[i].back() == masks[i], what + "tensor " + std::to_string(i));

@@ -27,6 +27,7 @@ struct mask_request {
     index_t weights = 0;
     index_t keep = 0;     ///< how many stay, as the schedule has it
     bool revives = false; ///< more may stay than do now
+    bool by_key = false;  ///< those stay whose key is not 0, however many that are
 
     /// Of so many that stay now. What was pruned before, in a checkpoint say, comes back only where it may.
     ESPALIER_FN constexpr index_t kept_of(index_t now) const { return revives || keep < now ? keep : now; }

@@ -6,9 +6,12 @@
 #include <espalier/core/policy.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/prune/concept.hpp>
+#include <espalier/prune/plan.hpp>
 #include <espalier/train/policy_checker.hpp>
 #include <espalier/weight/check.hpp>
+#include <espalier/weight/identity.hpp>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -16,15 +19,25 @@
 
 namespace espalier {
 
+namespace prune::detail {
+template <class Criterion, class T> constexpr auto key_of(T w) {
+    if constexpr (sees_gradients<Criterion>)
+        return Criterion::key(w, about<T>{w, w});
+    else
+        return Criterion::key(w);
+}
+} // namespace prune::detail
+
 /// Which masks a rule selects, and when. Its weight map is checked as one.
 template <class P> void axis::prune::check(policy_checker& to, clock const& now) {
     using namespace detail;
+    using espalier::prune::detail::key_of;
     to.over("sparsity lies in [0, 1]")
         .require(P::sparsity(now) >= 0.0 && P::sparsity(now) <= 1.0, "step " + std::to_string(now.step),
                  "given " + text_of(P::sparsity(now)));
     if constexpr (requires { typename P::criterion_type; }) {
         using criterion = typename P::criterion_type;
-        constexpr std::size_t narrow = sizeof(criterion::key(0.5f)), wide = sizeof(criterion::key(0.5));
+        constexpr std::size_t narrow = sizeof(key_of<criterion>(0.5f)), wide = sizeof(key_of<criterion>(0.5));
         to.over("a key is as wide as the weight")
             .require(narrow == sizeof(float) && wide == sizeof(double), "float and double",
                      "given " + std::to_string(narrow) + " and " + std::to_string(wide) + " bytes");
@@ -33,6 +46,26 @@ template <class P> void axis::prune::check(policy_checker& to, clock const& now)
         to.over("a threshold is positive")
             .require(P::selection::threshold(now) > 0.0, "step " + std::to_string(now.step),
                      "given " + text_of(P::selection::threshold(now)));
+    } else if constexpr (espalier::prune::exchanges<typename P::selection>) {
+        double const share = P::selection::share(now);
+        to.over("the share that is exchanged lies in [0, 1]")
+            .require(share >= 0.0 && share <= 1.0, "step " + std::to_string(now.step), "given " + text_of(share));
+        constexpr index_t n = 960;
+        std::vector<double> w, g, room(std::size_t{n});
+        for (std::uint64_t i = 0; i < n; ++i) {
+            w.push_back(check_number(i, 5));
+            g.push_back(check_number(i, 6));
+        }
+        std::vector<std::uint32_t> mask(std::size_t{n / 32}, 0xaaaaaaaau), before = mask;
+        espalier::prune::detail::exchange_weights<P, weight::identity, double>(now, {w.data(), g.data(), g.data()}, n,
+                                                                               360, 480, room.data(), mask.data());
+        index_t stayed = 0;
+        for (std::size_t i = 0; i < mask.size(); ++i)
+            stayed += std::popcount(mask[i] & before[i]);
+        to.over("an exchange keeps as many weights, some of them others")
+            .require(espalier::prune::count_kept(mask.data(), n) == 480 && stayed >= 360, "360 of 480 stay",
+                     "given " + std::to_string(espalier::prune::count_kept(mask.data(), n)) + ", of which " +
+                         std::to_string(stayed) + " were there");
     } else if constexpr (!P::selection::global) {
         constexpr bool groups = espalier::prune::selects_in_groups<typename P::selection>;
         index_t row_count = 480;

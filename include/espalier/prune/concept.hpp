@@ -8,6 +8,11 @@
 //         template <class T> ESPALIER_FN static auto key(T w); // unsigned, as wide as T; a larger one is kept before a
 //                                                              // smaller one
 //     };
+//     struct my_criterion {                          // or, from more than the weight, once a step has its gradients
+//         static constexpr std::string_view name = "mine";
+//         static constexpr bool reads_moment = true; // optional: `moment` is that of the optimizer
+//         template <class T> ESPALIER_FN static auto key(T w, about<T> const& more);
+//     };
 //     struct my_selection {                          // among which weights it is compared
 //         static constexpr std::string_view name = "mine";
 //         static constexpr bool global = false;      // true: selected over all layers at once, `select` is not called
@@ -21,6 +26,12 @@
 //         static constexpr bool global = false;
 //         static group_pattern at(clock const&);     // how many of how many stay; there is no `select`
 //         static bool due(clock const&);             // optional: whether the pattern is another one from this step on
+//     };
+//     struct my_exchange {                           // a selection of weights that go and of others that come
+//         static constexpr std::string_view name = "mine";
+//         static constexpr bool global = false;
+//         using growth = by_gradient;                // a criterion: what one that is left out is worth
+//         static double share(clock const&);         // of what is kept so much is exchanged; there is no `select`
 //     };
 //     struct my_limit {                              // a selection of what is worth less than a threshold
 //         static constexpr std::string_view name = "mine";
@@ -56,6 +67,13 @@
 
 namespace espalier::prune {
 
+/// One weight of a tensor when a step has its gradients and before its update: what criteria may have as their last
+/// argument, behind the weight as products read it.
+template <class T> struct about {
+    T gradient = T(0); ///< of the loss and the terms over activations, with respect to the weight
+    T moment = T(0);   ///< the first number that the optimizer keeps of it; for criteria with `reads_moment`
+};
+
 template <class X>
 concept has_name = std::convertible_to<decltype(X::name), std::string_view>;
 
@@ -64,8 +82,23 @@ concept has_key = requires(T w) {
     { C::key(w) } -> std::unsigned_integral;
 };
 
+template <class C, class T>
+concept has_key_of_more = requires(T w, about<T> const& more) {
+    { C::key(w, more) } -> std::unsigned_integral;
+};
+
+/// A criterion that sees gradients: masks are selected between the gradients of a step and its update.
 template <class C>
-concept criterion = has_name<C> && has_key<C, float> && has_key<C, double>;
+concept sees_gradients = has_key_of_more<C, float> && has_key_of_more<C, double>;
+
+template <class C>
+concept criterion = has_name<C> &&((has_key<C, float> && has_key<C, double>) || sees_gradients<C>);
+
+/// Whether a criterion reads a moment.
+template <class C>
+concept reads_moment = requires {
+    requires C::reads_moment;
+};
 
 template <class S>
 concept has_global = requires {
@@ -102,6 +135,13 @@ concept selects_in_stages = selects_in_groups<S> && requires(clock const& now) {
 template <class S>
 concept selects_below = requires(clock const& now) {
     { S::threshold(now) } -> std::convertible_to<double>;
+};
+
+/// Selections that exchange some of the weights that are kept for others, of equal number.
+template <class S>
+concept exchanges = requires(clock const& now) {
+    { S::share(now) } -> std::convertible_to<double>;
+    requires criterion<typename S::growth>;
 };
 
 template <class S>

@@ -10,6 +10,7 @@
 #include <espalier/prune/axis.hpp>
 #include <espalier/prune/concept.hpp>
 #include <espalier/prune/select.hpp>
+#include <espalier/prune/weight_key.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/within.hpp>
 
@@ -47,29 +48,37 @@ template <class Selection, class Criterion> consteval bool selects_or_is_global(
     if constexpr (!weight_selection<Selection>)
         return true; // that is said already
     else
-        return Selection::global || selects_in_groups<Selection> || selects_below<Selection> ||
+        return Selection::global || selects_in_groups<Selection> || selects_below<Selection> || exchanges<Selection> ||
                (selects<Selection, Criterion, float> && selects<Selection, Criterion, double>);
 }
 
 } // namespace detail
 
-/// Criterion: what a weight is worth (`by_magnitude`). Selection: among which weights it is compared (`per_layer`,
-/// `global`, `n_m<N, M>`, `n_m_stages<...>`, `below<Threshold>`). Schedule: which share is left out and when that is
-/// decided: `gradual`, `constant`, a number (decided once, before the first step), or any schedule (decided anew at
-/// every step unless it has `due(clock)`). A selection whose pattern changes is made anew at every change too. Rule:
-/// what becomes of a weight that is left out (`hard`, `straight_through`, `decayed<...>`, `frozen`). Before the first
-/// selection everything is kept.
+/// Criterion: what a weight is worth (`by_magnitude`, `by_sensitivity`, `by_gradient`, `by_moment`; masks by one that
+/// sees gradients are selected between a step's gradients and its update). Selection: among which weights it is
+/// compared
+/// (`per_layer`, `global`, `n_m<N, M>`, `n_m_stages<...>`, `below<Threshold>`, `exchange<Share>`). Schedule: which
+/// share is left out and when that is decided: `gradual`, `constant`, a number (decided once, before the first step),
+/// or any schedule (decided anew at every step unless it has `due(clock)`). A selection whose pattern changes is made
+/// anew at every change too. Rule: what becomes of a weight that is left out (`hard`, `straight_through`,
+/// `decayed<...>`, `frozen`). Before the first selection everything is kept.
 template <class Criterion, class Selection, schedule::number_or_schedule auto Schedule, class Rule> struct policy {
     static_assert(criterion<Criterion>, "espalier: the criterion of prune::policy needs `name` and "
-                                        "`template <class T> static auto key(T w)` giving an unsigned number");
+                                        "`template <class T> static auto key(T w)` giving an unsigned number, or "
+                                        "`key(T w, prune::about<T> const& more)`, which has the gradient too");
     static_assert(weight_selection<Selection>,
                   "espalier: the selection of prune::policy needs `name`, `static constexpr "
-                  "bool global` and, unless that is true, `select`, `at(clock)` or `threshold(clock)`");
+                  "bool global` and, unless that is true, `select`, `at(clock)`, `threshold(clock)` or "
+                  "`growth` and `share(clock)`");
     static_assert(
         detail::selects_or_is_global<Selection, Criterion>(),
         "espalier: the selection of prune::policy is not `global` and needs `template <class Criterion, class "
         "T> static void select(matrix_view<T const> w, double sparsity, std::uint32_t* mask)`, `static "
-        "group_pattern at(clock const&)` or `static double threshold(clock const&)`");
+        "group_pattern at(clock const&)`, `static double threshold(clock const&)`, or a criterion `growth` and `static "
+        "double share(clock const&)`");
+    static_assert(!(sees_gradients<Criterion> && selects_below<Selection>),
+                  "espalier: a threshold is one of weights, and the criterion of prune::policy sees gradients: "
+                  "prune::below goes with a criterion of weights, such as prune::by_magnitude");
     static_assert(mask_rule<Rule>, "espalier: the rule of prune::policy needs `name` and a weight map with "
                                    "`uses_mask = true`");
     static_assert(
@@ -112,19 +121,22 @@ template <class Criterion, class Selection, schedule::number_or_schedule auto Sc
 
     static constexpr auto numbers = fields<&policy::sparsity>;
 
-    /// The mask of one tensor at `now`, for selections that are not global. One with a pattern or a threshold leaves
-    /// out what follows from it, or none for a share of 0.
+    /// The mask of one tensor at `now`, for selections that are not global and exchange nothing. One with a pattern or
+    /// a threshold leaves out what follows from it, or none for a share of 0. For a criterion that sees gradients `w`
+    /// are the keys, as prune::write_keys writes them.
     template <class T> static void select(clock const& now, matrix_view<T const> w, double share, std::uint32_t* mask) {
         static_assert(!Selection::global, "espalier: a global selection is made over all tensors at once, by "
                                           "prune::select_largest");
+        static_assert(!exchanges<Selection>, "espalier: an exchange reads gradients: prune::exchange_weights");
+        using compared = compared_by<Criterion>;
         if constexpr (!selects_in_groups<Selection> && !selects_below<Selection>)
-            Selection::template select<Criterion>(w, share, mask);
+            Selection::template select<compared>(w, share, mask);
         else if (!(share > 0.0))
             detail::fill_bits(mask, w.rows * w.columns, true);
         else if constexpr (selects_below<Selection>)
             select_below<Criterion>(w, static_cast<T>(Selection::threshold(now)), mask);
         else
-            select_n_m<Criterion>(w, Selection::at(now), mask);
+            select_n_m<compared>(w, Selection::at(now), mask);
     }
 };
 

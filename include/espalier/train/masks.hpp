@@ -30,6 +30,9 @@ template <class W> struct pruned_tensor {
     prune::selections<W> const& selections() const { return plan().template of<W>(); }
     index_t size() const { return info->size(); }
     W const* in(W const* weights) const { return weights + info->offset; }
+    prune::sight<W> in(prune::sight<W> const& all) const {
+        return {in(all.weights), all.gradients ? in(all.gradients) : nullptr, all.moments ? in(all.moments) : nullptr};
+    }
     std::uint32_t* in(std::uint32_t* masks) const { return masks + info->mask_offset; }
 };
 
@@ -37,10 +40,10 @@ template <class W> struct pruned_tensor {
 template <class W> class host_masks {
 public:
     explicit host_masks(std::vector<pruned_tensor<W>> const& tensors) {
-        index_t mapped = 0;
+        index_t compared = 0;
         for (pruned_tensor<W> const& t : tensors)
-            if (t.selections().effective) mapped += t.size();
-        mapped_.resize(static_cast<std::size_t>(mapped));
+            if (t.selections().compared || t.selections().exchange) compared += t.size();
+        compared_.resize(static_cast<std::size_t>(compared));
         pieces_.reserve(tensors.size());
     }
 
@@ -48,16 +51,17 @@ public:
 
     /// Those of tensors that are selected together, or of one.
     void select(clock const& now, std::vector<pruned_tensor<W>> const& tensors, prune::prune_record const& record,
-                W const* weights, std::uint32_t* masks) {
+                prune::sight<W> const& all, std::uint32_t* masks) {
+        if (tensors.front().selections().exchange) return exchange(now, tensors.front(), record, all, masks);
         pieces_.clear();
-        W* mapped = mapped_.data();
+        W* compared = compared_.data();
         index_t kept = 0, count = 0;
         for (pruned_tensor<W> const& t : tensors) {
-            prune::piece<W> part{t.in(weights), t.size(), t.in(masks)};
-            if (auto const effective = t.selections().effective) {
-                effective(now, part.weights, part.size, mapped);
-                part.weights = mapped;
-                mapped += part.size;
+            prune::piece<W> part{t.in(all.weights), t.size(), t.in(masks)};
+            if (auto const write = t.selections().compared) {
+                write(now, t.in(all), part.size, compared);
+                part.weights = compared;
+                compared += part.size;
             }
             kept += prune::count_kept(part.mask, part.size);
             count += part.size;
@@ -75,11 +79,17 @@ public:
     }
 
 private:
+    void exchange(clock const& now, pruned_tensor<W> const& t, prune::prune_record const& record,
+                  prune::sight<W> const& all, std::uint32_t* masks) {
+        prune::exchanged_weights const counts(now, t.plan(), record, t.size());
+        t.selections().exchange(now, t.in(all), t.size(), counts.stay, counts.keep, compared_.data(), t.in(masks));
+    }
+
     matrix_view<W const> matrix_of(pruned_tensor<W> const& t) const {
         return {pieces_.front().weights, t.info->rows, t.info->columns, t.info->columns};
     }
 
-    std::vector<W> mapped_; ///< weights as products read them, where that is what is compared
+    std::vector<W> compared_; ///< where it is not the weights: those that products read, or keys
     std::vector<prune::piece<W>> pieces_;
 };
 
@@ -102,34 +112,59 @@ public:
     bool able() const { return able_; }
 
     void select(clock const& now, std::vector<pruned_tensor<W>> const& tensors, prune::prune_record const& record,
-                W const* weights, std::uint32_t* masks) {
-        prune::device_plan<Device, W> const& first = *find(tensors.front());
+                prune::sight<W> const& all, std::uint32_t* masks) {
+        pruned_tensor<W> const& front = tensors.front();
+        prune::device_plan<Device, W> const& plan = *find(front);
+        if (front.plan().exchanged) {
+            prune::exchanged_weights const counts(now, front.plan(), record, front.size());
+            select_largest(now, tensors, {.weights = front.size(), .keep = counts.stay}, 0, all, masks);
+            select_largest(now, tensors, {.weights = front.size(), .keep = counts.keep, .revives = true}, 1, all,
+                           masks);
+            return;
+        }
         mask_request request;
         for (pruned_tensor<W> const& t : tensors)
             request.weights += t.size();
         request.keep = prune::kept_count(request.weights, record.wanted);
         request.revives = record.falls();
-        bool const fixed = tensors.front().plan().fixed_share, all = request.keep == request.weights;
-        if (fixed && all && !request.revives) return; // what is pruned stays
-        device_.start_selection(request, first.largest_key, survey_.data());
-        for (pruned_tensor<W> const& t : tensors)
-            device_.count_kept(static_cast<std::uint32_t const*>(t.in(masks)), t.size(), survey_.data());
-        if (fixed && !all) {
-            tensor_info const& t = *tensors.front().info;
-            return first.write_groups(device_, now, {weights + t.offset, t.rows, t.columns, t.columns}, survey_.data(),
-                                      tensors.front().in(masks));
+        if (!front.plan().fixed_share || (request.keep == request.weights && request.revives))
+            return select_largest(now, tensors, request, 0, all, masks);
+        if (request.keep == request.weights) return; // what is pruned stays
+        if (plan.write_groups) {
+            start(tensors, request, plan, masks);
+            plan.write_groups(device_, now, front.in(all), front.info->rows, front.info->columns, survey_.data(),
+                              front.in(masks));
+        } else {
+            request.by_key = true;
+            device_.start_selection(request, plan.largest_key, survey_.data());
+            plan.write_below(device_, now, front.in(all), front.size(), counters_.data(), survey_.data(),
+                             front.in(masks));
         }
-        for (int round = 0; round < first.rounds; ++round) {
-            for (pruned_tensor<W> const& t : tensors)
-                find(t)->look(device_, now, t.in(weights), t.size(), survey_.data());
-            device_.narrow_selection(round == 0, survey_.data());
-        }
-        for (pruned_tensor<W> const& t : tensors)
-            find(t)->write(device_, now, t.in(weights), t.size(), counters_.data(), survey_.data(), t.in(masks));
     }
 
 private:
     template <class U> using buffer = typename Device::template buffer<U>;
+
+    void start(std::vector<pruned_tensor<W>> const& tensors, mask_request const& request,
+               prune::device_plan<Device, W> const& plan, std::uint32_t* masks) {
+        device_.start_selection(request, plan.largest_key, survey_.data());
+        for (pruned_tensor<W> const& t : tensors)
+            device_.count_kept(static_cast<std::uint32_t const*>(t.in(masks)), t.size(), survey_.data());
+    }
+    /// By the keys of `stage`: an exchange has two.
+    void select_largest(clock const& now, std::vector<pruned_tensor<W>> const& tensors, mask_request const& request,
+                        int stage, prune::sight<W> const& all, std::uint32_t* masks) {
+        prune::device_plan<Device, W> const& plan = *find(tensors.front());
+        start(tensors, request, plan, masks);
+        for (int round = 0; round < plan.rounds; ++round) {
+            for (pruned_tensor<W> const& t : tensors)
+                find(t)->stages[stage].look(device_, now, t.in(all), t.size(), t.in(masks), survey_.data());
+            device_.narrow_selection(round == 0, survey_.data());
+        }
+        for (pruned_tensor<W> const& t : tensors)
+            find(t)->stages[stage].write(device_, now, t.in(all), t.size(), counters_.data(), survey_.data(),
+                                         t.in(masks));
+    }
 
     prune::device_plan<Device, W> const* find(pruned_tensor<W> const& t) const {
         for (prune::device_plan<Device, W> const& p : plans_)
@@ -149,8 +184,7 @@ template <class Device, class W> struct list_device_plans : no_step {
     typename device_masks<Device, W>::plans* found;
 
     template <class Policy, class Map> void add() const {
-        // A selection on the device does not read the numbers that a map is made of.
-        if constexpr (prune::selects_on_device<Policy>() && weight::detail::map_scalars<op_of<Map>>() == 0)
+        if constexpr (prune::selects_on_device<Policy>())
             found->push_back(prune::device_plan_of<Policy, Map, Device, W>());
     }
 };
@@ -170,23 +204,29 @@ public:
 
     std::vector<pruned_tensor<W>> const& tensors() const { return tensors_; }
 
-    /// Whether any mask is to be selected anew before the step `now`. A frozen tensor waits until it moves again.
-    bool ask(clock const& now, tensor_rates const* rates) {
-        bool any = false;
+    /// Whether any mask is to be selected anew for the step `now`: before it, and once it has gradients. A frozen
+    /// tensor waits until it moves again.
+    struct due_masks {
+        bool before_gradients = false, behind_gradients = false;
+        explicit operator bool() const { return before_gradients || behind_gradients; }
+    };
+    due_masks ask(clock const& now, tensor_rates const* rates) {
+        due_masks any;
         together_ = false;
         for (auto const& t : tensors_) {
             records_[t.number].asked = t.plan().due(now);
             if (!records_[t.number].due() || rates[t.number].frozen) continue;
-            any = true;
+            (t.plan().sees_gradients ? any.behind_gradients : any.before_gradients) = true;
             together_ = together_ || t.plan().global;
         }
         return any;
     }
 
-    /// Calls select(tensors, record) for each tensor that `ask` found due, and for those together that are selected
-    /// over the network. Throws data_error where a schedule leaves [0, 1], or where tensors that are selected together
-    /// do not agree.
-    template <class Select> void each_due(clock const& now, tensor_rates const* rates, Select const& select) {
+    /// Calls select(tensors, record) for each tensor that `ask` found due before a step or once it has gradients, and
+    /// for those together that are selected over the network. Throws data_error where a schedule leaves [0, 1], or
+    /// where tensors that are selected together do not agree.
+    template <class Select>
+    void each_due(clock const& now, tensor_rates const* rates, bool behind_gradients, Select const& select) {
         prune::prune_record pool{};
         for (bool const over_all : {false, true}) {
             selected_.clear();
@@ -194,6 +234,8 @@ public:
                 prune::prune_record& own = records_[t.number];
                 if (t.plan().global != over_all || rates[t.number].frozen || !(over_all ? together_ : own.due()))
                     continue;
+                // Of those that are selected together all are looked at: one of the other kind does not agree.
+                if (!over_all && t.plan().sees_gradients != behind_gradients) continue;
                 own.wanted = t.plan().sparsity(now);
                 if (over_all && !selected_.empty() &&
                     (pool.wanted != own.wanted || selected_.front().selections().of_all != t.selections().of_all))
@@ -210,7 +252,7 @@ public:
                 }
             }
         }
-        if (!selected_.empty()) select(selected_, pool);
+        if (!selected_.empty() && selected_.front().plan().sees_gradients == behind_gradients) select(selected_, pool);
     }
 
     /// What is remembered of trained tensor i, in the order of declaration; of one without such a mask nothing.

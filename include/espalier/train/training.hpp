@@ -177,7 +177,8 @@ public:
     }
     static constexpr footprint size = Network::size;
 
-    /// `samples`: size of the data set, for losses that remember something of every sample.
+    /// `samples`: size of the data set, for losses that remember something of every sample. Throws data_error for rules
+    /// of `rates` that set_rates refuses, and for masks that are selected by a moment where the optimizer keeps none.
     training(Network& net, Loss loss, Optimizer optimizer, index_t samples = 0,
              std::vector<rate_rule> const& rates = {})
         : net_(&net), loss_(std::move(loss)), optimizer_(std::move(optimizer)), gradients_(size.parameters),
@@ -205,6 +206,12 @@ public:
             static_assert(optimizer_op::template check_tensors<network_tensors>() || true);
             optimizer_op::require_tensors(Network::tensors());
         }
+        for (auto const& t : masks_.tensors())
+            if (t.plan().reads_moment && moments_of(*t.info) == 0)
+                detail::throw_data_error(
+                    "training: the masks of tensor ", t.info->name,
+                    " are selected by what the "
+                    "optimizer keeps of each weight (prune::by_moment), and this one keeps nothing");
         set_rates(rates);
         progress_.first_step = net.time().step;
         progress_.first_epoch = net.time().epoch;
@@ -335,8 +342,8 @@ public:
     /// may have changed them, or have put others there. Penalties on parameters, transforms, the norm that clips,
     /// pruning, rates and the clock are those of a step, and so is what it takes from the last batch that went forward:
     /// running statistics of batch_norm. A selection of masks that is due is made first, from the weights that those
-    /// gradients are of. `loss` of the result is that of the last `gradients_of`. Throws numerical_error, with nothing
-    /// changed, when a gradient or the norm of all gradients is not finite.
+    /// gradients are of, or from these gradients. `loss` of the result is that of the last `gradients_of`. Throws
+    /// numerical_error, with nothing changed, when a gradient or the norm of all gradients is not finite.
     step_result update() {
         static_assert(!needs_reference,
                       "espalier: a transform of this stack (transform::agreement) compares the gradients with those of "
@@ -684,15 +691,20 @@ private:
     void change_with(rows const& tags, Differentiate const& differentiate, Confirm const& confirm) {
         if constexpr (size.fixed > 0) detail::require_fixed(Network::tensors(), net_->values().given());
         keep_state(tags);
-        bool due = false;
+        typename detail::mask_selection<wide>::due_masks due;
         if constexpr (prunes) due = masks_.ask(time(), rates_.data());
         try {
             if constexpr (prunes)
-                if (due) select_masks();
+                if (due) keep_masks();
+            if constexpr (prunes)
+                if (due.before_gradients) select_masks({net_->values().weights().data()});
             begin_step();
             {
                 watched_numbers const watched(device());
                 differentiate();
+                if constexpr (prunes)
+                    if (due.behind_gradients)
+                        select_masks({net_->values().weights().data(), gradients_.data(), moments_.data()});
                 if constexpr (needs_global_norm) {
                     leave_out_of_norm();
                     device().sum_of_squares_to(gradients_.data(), gradients_.size(), squared_norm_.data());
@@ -983,25 +995,35 @@ private:
         }
     }
 
-    /// Selects masks anew where that is due: where the weights are, or on copies on the host when a policy has a
-    /// selection that only the host can make.
-    void select_masks() {
+    void keep_masks() {
         copy_all(net_->values().weights(), kept_weights_);
         copy_all(net_->values().masks(), kept_masks_);
-        auto const select = [&](auto& selector, wide const* weights, std::uint32_t* masks) {
-            masks_.each_due(time(), rates_.data(), [&](auto const& tensors, prune::prune_record const& record) {
-                selector.select(time(), tensors, record, weights, masks);
-            });
+    }
+    /// Selects masks anew where that is due, before a step has gradients or once it has them: where the weights are, or
+    /// on copies on the host when a policy has a selection that only the host can make.
+    void select_masks(prune::sight<wide> const& sight) {
+        auto const select = [&](auto& selector, prune::sight<wide> const& numbers, std::uint32_t* masks) {
+            masks_.each_due(time(), rates_.data(), sight.gradients != nullptr,
+                            [&](auto const& tensors, prune::prune_record const& record) {
+                                selector.select(time(), tensors, record, numbers, masks);
+                            });
         };
         if (selector_.able()) {
-            select(selector_, net_->values().weights().data(), net_->values().masks().data());
+            select(selector_, sight, net_->values().masks().data());
         } else if constexpr (!device_type::host_memory) {
-            std::vector<wide> weights(static_cast<std::size_t>(size.parameters));
+            std::vector<wide> own_weights, own_gradients, own_moments;
             std::vector<std::uint32_t> masks(static_cast<std::size_t>(size.mask_words));
             detail::host_masks<wide> on_host(masks_.tensors());
-            net_->values().weights().copy_to_host(weights.data(), size.parameters);
+            auto const copy = [](buffer<wide> const& from, std::vector<wide>& to) {
+                to.resize(static_cast<std::size_t>(size.parameters));
+                from.copy_to_host(to.data(), size.parameters);
+                return to.data();
+            };
+            prune::sight<wide> numbers{copy(net_->values().weights(), own_weights)};
+            if (sight.gradients) numbers.gradients = copy(gradients_, own_gradients);
+            if (sight.gradients && moments_.size() > 0) numbers.moments = copy(moments_, own_moments);
             net_->values().masks().copy_to_host(masks.data(), size.mask_words);
-            select(on_host, weights.data(), masks.data());
+            select(on_host, numbers, masks.data());
             net_->values().masks().copy_from_host(masks.data(), size.mask_words);
         }
         net_->refresh();

@@ -20,8 +20,13 @@
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
+#include <espalier/prune/below.hpp>
 #include <espalier/prune/by_magnitude.hpp>
+#include <espalier/prune/by_moment.hpp>
+#include <espalier/prune/by_sensitivity.hpp>
 #include <espalier/prune/constant.hpp>
+#include <espalier/prune/exchange.hpp>
+#include <espalier/prune/frozen.hpp>
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/hard.hpp>
@@ -34,6 +39,7 @@
 #include <espalier/prune/weight_key.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/train/training.hpp>
+#include <espalier/weight/compander.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/marked.hpp>
 
@@ -51,7 +57,7 @@ using namespace kernel_tests;
 
 namespace {
 
-using weight_magnitude = prune::weight_key<prune::by_magnitude, weight::identity>;
+template <class T> using weight_magnitude = prune::weight_key<prune::by_magnitude, weight::identity, T>;
 
 template <class T> struct masked_tensors {
     std::vector<std::vector<T>> weights;
@@ -86,8 +92,8 @@ template <class T> struct masked_tensors {
 /// one.
 template <class Many, class One, class T>
 void select_by_bodies(Many const& many, One const& one, masked_tensors<T>& t, mask_request const& request) {
-    weight_magnitude const key;
-    using key_type = decltype(key(T()));
+    weight_magnitude<T> const key{};
+    using key_type = decltype(key(T(), 0));
     mask_survey survey;
     one([&](auto const& block) { k::start_selection(block, request, std::numeric_limits<key_type>::max(), &survey); });
     for (std::size_t i = 0; i < t.weights.size(); ++i)
@@ -186,7 +192,7 @@ TEMPLATE_TEST_CASE("kernel bodies keep N of M weights as the CPU does", "[kernel
         std::uint32_t* const mask = ours.masks[0].data();
         launch([&](auto const& block) { k::clear_mask(block, mask, start.size(), &survey, nullptr); });
         launch([&](auto const& block) {
-            k::write_group_mask(block, weight_magnitude{}, pattern, view, mask, &survey, nullptr);
+            k::write_group_mask(block, weight_magnitude<TestType>{}, pattern, view, mask, &survey, nullptr);
         });
         CHECK(ours.masks == expected.masks);
     };
@@ -201,9 +207,9 @@ TEST_CASE("kernel bodies write no mask once an error is known", "[kernels][prune
     mask_survey survey;
     std::uint32_t* const mask = t.masks[0].data();
     matrix_view<float const> const view{t.weights[0].data(), 10, 10, 10};
-    k::write_mask(serial_group{}, weight_magnitude{}, view.data, 100, nullptr, &survey, mask, &error);
+    k::write_mask(serial_group{}, weight_magnitude<float>{}, view.data, 100, nullptr, &survey, mask, &error);
     k::clear_mask(serial_group{}, mask, 100, &survey, &error);
-    k::write_group_mask(serial_group{}, weight_magnitude{}, group_pattern{2, 4}, view, mask, &survey, &error);
+    k::write_group_mask(serial_group{}, weight_magnitude<float>{}, group_pattern{2, 4}, view, mask, &survey, &error);
     CHECK(t.masks == before.masks);
 }
 
@@ -243,8 +249,17 @@ using of_layers = stack<dense<40, activation::relu, prune::magnitude<falls>, abo
                         dense<33, prune::magnitude<1.0, prune::n_m_stages<stages{}>, prune::straight_through>>,
                         dense<9, prune::n_m_magnitude<1, 3, prune::hard, rises>>>;
 using of_experts = stack<moe<gate::softmax<3>, sequence<dense<17, prune::magnitude<falls>>>>>;
-using by_the_host = stack<dense<40, prune::magnitude<rises>>,
+constexpr prune::constant every_other_step{.sparsity = 0.7, .every = 2};
+using exchanged = prune::policy<prune::by_magnitude, prune::exchange<0.4>, every_other_step, prune::hard>;
+using by_the_host = stack<dense<40, prune::magnitude<rises>>, dense<20, exchanged>,
                           dense<33, prune::policy<prune::by_magnitude, every_second, 0.5, prune::hard>>>;
+// What a step's gradients and moments say, a threshold, and weights behind a map with trained numbers.
+using of_gradients =
+    stack<dense<40, activation::relu, exchanged>,
+          dense<33, prune::policy<prune::by_sensitivity, prune::n_m<2, 4>, every_other_step, prune::straight_through>>,
+          dense<20, prune::policy<prune::by_moment, prune::global, every_other_step, prune::straight_through>,
+                weight::compander<weight::arctan, 0.8, 0.5, weight::learned<0.25>>>,
+          dense<9, prune::policy<prune::by_magnitude, prune::below<0.2>, every_other_step, prune::frozen>>>;
 
 // Tensors of all roles: of a bias, a scale and a shift, of a gate and of the biases of its experts.
 using of_roles = stack<
@@ -257,7 +272,7 @@ using of_roles = stack<
 
 template <class Stack, class Device, class Network = network<Stack, Device, float>>
 std::vector<std::vector<std::uint32_t>> masks_of_steps(Network&& net = Network{seed{5}, 6}) {
-    training train(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1});
+    training train(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1, .momentum = 0.5});
     std::vector<float> const x = kernel_tests::numbers<float>(6 * 12, 4);
     std::vector<std::int32_t> const labels = {0, 1, 2, 3, 4, 0};
     std::vector<std::vector<std::uint32_t>> seen;
@@ -276,7 +291,7 @@ std::vector<std::vector<std::uint32_t>> masks_of_steps(Network&& net = Network{s
 } // namespace
 
 TEMPLATE_TEST_CASE("a device with memory of its own selects the masks of the CPU", "[kernels][prune]", of_the_network,
-                   of_layers, of_experts, of_roles, by_the_host) {
+                   of_layers, of_experts, of_roles, of_gradients, by_the_host) {
     auto const expected = masks_of_steps<TestType, device::cpu>();
     CHECK(expected.front() != expected.back()); // masks that stay as they begin would show nothing
     bodies::host_copies = 0;

@@ -51,8 +51,8 @@ ESPALIER_FN void write_chunk(Tile const& tile, Key const& key, W const* w, index
         }
         ESPALIER_KERNEL_UNROLL
         for (int k = 0; k < at_once; ++k) {
-            index_t const first = at + k * lanes;
-            std::uint32_t const bits = decide(key(x[k]), begin + first + lane < n);
+            index_t const first = at + k * lanes, i = begin + first + lane;
+            std::uint32_t const bits = decide(i < n ? key(x[k], i) : decltype(key(W(), n))(0), i < n);
             if constexpr (lanes == 32) {
                 // Every lane remembers a word, so that all of them store at once.
                 if (first / 32 == lane) word = bits;
@@ -79,9 +79,9 @@ ESPALIER_FN void start_selection(Block const& block, mask_request const& request
     if (block.thread_rank() != 0) return;
     survey->request = request;
     survey->first = 0;
-    survey->last = largest_key;
-    survey->count = request.weights;
-    survey->keep = -1; // until the first survey is over
+    survey->last = request.by_key ? 0 : largest_key;
+    survey->count = request.by_key ? 0 : request.weights;
+    survey->keep = request.by_key ? 0 : -1; // until the first survey is over
     survey->passed = 0;
     survey->kept = 0;
 }
@@ -116,9 +116,10 @@ ESPALIER_FN void survey_keys(Block const& block, Key const& key, W const* w, ind
         load8(w + i, count, vector, x);
         ESPALIER_KERNEL_UNROLL
         for (int j = 0; j < octet; ++j) {
-            std::uint64_t const place = static_cast<std::uint64_t>(key(x[j])) - first;
+            if (j >= count) continue;
+            std::uint64_t const place = static_cast<std::uint64_t>(key(x[j], i + j)) - first;
             std::uint64_t const bin = place >> shift;
-            if (j < count && place <= width && bin != 0) add_to(bins.count[bin], std::uint32_t{1});
+            if (place <= width && bin != 0) add_to(bins.count[bin], std::uint32_t{1});
         }
     }
     block.sync();
@@ -194,7 +195,7 @@ ESPALIER_FN void count_places(Block const& block, Key const& key, W const* w, in
         index_t const begin = chunk * mask_chunk, end = begin + mask_chunk < n ? begin + mask_chunk : n;
         index_t count = 0;
         for (auto i = begin + static_cast<index_t>(tile.thread_rank()); i < end; i += static_cast<index_t>(tile.size()))
-            count += static_cast<std::uint64_t>(key(w[i])) - first <= width ? 1 : 0;
+            count += static_cast<std::uint64_t>(key(w[i], i)) - first <= width ? 1 : 0;
         count = tile.reduce_add(count);
         if (tile.thread_rank() == 0) counters[chunk] = count;
     }
@@ -271,13 +272,13 @@ struct mask_group {
 template <int Most, class Tile, class Key, class W>
 ESPALIER_FN void write_small_group(Tile const& tile, Key const& key, matrix_view<W const> w, mask_group const& at,
                                    int kept, std::uint32_t* mask) {
-    using key_type = decltype(key(W()));
+    using key_type = decltype(key(W(), index_t()));
     index_t const column = at.column + static_cast<index_t>(tile.thread_rank());
     bool const exists = column < w.columns;
     key_type keys[std::size_t{Most}];
     ESPALIER_KERNEL_UNROLL
     for (int i = 0; i < Most; ++i)
-        keys[i] = exists && i < at.size ? key(w(at.row + i, column)) : key_type(0);
+        keys[i] = exists && i < at.size ? key(w(at.row + i, column), (at.row + i) * w.columns + column) : key_type(0);
     ESPALIER_KERNEL_UNROLL
     for (int i = 0; i < Most; ++i) {
         int before = 0;
@@ -294,11 +295,11 @@ ESPALIER_FN void write_small_group(Tile const& tile, Key const& key, matrix_view
 template <class Tile, class Key, class W>
 ESPALIER_FN void write_large_group(Tile const& tile, Key const& key, matrix_view<W const> w, mask_group const& at,
                                    int kept, std::uint32_t* mask) {
-    using key_type = decltype(key(W()));
+    using key_type = decltype(key(W(), index_t()));
     index_t const column = at.column + static_cast<index_t>(tile.thread_rank());
     bool const exists = column < w.columns;
     int const size = exists ? at.size : 0;
-    auto const key_of = [&](int i) { return key(w(at.row + i, column)); };
+    auto const key_of = [&](int i) { return key(w(at.row + i, column), (at.row + i) * w.columns + column); };
     key_type all = static_cast<key_type>(~key_type(0)), any = 0;
     for (int i = 0; i < size; ++i) {
         all &= key_of(i);
