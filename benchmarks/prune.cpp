@@ -2,11 +2,19 @@
 // Selection of masks: which weights stay, of one tensor, of four together, and N of every M inputs of a unit. "By hand"
 // is the ordinary way: std::nth_element on a copy of the magnitudes, then a loop that writes the mask; for 2:4 a loop
 // that counts for each weight how many of its group go before it, for larger groups std::nth_element for each.
-// Floor: the weights are read twice (for N:M once) and one bit for each is written, at the bandwidth of a copy.
+// "exchange": of the 784 x 256 weights of a layer a tenth is kept, of which three tenths of least magnitude go and as
+// many of largest gradient come; by hand two times std::nth_element. Floor: the weights are read twice (for N:M once,
+// and with the gradients for the exchange) and one bit for each is written, at the bandwidth of a copy.
 #include "common.hpp"
 
 #include <espalier/prune/by_magnitude.hpp>
+#include <espalier/prune/constant.hpp>
+#include <espalier/prune/exchange.hpp>
+#include <espalier/prune/hard.hpp>
+#include <espalier/prune/plan.hpp>
+#include <espalier/prune/policy.hpp>
 #include <espalier/prune/select.hpp>
+#include <espalier/weight/identity.hpp>
 
 #include <algorithm>
 #include <functional>
@@ -115,6 +123,53 @@ bool kept(esp::prune::piece<float> const& p, index_t i) {
         }
 }
 
+// ---- exchanges
+
+using rigl = esp::prune::policy<criterion, esp::prune::exchange<0.3>,
+                                esp::prune::constant{.sparsity = 0.9, .every = 100}, esp::prune::hard>;
+
+struct exchanged {
+    static constexpr index_t n = 784 * 256, keep = n / 10, stay = keep - keep * 3 / 10;
+
+    array<float> weights{n}, gradients{n, 3}, room{n, 7};
+    std::vector<std::uint32_t> mask = std::vector<std::uint32_t>(n / 32);
+    std::vector<std::pair<float, index_t>> order = std::vector<std::pair<float, index_t>>(n); // by hand
+
+    exchanged() {
+        bench::fill_normal(weights.data(), n, 1, 0.05);
+        bench::fill_normal(gradients.data(), n, 2, 0.01);
+        for (std::size_t w = 0; w < mask.size(); ++w)
+            mask[w] = 0x10010041u << w % 3; // an eighth; one bit less where it falls out
+    }
+    bool kept(index_t i) const { return mask[static_cast<std::size_t>(i / 32)] >> i % 32 & 1; }
+};
+
+[[gnu::noinline]] void our_exchange(exchanged& s) {
+    static auto const exchange = esp::prune::plan_of<rigl, esp::weight::identity>->template of<float>().exchange;
+    exchange({}, {s.weights.data(), s.gradients.data(), nullptr}, s.n, s.stay, s.keep, s.room.data(), s.mask.data());
+}
+
+[[gnu::noinline]] void hand_exchange(exchanged& s) {
+    auto const choose = [&s](index_t count, auto const& worth) {
+        for (index_t i = 0; i < s.n; ++i)
+            s.order[static_cast<std::size_t>(i)] = {-worth(i), i};
+        std::nth_element(s.order.begin(), s.order.begin() + (count - 1), s.order.end());
+        std::fill(s.mask.begin(), s.mask.end(), 0u);
+        for (index_t k = 0; k < count; ++k) {
+            index_t const i = s.order[static_cast<std::size_t>(k)].second;
+            s.mask[static_cast<std::size_t>(i / 32)] |= std::uint32_t{1} << i % 32;
+        }
+    };
+    choose(s.stay, [&s](index_t i) { return s.kept(i) ? std::fabs(s.weights.data()[i]) : -1.0f; });
+    choose(s.keep, [&s](index_t i) { return s.kept(i) ? 1e30f : std::fabs(s.gradients.data()[i]); });
+}
+
+void add_exchange(char const* column, void (*body)(exchanged&)) {
+    auto s = std::make_shared<exchanged>();
+    bench::add(std::string("prune/exchange_0.9_784x256/") + column, bench::roof().copy_ns(8.125 * exchanged::n, true),
+               [s, body] { body(*s); });
+}
+
 // ---- checks: sorting
 
 void expect_same(std::string const& name, bool got, bool want) {
@@ -155,6 +210,17 @@ template <class Body> void check_n_m(std::string const& name, esp::group_pattern
                 expect_same(name, kept(p, first + group[static_cast<std::size_t>(place)].second * columns + c),
                             place < pattern.kept);
         }
+}
+
+void check_exchange() {
+    exchanged ours, hand;
+    for (int turn = 0; turn < 3; ++turn) {
+        auto const before = ours.mask;
+        our_exchange(ours);
+        hand_exchange(hand);
+        expect_same("exchange", ours.mask == hand.mask, true);
+        if (turn == 0) expect_same("exchange: something changes", ours.mask == before, false);
+    }
 }
 
 struct size_case {
@@ -207,5 +273,8 @@ int main(int argc, char** argv) {
         else
             add_n_m("hand", pattern, [pattern](state& s) { hand_n_m(s, pattern); });
     }
+    check_exchange();
+    add_exchange("ours", our_exchange);
+    add_exchange("hand", hand_exchange);
     return bench::run(argc, argv);
 }

@@ -55,6 +55,7 @@
 #include <espalier/projection/non_negative.hpp>
 #include <espalier/prune/below.hpp>
 #include <espalier/prune/decayed.hpp>
+#include <espalier/prune/exchange.hpp>
 #include <espalier/prune/frozen.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/n_m_magnitude.hpp>
@@ -100,6 +101,7 @@ using dense_layers = stack<
     dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>,
           prune::magnitude<third, prune::n_m_stages<prune::stepwise{.kept = 1, .group = 8, .steps = 100}>>>,
     dense<16, prune::magnitude<1.0, prune::below<third>, prune::frozen>>,
+    dense<16, prune::magnitude<third, prune::exchange<falling>>>,
     dense<16, dropout::shared_by<&rows::key, dropout::drop_step<falling>>>, dense<16, dropout::rate_of_row<>>,
     dense<16, penalty::proximal<penalty::l1<third>>, penalty::anchor<third>,
           penalty::elastic_weight_consolidation<falling>, initial::constant<third>>,

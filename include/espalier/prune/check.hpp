@@ -57,8 +57,8 @@ template <class P> void axis::prune::check(policy_checker& to, clock const& now)
             g.push_back(check_number(i, 6));
         }
         std::vector<std::uint32_t> mask(std::size_t{n / 32}, 0xaaaaaaaau), before = mask;
-        espalier::prune::detail::exchange_weights<P, weight::identity, double>(now, {w.data(), g.data(), g.data()}, n,
-                                                                               360, 480, room.data(), mask.data());
+        espalier::prune::detail::exchange_weights<P, espalier::weight::identity, double>(
+            now, {w.data(), g.data(), g.data()}, n, 360, 480, room.data(), mask.data());
         index_t stayed = 0;
         for (std::size_t i = 0; i < mask.size(); ++i)
             stayed += std::popcount(mask[i] & before[i]);

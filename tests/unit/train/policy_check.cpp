@@ -37,7 +37,9 @@
 #include <espalier/projection/max_norm.hpp>
 #include <espalier/projection/non_negative.hpp>
 #include <espalier/prune/below.hpp>
+#include <espalier/prune/by_sensitivity.hpp>
 #include <espalier/prune/decayed.hpp>
+#include <espalier/prune/exchange.hpp>
 #include <espalier/prune/frozen.hpp>
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/magnitude.hpp>
@@ -483,7 +485,9 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
                      prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>,
                      prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3, prune::derivative::exact>>,
                      prune::magnitude<0.3, prune::per_layer, prune::marked>, prune::n_m_magnitude<2, 4>,
-                     prune::magnitude<1.0, prune::below<0.1>, prune::frozen>>();
+                     prune::magnitude<1.0, prune::below<0.1>, prune::frozen>,
+                     prune::magnitude<0.5, prune::exchange<0.3>>,
+                     prune::policy<prune::by_sensitivity, prune::per_layer, 0.3, prune::hard>>();
     // the numbers of another time
     espalier::clock late;
     late.step = 50;
