@@ -194,7 +194,7 @@ template <auto Stages> struct n_m_stages {
         return Stages.unit != schedule::time_unit::epoch || now.step == now.epoch_begin;
     }
     /// The first group that so many inputs are not whole ones of; 0: there is none.
-    static consteval int group_beside(index_t inputs) {
+    static constexpr int group_beside(index_t inputs) {
         for (int i = 0; i < Stages.count(); ++i)
             if (inputs % Stages.at(i).group != 0) return Stages.at(i).group;
         return 0;

@@ -38,11 +38,12 @@ struct plan {
     bool (*due)(clock const& now);         ///< whether masks are selected anew before the step
     double (*sparsity)(clock const& now);  ///< share that is left out
     double (*exchanged)(clock const& now); ///< share of what is kept that is exchanged; null where nothing is
-    bool global;                           ///< selected together with the other tensors of such a plan
-    bool sees_gradients;                   ///< selected once a step has its gradients
-    bool reads_moment;                     ///< and by what the optimizer keeps of a weight
-    bool fixed_share; ///< the selection can leave out one share at a time only, or what is not below a
-                      ///< threshold, and nothing
+    int (*group_beside)(index_t rows); ///< the first group of rows that so many do not hold, or 0; null without stages
+    bool global;                       ///< selected together with the other tensors of such a plan
+    bool sees_gradients;               ///< selected once a step has its gradients
+    bool reads_moment;                 ///< and by what the optimizer keeps of a weight
+    bool fixed_share;                  ///< the selection can leave out one share at a time only, or what is not below a
+                                       ///< threshold, and nothing
     selections<float> of_float;
     selections<double> of_double;
 
@@ -110,6 +111,11 @@ template <class Policy> constexpr auto exchanged_share() {
     if constexpr (exchanges<typename Policy::selection>) share = &Policy::selection::share;
     return share;
 }
+template <class Policy> constexpr auto check_of_groups() {
+    int (*beside)(index_t) = nullptr;
+    if constexpr (requires { Policy::selection::group_beside(index_t{}); }) beside = &Policy::selection::group_beside;
+    return beside;
+}
 // Of the criterion of a policy's weights, or of that of weights which come back.
 template <class Policy> consteval bool policy_sees_gradients() {
     if constexpr (exchanges<typename Policy::selection>)
@@ -126,6 +132,7 @@ template <class Policy, class Map>
 inline constexpr plan plan_object{&Policy::due,
                                   &Policy::sparsity,
                                   exchanged_share<Policy>(),
+                                  check_of_groups<Policy>(),
                                   Policy::selection::global,
                                   policy_sees_gradients<Policy>(),
                                   policy_reads_moment<Policy>(),

@@ -193,10 +193,15 @@ template <class Device, class W> struct list_device_plans : no_step {
 /// What was selected when is remembered for each tensor; memory is taken when it is made, none in a step.
 template <class W> class mask_selection {
 public:
+    /// Throws shape_error for a tensor that does not hold the groups of its stages; of kernels that is known while
+    /// compiling.
     explicit mask_selection(layer_report const& report) {
         for (tensor_info const& t : report.tensors) {
             if (!t.trained) continue;
-            if (t.masks) tensors_.push_back({&t, records_.size()});
+            if (t.masks) {
+                require_groups(t);
+                tensors_.push_back({&t, records_.size()});
+            }
             records_.emplace_back();
         }
         selected_.reserve(tensors_.size());
@@ -260,6 +265,14 @@ public:
     prune::prune_record const& record(std::size_t i) const { return records_[i]; }
 
 private:
+    static void require_groups(tensor_info const& t) {
+        int const beside = t.masks->group_beside ? t.masks->group_beside(t.rows) : 0;
+        if (beside != 0)
+            throw_shape_error("prune: tensor ", t.name, " has ", t.rows, " rows, and groups of ", beside,
+                              " do not divide them; begin prune::n_m_stages with smaller groups, or prune this tensor "
+                              "with prune::n_m");
+    }
+
     std::vector<pruned_tensor<W>> tensors_, selected_;
     std::vector<prune::prune_record> records_;
     bool together_ = false; ///< the selection over all tensors is due

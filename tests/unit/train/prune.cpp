@@ -17,6 +17,7 @@
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/hard.hpp>
+#include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/n_m.hpp>
 #include <espalier/prune/n_m_stages.hpp>
 #include <espalier/prune/per_layer.hpp>
@@ -318,6 +319,15 @@ TEST_CASE("prune: a pattern changes from stage to stage, and a weight may come b
         CHECK(run.step(batch_of(x)).loss == Approx(l.loss).epsilon(1e-12));
         CHECK(mask_in(net, "1.kernel").values == mask.values);
     }
+}
+
+TEST_CASE("prune: a tensor of another role that does not hold the groups of its stages is refused", "[train][prune]") {
+    using in_stages = prune::n_m_stages<prune::stages<prune::stage{0, 1, 1}, prune::stage{4, 1, 2}>{}>;
+    using stack = sequence<input<6>, dense<4, on<role::bias, prune::magnitude<1.0, in_stages>>>>;
+    CHECK_THROWS_WITH(
+        detail::mask_selection<double>(report_of<stack>()),
+        "prune: tensor 1.bias has 1 rows, and groups of 2 do not divide them; begin prune::n_m_stages with "
+        "smaller groups, or prune this tensor with prune::n_m");
 }
 
 TEST_CASE("prune: layers that disagree about a common selection are refused", "[train][prune]") {
