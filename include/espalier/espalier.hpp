@@ -270,6 +270,7 @@
 #include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/bake.hpp>
 #include <espalier/weight/compander.hpp>
+#include <espalier/weight/composed.hpp>
 #include <espalier/weight/concept.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>

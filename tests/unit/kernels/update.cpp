@@ -27,7 +27,7 @@
 #include <espalier/projection/box.hpp>
 #include <espalier/projection/max_norm.hpp>
 #include <espalier/projection/non_negative.hpp>
-#include <espalier/prune/behind_map.hpp>
+#include <espalier/weight/composed.hpp>
 #include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
@@ -364,7 +364,7 @@ TEST_CASE("update bodies: a separate copy for the products") {
 
 TEST_CASE("update bodies: trained numbers of a map, and the pass that writes operands when they have moved") {
     using map = espalier::weight::learned_compander_op<espalier::weight::arctan>;
-    using rule = tensor_rule<espalier::prune::behind_map_op<espalier::weight::fixed_mask, map>,
+    using rule = tensor_rule<espalier::weight::composed_op<espalier::weight::fixed_mask, map>,
                              flat_tuple<espalier::penalty::l2_op>, flat_tuple<>>;
     rule r{};
     espalier::get<0>(r.penalties) = {0.1};

@@ -55,8 +55,8 @@
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/compander.hpp>
+#include <espalier/weight/composed.hpp>
 #include <espalier/weight/fixed_mask.hpp>
-#include <espalier/weight/identity.hpp>
 #include <espalier/weight/low_rank.hpp>
 #include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/marked.hpp>
@@ -469,16 +469,19 @@ TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]")
 }
 
 TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest pass", "[train][policy_check]") {
-    all_shipped_pass<dropout::none, dropout::bernoulli<0.3>, dropout::drop_path<0.1>, dropout::drop_segment<4, 0.1>,
-                     dropout::rate_of_row<>, dropout::filled<-1.0, dropout::unscaled<dropout::drop_step<0.5>>>,
-                     means_it, with_shift<shift_kind::zero_mean>,
-                     dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>, transform::agreement<0.5>,
-                     transform::clip_value<1.0>, transform::clip_global_norm<1.0>, transform::gradient_dropout<0.25>,
-                     projection::non_negative, projection::box<-0.25, 0.5>, projection::max_norm<2.0, over::columns>,
-                     on<role::bias, projection::max_norm<0.0, over::tensor>>, weight::identity, weight::fixed_mask,
-                     weight::marked, weight::trained_where, weight::low_rank<3>, weight::low_rank_adapter<3>,
-                     weight::compander<weight::softsign, 0.8, 0.5>,
-                     weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>>();
+    all_shipped_pass<
+        dropout::none, dropout::bernoulli<0.3>, dropout::drop_path<0.1>, dropout::drop_segment<4, 0.1>,
+        dropout::rate_of_row<>, dropout::filled<-1.0, dropout::unscaled<dropout::drop_step<0.5>>>, means_it,
+        with_shift<shift_kind::zero_mean>, dropout::shared_by<&rows::group, dropout::bernoulli<0.3>>,
+        transform::agreement<0.5>, transform::clip_value<1.0>, transform::clip_global_norm<1.0>,
+        transform::gradient_dropout<0.25>, projection::non_negative, projection::box<-0.25, 0.5>,
+        projection::max_norm<2.0, over::columns>, on<role::bias, projection::max_norm<0.0, over::tensor>>,
+        weight::identity, weight::fixed_mask, weight::marked, weight::trained_where, weight::low_rank<3>,
+        weight::low_rank_adapter<3>, weight::compander<weight::softsign, 0.8, 0.5>,
+        weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>,
+        weight::composed<weight::fixed_mask, weight::compander<weight::tanh, 0.8, 0.5>>,
+        weight::composed<weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>,
+                         weight::composed<weight::compander<weight::tanh, 0.7, 0.4>, weight::fixed_mask>>>();
     all_shipped_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
                      initial::uniform<-0.3, 0.3>, initial::constant<0.5>, initial::zeros>();
     all_shipped_pass<prune::magnitude<0.3>, prune::magnitude<0.3, prune::global, prune::straight_through>,

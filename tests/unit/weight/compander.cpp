@@ -24,6 +24,8 @@
 #include <espalier/train/training.hpp>
 #include <espalier/weight/bake.hpp>
 #include <espalier/weight/compander.hpp>
+#include <espalier/weight/composed.hpp>
+#include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/warm_start.hpp>
 
 #include <support/catch.hpp>
@@ -81,6 +83,41 @@ TEST_CASE("compander: golden values of the map, its slope and the gradients of a
     CHECK_THAT(constant.raw(1.0), WithinAbs(1.504784837, 1e-9));
     CHECK(std::isnan(constant.raw(1.256637062)));
     CHECK(std::isfinite(constant.raw(1.256637061)));
+}
+
+TEST_CASE("composed: one map behind another, with one mask and one map of trained numbers", "[weight]") {
+    using inner = weight::compander<weight::tanh, 1.5, 0.9>;
+    using both = weight::composed<inner, learned_map>;
+    using masked = weight::composed<both, weight::fixed_mask>;
+    static_assert(weight::detail::map_scalars<esp::op_of<masked>>() == 2 && masked::scalar_rate == 0.25);
+    static_assert(esp::op_of<masked>::scalar_names[1] == "log_b" && esp::op_of<masked>::uses_mask);
+    static_assert(!weight::detail::counts_scalars<esp::op_of<weight::composed<inner, weight::fixed_mask>>>);
+    auto const first = esp::op_at<inner>(esp::clock{});
+    auto const second = esp::op_at<learned_map>(esp::clock{});
+    auto const map = esp::op_at<both>(esp::clock{});
+    auto const of_mask = esp::op_at<masked>(esp::clock{});
+    for (double const w : v) {
+        esp::element_about<double> const about{.weight = w}, dropped{.weight = w, .keep = false};
+        double const between = first.effective(w);
+        esp::element_about<double> const behind{.weight = between};
+        CHECK(map.effective(w, about) == second.effective(between));
+        CHECK(map.pull(0.7, about) == first.pull(second.pull(0.7, behind), about));
+        CHECK(map.scalar_gradients(0.7, about).first == second.scalar_gradients(0.7, behind).first);
+        CHECK(map.scalar_gradients(0.7, about).second == second.scalar_gradients(0.7, behind).second);
+        CHECK_THAT(map.raw(map.effective(w, about)), WithinAbs(w, 1e-9));
+        CHECK(of_mask.effective(w, about) == map.effective(w, about));
+        CHECK(of_mask.effective(w, dropped) == 0.0);
+        CHECK(of_mask.pull(0.7, dropped) == 0.0);
+        CHECK(of_mask.store(w, dropped) == 0.0);
+        CHECK(of_mask.scalar_gradients(0.7, dropped).first == 0.0);
+        CHECK(of_mask.scalar_gradients(0.7, about).second == map.scalar_gradients(0.7, about).second);
+    }
+    // The numbers of the inner map have the gradient that the outer one lets through.
+    using learned_first = weight::composed<learned_map, inner>;
+    auto const turned = esp::op_at<learned_first>(esp::clock{});
+    esp::element_about<double> const about{.weight = 0.4}, behind{.weight = second.effective(0.4)};
+    CHECK(turned.scalar_gradients(0.7, about).first == second.scalar_gradients(first.pull(0.7, behind), about).first);
+    CHECK(turned.with(turned.start()).effective(0.4, about) == turned.effective(0.4, about));
 }
 
 TEMPLATE_TEST_CASE("compander: every function is odd, bounded, has the slope it says and is inverted", "[weight]",
