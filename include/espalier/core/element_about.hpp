@@ -7,6 +7,11 @@
 #include <espalier/core/pack.hpp>
 #include <espalier/core/view.hpp>
 
+#include <concepts>
+#include <cstddef>
+#include <iterator>
+#include <string_view>
+
 namespace espalier {
 
 /// Over what a penalty on parameters sums, or what a projection keeps in bounds: single elements, the rows or columns
@@ -30,7 +35,7 @@ constexpr index_t groups_of(group_scope scope, index_t rows, index_t columns) {
 /// Order of gradient transforms, whatever their order in the list.
 enum class transform_stage : int { add = 0, gate = 1, scale = 2, clip = 3 };
 
-/// Companions that one policy may read.
+/// Companions that one penalty or weight map may read.
 inline constexpr int max_companions = 2;
 
 /// What the companions of a tensor hold of one weight, in the order of the op's `companion_names`. Members and no
@@ -53,7 +58,7 @@ template <class T> struct element_about {
     T reference = T(scalar_of<T>(0));      ///< gradient of the second stream; for transforms with `needs_reference`
     drawn_bits<T> bits = drawn_bits<T>(0); ///< a 16-bit draw, of this transform alone; for transforms with `draws`
     T global_norm = T(scalar_of<T>(0));    ///< Euclidean norm of all gradients; for transforms with `needs_global_norm`
-    companion_values<T> companion{};       ///< further numbers kept of the weight; for penalties with `companions`
+    companion_values<T> companion{};       ///< further numbers kept of the weight; for ops with `companions`
 };
 
 namespace detail {
@@ -78,6 +83,38 @@ template <class Op> consteval bool waits_for_norms() {
 /// Whether a step is the one that applies the proxes over groups: it moves no weight itself, and its rate is that of
 /// the step before it, or 0 when nothing is to be shrunk.
 ESPALIER_MEMBER_OR(shrinks_groups, shrinks_groups, false)
+
+template <class Op>
+concept counts_companions = requires {
+    Op::companions;
+};
+template <class Op>
+concept has_companion_names = requires {
+    { Op::companion_names[0] } -> std::convertible_to<std::string_view>;
+};
+
+/// Whether an op that has companions says how many, and what each is called.
+template <class Op> consteval bool names_companions() {
+    if constexpr (counts_companions<Op> && has_companion_names<Op>) {
+        if (Op::companions < 1 || Op::companions > max_companions) return false;
+        if (std::size(Op::companion_names) != static_cast<std::size_t>(Op::companions)) return false;
+        for (int k = 0; k < Op::companions; ++k)
+            for (int j = 0; j <= k; ++j)
+                if (Op::companion_names[k].empty() || (j < k && Op::companion_names[j] == Op::companion_names[k]))
+                    return false;
+        return true;
+    } else {
+        return !counts_companions<Op> && !has_companion_names<Op>;
+    }
+}
+
+/// How many a policy of the update reads.
+template <class Op> consteval int op_companions() {
+    if constexpr (counts_companions<Op> && names_companions<Op>())
+        return Op::companions;
+    else
+        return 0;
+}
 
 } // namespace detail
 

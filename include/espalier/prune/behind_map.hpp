@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/diagnostic.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/policy.hpp>
@@ -18,6 +19,11 @@ namespace espalier::prune {
 template <class Rule, class Map> struct behind_map_op {
     [[no_unique_address]] Rule rule;
     [[no_unique_address]] Map map;
+
+    static_assert(
+        diagnostic::holds<(espalier::detail::op_companions<Map>() == 0), diagnostic::given_type<Map>>,
+        "espalier: a tensor whose weight map reads companions cannot be pruned, for masks are selected by the "
+        "weights alone; the next line names the map; take the prune policy out of the layer");
 
     static constexpr bool uses_mask = true;
     static constexpr bool needs_operand = Rule::needs_operand || Map::needs_operand;
