@@ -7,11 +7,6 @@
 #include <espalier/core/pack.hpp>
 #include <espalier/core/view.hpp>
 
-#include <concepts>
-#include <cstddef>
-#include <iterator>
-#include <string_view>
-
 namespace espalier {
 
 /// Over what a penalty on parameters sums, or what a projection keeps in bounds: single elements, the rows or columns
@@ -83,38 +78,6 @@ template <class Op> consteval bool waits_for_norms() {
 /// Whether a step is the one that applies the proxes over groups: it moves no weight itself, and its rate is that of
 /// the step before it, or 0 when nothing is to be shrunk.
 ESPALIER_MEMBER_OR(shrinks_groups, shrinks_groups, false)
-
-template <class Op>
-concept counts_companions = requires {
-    Op::companions;
-};
-template <class Op>
-concept has_companion_names = requires {
-    { Op::companion_names[0] } -> std::convertible_to<std::string_view>;
-};
-
-/// Whether an op that has companions says how many, and what each is called.
-template <class Op> consteval bool names_companions() {
-    if constexpr (counts_companions<Op> && has_companion_names<Op>) {
-        if (Op::companions < 1 || Op::companions > max_companions) return false;
-        if (std::size(Op::companion_names) != static_cast<std::size_t>(Op::companions)) return false;
-        for (int k = 0; k < Op::companions; ++k)
-            for (int j = 0; j <= k; ++j)
-                if (Op::companion_names[k].empty() || (j < k && Op::companion_names[j] == Op::companion_names[k]))
-                    return false;
-        return true;
-    } else {
-        return !counts_companions<Op> && !has_companion_names<Op>;
-    }
-}
-
-/// How many a policy of the update reads.
-template <class Op> consteval int op_companions() {
-    if constexpr (counts_companions<Op> && names_companions<Op>())
-        return Op::companions;
-    else
-        return 0;
-}
 
 } // namespace detail
 

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/companions.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/layout.hpp>

@@ -36,6 +36,7 @@
 #pragma once
 
 #include <espalier/core/about.hpp>
+#include <espalier/core/companions.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/members.hpp>
 #include <espalier/core/pack.hpp>

@@ -56,6 +56,7 @@
 #pragma once
 
 #include <espalier/core/about.hpp>
+#include <espalier/core/companions.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>

@@ -71,6 +71,12 @@ template <class Network> std::vector<double> values_of(Network& net, char const*
     auto const t = net.tensor(name);
     return {t.data, t.data + t.rows * t.columns};
 }
+double length(std::vector<double> const& values) {
+    double square = 0.0;
+    for (double const v : values)
+        square += v * v;
+    return std::sqrt(square);
+}
 void check_close(std::vector<double> const& got, std::vector<double> const& wanted, double margin = 1e-9) {
     REQUIRE(got.size() == wanted.size());
     for (std::size_t i = 0; i < wanted.size(); ++i) {
@@ -154,10 +160,7 @@ TEST_CASE("score_mask: a step with both streams gives the published numbers", "[
     weight::bake(e.net, "1", contiguous_view(kernel.data(), 3, 2));
     CHECK(kernel == masked);
 
-    double norm = 0.0;
-    for (double const s : scores)
-        norm += s * s;
-    norm = std::sqrt(norm);
+    double const norm = length(scores);
     e.run.set_value("strength"_name, 0.0); // every gradient of the task
     step_result const result = e.step();
     CHECK(result.loss == Approx(1.454039609).epsilon(0).margin(1e-9));
@@ -209,10 +212,7 @@ TEST_CASE("score_mask: inputs feel the masked kernel, and the penalty is the nor
     check_close(dx, wanted, 1e-15);
 
     // Where no score crosses the threshold only the penalty sees them: and its gradient is the slope of its term.
-    double norm = 0.0;
-    for (double const s : scores)
-        norm += s * s;
-    norm = std::sqrt(norm);
+    double const norm = length(scores);
     for (std::size_t i = 0; i < scores.size(); ++i) {
         if (scores[i] == 0.005) continue; // at it: above, the weight appears
         auto const at = [&](double h) {
@@ -246,12 +246,10 @@ TEST_CASE("score_mask: weights of 0 keep their scores, the step writes what prod
     std::vector<double> with_zero = theta;
     with_zero[3] = 0.0;
     set_companion(e.net, "1.kernel", contiguous_view<double const>(with_zero.data(), 3, 2));
+    CHECK(e.net.values().operands()[3] == 0.0); // at once, where a weight of 0.75 was
     e.net.values().weights()[0] = 0.005 + 1e-9; // about to go
     set(e.net, "1.score", scores);
     e.run.set_value("strength"_name, 0.0);
-    double norm = 0.0;
-    for (double const s : scores)
-        norm += s * s;
     for (int step = 0; step < 3; ++step) {
         e.step();
         std::vector<double> kernel(6);
