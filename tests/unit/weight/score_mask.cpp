@@ -144,6 +144,10 @@ TEST_CASE("score_mask: the published mask, scores at the threshold, weights of 0
     CHECK(op.effective(std::numeric_limits<double>::quiet_NaN(), there) == 0.0);
     element_about<float> const of_float{.companion = {2.0f}};
     CHECK(op.effective(5e-3f, of_float) == 0.0f);
+    using set_at_run_time = weight::score_mask<schedule::runtime{.name = "tau"_name, .initial = 0.25}>;
+    CHECK(set_at_run_time::threshold({}) == 0.25);
+    named_value const missing[] = {{"tau"_name, std::numeric_limits<double>::quiet_NaN()}};
+    CHECK_THROWS_AS(set_at_run_time::threshold({.values = {missing, 1}}), data_error);
     using P = pack<float, 8>;
     P const s = P::iota(0.0f) * P(1e-3f);
     P const got = op.effective(s, element_about<P>{.companion = {P::iota(1.0f)}});
@@ -173,6 +177,9 @@ TEST_CASE("score_mask: a step with both streams gives the published numbers", "[
     }
     check_close(a, a_of, 2e-9);
     check_close(b, b_of, 2e-9);
+
+    for (double const outside : {-0.1, 1.5, std::numeric_limits<double>::quiet_NaN()})
+        CHECK_THROWS_AS(e.run.set_value("strength"_name, outside), data_error);
 
     // From the same scores with gates, by the bits that this layer draws at this step.
     auto const op = op_at<transform::agreement<0.3>>({});
