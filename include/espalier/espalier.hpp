@@ -166,6 +166,7 @@
 #include <espalier/loss/column.hpp>
 #include <espalier/loss/concept.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/distillation.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
@@ -278,6 +279,8 @@
 #include <espalier/weight/low_rank.hpp>
 #include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/marked.hpp>
+#include <espalier/weight/mask_of_scores.hpp>
 #include <espalier/weight/operator.hpp>
+#include <espalier/weight/score_mask.hpp>
 #include <espalier/weight/trained_where.hpp>
 #include <espalier/weight/warm_start.hpp>

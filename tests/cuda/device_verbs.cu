@@ -29,6 +29,7 @@
 #include <espalier/gate/top_k.hpp>
 #include <espalier/loss/binary_cross_entropy.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/distillation.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
@@ -112,6 +113,7 @@ template <class T> void rows_of(device::cuda& device, matrix_view<T> y) {
     device.template row_loss<33>(loss::early_learning{}, a, result);
     device.template row_loss<3>(loss::binary_cross_entropy{}, a, result);
     device.template row_loss<100>(loss::soft_cross_entropy{}, a, result);
+    device.template row_loss<100>(loss::distillation{}, a, result);
     device.template row_loss<1>(loss::mean_squared_error{}, a, result);
 }
 

@@ -24,6 +24,7 @@
 #include <espalier/gate/local_search.hpp>
 #include <espalier/gate/softmax.hpp>
 #include <espalier/gate/top_k.hpp>
+#include <espalier/initial/uniform.hpp>
 #include <espalier/io/checkpoint.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/by_sample.hpp>
@@ -52,6 +53,7 @@
 #include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/low_rank_adapter.hpp>
+#include <espalier/weight/score_mask.hpp>
 
 #include <unistd.h>
 
@@ -383,7 +385,8 @@ void tests() {
         "windows, some empty");
     check<sequence<input<width>, plain, moe<gate::comet<5, 2>, dense<16>, dispatch::compacted>, head>>(
         "counted rows of trees");
-    using held = sequence<dense<8, activation::tanh, units::fixed_mask, penalty::anchor<1.5>>,
+    using held = sequence<dense<8, activation::tanh, units::fixed_mask, weight::score_mask<0.0>,
+                                initial::uniform<-1.0, 1.0>, on<role::score, penalty::anchor<1.5>>>,
                           dense<7, penalty::elastic_weight_consolidation<0.5>, on<role::bias, penalty::anchor<0.5>>,
                                 weight::compander<weight::arctan, 1.5, 0.75, weight::learned<0.05>>>>;
     check<sequence<input<width>, dense<16, activation::tanh, penalty::elastic_weight_consolidation<0.5>>,

@@ -71,6 +71,7 @@
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/low_rank.hpp>
 #include <espalier/weight/low_rank_adapter.hpp>
+#include <espalier/weight/score_mask.hpp>
 
 namespace numbers {
 
@@ -109,7 +110,7 @@ using dense_layers = stack<
     dense<16, weight::compander<weight::arctan, third, sixth>>,
     dense<16, weight::compander<weight::tanh, third, sixth, weight::learned<third>>>,
     dense<16, weight::low_rank<4, ranks>>, dense<16, weight::low_rank_adapter<4, weight::adaptive_gain<third>>>,
-    batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
+    dense<16, weight::score_mask<third>>, batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
     tap<"here"_name, activation_penalty::l1<falling>>>;
 
 template <class Gate, class Dispatch = dispatch::dense> using mixture = stack<moe<Gate, narrow, Dispatch>>;

@@ -30,7 +30,7 @@ constexpr index_t groups_of(group_scope scope, index_t rows, index_t columns) {
 /// Order of gradient transforms, whatever their order in the list.
 enum class transform_stage : int { add = 0, gate = 1, scale = 2, clip = 3 };
 
-/// Companions that one policy may read.
+/// Companions that one penalty or weight map may read.
 inline constexpr int max_companions = 2;
 
 /// What the companions of a tensor hold of one weight, in the order of the op's `companion_names`. Members and no
@@ -53,7 +53,7 @@ template <class T> struct element_about {
     T reference = T(scalar_of<T>(0));      ///< gradient of the second stream; for transforms with `needs_reference`
     drawn_bits<T> bits = drawn_bits<T>(0); ///< a 16-bit draw, of this transform alone; for transforms with `draws`
     T global_norm = T(scalar_of<T>(0));    ///< Euclidean norm of all gradients; for transforms with `needs_global_norm`
-    companion_values<T> companion{};       ///< further numbers kept of the weight; for penalties with `companions`
+    companion_values<T> companion{};       ///< further numbers kept of the weight; for ops with `companions`
 };
 
 namespace detail {

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <espalier/core/axis.hpp>
+#include <espalier/core/companions.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/flat_tuple.hpp>
 #include <espalier/core/layout.hpp>
@@ -92,8 +93,8 @@ template <class Tensor, class Op> auto const& numbers_for(Op const& one_for_all,
     return op_for<Tensor>(one_for_all);
 }
 
-/// The companions of a tensor: those that its penalties name, each name once. The j-th that is asked for, counted over
-/// all penalties, is number `places >> 4 j & 15`.
+/// The companions of a tensor: those that its map and its penalties name, each name once. The j-th that is asked for,
+/// counted over the map and all penalties, is number `places >> 4 j & 15`; those of the map are the first.
 template <int Asked> struct companion_table {
     int count = 0;
     std::uint64_t places = 0;
@@ -104,8 +105,8 @@ template <> struct companion_table<0> {
     std::uint64_t places = 0;
 };
 
-template <class... Penalties> consteval auto companions_of() {
-    constexpr int asked = (0 + ... + op_companions<Penalties>());
+template <class... Ops> consteval auto companions_of() {
+    constexpr int asked = (0 + ... + op_companions<Ops>());
     static_assert(asked <= 16, "espalier: the penalties of a tensor read at most 16 companions; give it fewer of them");
     companion_table<asked> table;
     if constexpr (asked > 0) {
@@ -122,7 +123,7 @@ template <class... Penalties> consteval auto companions_of() {
                 for (int k = 0; k < Op::companions; ++k)
                     add(Op::companion_names[k]);
         };
-        (add_all(std::type_identity<Penalties>{}), ...);
+        (add_all(std::type_identity<Ops>{}), ...);
     }
     return table;
 }
@@ -138,6 +139,28 @@ ESPALIER_FN companion_values<T> take_companions(Companion const& companion, int&
     if constexpr (op_companions<Op>() > 1)
         values.second = companion(static_cast<int>(Rule::companion_places >> 4 * asked++ & 15u));
     return values;
+}
+
+/// What the companions hold that the map of a tensor reads.
+template <class Rule, class T, class Companion>
+ESPALIER_FN companion_values<T> companions_of_map([[maybe_unused]] Companion const& companion) {
+    if constexpr (op_companions<typename Rule::map_op>() > 0) {
+        int asked = 0;
+        return take_companions<Rule, typename Rule::map_op, T>(companion, asked);
+    } else {
+        return {};
+    }
+}
+/// A weight as the map sees it.
+template <class Rule, class T, class Companion>
+ESPALIER_FN decltype(auto) seen_by_map(element_about<T> const& about, [[maybe_unused]] Companion const& companion) {
+    if constexpr (op_companions<typename Rule::map_op>() > 0) {
+        element_about<T> seen = about;
+        seen.companion = companions_of_map<Rule, T>(companion);
+        return seen;
+    } else {
+        return (about);
+    }
 }
 
 } // namespace detail
@@ -170,8 +193,9 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
     }
     /// Penalties over groups that are applied by their prox, and projections over groups: in a further pass.
     static constexpr int group_proxes = (0 + ... + int{detail::waits_for_norms<Penalties>()});
-    /// Further tensors of the same extents that the penalties read.
-    static constexpr auto companion_table = detail::companions_of<Penalties...>();
+    using map_op = Map;
+    /// Further tensors of the same extents that the map and the penalties read.
+    static constexpr auto companion_table = detail::companions_of<Map, Penalties...>();
     static constexpr int companions = companion_table.count;
     static constexpr std::uint64_t companion_places = companion_table.places;
     /// Transforms that draw. The k-th of them has draw number k of an element's place (core/random.hpp), so that no two
@@ -232,17 +256,18 @@ template <class Optimizer, class Rule, class T, class Draw, class Norm, class Va
 ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gradient, T* moments, T decay,
                              element_about<T> about, Draw const& draw, Norm const& norm, Value const& value,
                              [[maybe_unused]] Companion const& companion = {}) {
-    T g = weight::detail::pull(rule.map, about, gradient);
+    auto const& mapped = detail::seen_by_map<Rule>(about, companion);
+    T g = weight::detail::pull(rule.map, mapped, gradient);
     if constexpr (detail::moved_scalars < Optimizer, Rule >> 0) {
-        auto const of_scalars = rule.map.scalar_gradients(gradient, about);
+        auto const of_scalars = rule.map.scalar_gradients(gradient, mapped);
         for (int k = 0; k < Rule::scalars; ++k)
             value(Rule::penalty_count + k, of_scalars[k]);
     }
-    if constexpr (Rule::needs_reference) about.reference = weight::detail::pull(rule.map, about, about.reference);
+    if constexpr (Rule::needs_reference) about.reference = weight::detail::pull(rule.map, mapped, about.reference);
     {
         int index = 0;
         int group = 0;
-        [[maybe_unused]] int asked = 0;
+        [[maybe_unused]] int asked = detail::op_companions<typename Rule::map_op>();
         for_each(
             rule.penalties, [&]<class Op>(Op const& op) __attribute__((always_inline)) {
                 constexpr bool grouped = detail::penalty_groups<Op>() != group_scope::element;
@@ -275,7 +300,7 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gra
     {
         constexpr bool shrinks_groups = detail::shrinks_groups<Optimizer>();
         int group = 0;
-        [[maybe_unused]] int asked = 0;
+        [[maybe_unused]] int asked = detail::op_companions<typename Rule::map_op>();
         for_each(
             rule.penalties, [&]<class Op>(Op const& op) __attribute__((always_inline)) {
                 constexpr bool grouped = detail::penalty_groups<Op>() != group_scope::element;
@@ -304,7 +329,7 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gra
                 group += int{grouped};
             });
     }
-    return weight::detail::store(rule.map, about, next);
+    return weight::detail::store(rule.map, mapped, next);
 }
 
 } // namespace espalier

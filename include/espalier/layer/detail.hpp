@@ -351,9 +351,15 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
              .grouped = rule::grouped,
              .mapped = rule::needs_operand,
              .inverse = weight::inverse_of<weight_policy>});
+        // Those of the map, which come first, are tensors of the layer.
         if constexpr (rule::companions > 0)
-            for (int k = 0; k < rule::companions; ++k)
-                report.add_companion(rule::companion_table.names[k], at.fixed + k * padded(count()));
+            for (int k = 0; k < rule::companions; ++k) {
+                index_t const place = at.fixed + k * padded(count());
+                if (k < op_companions<op_of<map>>())
+                    report.add_fixed_kernel(path, rule::companion_table.names[k], rows, columns, place);
+                else
+                    report.add_companion(rule::companion_table.names[k], place);
+            }
         if constexpr (scalars > 0)
             for (int k = 0; k < scalars; ++k)
                 report.add_scalar(op_of<weight_policy>::scalar_names[k], at.parameters + scalar_place(k),
@@ -381,10 +387,10 @@ private:
     }
 };
 
-/// What stands in front of a dense layer's epilogue when no operator does: one matrix and its products.
-template <class... Ps> struct matrix_kernel {
-    using part = tensor_kind<role::kernel, pick<axis::initial, initial::he_normal, Ps...>, Ps...>;
-    using product = pick<axis::product, void, Ps...>;
+/// Products with one matrix: the tensor `Part`, or what its map makes of it.
+template <class Part, class Product> struct matrix_product {
+    using part = Part;
+    using product = Product;
     using numbers = typename part::rule_numbers;
     static constexpr need needs = part::needs;
     template <class Asked> static consteval bool has_tensor() { return part::template has_tensor<Asked>(); }
@@ -427,8 +433,14 @@ template <class... Ps> struct matrix_kernel {
     template <class Context, class T> void initialise(Context& context, layer_memory<T> const& m) const {
         tensor.initialise(context, m);
     }
+};
+
+/// What stands in front of a dense layer's epilogue when no operator does.
+template <class... Ps>
+struct matrix_kernel : matrix_product<tensor_kind<role::kernel, pick<axis::initial, initial::he_normal, Ps...>, Ps...>,
+                                      pick<axis::product, void, Ps...>> {
     void describe(layer_report& report, std::string const& path, footprint const& at) const {
-        tensor.describe(report, path, at, "kernel");
+        this->tensor.describe(report, path, at, "kernel");
     }
 };
 
@@ -448,7 +460,7 @@ template <index_t In, index_t Out, class... Ps> consteval auto choose_kernel() {
     if constexpr (weight::weight_operator<weight_policy>)
         return operator_kernel<In, Out, typename weight_policy::template bind<In, Out, Ps...>>{};
     else
-        return matrix_kernel<Ps...>{{In, Out}};
+        return matrix_kernel<Ps...>{{{In, Out}}};
 }
 
 /// What follows a layer's product: activation, dropout, a mask of units, activation penalties. Over rows of any width,

@@ -6,6 +6,7 @@
 #include <espalier/loss/by_column.hpp>
 #include <espalier/loss/column.hpp>
 #include <espalier/loss/cross_entropy.hpp>
+#include <espalier/loss/distillation.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>

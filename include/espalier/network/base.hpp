@@ -52,10 +52,10 @@ void copy_tensors(std::vector<tensor_copy> const& copies, parameters_on_host<Fro
 
 } // namespace detail
 
-/// Takes what is frozen under adapters from `base`, a network of the same stack without them, and everything else that
-/// it has under the name of a tensor of this network: biases, norms, kernels of layers without an adapter. What `base`
-/// lacks, the adapters' factors say, and the time stay. Any device and number type; on a GPU the numbers go through the
-/// host once.
+/// Takes what is frozen under adapters or scores from `base`, a network of the same stack without them, and everything
+/// else that it has under the name of a tensor of this network: biases, norms, kernels of layers without an adapter.
+/// What `base` lacks, the adapters' factors say, and the time stay. Any device and number type; on a GPU the numbers go
+/// through the host once.
 ///
 ///     network<sequence<input<64>, dense<10>>, device::cpu> model; // trained
 ///     network<sequence<input<64>, dense<10, weight::low_rank_adapter<4>>>, device::cpu> adapted{seed{1}};
@@ -80,7 +80,8 @@ void load_base(Network& net, Base const& base) {
 }
 
 /// Makes `dense`, a network of the same stack without adapters, give what `adapted` gives: its kernels are what `bake`
-/// says, W + A B summed in double, everything else is copied by name, and so is the time. `adapted` lies in host
+/// says, W + A B summed in double or the weights that scores keep, everything else is copied by name, and so is the
+/// time. `adapted` lies in host
 /// memory. Throws, with nothing changed: data_error where `adapted` lacks a tensor of `dense` or was never given its
 /// base, shape_error for other extents.
 template <class Adapted, class Dense> void merge_adapters(Adapted const& adapted, Dense& dense) {

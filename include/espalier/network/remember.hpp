@@ -56,6 +56,7 @@ void set_companion(Network& net, std::string_view name, matrix_view<typename Net
         },
         values.view(Network::tensors()[i]), random_site{});
     values.given()[i] = true;
+    if (Network::tensors()[i].companion.empty()) net.refresh(); // what products read may be made of it
 }
 
 } // namespace espalier

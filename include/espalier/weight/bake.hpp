@@ -14,8 +14,9 @@
 namespace espalier::weight {
 
 /// Writes the matrix W that the layer at that path ("1", "2.0") multiplies rows with into `kernel`, in x out, as it is
-/// at the parameters' time: U_r V_r for `low_rank`, W + A B for `low_rank_adapter`, summed in double; what products
-/// read behind a weight map or a pruning policy that has them read a copy, a atan(v / b) for `compander`. The result
+/// at the parameters' time: U_r V_r for `low_rank`, W + A B for `low_rank_adapter`, summed in double; the weights that
+/// the scores of `score_mask` keep; what products read behind a weight map or a pruning policy that has them read a
+/// copy, a atan(v / b) for `compander`. The result
 /// fits the tensor "<path>.kernel" of the same stack without the operator or the map. For parameters in host memory.
 /// Throws data_error when no layer of that path has an operator or such a map, shape_error when `kernel` has other
 /// extents.
@@ -30,7 +31,7 @@ void bake(parameters<Stack, Device, T> const& values, std::string_view layer, ma
                                                 ", given are ", kernel.rows, " x ", kernel.columns);
     };
     for (tensor_info const& t : report_of<Stack>().tensors) {
-        if (!t.mapped) continue;
+        if (!t.mapped || t.tensor_role == role::score) continue; // scores are an operator's
         if (t.path() != layer) {
             espalier::detail::add_to_list(known, t.path());
             continue;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/clock.hpp>
+#include <espalier/core/companions.hpp>
 #include <espalier/core/diagnostic.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/macros.hpp>
@@ -130,6 +131,11 @@ template <class Inner, class Outer> struct composed {
                           diagnostic::given_type<Inner>, diagnostic::given_type<Outer>>,
         "espalier: at most one map of weight::composed is made of trained numbers; the next lines name them; "
         "give one of them constants");
+    static_assert(diagnostic::holds<(espalier::detail::op_companions<op_of<Inner>>() == 0 &&
+                                     espalier::detail::op_companions<op_of<Outer>>() == 0),
+                                    diagnostic::given_type<Inner>, diagnostic::given_type<Outer>>,
+                  "espalier: a map of weight::composed reads companions of the weights, and such a map stands alone; "
+                  "the next lines name them");
     using axis = espalier::axis::weight;
     static constexpr std::string_view name = "composed";
     using consists_of = type_list<Inner, Outer>;

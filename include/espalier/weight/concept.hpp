@@ -20,8 +20,17 @@
 //
 // Each of the three may have `element_about<T> const& about` as its last argument (core/element_about.hpp): `pull`
 // finds the raw weight in it, and a map with a mask finds there whether it keeps the weight. For `effective` the raw
-// weight is its argument, and there is nothing but the weight and the mask: what products read must not depend on the
-// step that wrote it. T is float, double or a pack of them.
+// weight is its argument, and there is nothing but the weight, the mask and companions: what products read must not
+// depend on the step that wrote it. T is float, double or a pack of them.
+//
+// A map may read one or two further tensors of its tensor's extents, which stay as they were set. Each is a tensor of
+// the layer with a name of its own, "1.kernel" beside "1.score", and comes from `load_base`, `set_companion` or a file:
+// before that no pass runs. No masks are selected where there is such a map.
+//
+//     static constexpr int companions = 1;                                          // at most 2
+//     static constexpr std::string_view companion_names[companions] = {"kernel"};
+//     static constexpr bool needs_operand = true;                                   // always
+//     // in its functions: about.companion[0]
 //
 // A map whose op has `scalars` is made of trained numbers of its tensor, one or two, each a tensor of its own of
 // role::scalar. An update sums up their gradients while it pulls those of the weights back, and steps them after that
@@ -47,6 +56,7 @@
 #pragma once
 
 #include <espalier/core/about.hpp>
+#include <espalier/core/companions.hpp>
 #include <espalier/core/element_about.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/macros.hpp>
@@ -88,9 +98,12 @@ ESPALIER_ABOUT_FORMS(effective)
 ESPALIER_ABOUT_FORMS(store)
 
 /// What products read of a raw weight. The copies are written by a step, made anew without one and compared by a
-/// selection of masks, so of `about` there is what all of them know.
-template <class M, class T> ESPALIER_FN T effective_weight(M const& map, T const& raw, mask_of<T> const& keep) {
-    return effective(map, element_about<T>{.weight = raw, .keep = keep}, raw);
+/// selection of masks, so of `about` there is what all of them know. Of tensors whose map reads companions no masks are
+/// selected.
+template <class M, class T>
+ESPALIER_FN T effective_weight(M const& map, T const& raw, mask_of<T> const& keep,
+                               companion_values<T> const& companion = {}) {
+    return effective(map, element_about<T>{.weight = raw, .keep = keep, .companion = companion}, raw);
 }
 
 template <class M>
@@ -203,6 +216,10 @@ template <class Asked> consteval bool map_members() {
     ESPALIER_NEEDS_OF_T(effective, espalier::weight::has_effective,
                         "a weight map needs `template <class T> ESPALIER_FN T effective(T raw) const` in its op, "
                         "what products read; `element_about<T> const& about` may follow raw");
+    constexpr bool named = names_companions<op>() && (op_companions<op>() == 0 || (flags && op::needs_operand));
+    ESPALIER_NEEDS(named, "a weight map that reads companions of the weights needs `static constexpr int companions = "
+                          "1;` (or 2), `static constexpr std::string_view companion_names[companions] = {\"kernel\"};` "
+                          "and `needs_operand = true` in its op");
     if constexpr (espalier::weight::detail::counts_scalars<op>) {
         constexpr bool count = op::scalars >= 1 && op::scalars <= espalier::weight::max_scalars;
         ESPALIER_NEEDS(count, "`scalars` of a weight map is 1 or 2, the number of trained numbers that it is made of");
@@ -222,9 +239,9 @@ template <class Asked> consteval bool map_members() {
                             "a weight map with `scalars` needs `template <class T> ESPALIER_FN scalar_values<T> "
                             "scalar_gradients(T g, element_about<T> const& about) const`, what a weight adds to the "
                             "gradients of the numbers");
-        return flags && pull && store && effective && count && names && rate && made && gradients;
+        return flags && pull && store && effective && named && count && names && rate && made && gradients;
     } else {
-        return flags && pull && store && effective;
+        return flags && pull && store && effective && named;
     }
 }
 

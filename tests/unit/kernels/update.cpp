@@ -36,6 +36,7 @@
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/marked.hpp>
+#include <espalier/weight/score_mask.hpp>
 #include <espalier/weight/trained_where.hpp>
 
 #include <cmath>
@@ -96,6 +97,10 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
                                                         .rate = optimizer.rate() * s.rates.learning_rate,
                                                         .keep = keep,
                                                         .reference = static_cast<double>(before.reference[at])};
+            auto const companion = [&](int number) {
+                return static_cast<double>(
+                    before.companions[at + static_cast<std::size_t>(number * s.companion_stride)]);
+            };
             double const w = update_element(
                 optimizer, made, static_cast<double>(before.gradients[at]), m, s.rates.decay, about,
                 [&](int number) {
@@ -103,11 +108,7 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
                                           static_cast<std::uint32_t>(number))[static_cast<int>(i % 8)];
                 },
                 [&](int g) { return static_cast<double>(before.norms[g][group_of(g)]); },
-                [&](int q, double v) { values[static_cast<std::size_t>(q)] += v; },
-                [&](int companion) {
-                    return static_cast<double>(
-                        before.companions[at + static_cast<std::size_t>(companion * s.companion_stride)]);
-                });
+                [&](int q, double v) { values[static_cast<std::size_t>(q)] += v; }, companion);
             for (int g = 0; g < Rule::group_sets; ++g)
                 next[g][group_of(g)] += w * w;
             right &= near(static_cast<double>(got.weights[at]), w, tolerance);
@@ -115,9 +116,11 @@ void check_update(Optimizer const& optimizer, Rule const& rule, index_t row_coun
                 right &= near(static_cast<double>(got.moments[at + static_cast<std::size_t>(q * got.stride)]), m[q],
                               tolerance);
             if (espalier::detail::writes_operands<Optimizer, Rule> || (Rule::scalars == 0 && !std::is_same_v<W, N>))
-                right &= near(static_cast<double>(static_cast<W>(got.operands[at])),
-                              espalier::weight::detail::effective_weight(made.map, w, about.keep),
-                              std::is_same_v<W, N> ? 2 * tolerance : 0.004);
+                right &=
+                    near(static_cast<double>(static_cast<W>(got.operands[at])),
+                         espalier::weight::detail::effective_weight(
+                             made.map, w, about.keep, espalier::detail::companions_of_map<Rule, double>(companion)),
+                         std::is_same_v<W, N> ? 2 * tolerance : 0.004);
         }
     REQUIRE(right);
     for (int g = 0; g < Rule::group_sets; ++g)
@@ -214,6 +217,27 @@ struct one_kept {
     }
     template <class T> ESPALIER_FN T prox(T w, espalier::element_about<T> const& about) const {
         return w + about.companion[0];
+    }
+};
+struct of_kept {
+    static constexpr bool uses_mask = false;
+    static constexpr bool needs_operand = true;
+    static constexpr int companions = 1;
+    static constexpr std::string_view companion_names[] = {"second"};
+    template <class T> ESPALIER_FN static T pull(T g, espalier::element_about<T> const& about) {
+        return g * about.companion[0];
+    }
+    template <class T> ESPALIER_FN static T store(T next, espalier::element_about<T> const& about) {
+        return next + T(0.5) * about.companion[0];
+    }
+    template <class T> ESPALIER_FN static T effective(T raw, espalier::element_about<T> const& about) {
+        return raw + about.companion[0];
+    }
+};
+struct sees_none {
+    static constexpr bool needs_reference = true;
+    template <class T> ESPALIER_FN T apply(T g, espalier::element_about<T> const& about) const {
+        return g + about.reference + T(1e6) * about.companion[0];
     }
 };
 struct least_norm {
@@ -376,6 +400,41 @@ TEST_CASE("update bodies: trained numbers of a map, and the pass that writes ope
     grouped g{};
     espalier::get<0>(g.penalties) = {0.2};
     check_shapes<float>(adamw, g, 4e-6);
+}
+
+TEST_CASE("a map sees its companion, and penalties and transforms see none of it") {
+    using rule = tensor_rule<of_kept, flat_tuple<kept_rate, one_kept, two_kept>, flat_tuple<sees_none>>;
+    STATIC_REQUIRE(rule::companions == 2);
+    CHECK(rule::companion_table.names[0] == "second"); // that of the map first
+    double values[3] = {};
+    double const next = update_element(
+        step_down{}, rule{}, 3.0, static_cast<double*>(nullptr), 0.0,
+        espalier::element_about<double>{.weight = 2.0, .rate = 0.25, .reference = 7.0}, [](int) { return 7u; },
+        [](int) { return 16.0; }, [&](int i, double v) { values[i] += v; },
+        [](int k) { return k == 0 ? 100.0 : 5000.0; });
+    double const g = 300.0 + 2.0 + (2.0 + 100.0 + 50000.0) + 700.0;
+    CHECK(next == 2.0 - 0.25 * g + 5000.0 + 0.5 * 100.0);
+    CHECK(values[1] == 5000.0);
+}
+
+TEST_CASE("update bodies: scores of a frozen kernel, with both streams, the norm of all of them and an anchor") {
+    using espalier::weight::score_mask_op;
+    using rule = tensor_rule<score_mask_op, flat_tuple<espalier::penalty::anchor_op>,
+                             flat_tuple<espalier::transform::agreement_op>>;
+    rule r{};
+    r.map.threshold = 0.1;
+    espalier::get<0>(r.penalties) = {0.3};
+    espalier::get<0>(r.transforms) = {0.7, 1e-8};
+    check_shapes<float>(adamw, r, 4e-6);
+    check_update<float, narrow>(adamw, r, 5, 1001, 4e-6);
+    check_update<float, narrow>(espalier::no_step{}, r, 5, 1001, 4e-6);
+    using normed = tensor_rule<score_mask_op, flat_tuple<espalier::penalty::group_lasso_op<group_scope::tensor>>,
+                               flat_tuple<espalier::transform::agreement_op>>;
+    normed n{};
+    n.map.threshold = 0.1;
+    espalier::get<0>(n.penalties) = {0.2};
+    espalier::get<0>(n.transforms) = {0.7, 1e-8};
+    check_update<float, float>(adamw, n, 33, 17, 4e-6);
 }
 
 TEST_CASE("update bodies: penalties over rows and columns") {

@@ -111,7 +111,7 @@ template <std::uint32_t W, int N, class Loss> void check(Loss const& l) {
 } // namespace
 
 TEMPLATE_TEST_CASE("row: lanes of a tile compute what one lane does", "[loss][row]", loss::cross_entropy,
-                   loss::soft_cross_entropy, loss::binary_cross_entropy, loss::mean_squared_error,
+                   loss::soft_cross_entropy, loss::distillation, loss::binary_cross_entropy, loss::mean_squared_error,
                    loss::early_learning) {
     check<32, 10>(TestType{}); // most lanes have nothing
     check<32, 64>(TestType{});

@@ -180,6 +180,33 @@ TEST_CASE("loss: mixed pairs give the published numbers", "[loss]") {
     CHECK(soft == Approx(by_hand).margin(1e-14));
 }
 
+TEST_CASE("loss: distillation gives the published numbers, and those of a temperature", "[loss]") {
+    problem<double, 2> p(2);
+    p.z = {0.25, 1.5, 0.75, -0.375}; // of a masked network
+    p.dense = {-1.75f, 3.5f, 1.25f, -0.625f};
+    CHECK(p.run(loss::distillation{}).value == Approx(0.344594572).epsilon(0).margin(1e-9));
+    for (double const temperature : {1.0, 4.0}) {
+        CAPTURE(temperature);
+        auto const got = p.run(loss::distillation{.temperature = temperature});
+        double value = 0.0;
+        for (int r = 0; r < 2; ++r) {
+            auto const share = [&](double first, double second) {
+                return 1.0 / (1.0 + std::exp((second - first) / temperature));
+            };
+            double const q = share(double(p.dense[2 * r]), double(p.dense[2 * r + 1])),
+                         w = share(p.z[2 * r], p.z[2 * r + 1]);
+            value -= temperature * temperature * (q * std::log(w) + (1.0 - q) * std::log(1.0 - w)) / 2.0;
+            CHECK(p.dz[2 * r] == Approx(temperature * (w - q) / 2.0).epsilon(1e-12));
+            CHECK(p.dz[2 * r + 1] == Approx(-p.dz[2 * r]).epsilon(1e-12));
+        }
+        CHECK(got.value == Approx(value).epsilon(1e-12));
+    }
+    CHECK(loss::problem(loss::distillation{.temperature = 0.0}) ==
+          std::string("distillation: `temperature` must be between 1e-6 and 1e6"));
+    CHECK(loss::problem(loss::distillation{.temperature = std::numeric_limits<double>::quiet_NaN()}) != nullptr);
+    CHECK(loss::problem(loss::distillation{.temperature = 3.0}) == nullptr);
+}
+
 TEST_CASE("loss: element losses against formulas by hand", "[loss]") {
     problem<double, 3> p(2);
     p.z = {2.0, 0.5, -1.0, 0.3, 1.7, 0.2};
@@ -234,6 +261,8 @@ TEST_CASE("loss: gradients are derivatives", "[loss]") {
         check_gradient(loss::cross_entropy{.smoothing = 0.2}, p);
         check_gradient(loss::soft_cross_entropy{}, p);
         check_gradient(loss::soft_cross_entropy{.smoothing = 0.1}, p);
+        check_gradient(loss::distillation{}, p);
+        check_gradient(loss::distillation{.temperature = 2.5}, p);
         check_gradient(loss::binary_cross_entropy{}, p);
         check_gradient(loss::mean_squared_error{}, p);
         for (auto& t : p.dense)
@@ -283,7 +312,7 @@ TEST_CASE("loss: rows wider than a pack column block", "[loss]") {
 }
 
 TEMPLATE_TEST_CASE("loss: extreme logits stay finite", "[loss]", loss::cross_entropy, loss::soft_cross_entropy,
-                   loss::binary_cross_entropy, loss::early_learning) {
+                   loss::distillation, loss::binary_cross_entropy, loss::early_learning) {
     auto const check = [](auto p) {
         p.remember = true;
         for (std::size_t i = 0; i < p.z.size(); ++i)
@@ -309,7 +338,7 @@ TEST_CASE("loss: a class without target may have a logit of minus infinity", "[l
 }
 
 TEMPLATE_TEST_CASE("loss: float is close to double", "[loss]", loss::cross_entropy, loss::soft_cross_entropy,
-                   loss::binary_cross_entropy, loss::mean_squared_error, loss::early_learning) {
+                   loss::distillation, loss::binary_cross_entropy, loss::mean_squared_error, loss::early_learning) {
     problem<double, 10> exact(37, 21);
     problem<float, 10> rounded(37, 21);
     for (std::size_t i = 0; i < exact.z.size(); ++i)

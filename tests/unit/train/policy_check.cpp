@@ -60,6 +60,7 @@
 #include <espalier/weight/low_rank.hpp>
 #include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/marked.hpp>
+#include <espalier/weight/score_mask.hpp>
 #include <espalier/weight/trained_where.hpp>
 
 #include <support/catch.hpp>
@@ -477,7 +478,7 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
         transform::gradient_dropout<0.25>, projection::non_negative, projection::box<-0.25, 0.5>,
         projection::max_norm<2.0, over::columns>, on<role::bias, projection::max_norm<0.0, over::tensor>>,
         weight::identity, weight::fixed_mask, weight::marked, weight::trained_where, weight::low_rank<3>,
-        weight::low_rank_adapter<3>, weight::compander<weight::softsign, 0.8, 0.5>,
+        weight::low_rank_adapter<3>, weight::score_mask<>, weight::compander<weight::softsign, 0.8, 0.5>,
         weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>,
         weight::composed<weight::fixed_mask, weight::compander<weight::tanh, 0.8, 0.5>>,
         weight::composed<weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>,

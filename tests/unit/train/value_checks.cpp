@@ -227,6 +227,7 @@ struct some_batch {
 TEST_CASE("check_loss: every shipped loss passes", "[train][policy_check]") {
     passes(check_loss(loss::cross_entropy{.smoothing = 0.1}));
     passes(check_loss(loss::soft_cross_entropy{}));
+    passes(check_loss(loss::distillation{.temperature = 2.0}));
     passes(check_loss(loss::mean_squared_error{}));
     passes(check_loss(loss::binary_cross_entropy{}));
     passes(check_loss<11>(loss::early_learning{}));

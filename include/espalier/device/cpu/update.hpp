@@ -88,6 +88,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
         element_about<P> about{.weight = w, .rate = k.rate, .global_norm = k.global_norm};
         if constexpr (Rule::uses_mask) about.keep = load_mask<P>(s.mask, i);
         if constexpr (Rule::needs_reference) about.reference = get(s.reference + i);
+        auto const companion = [&](int number) { return get(s.companions + number * s.companion_stride + i); };
         P const next = update_element(
             k.optimizer, k.rule, get(s.gradients + i), moment, k.decay, about,
             [&](int number) { return load_bits<P>(draws + number * draw_stride); }, norm,
@@ -97,7 +98,7 @@ template <class Optimizer, class Rule, class T> struct update_loop {
                 else
                     sums[penalty] = sums[penalty] + v;
             },
-            [&](int number) { return get(s.companions + number * s.companion_stride + i); });
+            companion);
         put(s.weights + i, next);
         watch.see(next);
         for (int m = 0; m < moments; ++m) {
@@ -105,7 +106,9 @@ template <class Optimizer, class Rule, class T> struct update_loop {
             put(s.moments + m * s.moment_stride + i, moment[m]);
         }
         if constexpr (espalier::detail::writes_operands<Optimizer, Rule>)
-            put(s.operands + i, weight::detail::effective_weight(k.rule.map, next, about.keep));
+            put(s.operands + i,
+                weight::detail::effective_weight(k.rule.map, next, about.keep,
+                                                 espalier::detail::companions_of_map<Rule, P>(companion)));
         return next;
     }
 

@@ -125,7 +125,10 @@ template <class Optimizer, class Rule, class Wide, class Narrow> struct update_l
             ESPALIER_KERNEL_UNROLL
             for (int k = 0; k < moments; ++k)
                 m[k][j] = moment[k];
-            if constexpr (copies) operand[j] = weight::detail::effective_weight(rule.map, w[j], about.keep);
+            if constexpr (copies)
+                operand[j] = weight::detail::effective_weight(
+                    rule.map, w[j], about.keep,
+                    espalier::detail::companions_of_map<Rule, Wide>([&](int k) { return companion[k][j]; }));
         }
         if constexpr (!espalier::detail::shrinks_groups<Optimizer>()) { // what moves no weight spoils none
             report_unless_finite(error, update_not_finite, first, w);
