@@ -7,6 +7,7 @@
 #include <espalier/activation/gelu.hpp>
 #include <espalier/activation/gelu_tanh.hpp>
 #include <espalier/activation/identity.hpp>
+#include <espalier/activation/power.hpp>
 #include <espalier/activation/relu.hpp>
 #include <espalier/activation/sigmoid.hpp>
 #include <espalier/activation/silu.hpp>
@@ -127,6 +128,7 @@
 #include <espalier/initial/constant.hpp>
 #include <espalier/initial/he_normal.hpp>
 #include <espalier/initial/he_uniform.hpp>
+#include <espalier/initial/normal.hpp>
 #include <espalier/initial/uniform.hpp>
 #include <espalier/initial/xavier_normal.hpp>
 #include <espalier/initial/xavier_uniform.hpp>
@@ -168,6 +170,7 @@
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
+#include <espalier/loss/one_hot_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
 #include <espalier/math/svd.hpp>
 #include <espalier/network/base.hpp>

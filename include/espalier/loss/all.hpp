@@ -8,4 +8,5 @@
 #include <espalier/loss/cross_entropy.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
+#include <espalier/loss/one_hot_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
