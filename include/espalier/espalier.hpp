@@ -54,6 +54,7 @@
 #include <espalier/data/csv.hpp>
 #include <espalier/data/idx.hpp>
 #include <espalier/data/member_view.hpp>
+#include <espalier/data/modular_table.hpp>
 #include <espalier/data/npy.hpp>
 #include <espalier/data/number_view.hpp>
 #include <espalier/data/table.hpp>
@@ -172,6 +173,7 @@
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/loss/one_hot_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/math/power_spectrum.hpp>
 #include <espalier/math/svd.hpp>
 #include <espalier/network/base.hpp>
 #include <espalier/network/compact.hpp>
@@ -215,6 +217,8 @@
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/hard.hpp>
+#include <espalier/prune/inverse_participation.hpp>
+#include <espalier/prune/keep_flags.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/marked.hpp>
 #include <espalier/prune/n_m.hpp>
@@ -225,6 +229,7 @@
 #include <espalier/prune/scale_threshold.hpp>
 #include <espalier/prune/select.hpp>
 #include <espalier/prune/straight_through.hpp>
+#include <espalier/prune/unit_scores.hpp>
 #include <espalier/prune/vote.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/constant.hpp>
