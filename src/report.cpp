@@ -5,6 +5,7 @@
 #include <espalier/initial/detail/concept.hpp>
 #include <espalier/layer/detail/report.hpp>
 #include <espalier/math/detail/power_spectrum.hpp>
+#include <espalier/math/detail/primitive_root.hpp>
 #include <espalier/network/detail/base.hpp>
 #include <espalier/network/detail/describe.hpp>
 #include <espalier/network/detail/parameters.hpp>

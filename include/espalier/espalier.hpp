@@ -174,6 +174,7 @@
 #include <espalier/loss/one_hot_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
 #include <espalier/math/power_spectrum.hpp>
+#include <espalier/math/primitive_root.hpp>
 #include <espalier/math/svd.hpp>
 #include <espalier/network/base.hpp>
 #include <espalier/network/compact.hpp>

@@ -14,6 +14,7 @@
 #include <espalier/layer/slice.hpp>
 #include <espalier/layer/tap.hpp>
 #include <espalier/loss/one_hot_squared_error.hpp>
+#include <espalier/math/primitive_root.hpp>
 #include <espalier/network/compact.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/network/set_units.hpp>
@@ -182,6 +183,16 @@ TEST_CASE("inverse participation: the published values", "[prune]") {
         CHECK(waves(raised) == Approx(1.0).epsilon(1e-13)); // the 0.7 is no wave
         CHECK(ratio(raised) < 0.9);
     }
+
+    // A wave of products modulo 59 is one over discrete logarithms only.
+    auto const order = math::powers_of_primitive_root(59);
+    std::vector<double> of_products(59), turned;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+        turned.push_back(std::cos(2.0 * std::numbers::pi * 5.0 * static_cast<double>(i) / 58.0 + 0.4));
+        of_products[static_cast<std::size_t>(order[i])] = turned.back();
+    }
+    CHECK(ratio(turned) == Approx(1.0).epsilon(1e-12));
+    CHECK(ratio(of_products) < 0.1);
 
     double const none = std::numeric_limits<double>::quiet_NaN();
     CHECK(message_of<numerical_error>([&] {
