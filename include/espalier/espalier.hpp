@@ -7,6 +7,7 @@
 #include <espalier/activation/gelu.hpp>
 #include <espalier/activation/gelu_tanh.hpp>
 #include <espalier/activation/identity.hpp>
+#include <espalier/activation/power.hpp>
 #include <espalier/activation/relu.hpp>
 #include <espalier/activation/sigmoid.hpp>
 #include <espalier/activation/silu.hpp>
@@ -53,6 +54,7 @@
 #include <espalier/data/csv.hpp>
 #include <espalier/data/idx.hpp>
 #include <espalier/data/member_view.hpp>
+#include <espalier/data/modular_table.hpp>
 #include <espalier/data/npy.hpp>
 #include <espalier/data/number_view.hpp>
 #include <espalier/data/table.hpp>
@@ -127,6 +129,7 @@
 #include <espalier/initial/constant.hpp>
 #include <espalier/initial/he_normal.hpp>
 #include <espalier/initial/he_uniform.hpp>
+#include <espalier/initial/normal.hpp>
 #include <espalier/initial/uniform.hpp>
 #include <espalier/initial/xavier_normal.hpp>
 #include <espalier/initial/xavier_uniform.hpp>
@@ -169,7 +172,10 @@
 #include <espalier/loss/distillation.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
+#include <espalier/loss/one_hot_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>
+#include <espalier/math/power_spectrum.hpp>
+#include <espalier/math/primitive_root.hpp>
 #include <espalier/math/svd.hpp>
 #include <espalier/network/base.hpp>
 #include <espalier/network/compact.hpp>
@@ -217,6 +223,8 @@
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/hard.hpp>
+#include <espalier/prune/inverse_participation.hpp>
+#include <espalier/prune/keep_flags.hpp>
 #include <espalier/prune/magnitude.hpp>
 #include <espalier/prune/marked.hpp>
 #include <espalier/prune/n_m.hpp>
@@ -227,6 +235,7 @@
 #include <espalier/prune/scale_threshold.hpp>
 #include <espalier/prune/select.hpp>
 #include <espalier/prune/straight_through.hpp>
+#include <espalier/prune/unit_scores.hpp>
 #include <espalier/prune/vote.hpp>
 #include <espalier/schedule/concept.hpp>
 #include <espalier/schedule/constant.hpp>

@@ -25,8 +25,9 @@ HEAD = """# Published mechanisms
 
 What of the literature is in the library, and how it is known to work. A mechanism has a number of two digits, its card. Its
 unit test holds numbers that were worked out elsewhere, from its paper or its authors' program. Its rows are trainings on real
-data, without it (baseline) and with it (ours), against a line that was fixed before: `scripts/methods.sh` runs them and writes
-this page. A row that does not keep to its line says so. What has no such test or no such row is marked as lacking.
+data, or on a table that its paper computes, without it (baseline) and with it (ours), against a line that was fixed before:
+`scripts/methods.sh` runs them and writes this page. A row that does not keep to its line says so. What has no such test or no
+such row is marked as lacking.
 
 """
 ROWS_HEAD = """

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every policy that takes a number, with numbers that 15 digits do not hold: check_numbers.py looks at what nvcc made
 // of it. Experts and layers are small; only the types of the kernels matter.
+#include <espalier/activation/power.hpp>
 #include <espalier/activation/relu.hpp>
 #include <espalier/activation_penalty/flops.hpp>
 #include <espalier/activation_penalty/l1.hpp>
@@ -33,6 +34,7 @@
 #include <espalier/gate/top_k.hpp>
 #include <espalier/gate/z_loss.hpp>
 #include <espalier/initial/constant.hpp>
+#include <espalier/initial/normal.hpp>
 #include <espalier/initial/uniform.hpp>
 #include <espalier/layer/batch_norm.hpp>
 #include <espalier/layer/dense.hpp>
@@ -97,6 +99,7 @@ using dense_layers = stack<
     dense<16, dropout::drop_path<rising>, activation_penalty::flops<rising>, penalty::elastic_net<third, sixth>,
           prune::n_m_magnitude<2, 4, prune::decayed<third>, sixth>, transform::clip_global_norm<third>,
           initial::uniform<-third, third>>,
+    dense<16, activation::power<3>, initial::normal<third>>,
     dense<16, penalty::group_lasso<third, penalty::over::rows>, on<role::bias, penalty::smooth_l1<sixth>>,
           on<role::bias, prune::magnitude<sixth>>, transform::agreement<third, sixth>>,
     dense<16, dropout::filled<third, dropout::unscaled<dropout::drop_segment<4, sixth>>>,

@@ -9,4 +9,5 @@
 #include <espalier/loss/distillation.hpp>
 #include <espalier/loss/early_learning.hpp>
 #include <espalier/loss/mean_squared_error.hpp>
+#include <espalier/loss/one_hot_squared_error.hpp>
 #include <espalier/loss/soft_cross_entropy.hpp>

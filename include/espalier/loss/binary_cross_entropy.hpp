@@ -3,10 +3,10 @@
 #pragma once
 
 #include <espalier/core/macros.hpp>
-#include <espalier/core/pack.hpp>
 #include <espalier/core/row.hpp>
 #include <espalier/loss/column.hpp>
 #include <espalier/loss/concept.hpp>
+#include <espalier/loss/detail/mean_of_columns.hpp>
 
 #include <string_view>
 
@@ -21,16 +21,7 @@ struct binary_cross_entropy {
     template <class Group, class T, int N>
     ESPALIER_FN T evaluate(Group const& group, row<Group, T, N> const& z, row_target<Group, T, N> const& target,
                            row<Group, T, N>* dz, row<Group, T, N>*) const {
-        using S = scalar_of<T>;
-        T const none(S(0)), per_column(static_cast<S>(1.0 / N));
-        T sum = none;
-        ESPALIER_ROW_UNROLL
-        for (int i = 0; i < z.local; ++i) {
-            value_and_slope<T> const x = column::binary::of(z.v[i], target.dense->v[i]);
-            sum += z.inside(group, i, x.value, none);
-            if (dz) dz->v[i] = x.slope * per_column;
-        }
-        return group.reduce_add(sum) * per_column;
+        return detail::mean_of_columns<column::binary>(group, z, detail::dense_column<Group, T, N>{*target.dense}, dz);
     }
 };
 

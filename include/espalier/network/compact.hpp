@@ -50,10 +50,11 @@ struct compaction {
 /// With dropout that holds in evaluation, since a kept column has the draws of its new place in training. A training of
 /// `to` begins with new moments.
 ///
-/// Knows input, dense with a kernel, batch_norm, elementwise, tap and residual. Throws, with nothing changed:
-/// data_error for another layer or operator, layers or tensors that one of them lacks, other activations or weight
-/// maps, a normalisation or an activation of its own between a mask and the next product, which would make something of
-/// a 0, masks that differ where layers are added in a residual, and masked outputs; shape_error for other widths.
+/// Knows input, dense with a kernel, embedding, batch_norm, elementwise, tap, slice, residual and parallel with
+/// merge::add. Throws, with nothing changed: data_error for another layer or operator, layers or tensors that one of
+/// them lacks, other activations or weight maps, a normalisation or an activation of its own between a mask and the
+/// next product, which would make something of a 0, masks that differ where layers are added, a mask of what a slice or
+/// an embedding reads, and masked outputs; shape_error for other widths.
 template <class From, class To> void compact(From& from, To& to) {
     static_assert(detail::check_network<From>() && detail::check_network<To>());
     static_assert(std::is_same_v<typename From::wide, typename To::wide>,

@@ -8,6 +8,8 @@
 #include <espalier/network/host_arena.hpp>
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -34,6 +36,11 @@ template <class Network> void set_units(Network& net, std::string_view path, std
     tensor_info const& mask = detail::checked_units(Network::tensors(), path, kept);
     std::vector<typename Network::wide> const numbers(kept.begin(), kept.end());
     detail::set_numbers(net, mask, numbers.data());
+}
+
+/// The same for flags that are 1 or 0, as `prune::keep_highest` gives them and `set_mask` takes them.
+template <class Network> void set_units(Network& net, std::string_view path, std::span<std::uint8_t const> kept) {
+    set_units(net, path, std::vector<bool>(kept.begin(), kept.end()));
 }
 
 /// The units of the layer at `path` that are there. Throws data_error as `set_units` does.

@@ -4,18 +4,14 @@
 
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
+#include <espalier/prune/keep_flags.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <vector>
 
 namespace espalier::prune {
-
-/// One number for each element of a tensor, row after row: 1 where it is kept, 0 where it is left out. What `set_mask`
-/// takes; programs that mark what is to go (U = 1) turn it round.
-using keep_flags = std::vector<std::uint8_t>;
 
 namespace detail {
 
@@ -35,33 +31,13 @@ template <class T> std::vector<double> magnitudes(matrix_view<T> scales, char co
     return size;
 }
 
-/// Keeps the `count` largest; of equal ones those of lower index.
-inline keep_flags keep_largest_of(std::vector<double> const& size, std::size_t count) {
-    std::vector<std::size_t> order(size.size());
-    for (std::size_t i = 0; i < order.size(); ++i)
-        order[i] = i;
-    std::sort(order.begin(), order.end(),
-              [&](std::size_t a, std::size_t b) { return size[a] != size[b] ? size[a] > size[b] : a < b; });
-    keep_flags keep(size.size(), 0);
-    for (std::size_t i = 0; i < count; ++i)
-        keep[order[i]] = 1;
-    return keep;
-}
-
-/// Throws data_error for a number of channels that there cannot be.
-inline std::size_t checked_count(index_t count, std::size_t channels, char const* function) {
-    if (count < 0 || static_cast<std::size_t>(count) > channels)
-        espalier::detail::throw_data_error("prune::", function, ": ", count, " channels are to be kept of ", channels);
-    return static_cast<std::size_t>(count);
-}
-
 } // namespace detail
 
 /// Keeps the `count` channels of largest |scale|; of equal ones those of lower index. n log n for n channels. Throws
 /// data_error for a count outside [0, n] and for a scale that is not finite.
 template <class T> keep_flags keep_largest(matrix_view<T> scales, index_t count) {
     auto const size = detail::magnitudes(scales, "keep_largest");
-    return detail::keep_largest_of(size, detail::checked_count(count, size.size(), "keep_largest"));
+    return detail::keep_largest_of(size, detail::checked_count(count, size.size(), "keep_largest", "channels"));
 }
 
 /// Keeps channel c when |scale_c| > threshold; where fewer than `min_channels` would stay, the `min_channels` largest,
@@ -70,7 +46,7 @@ template <class T> keep_flags keep_largest(matrix_view<T> scales, index_t count)
 /// min_channels than there are and for a scale that is not finite.
 template <class T> keep_flags keep_above(matrix_view<T> scales, double threshold, index_t min_channels = 1) {
     auto const size = detail::magnitudes(scales, "keep_above");
-    std::size_t const least = detail::checked_count(min_channels, size.size(), "keep_above");
+    std::size_t const least = detail::checked_count(min_channels, size.size(), "keep_above", "channels");
     if (!(threshold >= 0.0))
         espalier::detail::throw_data_error("prune::keep_above: the threshold is ", threshold,
                                            "; needed is one that is not negative");

@@ -4,7 +4,7 @@
 
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
-#include <espalier/prune/scale_threshold.hpp>
+#include <espalier/prune/keep_flags.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -22,7 +22,7 @@ namespace espalier::prune {
 inline keep_flags vote(std::vector<keep_flags> const& members, index_t min_channels = 1) {
     if (members.empty()) espalier::detail::throw_data_error("prune::vote: there are no members");
     std::size_t const channels = members.front().size();
-    std::size_t const least = detail::checked_count(min_channels, channels, "vote");
+    std::size_t const least = detail::checked_count(min_channels, channels, "vote", "channels");
     std::vector<std::size_t> against(channels, 0);
     std::size_t fewest = channels;
     for (std::size_t m = 0; m < members.size(); ++m) {

@@ -21,11 +21,14 @@ using espalier::pack;
 
 #define ESPALIER_ELEMENT_ACTIVATIONS                                                                                   \
     act::identity, act::relu, act::gelu, act::gelu_tanh, act::silu, act::tanh, act::sigmoid
+// Those that grow faster than a line: their values overflow, and errors are in proportion to them.
+#define ESPALIER_POWERS act::power<2>, act::power<3>, act::power<7>
 
 static_assert(act::element_activation<act::gelu> && !act::row_activation<act::gelu>);
 static_assert(act::row_activation<act::softmax> && !act::element_activation<act::softmax>);
 static_assert(!act::reads_input<act::relu> && act::reads_output<act::relu>);
 static_assert(act::reads_input<act::silu> && !act::reads_output<act::silu>);
+static_assert(act::reads_input<act::power<2>> && !act::reads_output<act::power<2>>);
 static_assert(std::is_empty_v<act::gelu> && std::is_trivially_copyable_v<act::gelu>);
 
 template <class A> double slope(double x) {
@@ -67,7 +70,8 @@ template <class A, class T, int N> void compare_packs() {
 
 } // namespace
 
-TEMPLATE_TEST_CASE("activation: backward is the derivative of forward", "[activation]", ESPALIER_ELEMENT_ACTIVATIONS) {
+TEMPLATE_TEST_CASE("activation: backward is the derivative of forward", "[activation]", ESPALIER_ELEMENT_ACTIVATIONS,
+                   ESPALIER_POWERS) {
     for (int i = -240; i <= 240; ++i) {
         double const x = i * 0.05 + 0.0125; // never within a step of the kink of relu at 0
         double const y = TestType::forward(x);
@@ -78,7 +82,8 @@ TEMPLATE_TEST_CASE("activation: backward is the derivative of forward", "[activa
     }
 }
 
-TEMPLATE_TEST_CASE("activation: a pack computes what plain numbers do", "[activation]", ESPALIER_ELEMENT_ACTIVATIONS) {
+TEMPLATE_TEST_CASE("activation: a pack computes what plain numbers do", "[activation]", ESPALIER_ELEMENT_ACTIVATIONS,
+                   ESPALIER_POWERS) {
     compare_packs<TestType, float, 16>();
     compare_packs<TestType, double, 8>();
 }
@@ -106,7 +111,8 @@ TEMPLATE_TEST_CASE("activation: large inputs stay finite in both directions", "[
     }
 }
 
-TEMPLATE_TEST_CASE("activation: a NaN does not disappear", "[activation]", ESPALIER_ELEMENT_ACTIVATIONS) {
+TEMPLATE_TEST_CASE("activation: a NaN does not disappear", "[activation]", ESPALIER_ELEMENT_ACTIVATIONS,
+                   ESPALIER_POWERS) {
     float const x = std::numeric_limits<float>::quiet_NaN();
     CHECK(std::isnan(TestType::forward(x)));
     CHECK(std::isnan(TestType::forward(pack<float, 16>(x))[3]));
@@ -128,6 +134,11 @@ TEST_CASE("activation: golden values", "[activation]") {
     CHECK(act::tanh::forward(0.5) == near(0.46211715726000975850));
     CHECK(act::sigmoid::forward(2.0) == near(0.88079707797788244406));
     CHECK(act::sigmoid::forward(-700.0) > 0.0);
+    CHECK(act::power<2>::forward(-1.5) == 2.25);
+    CHECK(act::power<2>::backward(-1.5, 0.0, 2.0) == -6.0);
+    CHECK(act::power<7>::forward(-2.0) == -128.0);
+    CHECK(act::power<7>::backward(-2.0, 0.0, 0.5) == 224.0);
+    CHECK(act::power<2>::forward(1e30f) == std::numeric_limits<float>::infinity());
 }
 
 TEST_CASE("activation: softmax of a row", "[activation]") {

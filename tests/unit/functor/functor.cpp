@@ -86,8 +86,8 @@ struct curious {
     }
 };
 
-using activations = std::tuple<activation::gelu, activation::gelu_tanh, activation::identity, activation::relu,
-                               activation::sigmoid, activation::silu, activation::tanh, leak>;
+using activations = std::tuple<activation::gelu, activation::gelu_tanh, activation::identity, activation::power<2>,
+                               activation::relu, activation::sigmoid, activation::silu, activation::tanh, leak>;
 
 constexpr index_t count = 13, width = 24;
 using grouped = dropout::shared_by<&rows::group, dropout::bernoulli<0.5>>;

@@ -6,6 +6,7 @@
 #include <espalier/initial/constant.hpp>
 #include <espalier/initial/he_normal.hpp>
 #include <espalier/initial/he_uniform.hpp>
+#include <espalier/initial/normal.hpp>
 #include <espalier/initial/uniform.hpp>
 #include <espalier/initial/xavier_normal.hpp>
 #include <espalier/initial/xavier_uniform.hpp>
@@ -70,11 +71,12 @@ void check_uniform(moments const& m, double low, double high) {
 static_assert(initial::initialiser<initial::he_normal> && initial::initialiser<initial::he_uniform>);
 static_assert(initial::initialiser<initial::xavier_normal> && initial::initialiser<initial::xavier_uniform>);
 static_assert(initial::initialiser<initial::zeros> && initial::initialiser<initial::constant<0.5>>);
-static_assert(initial::initialiser<initial::uniform<-1, 0.5f>>);
+static_assert(initial::initialiser<initial::uniform<-1, 0.5f>> && initial::initialiser<initial::normal<0.5f>>);
 
 TEST_CASE("initial values have the moments of their papers", "[initial]") {
     check_normal(moments_of<initial::he_normal>(), 2.0 / fan_in);
     check_normal(moments_of<initial::xavier_normal>(), 2.0 / (fan_in + fan_out));
+    check_normal(moments_of<initial::normal<3>>(), 9.0);
     check_uniform(moments_of<initial::he_uniform>(), -std::sqrt(6.0 / fan_in), std::sqrt(6.0 / fan_in));
     check_uniform(moments_of<initial::xavier_uniform>(), -std::sqrt(6.0 / (fan_in + fan_out)),
                   std::sqrt(6.0 / (fan_in + fan_out)));
@@ -88,7 +90,8 @@ TEST_CASE("initial values have the moments of their papers", "[initial]") {
 }
 
 TEMPLATE_TEST_CASE("initial values depend on place and site alone", "[initial]", initial::he_normal,
-                   initial::he_uniform, initial::xavier_normal, initial::xavier_uniform, (initial::uniform<-2, 3>)) {
+                   initial::he_uniform, initial::xavier_normal, initial::xavier_uniform, (initial::uniform<-2, 3>),
+                   initial::normal<0.5>) {
     constexpr index_t row_count = 5, columns = 7, stride = 9; // an odd number of elements
     auto const site = make_site(7, 1);
     std::vector<double> packed(row_count * columns), apart(row_count * stride, -77.0), other(row_count * columns);

@@ -221,6 +221,21 @@ TEST_CASE("loss: element losses against formulas by hand", "[loss]") {
     CHECK(p.dz[0] == Approx(2.0 * (2.0 - 1.0) / 6.0).epsilon(1e-14));
     CHECK(p.run(loss::binary_cross_entropy{}).value == Approx(binary).epsilon(1e-14));
     CHECK(p.dz[2] == Approx((1.0 / (1.0 + std::exp(1.0)) - 0.5) / 6.0).epsilon(1e-14));
+    // To a label, and to a mix of two: the target rows need not be written down.
+    p.label = {0, 1};
+    p.dense = {1.0f, 0.0f, 0.0f, 0.0f, 1.0f, 0.0f};
+    CHECK(p.run(loss::one_hot_squared_error{}).value == p.run(loss::mean_squared_error{}).value);
+    p.label = {0, 2};
+    p.partner = {2, 0};
+    p.mixing = {0.75f, 0.75f};
+    p.weight = p.sign = {1.0f, 1.0f};
+    p.mixed = true;
+    double const mixed = p.run(loss::one_hot_squared_error{}).value;
+    std::vector<double> const slope = p.dz;
+    p.mixed = false;
+    p.dense = {0.75f, 0.0f, 0.25f, 0.25f, 0.0f, 0.75f};
+    CHECK(mixed == p.run(loss::mean_squared_error{}).value);
+    CHECK(slope == p.dz);
     // One column needs no classes.
     problem<double, 1> one(1);
     one.z = {0.0};
@@ -265,6 +280,7 @@ TEST_CASE("loss: gradients are derivatives", "[loss]") {
         check_gradient(loss::distillation{.temperature = 2.5}, p);
         check_gradient(loss::binary_cross_entropy{}, p);
         check_gradient(loss::mean_squared_error{}, p);
+        check_gradient(loss::one_hot_squared_error{}, p);
         for (auto& t : p.dense)
             t *= 1.5f; // targets that do not sum to 1
         check_gradient(loss::soft_cross_entropy{.smoothing = 0.1}, p);

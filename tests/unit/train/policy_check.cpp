@@ -17,6 +17,7 @@
 #include <espalier/initial/constant.hpp>
 #include <espalier/initial/he_normal.hpp>
 #include <espalier/initial/he_uniform.hpp>
+#include <espalier/initial/normal.hpp>
 #include <espalier/initial/uniform.hpp>
 #include <espalier/initial/xavier_normal.hpp>
 #include <espalier/initial/xavier_uniform.hpp>
@@ -452,8 +453,8 @@ template <double Slope> struct number_in_its_op {
 } // namespace
 
 TEST_CASE("check_policy: every shipped activation passes", "[train][policy_check]") {
-    all_shipped_pass<activation::gelu, activation::gelu_tanh, activation::identity, activation::relu,
-                     activation::sigmoid, activation::silu, activation::softmax, activation::tanh>();
+    all_shipped_pass<activation::gelu, activation::gelu_tanh, activation::identity, activation::power<3>,
+                     activation::relu, activation::sigmoid, activation::silu, activation::softmax, activation::tanh>();
 }
 
 TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]") {
@@ -484,7 +485,7 @@ TEST_CASE("check_policy: shipped dropouts, transforms, weight maps and the rest 
         weight::composed<weight::compander<weight::arctan, 0.8, 0.5, weight::learned<>>,
                          weight::composed<weight::compander<weight::tanh, 0.7, 0.4>, weight::fixed_mask>>>();
     all_shipped_pass<initial::he_normal, initial::he_uniform, initial::xavier_normal, initial::xavier_uniform,
-                     initial::uniform<-0.3, 0.3>, initial::constant<0.5>, initial::zeros>();
+                     initial::uniform<-0.3, 0.3>, initial::normal<0.3>, initial::constant<0.5>, initial::zeros>();
     all_shipped_pass<prune::magnitude<0.3>, prune::magnitude<0.3, prune::global, prune::straight_through>,
                      prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3>>,
                      prune::magnitude<0.3, prune::per_layer, prune::decayed<0.3, prune::derivative::exact>>,

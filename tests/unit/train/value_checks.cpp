@@ -229,6 +229,7 @@ TEST_CASE("check_loss: every shipped loss passes", "[train][policy_check]") {
     passes(check_loss(loss::soft_cross_entropy{}));
     passes(check_loss(loss::distillation{.temperature = 2.0}));
     passes(check_loss(loss::mean_squared_error{}));
+    passes(check_loss(loss::one_hot_squared_error{}));
     passes(check_loss(loss::binary_cross_entropy{}));
     passes(check_loss<11>(loss::early_learning{}));
     passes(check_loss<2>(loss::columns(loss::column::binary{}, loss::column::squared{.weight = 0.1})));

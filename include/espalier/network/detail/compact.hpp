@@ -37,7 +37,8 @@ public:
     void run() {
         if (from_.type != to_.type) throw data_error("compact: the networks store weights of different types");
         check_layers();
-        masked_stream const end = walk(from_.layers->front().depth, masked_stream{});
+        masked_stream const end = walk("", masked_stream{});
+        finish_columns(end.kept);
         need_zeros(end);
         if (end.kept)
             throw_data_error("compact: the mask of layer ", end.masked_by,
@@ -121,10 +122,16 @@ private:
         return a == b || (a && b && *a == *b);
     }
 
-    /// Layers from the present one on that lie at this depth, and what is inside them.
-    masked_stream walk(int depth, masked_stream stream) {
+    /// Whether a layer is the one of that path, or inside it.
+    static bool lies_in(layer_info const& layer, std::string_view path) {
+        return path.empty() || layer.path == path || (layer.path.starts_with(path) && layer.path[path.size()] == '.');
+    }
+
+    /// Layers from the present one on that lie inside `path`. Those with one number a column behind the last product
+    /// are left to whoever knows what comes next.
+    masked_stream walk(std::string_view path, masked_stream stream) {
         auto const& layers = *from_.layers;
-        while (at_ < layers.size() && layers[at_].depth >= depth) {
+        while (at_ < layers.size() && lies_in(layers[at_], path)) {
             layer_info const& layer = layers[at_++];
             if (layer.kind == "input" || layer.kind.starts_with("tap ")) continue;
             if (layer.kind == "dense") {
@@ -138,12 +145,16 @@ private:
                 masked_by_own(layer, stream);
             } else if (layer.kind == "residual") {
                 residual(layer, stream);
+            } else if (layer.kind == "parallel add") {
+                added(layer, stream);
+            } else if (layer.kind.starts_with("slice ") || layer.kind.starts_with("embedding ")) {
+                read_by_place(layer, stream);
             } else {
                 throw_data_error("compact: layer ", layer.path, " is ", layer.kind,
-                                 "; known are input, dense, batch_norm, elementwise, tap and residual");
+                                 "; known are input, dense, embedding, batch_norm, elementwise, tap, slice, residual "
+                                 "and parallel with merge::add");
             }
         }
-        finish_columns(stream.kept);
         return stream;
     }
 
@@ -170,11 +181,51 @@ private:
         need_zeros(stream);
         stream.read = true;
         finish_columns(stream.kept);
-        masked_stream const inner = walk(layer.depth + 1, stream);
+        masked_stream const inner = walk(layer.path, stream);
+        finish_columns(inner.kept);
         need_zeros(inner);
         if (!same(inner.kept, stream.kept))
             throw_data_error("compact: the masks of what residual ", layer.path,
                              " adds differ; give the layers whose outputs are added one mask");
+    }
+
+    /// Branches on one input whose outputs are added: what a mask behind the sum leaves out goes in each of them.
+    void added(layer_info const& layer, masked_stream& stream) {
+        need_zeros(stream);
+        stream.read = true;
+        finish_columns(stream.kept);
+        std::vector<std::string> columns;
+        masked_stream sum;
+        bool first = true;
+        auto const& layers = *from_.layers;
+        while (at_ < layers.size() && lies_in(layers[at_], layer.path)) {
+            std::string const& inner = layers[at_].path; // "2.0.1" in the branch "2.0" of layer 2
+            masked_stream const branch = walk(inner.substr(0, inner.find('.', layer.path.size() + 1)), stream);
+            need_zeros(branch);
+            if (!first && !same(branch.kept, sum.kept))
+                throw_data_error("compact: the masks of what the branches of layer ", layer.path,
+                                 " add differ; give the layers whose outputs are added one mask");
+            bool const read = sum.read || branch.read;
+            if (first) sum = branch;
+            sum.read = read;
+            first = false;
+            columns.insert(columns.end(), columns_.begin(), columns_.end());
+            columns_.clear();
+        }
+        columns_ = columns;
+        stream = sum;
+    }
+    /// What takes columns by their places, or their values for places: all of them are there.
+    void read_by_place(layer_info const& layer, masked_stream& stream) {
+        if (stream.kept)
+            throw_data_error("compact: layer ", layer.path, ", ", layer.kind,
+                             ", reads columns by their places, and the mask of layer ", stream.masked_by,
+                             " would move them");
+        finish_columns(nullptr);
+        masked_stream after;
+        after.read = layer.kind.starts_with("slice "); // others may take the same columns
+        columns_.push_back(layer.path);
+        stream = after;
     }
 
     /// Those of the tensors of layers that have one number a column, once it is known which columns stay.
@@ -183,7 +234,8 @@ private:
             for (compacted_tensor& known : out_.tensors)
                 if (known.from->name == path + ".kernel" || known.from->name.starts_with(path + ".kernel."))
                     known.columns = kept;
-            for (std::string_view const name : {"bias", "units", "scale", "shift", "running_mean", "running_variance"})
+            for (std::string_view const name :
+                 {"bias", "units", "scale", "shift", "running_mean", "running_variance", "table"})
                 add(text_of(path, ".", name), nullptr, kept, false);
             add(path + ".largest_batch", nullptr, nullptr, false);
         }
