@@ -157,20 +157,28 @@ void for_each_strip(Pieces const& pieces, strip_range range, Body const& body) {
     }
 }
 
+/// Of 32 keys those that `contains(keys)` is true of; `contains` takes a key and a pack of keys.
+template <class Key, class Contains> ESPALIER_HOST_FN std::uint32_t bits_where(Key const* key, Contains const& contains) {
+    if constexpr (pack_impl::lane_type<Key>)
+        return bits_of(contains(pack<Key, 32>::load(key)));
+    else {
+        std::uint32_t bits = 0;
+        for (int i = 0; i < 32; ++i)
+            bits |= static_cast<std::uint32_t>(contains(key[i])) << i;
+        return bits;
+    }
+}
+
 /// Of 32 keys those that are larger than x.
-template <class Key> std::uint32_t bits_above(Key const* key, Key x) {
-    std::uint32_t bits = 0;
-    for (int i = 0; i < 32; ++i)
-        bits |= static_cast<std::uint32_t>(key[i] > x) << i;
-    return bits;
+template <class Key> ESPALIER_HOST_FN std::uint32_t bits_above(Key const* key, Key x) {
+    return bits_where(key, [x](auto const& k) { return k > x; });
 }
 
 /// Of 32 keys the first `count`, if there are so many, in [first, last].
-template <class Key> std::uint32_t bits_within(Key const* key, index_t count, Key first, Key last) {
+template <class Key> ESPALIER_HOST_FN std::uint32_t bits_within(Key const* key, index_t count, Key first, Key last) {
     Key const width = static_cast<Key>(last - first);
-    std::uint32_t bits = 0;
-    for (int i = 0; i < 32; ++i)
-        bits |= static_cast<std::uint32_t>(static_cast<Key>(key[i] - first) <= width) << i;
+    std::uint32_t const bits =
+        bits_where(key, [&](auto const& k) { return static_cast<std::remove_cvref_t<decltype(k)>>(k - first) <= width; });
     return count < 32 ? bits & ((std::uint32_t(1) << count) - 1) : bits;
 }
 
@@ -323,14 +331,15 @@ void look_at(Pieces const& pieces, strip_range strips, key_bounds<Key> const& bo
 
         Key found[strip];
         Key* end = found;
-        for (index_t i = 0; i < count; i += 32) {
-            std::uint32_t rest = bits_within(key + i, count - i, first, last);
+        for (index_t i = 0; i < strip; i += 64) { // keys behind the last one are 0 and so not between
+            std::uint64_t rest = bits_within(key + i, 32, first, last);
+            rest |= static_cast<std::uint64_t>(bits_within(key + i + 32, 32, first, last)) << 32;
             Key* const next = end + std::popcount(rest);
             // Four at once, whether there are so many or not: there are few, and one branch for each would be
             // mispredicted. The highest bit makes an empty word one whose lowest bit can be asked for.
             do
                 for (int k = 0; k < 4; ++k) {
-                    *end++ = key[i + std::countr_zero(rest | 0x80000000u)];
+                    *end++ = key[i + std::countr_zero(rest | std::uint64_t(1) << 63)];
                     rest &= rest - 1;
                 }
             while (rest != 0);
@@ -377,9 +386,10 @@ template <class Criterion, class Key, class Pieces>
 int write_strips(Pieces const& pieces, strip_range strips, key_range<Key> const& range, strips_start start,
                  undecided<Key>* rest) {
     for_each_strip<Criterion, Key>(pieces, strips, [&](Key const* key, std::uint32_t* mask, index_t count) {
+        Key const first = range.first, last = range.last; // in registers, though words of masks are written
         for (index_t i = 0; i < count; i += 32, ++mask) {
-            *mask = bits_above(key + i, range.last);
-            std::uint32_t within = bits_within(key + i, count - i, range.first, range.last);
+            *mask = bits_above(key + i, last);
+            std::uint32_t within = bits_within(key + i, count - i, first, last);
             if (within == 0) continue;
             if (range.in_order()) {
                 within = espalier::detail::lowest_bits(within, start.keep);
