@@ -254,7 +254,8 @@ template <class Integer, int N> ESPALIER_FN bool any(pack_mask<Integer, N> const
     return r != 0;
 }
 /// Bit i is lane i.
-template <class Integer, int N> requires(N <= 32) ESPALIER_FN std::uint32_t bits_of(pack_mask<Integer, N> const& m) {
+template <class Integer, int N>
+requires(N <= 32) ESPALIER_FN std::uint32_t bits_of(pack_mask<Integer, N> const& m) {
     using M = pack_mask<Integer, N>;
     std::uint32_t bits = 0;
     ESPALIER_PACK_UNROLL
