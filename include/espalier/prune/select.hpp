@@ -190,6 +190,18 @@ template <class Key> ESPALIER_HOST_FN std::uint32_t bits_within(Key const* key, 
     return count < 32 ? bits & ((std::uint32_t(1) << count) - 1) : bits;
 }
 
+/// Of 32 keys those that are not smaller than the other at the same place.
+template <class Key> ESPALIER_HOST_FN std::uint32_t bits_reaching(Key const* key, Key const* other) {
+    if constexpr (pack_impl::lane_type<Key>)
+        return bits_of(pack<Key, 32>::load(key) >= pack<Key, 32>::load(other));
+    else {
+        std::uint32_t bits = 0;
+        for (int i = 0; i < 32; ++i)
+            bits |= static_cast<std::uint32_t>(key[i] >= other[i]) << i;
+        return bits;
+    }
+}
+
 /// Which weight of a stretch is looked at: multiples of the golden ratio modulo 1 are spread evenly, so that it is not
 /// the same column of a matrix again and again.
 ESPALIER_FN index_t sampled_place(index_t stretch_number, index_t stretch) {
@@ -537,22 +549,55 @@ template <class Criterion, class Pieces> void select_threshold(Pieces const& pie
 
 namespace detail {
 
+/// 64 numbers below 1 << Planes: bit p of each is in plane p.
+template <int Planes> struct small_counters {
+    std::uint64_t plane[std::size_t{Planes}] = {};
+
+    /// One more for every bit that is set.
+    ESPALIER_HOST_FN void add(std::uint64_t ones) {
+        for (auto& bits : plane) {
+            std::uint64_t const carry = bits & ones;
+            bits ^= ones;
+            ones = carry;
+        }
+    }
+    /// Which are smaller than `limit`.
+    ESPALIER_HOST_FN std::uint64_t below(int limit) const {
+        std::uint64_t less = limit >> Planes != 0 ? ~std::uint64_t(0) : 0, equal = ~less;
+        for (int p = Planes - 1; p >= 0; --p)
+            if ((limit >> p & 1) != 0) {
+                less |= equal & ~plane[p];
+                equal &= plane[p];
+            } else
+                equal &= ~plane[p];
+        return less;
+    }
+};
+
 /// select_n_m for groups of at most Most rows: a weight stays when few of its group go before it. That is less work
-/// than looking for a threshold up to 16 rows.
+/// than looking for a threshold up to 16 rows. Two rows are compared once, for a weight of the one goes before that of
+/// the other or the other way round.
 template <class Criterion, int Most, class T>
 void select_by_counting(matrix_view<T const> w, group_pattern pattern, std::uint32_t* mask) {
     using key_type = decltype(Criterion::key(T()));
+    using counters = small_counters<static_cast<int>(std::bit_width(static_cast<unsigned>(Most - 1)))>;
     constexpr index_t tile = 64;
-    // Whole tiles are counted, what is behind the columns too: -O2 vectorises loops of constant length only. Set to
-    // zeros once: setting them for each tile took a third of the time.
-    key_type key[std::size_t{Most}][std::size_t{tile}] = {}, before[std::size_t{tile}];
-    auto const last = static_cast<key_type>(pattern.kept - 1);
+    // Whole tiles are compared, what is behind the columns too. Set to zeros once: setting them for each tile took a
+    // third of the time.
+    key_type key[std::size_t{Most}][std::size_t{tile}] = {};
+    index_t const end = (w.rows - 1) * w.stride + w.columns;
     for (index_t r = 0; r < w.rows; r += pattern.group) {
         int const group = static_cast<int>(w.rows - r < pattern.group ? w.rows - r : pattern.group);
+        for (int i = group; i < pattern.group; ++i) // rows that the last group has not: nothing goes after them
+            std::fill_n(key[i], tile, key_type(0));
+        int const rows = Most <= 4 ? Most : group; // few stay in registers when it is known how many
         for (index_t c = 0; c < w.columns; c += tile) {
             index_t const columns = w.columns - c < tile ? w.columns - c : tile;
             for (int i = 0; i < group; ++i) {
-                T const* const from = &w(r + i, c);
+                index_t const at = (r + i) * w.stride + c, later = at + ahead * strip;
+                T const* const from = w.data + at;
+                fetch_word(w.data + (later + tile <= end ? later : at));
+                fetch_word(w.data + (later + tile <= end ? later + 32 : at));
                 if (columns == tile)
                     for (index_t k = 0; k < tile; ++k)
                         key[i][k] = Criterion::key(from[k]);
@@ -560,20 +605,17 @@ void select_by_counting(matrix_view<T const> w, group_pattern pattern, std::uint
                     for (index_t k = 0; k < columns; ++k)
                         key[i][k] = Criterion::key(from[k]);
             }
-            for (int i = 0; i < group; ++i) {
-                // how many of the group go before row i, beginning with row 0
-                for (index_t k = 0; k < tile; ++k)
-                    before[k] = static_cast<key_type>(i > 0 && key[0][k] >= key[i][k]);
-                for (int j = 1; j < i; ++j)
-                    for (index_t k = 0; k < tile; ++k)
-                        before[k] += static_cast<key_type>(key[j][k] >= key[i][k]);
-                for (int j = i + 1; j < group; ++j)
-                    for (index_t k = 0; k < tile; ++k)
-                        before[k] += static_cast<key_type>(key[j][k] > key[i][k]);
-                std::uint64_t const low = bits_within(before, 32, key_type(0), last);
-                std::uint64_t const high = bits_within(before + 32, 32, key_type(0), last);
-                espalier::detail::put_bits(mask, (r + i) * w.columns + c, low | high << 32, static_cast<int>(columns));
-            }
+            counters before[std::size_t{Most}];
+            for (int j = 1; j < rows; ++j)
+                for (int i = 0; i < j; ++i) {
+                    std::uint64_t const first = bits_reaching(key[i], key[j]);
+                    std::uint64_t const second = bits_reaching(key[i] + 32, key[j] + 32);
+                    before[i].add(~(first | second << 32));
+                    before[j].add(first | second << 32);
+                }
+            for (int i = 0; i < group; ++i)
+                espalier::detail::put_bits(mask, (r + i) * w.columns + c, before[i].below(pattern.kept),
+                                           static_cast<int>(columns));
         }
     }
 }
