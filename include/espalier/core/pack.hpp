@@ -109,6 +109,45 @@ template <class Chunk> ESPALIER_FN void hide_origin([[maybe_unused]] Chunk& a, [
 #endif
 }
 
+/// Bit i is the sign of lane i.
+template <class Integer, class Chunk> ESPALIER_FN std::uint32_t signs(Chunk const& x) {
+    constexpr int lanes = int(sizeof(Chunk) / sizeof(Integer));
+    // One instruction, which compilers make of no expression.
+#if defined(__SSE2__) && !defined(__CUDACC__)
+    constexpr int bytes = lanes == 1 ? 0 : int(sizeof(Chunk));
+    constexpr bool narrow = sizeof(Integer) == 4;
+    using floats = typename chunk_of<float, lanes>::type;
+    using doubles = typename chunk_of<double, lanes>::type;
+    if constexpr (bytes == 16 && narrow)
+        return static_cast<std::uint32_t>(__builtin_ia32_movmskps((floats)x));
+    else if constexpr (bytes == 16)
+        return static_cast<std::uint32_t>(__builtin_ia32_movmskpd((doubles)x));
+#if defined(__AVX__)
+    else if constexpr (bytes == 32 && narrow)
+        return static_cast<std::uint32_t>(__builtin_ia32_movmskps256((floats)x));
+    else if constexpr (bytes == 32)
+        return static_cast<std::uint32_t>(__builtin_ia32_movmskpd256((doubles)x));
+#endif
+#if defined(__AVX512DQ__)
+    else if constexpr (bytes == 64 && narrow)
+        return __builtin_ia32_cvtd2mask512((typename chunk_of<int, lanes>::type)x);
+    else if constexpr (bytes == 64)
+        return __builtin_ia32_cvtq2mask512((typename chunk_of<long long, lanes>::type)x);
+#endif
+    else
+#endif
+    {
+        std::uint32_t bits = 0;
+        for (int i = 0; i < lanes; ++i)
+#if ESPALIER_PACK_BYTES == 0
+            bits |= static_cast<std::uint32_t>(x < 0) << i;
+#else
+            bits |= static_cast<std::uint32_t>(x[i] < 0) << i;
+#endif
+        return bits;
+    }
+}
+
 } // namespace pack_impl
 
 /// N truth values, kept as integers of 0 or -1 of the width of the numbers compared. `Integer` is int32_t or int64_t,
@@ -213,6 +252,16 @@ template <class Integer, int N> ESPALIER_FN bool any(pack_mask<Integer, N> const
     for (int i = 0; i < words; ++i)
         r |= w[i];
     return r != 0;
+}
+/// Bit i is lane i.
+template <class Integer, int N>
+requires(N <= 32) ESPALIER_FN std::uint32_t bits_of(pack_mask<Integer, N> const& m) {
+    using M = pack_mask<Integer, N>;
+    std::uint32_t bits = 0;
+    ESPALIER_PACK_UNROLL
+    for (int i = 0; i < M::chunks; ++i)
+        bits |= pack_impl::signs<Integer>(m.v[i]) << i * M::lanes;
+    return bits;
 }
 /// True when every lane is.
 template <class Integer, int N> ESPALIER_FN bool all(pack_mask<Integer, N> const& m) {

@@ -24,6 +24,11 @@ ESPALIER_FN bool mask_bit(std::uint32_t const* mask, index_t i) {
 
 /// Replaces bits [first, first + count) of a mask, count <= 64, by the lowest ones of `bits`.
 inline void put_bits(std::uint32_t* mask, index_t first, std::uint64_t bits, int count) {
+    if (count == 64 && first % 32 == 0) { // nearly always
+        mask[first / 32] = static_cast<std::uint32_t>(bits);
+        mask[first / 32 + 1] = static_cast<std::uint32_t>(bits >> 32);
+        return;
+    }
     while (count > 0) {
         int const offset = static_cast<int>(first % 32);
         int const n = count < 32 - offset ? count : 32 - offset;

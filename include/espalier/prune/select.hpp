@@ -82,6 +82,8 @@ template <class Pieces> index_t weights_in(Pieces const& pieces) {
 /// Weights whose keys are computed together: whole words of a mask. Loops over a strip have constant length, because
 /// -O2 vectorises no others.
 inline constexpr index_t strip = 512;
+/// Weights are asked for so many strips before they are read.
+inline constexpr index_t ahead = 2;
 /// The threshold is guessed from so many keys at most, and from one of at least so many weights.
 inline constexpr index_t sample_size = 2048, smallest_stretch = 64;
 /// A survey counts keys in 1 << bin_bits bins.
@@ -130,8 +132,15 @@ template <class Pieces> strip_range all_strips(Pieces const& pieces) {
     return all;
 }
 
-/// Calls body(keys, mask, count) for the strips of a range: a strip of keys, of which those behind the first `count`
-/// are 0, and the mask words of its weights.
+/// Asks for the weights of a word of a mask.
+template <class T> ESPALIER_HOST_FN void fetch_word(T const* weights) {
+    for (index_t i = 0; i < 32; i += 64 / static_cast<index_t>(sizeof(T)))
+        __builtin_prefetch(weights + i);
+}
+
+/// Calls body(keys, mask, count, later) for the strips of a range: a strip of keys, of which those behind the first
+/// `count` are 0, the mask words of its weights, and the weights of a strip that comes later. The body asks for these
+/// word by word: all of them at once would wait for each other, and memory would rest while the body works.
 template <class Criterion, class Key, class Pieces, class Body>
 void for_each_strip(Pieces const& pieces, strip_range range, Body const& body) {
     Key key[strip];
@@ -140,16 +149,14 @@ void for_each_strip(Pieces const& pieces, strip_range range, Body const& body) {
         for (index_t begin = range.first > 0 ? range.first * strip : 0; begin < end; begin += strip) {
             auto const* const weights = part.weights + begin;
             index_t const left = part.size - begin;
-            if (left >= 2 * strip) // the work on a strip is long enough to hide the way of the next one from memory
-                for (index_t i = 0; i < strip; i += 64 / static_cast<index_t>(sizeof(*weights)))
-                    __builtin_prefetch(weights + strip + i);
             if (left >= strip)
                 for (index_t i = 0; i < strip; ++i)
                     key[i] = Criterion::key(weights[i]);
             else
                 for (index_t i = 0; i < strip; ++i)
                     key[i] = i < left ? Criterion::key(weights[i]) : Key(0);
-            body(static_cast<Key const*>(key), part.mask + begin / 32, left < strip ? left : strip);
+            body(static_cast<Key const*>(key), part.mask + begin / 32, left < strip ? left : strip,
+                 left >= (ahead + 1) * strip ? weights + ahead * strip : weights);
         }
         index_t const strips = (part.size + strip - 1) / strip;
         range.first -= strips;
@@ -157,21 +164,42 @@ void for_each_strip(Pieces const& pieces, strip_range range, Body const& body) {
     }
 }
 
+/// Of 32 keys those that `contains(keys)` is true of; `contains` takes a key and a pack of keys.
+template <class Key, class Contains>
+ESPALIER_HOST_FN std::uint32_t bits_where(Key const* key, Contains const& contains) {
+    if constexpr (pack_impl::lane_type<Key>)
+        return bits_of(contains(pack<Key, 32>::load(key)));
+    else {
+        std::uint32_t bits = 0;
+        for (int i = 0; i < 32; ++i)
+            bits |= static_cast<std::uint32_t>(contains(key[i])) << i;
+        return bits;
+    }
+}
+
 /// Of 32 keys those that are larger than x.
-template <class Key> std::uint32_t bits_above(Key const* key, Key x) {
-    std::uint32_t bits = 0;
-    for (int i = 0; i < 32; ++i)
-        bits |= static_cast<std::uint32_t>(key[i] > x) << i;
-    return bits;
+template <class Key> ESPALIER_HOST_FN std::uint32_t bits_above(Key const* key, Key x) {
+    return bits_where(key, [x](auto const& k) { return k > x; });
 }
 
 /// Of 32 keys the first `count`, if there are so many, in [first, last].
-template <class Key> std::uint32_t bits_within(Key const* key, index_t count, Key first, Key last) {
+template <class Key> ESPALIER_HOST_FN std::uint32_t bits_within(Key const* key, index_t count, Key first, Key last) {
     Key const width = static_cast<Key>(last - first);
-    std::uint32_t bits = 0;
-    for (int i = 0; i < 32; ++i)
-        bits |= static_cast<std::uint32_t>(static_cast<Key>(key[i] - first) <= width) << i;
+    std::uint32_t const bits = bits_where(
+        key, [&](auto const& k) { return static_cast<std::remove_cvref_t<decltype(k)>>(k - first) <= width; });
     return count < 32 ? bits & ((std::uint32_t(1) << count) - 1) : bits;
+}
+
+/// Of 32 keys those that are not smaller than the other at the same place.
+template <class Key> ESPALIER_HOST_FN std::uint32_t bits_reaching(Key const* key, Key const* other) {
+    if constexpr (pack_impl::lane_type<Key>)
+        return bits_of(pack<Key, 32>::load(key) >= pack<Key, 32>::load(other));
+    else {
+        std::uint32_t bits = 0;
+        for (int i = 0; i < 32; ++i)
+            bits |= static_cast<std::uint32_t>(key[i] >= other[i]) << i;
+        return bits;
+    }
 }
 
 /// Which weight of a stretch is looked at: multiples of the golden ratio modulo 1 are spread evenly, so that it is not
@@ -185,6 +213,13 @@ ESPALIER_FN index_t sampled_place(index_t stretch_number, index_t stretch) {
 inline index_t sample_stretch(index_t n) {
     index_t const least = n / sample_size + 1;
     return least > smallest_stretch ? least : smallest_stretch;
+}
+
+/// The same for the last of several samples, each 8 times as large as the one before: among many weights a larger one
+/// is worth its time.
+inline index_t finest_stretch(index_t n) {
+    index_t const most = sample_stretch(n), least = n / (16 * sample_size);
+    return most < 512 ? most : least > 512 ? least : 512;
 }
 
 /// Places in a sample, from its largest key on, with the threshold between them, almost surely, and few keys: they are
@@ -216,23 +251,47 @@ template <class Key, class KeyOfRank> key_bounds<Key> bounds_at(sample_ranks ran
     return bounds;
 }
 
-template <class Criterion, class Key, class Pieces>
-key_bounds<Key> guess(Pieces const& pieces, index_t n, index_t keep) {
-    index_t const stretch = sample_stretch(n);
-    Key sample[sample_size];
-    index_t count = 0, begin = 0;
+/// Calls body(key) for one weight of each stretch, all pieces in line.
+template <class Criterion, class Pieces, class Body>
+void for_each_sampled(Pieces const& pieces, index_t stretch, Body const& body) {
+    index_t number = 0, begin = 0;
     for (auto const& part : pieces) {
-        for (;; ++count) {
-            index_t const i = count * stretch + sampled_place(count, stretch) - begin;
+        for (;; ++number) {
+            index_t const i = number * stretch + sampled_place(number, stretch) - begin;
             if (i >= part.size) break;
-            sample[count] = Criterion::key(part.weights[i]);
+            body(Criterion::key(part.weights[i]));
         }
         begin += part.size;
     }
-    return bounds_at<Key>(ranks_around(count, n, keep, 3.0), [&](index_t rank) {
-        std::nth_element(sample, sample + rank, sample + count, std::greater<Key>());
-        return sample[rank];
-    });
+}
+
+/// Looks at ever larger samples. Of each only the keys between the bounds that the one before gave are noted, so a
+/// large one costs little more than its reading.
+template <class Criterion, class Key, class Pieces>
+key_bounds<Key> guess(Pieces const& pieces, index_t n, index_t keep) {
+    key_bounds<Key> bounds;
+    Key between[sample_size + 2];
+    index_t stretch = finest_stretch(n);
+    while (n / stretch >= sample_size)
+        stretch *= 8;
+    for (;; stretch /= 8) {
+        index_t all = 0, not_below = 0, count = 0;
+        for_each_sampled<Criterion>(pieces, stretch, [&](Key key) {
+            ++all;
+            not_below += key >= bounds.high;
+            between[count] = key; // not in a branch, which would be mispredicted
+            count += key > bounds.low && key < bounds.high && count <= sample_size;
+        });
+        if (count > sample_size) return bounds; // there may be more
+        bounds = bounds_at<Key>(ranks_around(all, n, keep, 3.0), [&](index_t rank) {
+            if (rank < not_below) return bounds.high;
+            if (rank >= not_below + count) return bounds.low;
+            Key* const at = between + (rank - not_below);
+            std::nth_element(between, at, between + count, std::greater<Key>());
+            return *at;
+        });
+        if (stretch == finest_stretch(n)) return bounds;
+    }
 }
 
 /// How many keys there are above, at and between two bounds.
@@ -307,39 +366,47 @@ void look_at(Pieces const& pieces, strip_range strips, key_bounds<Key> const& bo
     result = {};
     Count* const bin = result.bin;
     index_t all = 0, above_low = 0, equal_low = 0, equal_high = 0, between = 0;
-    for_each_strip<Criterion, Key>(pieces, strips, [&](Key const* key, std::uint32_t*, index_t count) {
-        using sum = std::common_type_t<Key, std::uint32_t>; // as wide as keys: one vector of each
-        sum above = 0, lows = 0, highs = 0;
-        for (index_t i = 0; i < strip; ++i) {
-            above += static_cast<sum>(key[i] > low);
-            lows += static_cast<sum>(key[i] == low);
-            highs += static_cast<sum>(key[i] == high);
-        }
-        all += count;
-        above_low += static_cast<index_t>(above);
-        equal_low += static_cast<index_t>(lows) - (low == 0 ? strip - count : 0);
-        equal_high += static_cast<index_t>(highs);
-        if (first > last) return;
+    for_each_strip<Criterion, Key>(
+        pieces, strips, [&](Key const* key, std::uint32_t*, index_t count, auto const* later) {
+            using sum = std::common_type_t<Key, std::uint32_t>; // as wide as keys: one vector of each
+            sum above = 0, lows = 0, highs = 0;
+            for (index_t i = 0; i < strip; ++i) {
+                above += static_cast<sum>(key[i] > low);
+                lows += static_cast<sum>(key[i] == low);
+                highs += static_cast<sum>(key[i] == high);
+            }
+            all += count;
+            above_low += static_cast<index_t>(above);
+            equal_low += static_cast<index_t>(lows) - (low == 0 ? strip - count : 0);
+            equal_high += static_cast<index_t>(highs);
+            if (first > last) {
+                for (index_t i = 0; i < strip; i += 32)
+                    fetch_word(later + i);
+                return;
+            }
 
-        Key found[strip];
-        Key* end = found;
-        for (index_t i = 0; i < count; i += 32) {
-            std::uint32_t rest = bits_within(key + i, count - i, first, last);
-            Key* const next = end + std::popcount(rest);
-            // Four at once, whether there are so many or not: there are few, and one branch for each would be
-            // mispredicted. The highest bit makes an empty word one whose lowest bit can be asked for.
-            do
-                for (int k = 0; k < 4; ++k) {
-                    *end++ = key[i + std::countr_zero(rest | 0x80000000u)];
-                    rest &= rest - 1;
-                }
-            while (rest != 0);
-            end = next;
-        }
-        between += end - found;
-        for (Key const* at = found; at != end; ++at)
-            ++bin[static_cast<Key>(*at - first) >> shift];
-    });
+            Key found[strip];
+            Key* end = found;
+            for (index_t i = 0; i < strip; i += 64) { // keys behind the last one are 0 and so not between
+                fetch_word(later + i);
+                fetch_word(later + i + 32);
+                std::uint64_t rest = bits_within(key + i, 32, first, last);
+                rest |= static_cast<std::uint64_t>(bits_within(key + i + 32, 32, first, last)) << 32;
+                Key* const next = end + std::popcount(rest);
+                // Four at once, whether there are so many or not: there are few, and one branch for each would be
+                // mispredicted. The highest bit makes an empty word one whose lowest bit can be asked for.
+                do
+                    for (int k = 0; k < 4; ++k) {
+                        *end++ = key[i + std::countr_zero(rest | std::uint64_t(1) << 63)];
+                        rest &= rest - 1;
+                    }
+                while (rest != 0);
+                end = next;
+            }
+            between += end - found;
+            for (Key const* at = found; at != end; ++at)
+                ++bin[static_cast<Key>(*at - first) >> shift];
+        });
     result.counts = {all, above_low, equal_low, equal_high, between};
 }
 
@@ -376,24 +443,27 @@ struct strips_start {
 template <class Criterion, class Key, class Pieces>
 int write_strips(Pieces const& pieces, strip_range strips, key_range<Key> const& range, strips_start start,
                  undecided<Key>* rest) {
-    for_each_strip<Criterion, Key>(pieces, strips, [&](Key const* key, std::uint32_t* mask, index_t count) {
-        for (index_t i = 0; i < count; i += 32, ++mask) {
-            *mask = bits_above(key + i, range.last);
-            std::uint32_t within = bits_within(key + i, count - i, range.first, range.last);
-            if (within == 0) continue;
-            if (range.in_order()) {
-                within = espalier::detail::lowest_bits(within, start.keep);
-                start.keep -= std::popcount(within);
-                *mask |= within;
-                continue;
+    for_each_strip<Criterion, Key>(
+        pieces, strips, [&](Key const* key, std::uint32_t* mask, index_t count, auto const* later) {
+            Key const first = range.first, last = range.last; // in registers, though words of masks are written
+            for (index_t i = 0; i < count; i += 32, ++mask) {
+                fetch_word(later + i);
+                *mask = bits_above(key + i, last);
+                std::uint32_t within = bits_within(key + i, count - i, first, last);
+                if (within == 0) continue;
+                if (range.in_order()) {
+                    within = espalier::detail::lowest_bits(within, start.keep);
+                    start.keep -= std::popcount(within);
+                    *mask |= within;
+                    continue;
+                }
+                for (; within != 0; within &= within - 1) {
+                    int const at = std::countr_zero(within);
+                    rest[start.place] = {key[i + at], start.place, std::uint32_t(1) << at, mask};
+                    ++start.place;
+                }
             }
-            for (; within != 0; within &= within - 1) {
-                int const at = std::countr_zero(within);
-                rest[start.place] = {key[i + at], start.place, std::uint32_t(1) << at, mask};
-                ++start.place;
-            }
-        }
-    });
+        });
     return start.place;
 }
 
@@ -445,11 +515,14 @@ void select_below(matrix_view<T const> w, std::type_identity_t<T> threshold, std
     key_type const limit = Criterion::key(threshold);
     piece<T> const whole[] = {{w.data, w.rows * w.columns, mask}};
     detail::for_each_strip<Criterion, key_type>(
-        whole, detail::all_strips(whole), [&](key_type const* key, std::uint32_t* words, index_t count) {
-            for (index_t i = 0; i < count; i += 32, ++words)
+        whole, detail::all_strips(whole),
+        [&](key_type const* key, std::uint32_t* words, index_t count, auto const* later) {
+            for (index_t i = 0; i < count; i += 32, ++words) {
+                detail::fetch_word(later + i);
                 *words &= limit == key_type(0)
                               ? std::uint32_t(0)
                               : detail::bits_within(key + i, count - i, key_type(0), static_cast<key_type>(limit - 1));
+            }
         });
 }
 
@@ -476,22 +549,55 @@ template <class Criterion, class Pieces> void select_threshold(Pieces const& pie
 
 namespace detail {
 
+/// 64 numbers below 1 << Planes: bit p of each is in plane p.
+template <int Planes> struct small_counters {
+    std::uint64_t plane[std::size_t{Planes}] = {};
+
+    /// One more for every bit that is set.
+    ESPALIER_HOST_FN void add(std::uint64_t ones) {
+        for (auto& bits : plane) {
+            std::uint64_t const carry = bits & ones;
+            bits ^= ones;
+            ones = carry;
+        }
+    }
+    /// Which are smaller than `limit`.
+    ESPALIER_HOST_FN std::uint64_t below(int limit) const {
+        std::uint64_t less = limit >> Planes != 0 ? ~std::uint64_t(0) : 0, equal = ~less;
+        for (int p = Planes - 1; p >= 0; --p)
+            if ((limit >> p & 1) != 0) {
+                less |= equal & ~plane[p];
+                equal &= plane[p];
+            } else
+                equal &= ~plane[p];
+        return less;
+    }
+};
+
 /// select_n_m for groups of at most Most rows: a weight stays when few of its group go before it. That is less work
-/// than looking for a threshold up to 16 rows.
+/// than looking for a threshold up to 16 rows. Two rows are compared once, for a weight of the one goes before that of
+/// the other or the other way round.
 template <class Criterion, int Most, class T>
 void select_by_counting(matrix_view<T const> w, group_pattern pattern, std::uint32_t* mask) {
     using key_type = decltype(Criterion::key(T()));
+    using counters = small_counters<static_cast<int>(std::bit_width(static_cast<unsigned>(Most - 1)))>;
     constexpr index_t tile = 64;
-    // Whole tiles are counted, what is behind the columns too: -O2 vectorises loops of constant length only. Set to
-    // zeros once: setting them for each tile took a third of the time.
-    key_type key[std::size_t{Most}][std::size_t{tile}] = {}, before[std::size_t{tile}];
-    auto const last = static_cast<key_type>(pattern.kept - 1);
+    // Whole tiles are compared, what is behind the columns too. Set to zeros once: setting them for each tile took a
+    // third of the time.
+    key_type key[std::size_t{Most}][std::size_t{tile}] = {};
+    index_t const end = (w.rows - 1) * w.stride + w.columns;
     for (index_t r = 0; r < w.rows; r += pattern.group) {
         int const group = static_cast<int>(w.rows - r < pattern.group ? w.rows - r : pattern.group);
+        for (int i = group; i < pattern.group; ++i) // rows that the last group has not: nothing goes after them
+            std::fill_n(key[i], tile, key_type(0));
+        int const rows = Most <= 4 ? Most : group; // few stay in registers when it is known how many
         for (index_t c = 0; c < w.columns; c += tile) {
             index_t const columns = w.columns - c < tile ? w.columns - c : tile;
             for (int i = 0; i < group; ++i) {
-                T const* const from = &w(r + i, c);
+                index_t const at = (r + i) * w.stride + c, later = at + ahead * strip;
+                T const* const from = w.data + at;
+                fetch_word(w.data + (later + tile <= end ? later : at));
+                fetch_word(w.data + (later + tile <= end ? later + 32 : at));
                 if (columns == tile)
                     for (index_t k = 0; k < tile; ++k)
                         key[i][k] = Criterion::key(from[k]);
@@ -499,20 +605,17 @@ void select_by_counting(matrix_view<T const> w, group_pattern pattern, std::uint
                     for (index_t k = 0; k < columns; ++k)
                         key[i][k] = Criterion::key(from[k]);
             }
-            for (int i = 0; i < group; ++i) {
-                // how many of the group go before row i, beginning with row 0
-                for (index_t k = 0; k < tile; ++k)
-                    before[k] = static_cast<key_type>(i > 0 && key[0][k] >= key[i][k]);
-                for (int j = 1; j < i; ++j)
-                    for (index_t k = 0; k < tile; ++k)
-                        before[k] += static_cast<key_type>(key[j][k] >= key[i][k]);
-                for (int j = i + 1; j < group; ++j)
-                    for (index_t k = 0; k < tile; ++k)
-                        before[k] += static_cast<key_type>(key[j][k] > key[i][k]);
-                std::uint64_t const low = bits_within(before, 32, key_type(0), last);
-                std::uint64_t const high = bits_within(before + 32, 32, key_type(0), last);
-                espalier::detail::put_bits(mask, (r + i) * w.columns + c, low | high << 32, static_cast<int>(columns));
-            }
+            counters before[std::size_t{Most}];
+            for (int j = 1; j < rows; ++j)
+                for (int i = 0; i < j; ++i) {
+                    std::uint64_t const first = bits_reaching(key[i], key[j]);
+                    std::uint64_t const second = bits_reaching(key[i] + 32, key[j] + 32);
+                    before[i].add(~(first | second << 32));
+                    before[j].add(first | second << 32);
+                }
+            for (int i = 0; i < group; ++i)
+                espalier::detail::put_bits(mask, (r + i) * w.columns + c, before[i].below(pattern.kept),
+                                           static_cast<int>(columns));
         }
     }
 }

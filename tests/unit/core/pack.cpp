@@ -2,6 +2,7 @@
 // Every operation of a pack against the same operation on each lane.
 #include <support/catch.hpp>
 
+#include <bit>
 #include <espalier/core/pack.hpp>
 
 #include <cmath>
@@ -63,6 +64,9 @@ TEMPLATE_TEST_CASE("packs compute lane by lane", "[core][pack]", (pack<float, 16
     }
     CHECK(any(less) == some);
     CHECK(all(less) == every);
+    CHECK(std::popcount(bits_of(less) ^ bits_of(!less)) == P::width);
+    for (int i = 0; i < P::width; ++i)
+        CHECK((bits_of(less) >> i & 1u) == std::uint32_t(less[i]));
     CHECK(any(P(T(1)) < P(T(2))));
     CHECK(all(P(T(1)) < P(T(2))));
     CHECK_FALSE(any(P(T(2)) < P(T(2))));

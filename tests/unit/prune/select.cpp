@@ -230,6 +230,25 @@ TEST_CASE("a sample that misleads costs time, not exactness", "[prune]") {
     }
 }
 
+TEST_CASE("a first sample that misleads the second costs time, not exactness", "[prune]") {
+    std::mt19937_64 random(37);
+    std::normal_distribution<float> normal;
+    index_t const n = 1100000, stretch = prune::detail::finest_stretch(n) * 8;
+    REQUIRE(n / stretch < prune::detail::sample_size);
+    REQUIRE(n / stretch >= prune::detail::sample_size / 8); // it is the first
+    std::vector<float> w(static_cast<std::size_t>(n));
+    for (auto& x : w)
+        x = normal(random);
+    compare_with_oracle<float>({w}, n / 10);
+    for (float factor : {1e-6f, 1e6f}) {
+        auto misleading = w;
+        for (index_t i = 0; i < n; ++i)
+            if (i % stretch == prune::detail::sampled_place(i / stretch, stretch))
+                misleading[static_cast<std::size_t>(i)] *= factor;
+        compare_with_oracle<float>({misleading}, n / 2);
+    }
+}
+
 TEMPLATE_TEST_CASE("a criterion of two functions may use every key", "[prune]", float, double) {
     using T = TestType;
     using bits = decltype(to_bits(T()));
