@@ -74,6 +74,7 @@ struct group_set_info {
     std::string name;
     index_t groups = 0;
     bool proximal = false; ///< shrunk by a prox after the step
+    bool nested = false;   ///< group i of the penalty is made of groups i, i + 1, ... of these
 };
 
 /// A layer whose product is an operator: how to make the matrix it stands for from its tensors.
@@ -192,7 +193,7 @@ struct layer_report {
     void add_tap(std::string_view path, std::string_view name, index_t width);
     void add_gate(std::string_view path);
     /// Adds the groups of a penalty; equal names that are not empty share their norms.
-    void add_groups(std::string_view name, index_t groups, bool proximal);
+    void add_groups(std::string_view name, index_t groups, bool proximal, bool nested);
 
 private:
     void add_term_named(detail::text_parts name);

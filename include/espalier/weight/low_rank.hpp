@@ -84,12 +84,15 @@ template <class First, class Second, index_t In, index_t Out, index_t Rank> stru
 };
 
 // Without an initialiser in the list: x U has the variance of x, and U V that of initial::he_normal.
-template <int Gain, class... Ps>
-using factor = espalier::detail::tensor_kind<role::factor, pick<axis::initial, factor_initial<Gain>, Ps...>, Ps...>;
+template <class Initial, over Ranks, class... Ps>
+using factor = espalier::detail::tensor_kind<role::factor, pick<axis::initial, Initial, Ps...>,
+                                             espalier::detail::ranks_are<Ranks>, Ps...>;
+template <class... Ps> using first_factor = factor<factor_initial<1>, over::columns, Ps...>;
+template <class... Ps> using second_factor = factor<factor_initial<2>, over::rows, Ps...>;
 
 template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps>
-struct bound_low_rank : factor_pair<factor<1, Ps...>, factor<2, Ps...>, In, Out, MaxRank> {
-    using pair = factor_pair<factor<1, Ps...>, factor<2, Ps...>, In, Out, MaxRank>;
+struct bound_low_rank : factor_pair<first_factor<Ps...>, second_factor<Ps...>, In, Out, MaxRank> {
+    using pair = factor_pair<first_factor<Ps...>, second_factor<Ps...>, In, Out, MaxRank>;
     using pair::first, pair::second, pair::second_memory, pair::left, pair::right;
     using product = pick<axis::product, void, Ps...>;
 

@@ -160,8 +160,8 @@ ESPALIER_LIBRARY void layer_report::add_tap(std::string_view path, std::string_v
 ESPALIER_LIBRARY void layer_report::add_gate(std::string_view path) {
     gates.emplace_back(path);
 }
-ESPALIER_LIBRARY void layer_report::add_groups(std::string_view name, index_t groups, bool proximal) {
-    group_sets.push_back({std::string(name), groups, proximal});
+ESPALIER_LIBRARY void layer_report::add_groups(std::string_view name, index_t groups, bool proximal, bool nested) {
+    group_sets.push_back({std::string(name), groups, proximal, nested});
 }
 
 namespace detail {
