@@ -275,5 +275,7 @@
 #include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/marked.hpp>
 #include <espalier/weight/operator.hpp>
+#include <espalier/weight/ordered_ranks.hpp>
+#include <espalier/weight/ranks.hpp>
 #include <espalier/weight/trained_where.hpp>
 #include <espalier/weight/warm_start.hpp>

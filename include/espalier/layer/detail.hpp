@@ -476,6 +476,7 @@ template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
     static void describe(layer_report& report, std::string const& path, footprint const& at) {
         report.operators.push_back(
             {path, In, Out, at.parameters, at.fixed, &Bound::template bake<float>, &Bound::template bake<double>});
+        if constexpr (requires { Bound::ranks; }) report.operators.back().rank = Bound::ranks;
         Bound::describe(report, path, at);
     }
 };

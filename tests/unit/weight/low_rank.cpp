@@ -257,7 +257,7 @@ TEST_CASE("low_rank: the gradients of what does not take part are exactly zero",
     double const loss = run.objective(batch);
     std::vector<float> const before(net.values().weights().data(),
                                     net.values().weights().data() + net.values().weights().size());
-    for (double const wrong : {0.0, 7.0, std::nan("")}) {
+    for (double const wrong : {-1.0, 7.0, std::nan("")}) {
         CHECK_THROWS_AS(run.set_value("rank"_name, wrong), data_error);
         espalier::clock now = run.time();
         named_value const bad{"rank"_name, wrong};
@@ -271,6 +271,42 @@ TEST_CASE("low_rank: the gradients of what does not take part are exactly zero",
     CHECK(std::vector<float>(net.values().weights().data(),
                              net.values().weights().data() + net.values().weights().size()) == before);
     CHECK(run.objective(batch) == loss);
+}
+
+TEST_CASE("low_rank: of rank 0 there is the bias alone", "[weight][low_rank]") {
+    network<run_time_stack, device::cpu, double> net{seed{3}, 4};
+    network<sequence<input<9>, dense<12, weight::low_rank<6, chosen>, no_bias>>, device::cpu, double> bare{seed{3}, 4};
+    net.set_value("rank"_name, 0.0);
+    bare.set_value("rank"_name, 0.0);
+    auto const bias = net.tensor("1.bias");
+    for (index_t c = 0; c < 12; ++c)
+        bias(0, c) = 0.1 * static_cast<double>(c) - 0.5;
+    net.refresh();
+    auto const x = numbers_like_normal<double>(3 * 9, 1);
+    std::vector<double> kernel(9 * 12, 1.0), y(3 * 12, 1.0), dx(3 * 9, 1.0);
+    weight::bake(net, "1", contiguous_view(kernel.data(), 9, 12));
+    CHECK(kernel == std::vector<double>(9 * 12, 0.0));
+    bare.predict(contiguous_view(x.data(), 3, 9), contiguous_view(y.data(), 3, 12));
+    CHECK(y == std::vector<double>(3 * 12, 0.0));
+
+    training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
+    std::vector<std::int32_t> const labels{0, 1, 2};
+    batch_view<double> batch;
+    batch.inputs = contiguous_view(x.data(), 3, 9);
+    batch.tags.count = 3;
+    batch.tags.label = labels.data();
+    run.gradients_of(batch);
+    for (char const* name : {"1.factor_in", "1.factor_out"}) {
+        auto const g = run.gradient(name);
+        CHECK(std::all_of(g.data, g.data + g.rows * g.columns, [](double d) { return d == 0.0; }));
+    }
+    CHECK(run.gradient("1.bias")(0, 3) != 0.0);
+    run.input_gradients_of(batch, contiguous_view(dx.data(), 3, 9));
+    CHECK(dx == std::vector<double>(3 * 9, 0.0));
+    std::vector<double> logits(3 * 4);
+    net.predict(contiguous_view(x.data(), 3, 9), contiguous_view(logits.data(), 3, 4));
+    for (std::size_t i = 4; i < 12; ++i)
+        CHECK(logits[i] == logits[i % 4]); // whatever the row
 }
 
 TEST_CASE("low_rank: first values keep the variance of he_normal at the full rank", "[weight][low_rank]") {

@@ -917,7 +917,9 @@ template <bool Add, class From, class To> struct combine_rows {
     index_t lanes() const { return to.rows * octets_of(to.columns); }
     template <class Block> ESPALIER_FN void operator()(Block const& block, live_groups const& live, int group) const {
         live_window const window = live.window(group);
-        kernels::combine_rows<Add>(block, live_rows(from, window), live_rows(to, window));
+        // A row that stands for all is of a tensor, and each group has its own.
+        kernels::combine_rows<Add>(block, from.stride == 0 ? live.tensor(from, group) : live_rows(from, window),
+                                   live_rows(to, window));
     }
 };
 template <class T> struct clear {
