@@ -57,7 +57,7 @@ template <group_scope Groups> struct group_lasso_op {
 /// sqrt(size of the group) that the paper uses for groups of unequal size is the user's. Tensors whose policies name
 /// the same `Group` have the same number of groups, and group i of all of them together is one group with one norm: a
 /// unit's incoming column in one layer and its outgoing row in the next vanish together; over::tensor makes the tensors
-/// of a name one group. over::ranks, bound to role::factor of a layer with weight::low_rank, are the columns of
+/// of a name one group. over::ranks, in a layer with weight::low_rank, are the columns of
 /// "factor_in" and the rows of "factor_out". Coefficient: a number or a schedule, finite and not negative.
 template <schedule::number_or_schedule auto Coefficient, over Over, short_name Group = short_name{}>
 struct group_lasso : schedule::with_coefficients<axis::penalty, group_lasso<Coefficient, Over, Group>,
