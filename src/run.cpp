@@ -8,3 +8,6 @@
 #include <espalier/train/detail/best_so_far.hpp>
 #include <espalier/train/detail/epoch_log.hpp>
 #include <espalier/train/detail/rates.hpp>
+#include <espalier/train/detail/step_decision.hpp>
+#include <espalier/weight/detail/ordered_ranks.hpp>
+#include <espalier/weight/detail/ranks.hpp>

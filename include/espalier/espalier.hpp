@@ -201,6 +201,7 @@
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/nested_group_lasso.hpp>
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
@@ -290,6 +291,8 @@
 #include <espalier/weight/marked.hpp>
 #include <espalier/weight/mask_of_scores.hpp>
 #include <espalier/weight/operator.hpp>
+#include <espalier/weight/ordered_ranks.hpp>
+#include <espalier/weight/ranks.hpp>
 #include <espalier/weight/score_mask.hpp>
 #include <espalier/weight/trained_where.hpp>
 #include <espalier/weight/warm_start.hpp>

@@ -39,6 +39,7 @@
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/nested_group_lasso.hpp>
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/where_pruned.hpp>
 #include <espalier/transform/agreement.hpp>
@@ -97,6 +98,8 @@ template <class W, class N> void updates(device::cuda& device, update_segment<W,
     tensor_rule<weight::identity, flat_tuple<>, flat_tuple<>> const plain{};
     device.update(adamw, all, segment, norm);
     device.update(adamw, grouped, segment);
+    device.nested_groups(penalty::nested_group_lasso_op<group_scope::rows>{}, segment.next_norms[0], segment.rows,
+                         segment.next_norms[1], segment.next_norms[2]);
     device.update(sgd, plain, segment);
     tensor_rule<weight::marked, flat_tuple<penalty::where_pruned_op<penalty::l1_op>>, flat_tuple<>> const marked{};
     device.update(sgd, marked, segment);

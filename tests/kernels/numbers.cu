@@ -49,6 +49,7 @@
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/nested_group_lasso.hpp>
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
@@ -112,8 +113,9 @@ using dense_layers = stack<
     dense<16, projection::non_negative, projection::box<-third, rising>, projection::max_norm<falling, over::tensor>>,
     dense<16, weight::compander<weight::arctan, third, sixth>>,
     dense<16, weight::compander<weight::tanh, third, sixth, weight::learned<third>>>,
-    dense<16, weight::low_rank<4, ranks>>, dense<16, weight::low_rank_adapter<4, weight::adaptive_gain<third>>>,
-    dense<16, weight::score_mask<third>>, batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
+    dense<16, weight::low_rank<4, ranks>, on<role::factor, penalty::nested_group_lasso<third, over::ranks>>>,
+    dense<16, weight::low_rank_adapter<4, weight::adaptive_gain<third>>>, dense<16, weight::score_mask<third>>,
+    batch_norm<batch_norm_options{.momentum = third, .epsilon = sixth}>,
     tap<"here"_name, activation_penalty::l1<falling>>>;
 
 template <class Gate, class Dispatch = dispatch::dense> using mixture = stack<moe<Gate, narrow, Dispatch>>;

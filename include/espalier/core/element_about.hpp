@@ -10,17 +10,20 @@
 namespace espalier {
 
 /// Over what a penalty on parameters sums, or what a projection keeps in bounds: single elements, the rows or columns
-/// of the tensor as groups, or all of the tensor as one.
-enum class group_scope { element, rows, columns, tensor };
+/// of the tensor as groups, or all of the tensor as one. Ranks are columns of one tensor and rows of another: a policy
+/// over them becomes, in each, one over those (`along`).
+enum class group_scope { element, rows, columns, tensor, ranks };
 
-/// What one group of a matrix is. A kernel has a row for each input and a column for each output.
-enum class over { rows, columns, tensor };
+/// What one group of a matrix is. A kernel has a row for each input and a column for each output. The ranks of a kernel
+/// that is a product of two factors are the columns of the first one and the rows of the second one.
+enum class over { rows, columns, tensor, ranks };
 
 /// The scope of such groups.
 constexpr group_scope scope_of(over groups) {
     return groups == over::rows      ? group_scope::rows
            : groups == over::columns ? group_scope::columns
-                                     : group_scope::tensor;
+           : groups == over::tensor  ? group_scope::tensor
+                                     : group_scope::ranks;
 }
 /// How many groups there are in a tensor; of single elements none are kept.
 constexpr index_t groups_of(group_scope scope, index_t rows, index_t columns) {
@@ -50,6 +53,7 @@ template <class T> struct element_about {
     T rate = T(scalar_of<T>(0));           ///< learning rate of the step times the tensor's factor
     mask_of<T> keep = mask_of<T>(true);    ///< whether the tensor's mask keeps it; true without one
     T squared_norm = T(scalar_of<T>(0));   ///< of its group; for ops with `groups`. What acts after the step: after it
+    T group_pull = T(scalar_of<T>(0));     ///< in the place of that for ops with `nested`: of all groups that it is in
     T reference = T(scalar_of<T>(0));      ///< gradient of the second stream; for transforms with `needs_reference`
     drawn_bits<T> bits = drawn_bits<T>(0); ///< a 16-bit draw, of this transform alone; for transforms with `draws`
     T global_norm = T(scalar_of<T>(0));    ///< Euclidean norm of all gradients; for transforms with `needs_global_norm`
@@ -61,6 +65,7 @@ namespace detail {
 // What ops say of themselves.
 ESPALIER_MEMBER_OR(is_proximal, proximal, false)
 ESPALIER_MEMBER_OR(penalty_groups, groups, group_scope::element)
+ESPALIER_MEMBER_OR(op_nests, nested, false)
 ESPALIER_MEMBER_OR(op_draws, draws, false)
 ESPALIER_MEMBER_OR(op_needs_reference, needs_reference, false)
 ESPALIER_MEMBER_OR(op_needs_global_norm, needs_global_norm, false)

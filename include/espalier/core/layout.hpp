@@ -198,7 +198,8 @@ template <class T> struct layer_memory {
     std::uint32_t* masks = nullptr;
     index_t const* group_offset = nullptr; ///< of each grouped penalty, into `norms` and `next_norms`
     bool const* group_first = nullptr;     ///< of each grouped penalty: no other one before it shares its groups
-    wide const* norms = nullptr;           ///< squared norms of the groups before this update
+    wide* norms = nullptr;                 ///< squared norms of the groups before this update; of nested ones, further
+                                           ///< numbers made of them
     wide* next_norms = nullptr;            ///< accumulated by this update for the next one
     std::byte* tape = nullptr;
     std::byte* work = nullptr;

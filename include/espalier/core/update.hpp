@@ -52,7 +52,7 @@ template <class Wide, class Narrow = Wide> struct update_segment {
     index_t companion_stride = 0;
     Narrow* operands = nullptr;             ///< what products read, where that is not the weights themselves
     std::uint32_t const* mask = nullptr;    ///< bit i: element i is kept
-    Wide const* norms[max_group_sets] = {}; ///< for each grouped penalty: squared norms of its groups
+    Wide const* norms[max_group_sets] = {}; ///< for each grouped penalty: squared norms of its groups, or their pulls
     Wide* next_norms[max_group_sets] = {};  ///< for each grouped penalty: where squares of the new weights are added
     double* values = nullptr;               ///< for each penalty: where its value before the step is added
     Wide const* scalars = nullptr;          ///< the map's trained numbers, weight::detail::scalar_stride apart
@@ -188,6 +188,14 @@ struct tensor_rule<Map, flat_tuple<Penalties...>, flat_tuple<Transforms...>> {
             if (all[i] != group_scope::element && g-- == 0) return all[i];
         return group_scope::element;
     }
+    /// Whether they are nested: then `norms` of a segment has what they do to a weight, and not their norms.
+    ESPALIER_FN static constexpr bool nested(int g) {
+        bool const grouped_ops[] = {(detail::penalty_groups<Penalties>() != group_scope::element)..., false};
+        bool const all[] = {detail::op_nests<Penalties>()..., false};
+        for (std::size_t i = 0; i < sizeof...(Penalties); ++i)
+            if (grouped_ops[i] && g-- == 0) return all[i];
+        return false;
+    }
     static consteval bool groups_over(group_scope wanted) {
         return (false || ... || (detail::penalty_groups<Penalties>() == wanted));
     }
@@ -278,7 +286,7 @@ ESPALIER_FN T update_element(Optimizer const& optimizer, Rule const& rule, T gra
                 if constexpr (term && !grouped)
                     value(index, detail::unless_frozen<Rule>(penalty::detail::value(op, seen, seen.weight), about));
                 if constexpr (term && !detail::is_proximal<Op>()) {
-                    if constexpr (grouped) seen.squared_norm = norm(group);
+                    if constexpr (grouped) (detail::op_nests<Op>() ? seen.group_pull : seen.squared_norm) = norm(group);
                     g = g + penalty::detail::gradient(op, seen, seen.weight);
                 }
                 group += int{grouped};

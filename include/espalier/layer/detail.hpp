@@ -9,6 +9,7 @@
 #include <espalier/core/epilogue.hpp>
 #include <espalier/core/error.hpp>
 #include <espalier/core/finite.hpp>
+#include <espalier/core/nested_groups.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/dropout/axis.hpp>
 #include <espalier/dropout/concept.hpp>
@@ -137,6 +138,28 @@ struct acting_of<type_list<Penalties...>, type_list<Projections...>> {
     using type = type_list<Penalties..., projection::detail::in_rule<Projections>...>;
 };
 
+/// Which groups of a tensor are the ranks of a product: a word of a layer in the tensor's list of policies.
+struct rank_place {
+    static constexpr bool stacks = false;
+};
+template <over Side> struct ranks_are {
+    using axis = rank_place;
+    static constexpr over side = Side;
+};
+/// A policy over ranks as it acts on a tensor where they are Side: over::rows, over::columns or, where there are none,
+/// over::ranks.
+template <class P, over Side> struct along_ranks { using type = P; };
+template <class P, over Side>
+requires(Side != over::ranks && penalty_groups<op_of<P>>() == group_scope::ranks) struct along_ranks<P, Side> {
+    using type = typename P::template along<Side>;
+};
+template <class List, over Side> struct all_along;
+template <class... Ps, over Side> struct all_along<type_list<Ps...>, Side> {
+    using type = type_list<typename along_ranks<Ps, Side>::type...>;
+    static constexpr bool none_left =
+        (true && ... && (penalty_groups<op_of<typename along_ranks<Ps, Side>::type>>() != group_scope::ranks));
+};
+
 /// A trained tensor: its rule, its memory, its update. `Ps` are the layer's policies. The extents are values: tensors
 /// that differ in them only share every function, which is what keeps deep stacks quick to compile.
 template <role Role, class Initial, class... Ps> struct tensor_kind {
@@ -152,7 +175,9 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
     using penalties =
         typename std::conditional_t<op_of<map>::uses_mask, std::type_identity<all_for<axis::penalty, Role, Ps...>>,
                                     unmasked<all_for<axis::penalty, Role, Ps...>>>::type;
-    using acting = typename acting_of<penalties, all_for<axis::projection, Role, Ps...>>::type;
+    using along = all_along<typename acting_of<penalties, all_for<axis::projection, Role, Ps...>>::type,
+                            pick<rank_place, ranks_are<over::ranks>, Ps...>::side>;
+    using acting = typename along::type;
     using rule = tensor_rule<op_of<map>, ops_of<acting>, ops_of<transforms>>;
     /// Trained numbers that the map is made of: tensors of their own behind this one.
     static constexpr int scalars = rule::scalars;
@@ -161,6 +186,10 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
                                   (rule::needs_reference ? need::reference : need::none) |
                                   (std::is_void_v<prune_policy> ? need::none : need::pruning);
 
+    static_assert(diagnostic::holds<along::none_left, diagnostic::from_policy<acting>>,
+                  "espalier: over::ranks is for the two factors of weight::low_rank and weight::low_rank_adapter; the "
+                  "next line names the policies of the tensor; bind that one with on<role::factor, ...>, or name "
+                  "over::rows or over::columns");
     static_assert(
         diagnostic::holds<(rule::group_proxes <= 1), diagnostic::from_policy<acting>>,
         "espalier: a tensor carries at most one penalty::proximal or projection over groups, for a second one "
@@ -223,7 +252,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         s.operands = m.operands;
         s.mask = m.masks;
         for (int g = 0; g < rule::group_sets; ++g) {
-            s.norms[g] = m.norms + m.group_offset[g];
+            index_t const groups = groups_of(rule::scope(g), rows, columns);
+            s.norms[g] = m.norms + m.group_offset[g] + (rule::nested(g) ? nested_pulls(groups) : 0);
             s.next_norms[g] = m.next_norms + m.group_offset[g];
         }
         s.values = m.terms;
@@ -298,7 +328,8 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         list.template add<prune_policy, weight_policy>();
     }
 
-    /// Terms of penalties over groups, from the norms before the step. Groups that several tensors share count once.
+    /// Terms of penalties over groups, from the norms before the step, and what nested groups do to their weights.
+    /// Groups that several tensors share count once.
     template <class Context, class T>
     void group_terms(Context& context, rule const& numbers, layer_memory<T> const& m) const {
         int index = 0;
@@ -306,9 +337,16 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         auto const one = [&]<class Op>(Op const& penalty) {
             constexpr group_scope scope = penalty_groups<Op>();
             if constexpr (scope != group_scope::element) {
+                index_t const groups = groups_of(scope, rows, columns);
+                master_of<T>* norms = m.norms + m.group_offset[group];
+                if constexpr (op_nests<Op>()) {
+                    if (m.group_first[group])
+                        context.device.nested_groups(penalty, norms, groups, norms + nested_norms(groups),
+                                                     norms + nested_pulls(groups));
+                    norms += nested_norms(groups);
+                }
                 if (m.group_first[group] && m.terms)
-                    context.device.group_value(penalty, m.norms + m.group_offset[group],
-                                               groups_of(scope, rows, columns), m.terms + index);
+                    context.device.group_value(penalty, norms, groups, m.terms + index);
                 ++group;
             }
             ++index;
@@ -379,10 +417,9 @@ private:
         constexpr group_scope scope = penalty_groups<op_of<P>>();
         if constexpr (scope != group_scope::element) {
             index_t const groups = groups_of(scope, rows, columns);
-            if constexpr (requires { P::group_name; })
-                report.add_groups(P::group_name.str(), groups, waits_for_norms<op_of<P>>());
-            else
-                report.add_groups({}, groups, waits_for_norms<op_of<P>>());
+            std::string name_of_groups;
+            if constexpr (requires { P::group_name; }) name_of_groups = P::group_name.str();
+            report.add_groups(name_of_groups, groups, waits_for_norms<op_of<P>>(), op_nests<op_of<P>>());
         }
     }
 };
@@ -451,6 +488,7 @@ template <index_t In, index_t Out, class Bound> struct operator_kernel : Bound {
     static void describe(layer_report& report, std::string const& path, footprint const& at) {
         report.operators.push_back(
             {path, In, Out, at.parameters, at.fixed, &Bound::template bake<float>, &Bound::template bake<double>});
+        if constexpr (requires { Bound::ranks; }) report.operators.back().rank = Bound::ranks;
         Bound::describe(report, path, at);
     }
 };

@@ -10,6 +10,7 @@
 #include <espalier/core/library.hpp>
 #include <espalier/core/policy.hpp>
 #include <espalier/core/shape.hpp>
+#include <espalier/core/short_name.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 
@@ -74,6 +75,14 @@ struct group_set_info {
     std::string name;
     index_t groups = 0;
     bool proximal = false; ///< shrunk by a prox after the step
+    bool nested = false;   ///< group i of the penalty is made of groups i, i + 1, ... of these
+};
+
+/// The rank of a layer whose product is one of two factors, which may change.
+struct rank_info {
+    index_t most = 0;                          ///< columns of the first factor; 0: there is no such rank
+    index_t (*at)(clock const& now) = nullptr; ///< throws data_error where it is none
+    short_name name{};                         ///< of the run-time value that it is; empty: it is none
 };
 
 /// A layer whose product is an operator: how to make the matrix it stands for from its tensors.
@@ -87,6 +96,7 @@ struct operator_info {
                        matrix_view<float> kernel) = nullptr;
     void (*bake_double)(double const* parameters, double const* fixed, clock const& now,
                         matrix_view<double> kernel) = nullptr;
+    rank_info rank{};
 };
 
 /// A number of a policy, under the name that the policy gives it.
@@ -105,6 +115,10 @@ struct policy_info {
     /// False when its numbers could not be asked for: a schedule has none at step 0 because training goes on from a
     /// later one, or waits for a value of the program.
     bool known = true;
+    void (*write)(policy_info&, clock const& now) = nullptr; ///< adds its numbers and parts; null: it has none
+
+    /// Its numbers become those of that time, where they can be asked for.
+    void ask(clock const& now);
 
     /// "penalty l1(coefficient 0.0001)"; of several numbers of one name only the first one says it.
     std::string text() const;
@@ -192,7 +206,7 @@ struct layer_report {
     void add_tap(std::string_view path, std::string_view name, index_t width);
     void add_gate(std::string_view path);
     /// Adds the groups of a penalty; equal names that are not empty share their norms.
-    void add_groups(std::string_view name, index_t groups, bool proximal);
+    void add_groups(std::string_view name, index_t groups, bool proximal, bool nested);
 
 private:
     void add_term_named(detail::text_parts name);

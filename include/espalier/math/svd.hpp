@@ -95,6 +95,10 @@ public:
     std::vector<double> const& values() const { return values_; }
     /// Their sum, the nuclear norm ||A||_*.
     double nuclear_norm() const { return std::accumulate(values_.begin(), values_.end(), 0.0); }
+    /// Element `row` of the i-th column of U, and of V. 0 in a column of U whose singular value is 0, where U is not
+    /// determined.
+    double left(index_t row, index_t i) const { return flipped_ ? turned(row, i) : scaled(row, i); }
+    double right(index_t row, index_t i) const { return flipped_ ? scaled(row, i) : turned(row, i); }
     /// Q <- U_r V_r^T, rows x columns as A: the sum over the r singular values above tolerance times the largest. It is
     /// the gradient of the nuclear norm where A has full rank, and a subgradient elsewhere; 0 for A = 0.
     void polar_factor(matrix_view<double> q, double tolerance) const {
@@ -113,6 +117,12 @@ public:
     }
 
 private:
+    double turned(index_t row, index_t i) const { return right_[order_[static_cast<std::size_t>(i)]][row]; }
+    double scaled(index_t row, index_t i) const {
+        double const value = values_[static_cast<std::size_t>(i)];
+        return value > 0.0 ? left_[order_[static_cast<std::size_t>(i)]][row] * (scale_ / value) : 0.0;
+    }
+
     void turn() {
         constexpr int most_sweeps = 60; // of which about 8 are needed
         constexpr double orthogonal = 1e-15;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <espalier/core/library.hpp>
+#include <espalier/network/concept.hpp>
 #include <espalier/network/parameters.hpp>
 
 #include <cstddef>
@@ -58,6 +59,17 @@ template <class Stack, class T = float> network_summary summarise() {
 /// drawn.
 template <class Stack, class T = float> std::string describe() {
     return detail::describe_report(report_of<Stack>(), summarise<Stack, T>());
+}
+
+/// The same of a network, with the numbers that policies have at its time: ranks as they were cut, rates where their
+/// schedules stand. Parameters and operations stay those of the type.
+template <class Network>
+requires detail::is_network<Network> std::string describe(Network const& net) {
+    layer_report report = report_of<typename Network::stack>();
+    for (layer_info& line : report.layers)
+        for (policy_info& policy : line.policies)
+            policy.ask(net.time());
+    return detail::describe_report(report, summarise<typename Network::stack, typename Network::scalar>());
 }
 
 /// The same as JSON: an object with `layers` (path, kind, input and output as [features, height, width], parameters,

@@ -32,8 +32,9 @@ template <class P> void axis::penalty::check(policy_checker& to, clock const& no
             op, element_about<T>{.weight = w, .keep = kept_by_mask(w), .companion = kept(w)}, w);
     };
     [[maybe_unused]] auto const gradient = [&]<class T>(T w, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
-        return espalier::penalty::detail::gradient(
-            op, element_about<T>{.weight = w, .keep = kept_by_mask(w), .squared_norm = norm, .companion = kept(w)}, w);
+        element_about<T> about{.weight = w, .keep = kept_by_mask(w), .squared_norm = norm, .companion = kept(w)};
+        if constexpr (op_nests<op_type>()) about.group_pull = op.group_pull(norm);
+        return espalier::penalty::detail::gradient(op, about, w);
     };
     [[maybe_unused]] auto const prox = [&]<class T>(T w, T rate, std::type_identity_t<T> norm = T(scalar_of<T>(0))) {
         return espalier::penalty::detail::prox(

@@ -29,6 +29,15 @@
 //         template <class T> ESPALIER_FN T prox(T w, element_about<T> const& about) const;
 //     };
 //
+// Groups may be nested, group k being made of rows (or columns) k, k + 1, ...: with `static constexpr bool nested =
+// true` the op has
+//
+//         // twice the derivative of group_value; 0 at a norm of 0
+//         template <class T> ESPALIER_FN T group_pull(T squared_norm) const;
+//
+// and `about.group_pull` is the sum of that over the groups that w is in: the gradient is w times it. A policy over
+// groups may be over group_scope::ranks, with `template <over Side> using along`, itself over rows or columns.
+//
 // Every function of w may have `about` or not (core/element_about.hpp says what is in it). T is float, double or a pack
 // of them. The policy itself has `axis`, `name`, `op` and `at(clock)` as in core/policy.hpp; a group policy may have a
 // short_name `group_name`: groups of equal name and equal index share one norm across tensors. Penalties of one tensor
@@ -76,6 +85,11 @@ concept has_group_value = requires(Op const& op, T squared_norm) {
     { op.group_value(squared_norm) } -> gives<T>;
 };
 
+template <class Op, class T>
+concept has_group_pull = requires(Op const& op, T squared_norm) {
+    { op.group_pull(squared_norm) } -> gives<T>;
+};
+
 template <class Op>
 concept has_groups = std::same_as<std::remove_cvref_t<decltype(Op::groups)>, group_scope>;
 
@@ -111,7 +125,15 @@ template <class Asked> consteval bool axis::penalty::members() {
         ESPALIER_NEEDS_OF_T(value, espalier::penalty::has_group_value,
                             "a penalty over groups needs `template <class T> ESPALIER_FN T group_value(T "
                             "squared_norm) const` in its op, the share of one group in the term");
-        return named && gradient && value;
+        if constexpr (op_nests<op>()) {
+            ESPALIER_NEEDS_OF_T(pull, espalier::penalty::has_group_pull,
+                                "a penalty over nested groups needs `template <class T> ESPALIER_FN T group_pull(T "
+                                "squared_norm) const` in its op, what a group multiplies each of its weights with in "
+                                "the gradient");
+            return named && gradient && value && pull;
+        } else {
+            return named && gradient && value;
+        }
     } else {
         ESPALIER_NEEDS_OF_T(value, espalier::penalty::has_value,
                             "a penalty needs `template <class T> ESPALIER_FN T value(T w) const` in its op, the "

@@ -57,13 +57,14 @@ template <group_scope Groups> struct group_lasso_op {
 /// sqrt(size of the group) that the paper uses for groups of unequal size is the user's. Tensors whose policies name
 /// the same `Group` have the same number of groups, and group i of all of them together is one group with one norm: a
 /// unit's incoming column in one layer and its outgoing row in the next vanish together; over::tensor makes the tensors
-/// of a name one group. Coefficient: a number or a
-/// schedule, finite and not negative.
+/// of a name one group. over::ranks, in a layer with weight::low_rank, are the columns of
+/// "factor_in" and the rows of "factor_out". Coefficient: a number or a schedule, finite and not negative.
 template <schedule::number_or_schedule auto Coefficient, over Over, short_name Group = short_name{}>
 struct group_lasso : schedule::with_coefficients<axis::penalty, group_lasso<Coefficient, Over, Group>,
                                                  group_lasso_op<scope_of(Over)>, Coefficient> {
     static constexpr std::string_view name = "group_lasso";
     static constexpr short_name group_name = Group;
+    template <over Side> using along = group_lasso<Coefficient, Side, Group>;
 };
 
 } // namespace espalier::penalty

@@ -43,6 +43,8 @@ template <class Penalty> struct proximal : Penalty {
     static constexpr std::string_view name = espalier::detail::prefixed_name<detail::proximal_prefix, Penalty>;
     using op = proximal_op<op_of<Penalty>>;
     static op at(clock const& now) { return op{op_at<Penalty>(now)}; }
+    /// Looked up where it is used: few penalties have it.
+    template <over Side, class Of = Penalty> using along = proximal<typename Of::template along<Side>>;
 };
 
 } // namespace espalier::penalty

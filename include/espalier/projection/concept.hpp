@@ -40,6 +40,7 @@ template <class Op> struct projected : Op { static constexpr bool projects = tru
 template <class P> struct in_rule : P {
     using op = projected<op_of<P>>;
     static op at(clock const& now) { return op{op_at<P>(now)}; }
+    template <over Side, class Of = P> using along = in_rule<typename Of::template along<Side>>;
 };
 
 } // namespace detail

@@ -41,6 +41,7 @@ struct max_norm : schedule::with_numbers<axis::projection, max_norm<Maximum, Ove
                                          schedule::number<Maximum, schedule::maximum>> {
     static constexpr std::string_view name = "max_norm";
     static constexpr short_name group_name = Group;
+    template <over Side> using along = max_norm<Maximum, Side, Group>;
 };
 
 } // namespace espalier::projection

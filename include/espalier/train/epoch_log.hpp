@@ -9,6 +9,7 @@
 #include <espalier/io/checkpoint.hpp>
 #include <espalier/io/history.hpp>
 #include <espalier/train/rates.hpp>
+#include <espalier/train/step_decision.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -57,6 +58,8 @@ struct fit_options {
     std::function<bool(history const&, std::vector<named_value>&)> on_epoch{};
     /// Called after every step with the time of the next one.
     std::function<void(clock const&)> on_step{};
+    /// Sets run-time values for single steps: the rank of a layer that is drawn (`weight::ordered_ranks`).
+    step_decision decide{};
     std::vector<follower> followers{}; ///< go along and are part of last.safetensors: an averaging teacher
 };
 

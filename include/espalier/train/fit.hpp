@@ -213,6 +213,7 @@ history fit_with(Network& net, Loss const& loss, Optimizer const& optimizer, dat
     auto stream = make_stream(net);
 
     training<Network, Loss, Optimizer> run(net, loss, optimizer, data.count(), options.rates);
+    run.decide_with(options.decide);
     auto const steps_per_epoch = static_cast<std::uint64_t>((data.count() + options.batch - 1) / options.batch);
     batch_storage<T> storage(net.capacity(), Network::input_width, data, mixes);
     auto transfer = make_transfer(net, data);

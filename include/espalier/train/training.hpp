@@ -14,6 +14,7 @@
 #include <espalier/train/counted_rows.hpp>
 #include <espalier/train/masks.hpp>
 #include <espalier/train/rates.hpp>
+#include <espalier/train/step_decision.hpp>
 #include <espalier/train/tiled_rows.hpp>
 
 #include <algorithm>
@@ -459,6 +460,9 @@ public:
     /// nothing changed, for a rule that no trained tensor matches or whose factors are negative or not finite.
     void set_rates(std::vector<rate_rule> const& rules) { rates_ = detail::rates_by_tensor(Network::tensors(), rules); }
 
+    /// What decides about numbers of single steps from now on (train/step_decision.hpp); an empty function: nothing.
+    void decide_with(step_decision decision) { decision_ = std::move(decision); }
+
     /// The moments of one tensor become 0, and its optimizer counts its updates from 1 again, as if it had been frozen
     /// until now: for a tensor of which other weights are trained from here on. Throws data_error when there is none of
     /// that name, or it is not trained.
@@ -538,9 +542,18 @@ private:
 
     device_type& device() { return net_->runner().device(); }
 
+    /// The network's time with the numbers that were decided for this step.
+    clock const& decided_time() {
+        if (!decision_) return time();
+        detail::decide(decision_, time(), net_->random_seed().value, report_of<typename Network::stack>().operators,
+                       decided_);
+        return decided_.now();
+    }
+
     /// Evaluates all schedules once and hands the numbers to the device.
-    void begin_step() {
-        block_.layers = layer::at(time());
+    void begin_step() { begin_step(decided_time()); }
+    void begin_step(clock const& now) {
+        block_.layers = layer::at(now);
         set_optimizer();
         if constexpr (device_type::host_memory) device().forget_spoiled();
         if constexpr (shrinks_groups) block_.after = detail::after_step(block_.optimizers[0]);
@@ -928,7 +941,7 @@ private:
     template <mode Mode> double look_at(batch_view<scalar> const& batch, tensor_rates const* rates) {
         espalier::cpu::flush_denormals const scope;
         check_room(batch);
-        begin_step();
+        begin_step(time());
         matrix_view<scalar> y{outputs_.data(), batch.inputs.rows, Network::output_width, Network::output_width};
         net_->template forward<Mode>(block_.layers, batch.tags, batch.inputs, y, time().step, 0, nullptr,
                                      terms_.data() + 1 + size.terms, rates);
@@ -1046,6 +1059,8 @@ private:
     Loss loss_;
     Optimizer optimizer_;
     training_progress progress_;
+    step_decision decision_{};
+    kept_time decided_{};             ///< the time of the step, with what was decided for it
     step_block block_ = step_block(); // with {} in its place Clang 18 does not survive to the end of this class
     declared_block declared_{*net_, block_};
     buffer<wide> gradients_;

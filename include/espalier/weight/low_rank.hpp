@@ -9,12 +9,14 @@
 #include <espalier/core/fields.hpp>
 #include <espalier/core/layout.hpp>
 #include <espalier/core/policy.hpp>
+#include <espalier/core/short_name.hpp>
 #include <espalier/core/text.hpp>
 #include <espalier/core/view.hpp>
 #include <espalier/initial/concept.hpp>
 #include <espalier/layer/concept.hpp>
 #include <espalier/layer/detail.hpp>
 #include <espalier/schedule/concept.hpp>
+#include <espalier/schedule/runtime.hpp>
 #include <espalier/weight/axis.hpp>
 #include <espalier/weight/operator.hpp>
 
@@ -84,12 +86,15 @@ template <class First, class Second, index_t In, index_t Out, index_t Rank> stru
 };
 
 // Without an initialiser in the list: x U has the variance of x, and U V that of initial::he_normal.
-template <int Gain, class... Ps>
-using factor = espalier::detail::tensor_kind<role::factor, pick<axis::initial, factor_initial<Gain>, Ps...>, Ps...>;
+template <class Initial, over Ranks, class... Ps>
+using factor = espalier::detail::tensor_kind<role::factor, pick<axis::initial, Initial, Ps...>,
+                                             espalier::detail::ranks_are<Ranks>, Ps...>;
+template <class... Ps> using first_factor = factor<factor_initial<1>, over::columns, Ps...>;
+template <class... Ps> using second_factor = factor<factor_initial<2>, over::rows, Ps...>;
 
 template <index_t In, index_t Out, index_t MaxRank, class Policy, class... Ps>
-struct bound_low_rank : factor_pair<factor<1, Ps...>, factor<2, Ps...>, In, Out, MaxRank> {
-    using pair = factor_pair<factor<1, Ps...>, factor<2, Ps...>, In, Out, MaxRank>;
+struct bound_low_rank : factor_pair<first_factor<Ps...>, second_factor<Ps...>, In, Out, MaxRank> {
+    using pair = factor_pair<first_factor<Ps...>, second_factor<Ps...>, In, Out, MaxRank>;
     using pair::first, pair::second, pair::second_memory, pair::left, pair::right;
     using product = pick<axis::product, void, Ps...>;
 
@@ -133,6 +138,13 @@ struct bound_low_rank : factor_pair<factor<1, Ps...>, factor<2, Ps...>, In, Out,
     template <class Context, class T>
     static void forward(Context& context, numbers const& n, layer_memory<T> const& m, matrix_view<T const> x,
                         master_of<T> const* offset, matrix_view<T> z) {
+        if (n.rank == 0) {
+            if (offset)
+                context.device.repeat_rows(offset, z);
+            else
+                context.device.clear(z);
+            return;
+        }
         matrix_view<T> const h = inner(m, x.rows, n.rank);
         context.device.template product_forward<product>(x, left(m, n.rank), static_cast<master_of<T> const*>(nullptr),
                                                          h);
@@ -142,17 +154,21 @@ struct bound_low_rank : factor_pair<factor<1, Ps...>, factor<2, Ps...>, In, Out,
     template <differentiate Want, class Context, class T>
     static void backward(Context& context, numbers const& n, layer_memory<T> const& m, matrix_view<T const> x,
                          matrix_view<T const> dz, matrix_view<T> dx) {
+        using W = master_of<T>;
+        [[maybe_unused]] matrix_view<W> const du{m.gradients, In, MaxRank, MaxRank};
+        [[maybe_unused]] matrix_view<W> const dv{second_memory(m).gradients, MaxRank, Out, Out};
+        if (Want.parameters && n.rank < MaxRank) {
+            context.device.zero(du.data, In * MaxRank);
+            context.device.zero(dv.row(n.rank), (MaxRank - n.rank) * Out);
+        }
+        if (n.rank == 0) {
+            if constexpr (Want.inputs) context.device.clear(dx);
+            return;
+        }
         matrix_view<T const> const h = inner(m, x.rows, n.rank);
         matrix_view<T> const dh{m.work_block(blocks<T>.inner), x.rows, n.rank, MaxRank};
         context.device.template product_input_gradient<product>(dz, right(m, n.rank), dh);
         if constexpr (Want.parameters) {
-            using W = master_of<T>;
-            matrix_view<W> const du{m.gradients, In, MaxRank, MaxRank};
-            matrix_view<W> const dv{second_memory(m).gradients, MaxRank, Out, Out};
-            if (n.rank < MaxRank) {
-                context.device.zero(du.data, In * MaxRank);
-                context.device.zero(dv.row(n.rank), (MaxRank - n.rank) * Out);
-            }
             context.device.template product_weight_gradient<product>(x, matrix_view<T const>(dh),
                                                                      du.middle_columns(0, n.rank));
             context.device.template product_weight_gradient<product>(h, dz, dv.middle_rows(0, n.rank));
@@ -164,36 +180,47 @@ struct bound_low_rank : factor_pair<factor<1, Ps...>, factor<2, Ps...>, In, Out,
     template <class W> static void bake(W const* u, W const*, clock const& now, matrix_view<W> kernel) {
         pair::bake_onto(static_cast<W const*>(nullptr), u, Policy::rank(now), kernel);
     }
+    static constexpr rank_info ranks{MaxRank, &Policy::rank, Policy::rank_name};
 };
 
 /// Whether `x` may give ranks as far as that is known while compiling.
 template <schedule::number_or_schedule X> consteval bool is_rank(X const& x, double most) {
     if (schedule::problem(x)) return false;
     schedule::bounds const range = schedule::range_of(x);
-    return (!schedule::finite(range.low) || range.low >= 1.0) && (!schedule::finite(range.high) || range.high <= most);
+    return (!schedule::finite(range.low) || range.low >= 0.0) && (!schedule::finite(range.high) || range.high <= most);
+}
+
+/// The run-time value that a rank is; none for other schedules.
+template <class X> constexpr short_name name_of_rank(X const&) {
+    return {};
+}
+constexpr short_name name_of_rank(schedule::runtime const& value) {
+    return value.name;
 }
 
 } // namespace detail
 
 /// y = act(x U_r V_r + b): the kernel is U (in x MaxRank, tensor "factor_in") times V (MaxRank x out, "factor_out"),
 /// both role::factor, of which the first r columns and rows take part. r is Rank rounded to the nearest integer: a
-/// number or a schedule with values in [1, MaxRank], evaluated once a step, so `schedule::runtime` changes it while
-/// training; nothing is allocated. What does not take part has gradients of exactly 0; penalties, decay and momentum
-/// still act on it. Training keeps x U_r. The rank decides extents of products, so a captured graph keeps the rank it
-/// was captured with.
+/// number or a schedule with values in [0, MaxRank], evaluated once a step, so `schedule::runtime` changes it while
+/// training; nothing is allocated. With r = 0 the layer is act(b), and no product is made. What does not take part has
+/// gradients of exactly 0; penalties, decay and momentum still act on it. Training keeps x U_r. The rank decides
+/// extents of products, so a captured graph keeps the rank it was captured with. With `schedule::runtime` the rank is a
+/// number of the network, saved with it: weight/ranks.hpp sets it, cuts it by importance and draws smaller ones for
+/// single steps.
 ///
 /// First values: U ~ N(0, 1 / in), V ~ N(0, 2 / MaxRank), so that x U has the variance of x and U V at the full rank
 /// that of initial::he_normal, 2 / in (r / MaxRank of it at rank r). An initialiser in the layer's list fills each
 /// factor as a matrix of its own instead. Cost: 2 rows (in + out) r operations forward, twice that backward.
 /// A layer with it has no kernel: prune policies and masks are for the factors, with on<role::factor, ...>; others are
 /// refused where they are written, and ignored where they are inherited. `predict` and `bake` take a clock to know the
-/// rank. At run time: data_error for a rank outside [1, MaxRank], before anything is changed.
+/// rank. At run time: data_error for a rank outside [0, MaxRank], before anything is changed.
 template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> struct low_rank {
     static_assert(diagnostic::holds<(MaxRank >= 1), diagnostic::given<MaxRank>, diagnostic::needed<1>>,
                   "espalier: the largest rank of weight::low_rank must be at least 1");
     static_assert(diagnostic::holds<detail::is_rank(Rank, double(MaxRank)), diagnostic::from_policy<low_rank>,
                                     diagnostic::given<Rank>>,
-                  "espalier: the rank of weight::low_rank must lie between 1 and its largest rank");
+                  "espalier: the rank of weight::low_rank must lie between 0 and its largest rank");
     using axis = espalier::axis::weight;
     static constexpr std::string_view name = "low_rank";
     static constexpr role_set tensor_roles = roles(role::factor);
@@ -203,13 +230,14 @@ template <index_t MaxRank, schedule::number_or_schedule auto Rank = MaxRank> str
 
     static index_t rank(clock const& now) {
         double const value = schedule::value_at(Rank, now);
-        if (!(value >= 1.0 && value <= static_cast<double>(MaxRank)))
+        if (!(value >= 0.0 && value <= static_cast<double>(MaxRank)))
             espalier::detail::throw_data_error("weight low_rank: its rank is ", value, " at step ", now.step,
-                                               ", needed is a number between 1 and ", MaxRank);
+                                               ", needed is a number between 0 and ", MaxRank);
         // As a share of the whole, because that is what the rounding of a schedule's value is small against.
         return round_of_product(value / static_cast<double>(MaxRank), MaxRank);
     }
     static constexpr auto numbers = fields<&low_rank::rank>;
+    static constexpr short_name rank_name = detail::name_of_rank(Rank);
 };
 
 } // namespace espalier::weight

@@ -27,11 +27,13 @@ namespace espalier::weight {
 
 namespace detail {
 
-template <class... Ps> using zero_factor = espalier::detail::tensor_kind<role::factor, initial::zeros, Ps...>;
+template <class... Ps>
+using zero_factor =
+    espalier::detail::tensor_kind<role::factor, initial::zeros, espalier::detail::ranks_are<over::rows>, Ps...>;
 
 template <index_t In, index_t Out, index_t Rank, class Gain, class... Ps>
-struct bound_low_rank_adapter : factor_pair<factor<1, Ps...>, zero_factor<Ps...>, In, Out, Rank> {
-    using pair = factor_pair<factor<1, Ps...>, zero_factor<Ps...>, In, Out, Rank>;
+struct bound_low_rank_adapter : factor_pair<first_factor<Ps...>, zero_factor<Ps...>, In, Out, Rank> {
+    using pair = factor_pair<first_factor<Ps...>, zero_factor<Ps...>, In, Out, Rank>;
     using pair::first, pair::second, pair::second_memory, pair::left, pair::right;
     static constexpr footprint base_at = first.size() + second.size(); // among the fixed tensors
     using product = pick<axis::product, void, Ps...>;

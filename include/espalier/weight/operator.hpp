@@ -35,6 +35,7 @@
 //                            update_numbers const&);
 //         template <class Context, class T> static void initialise(Context&, layer_memory<T> const&);
 //         template <class Asked> static consteval bool has_tensor(); // optional, layer/concept.hpp
+//         static constexpr rank_info ranks; // optional, of a product of two factors, layer/report.hpp
 //         static void describe(layer_report&, std::string const& path, footprint const& at); // its tensors, from `at`
 //         on
 //         // the In x Out matrix W with operator(x) = x W at that time; `parameters` is where its first tensor begins,

@@ -6,6 +6,7 @@
 #include "launches.hpp"
 #include "update_tensor.hpp"
 
+#include <espalier/core/nested_groups.hpp>
 #include <espalier/core/update.hpp>
 #include <espalier/device/cpu/scale_columns.hpp>
 #include <espalier/device/cpu/update.hpp>
@@ -21,6 +22,7 @@
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/nested_group_lasso.hpp>
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
@@ -500,6 +502,38 @@ TEST_CASE("update bodies: the tensor as one group, by gradient and in the furthe
     espalier::get<0>(w.penalties).coefficient = 0.2;
     check_shapes<float>(espalier::no_step{0.3}, w, 4e-6);
     check_shapes<double, double>(espalier::no_step{0.3}, w, 1e-13);
+}
+
+TEST_CASE("nested groups: tails and pulls by tiles of any width are those of one lane") {
+    espalier::penalty::nested_group_lasso_op<group_scope::rows> const lasso{0.3};
+    for (int const n : {1, 2, 7, 31, 32, 33, 100}) {
+        auto const size = static_cast<std::size_t>(n);
+        std::vector<double> squares(size), tails(size), pulls(size);
+        for (std::size_t g = 0; g < size; ++g) // the last third is empty
+            squares[g] = 3 * g < 2 * size ? 0.25 + 0.125 * static_cast<double>(g % 5) : 0.0;
+        espalier::nested_groups(espalier::serial_group{}, lasso, squares.data(), n, tails.data(), pulls.data());
+        double tail = 0.0, pull = 0.0;
+        for (std::size_t g = size; g-- > 0;) {
+            tail += squares[g];
+            REQUIRE(tails[g] == Approx(tail).epsilon(1e-14));
+        }
+        for (std::size_t g = 0; g < size; ++g) {
+            pull += tails[g] > 0.0 ? 0.3 / std::sqrt(tails[g]) : 0.0;
+            REQUIRE(pulls[g] == Approx(pull).epsilon(1e-14));
+        }
+        for_blocks([&](auto const& launch) {
+            std::vector<double> t(size, -1.0), p(size, -1.0);
+            launch([&](auto const& block) {
+                auto const tile = block.template tile<(
+                    std::decay_t<decltype(block)>::lanes < 32 ? std::decay_t<decltype(block)>::lanes : 32)>();
+                if (tile.group_rank() == 0) espalier::nested_groups(tile, lasso, squares.data(), n, t.data(), p.data());
+            });
+            for (std::size_t g = 0; g < size; ++g) {
+                REQUIRE(t[g] == Approx(tails[g]).epsilon(1e-14));
+                REQUIRE(p[g] == Approx(pulls[g]).epsilon(1e-14));
+            }
+        });
+    }
 }
 
 TEST_CASE("update bodies: projections behind the prox, and over groups in the further pass") {

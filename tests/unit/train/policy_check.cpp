@@ -31,6 +31,7 @@
 #include <espalier/penalty/group_lasso.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
+#include <espalier/penalty/nested_group_lasso.hpp>
 #include <espalier/penalty/proximal.hpp>
 #include <espalier/penalty/smooth_l1.hpp>
 #include <espalier/penalty/where_pruned.hpp>
@@ -460,8 +461,8 @@ TEST_CASE("check_policy: every shipped activation passes", "[train][policy_check
 TEST_CASE("check_policy: every shipped penalty passes", "[train][policy_check]") {
     all_shipped_pass<penalty::l1<1e-4>, penalty::l1<0.3>, penalty::l2<1e-4>, penalty::l2<2.0>,
                      penalty::elastic_net<0.1, 0.2>, penalty::group_lasso<1e-3, penalty::over::rows>,
-                     penalty::anchor<0.5>, penalty::elastic_weight_consolidation<0.5>,
-                     penalty::proximal<penalty::anchor<2.0>>,
+                     penalty::nested_group_lasso<0.3, penalty::over::ranks>, penalty::anchor<0.5>,
+                     penalty::elastic_weight_consolidation<0.5>, penalty::proximal<penalty::anchor<2.0>>,
                      penalty::proximal<penalty::elastic_weight_consolidation<0.3>>,
                      penalty::proximal<penalty::l1<0.01>>, penalty::proximal<penalty::elastic_net<0.1, 0.2>>,
                      penalty::proximal<penalty::group_lasso<0.3, penalty::over::columns>>,

@@ -10,6 +10,8 @@
 #include <espalier/loss/mean_squared_error.hpp>
 #include <espalier/network/network.hpp>
 #include <espalier/optimizer/sgd.hpp>
+#include <espalier/penalty/group_lasso.hpp>
+#include <espalier/penalty/nested_group_lasso.hpp>
 #include <espalier/schedule/linear.hpp>
 #include <espalier/schedule/runtime.hpp>
 #include <espalier/train/check_gradients.hpp>
@@ -119,6 +121,90 @@ TEST_CASE("low_rank: the published outputs and gradients at rank 1 of 2", "[weig
     check_close(run.gradient("1.bias").data, {-0.3525, -0.1725});
 }
 
+namespace {
+
+/// What a step with rate 1 takes from the factors of a layer without task: the gradient of its penalty. The term first.
+template <class Penalty>
+std::vector<double> step_of_penalty(std::vector<double> const& in, std::vector<double> const& out) {
+    network<sequence<input<3>, dense<3, weight::low_rank<3>, on<role::factor, Penalty>>>, device::cpu, double> net{
+        seed{1}, 1};
+    auto const u = net.tensor("1.factor_in"), v = net.tensor("1.factor_out");
+    std::copy(in.begin(), in.end(), u.data);
+    std::copy(out.begin(), out.end(), v.data);
+    net.refresh();
+    training run{net, loss::mean_squared_error{}, optimizer::sgd{.learning_rate = 1.0}};
+    std::vector<double> const zeros(3);
+    batch_view<double> batch;
+    batch.inputs = batch.targets = contiguous_view(zeros.data(), 1, 3);
+    batch.tags.count = 1;
+    run.step(batch);
+    std::vector<double> result{run.terms().at(1) + run.terms().at(2)};
+    for (std::size_t i = 0; i < 9; ++i)
+        result.push_back(in[i] - u.data[i]);
+    for (std::size_t i = 0; i < 9; ++i)
+        result.push_back(out[i] - v.data[i]);
+    return result;
+}
+
+// Row j of the published V is column j here.
+std::vector<double> const published_in{0.5, 0.3, -0.6, -0.2, 0.8, 0.2, 0.1, -0.4, 0.7};
+std::vector<double> const published_out{0.9, 0.1, 0.4, -0.3, 0.7, 0.2, 0.2, -0.5, 0.3};
+
+} // namespace
+
+TEST_CASE("low_rank: the published values and gradients of group lassos over ranks", "[weight][low_rank][penalty]") {
+    auto const check_close = [](std::vector<double> const& got, std::vector<double> const& wanted) {
+        REQUIRE(got.size() >= wanted.size());
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+            INFO("number " << i);
+            CHECK(got[i] == Approx(wanted[i]).epsilon(0).margin(2e-9));
+        }
+    };
+    using nested = penalty::nested_group_lasso<1.0, penalty::over::ranks>;
+    check_close(step_of_penalty<nested>(published_in, published_out),
+                {6.743351158, 0.346687623, 0.43287208, -1.501742889, -0.138675049, 1.154325547, 0.500580963,
+                 0.069337525, -0.577162774, 1.75203337, 0.639602149, 0.071066905, 0.284267622, -0.513200716,
+                 1.197468338, 0.342133811, 0.666576653, -1.666441633, 0.99986498});
+    check_close(step_of_penalty<penalty::group_lasso<1.0, penalty::over::ranks>>(published_in, published_out),
+                {4.828310465});
+
+    // Ranks of norm 0 add nothing, stay where they are, and are in nobody's way.
+    auto in = published_in, out = published_out;
+    in[1] = in[2] = in[4] = in[5] = in[7] = in[8] = 0.0;
+    out[6] = out[7] = out[8] = 0.0;
+    auto const g = step_of_penalty<nested>(in, out);
+    double const p0 = std::sqrt(0.3), q1 = std::sqrt(0.62), q0 = std::sqrt(0.98 + 0.62);
+    check_close(g, {p0 + q0 + q1, 0.5 / p0, 0.0, 0.0, -0.2 / p0, 0.0, 0.0, 0.1 / p0, 0.0, 0.0, 0.9 / q0, 0.1 / q0,
+                    0.4 / q0, -0.3 / q0 - 0.3 / q1, 0.7 / q0 + 0.7 / q1, 0.2 / q0 + 0.2 / q1, 0.0, 0.0, 0.0});
+
+    // Both factors' rank as one group, once in the terms.
+    double const one = step_of_penalty<penalty::nested_group_lasso<1.0, penalty::over::ranks, "rank"_name>>(
+        published_in, published_out)[0];
+    double wanted = 0.0, square = 0.0;
+    for (std::size_t k = 3; k-- > 0;) {
+        for (std::size_t i = 0; i < 3; ++i)
+            square +=
+                published_in[3 * i + k] * published_in[3 * i + k] + published_out[3 * k + i] * published_out[3 * k + i];
+        wanted += std::sqrt(square);
+    }
+    CHECK(one == Approx(wanted).epsilon(1e-12));
+}
+
+TEST_CASE("low_rank: the gradient of a nested group lasso is the slope of its term", "[weight][low_rank][penalty]") {
+    using nested = penalty::nested_group_lasso<0.7, penalty::over::ranks>;
+    auto const analytic = step_of_penalty<nested>(published_in, published_out);
+    double const h = 1e-5;
+    for (std::size_t i = 0; i < 18; ++i) {
+        auto const moved = [&](double by) {
+            auto in = published_in, out = published_out;
+            (i < 9 ? in[i] : out[i - 9]) += by;
+            return step_of_penalty<nested>(in, out)[0];
+        };
+        INFO("element " << i);
+        CHECK(analytic[i + 1] == Approx((moved(h) - moved(-h)) / (2.0 * h)).margin(1e-9));
+    }
+}
+
 TEST_CASE("low_rank: the gradients of what does not take part are exactly zero", "[weight][low_rank]") {
     network<run_time_stack, device::cpu, float> net{seed{3}, 16};
     training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
@@ -171,7 +257,7 @@ TEST_CASE("low_rank: the gradients of what does not take part are exactly zero",
     double const loss = run.objective(batch);
     std::vector<float> const before(net.values().weights().data(),
                                     net.values().weights().data() + net.values().weights().size());
-    for (double const wrong : {0.0, 7.0, std::nan("")}) {
+    for (double const wrong : {-1.0, 7.0, std::nan("")}) {
         CHECK_THROWS_AS(run.set_value("rank"_name, wrong), data_error);
         espalier::clock now = run.time();
         named_value const bad{"rank"_name, wrong};
@@ -185,6 +271,42 @@ TEST_CASE("low_rank: the gradients of what does not take part are exactly zero",
     CHECK(std::vector<float>(net.values().weights().data(),
                              net.values().weights().data() + net.values().weights().size()) == before);
     CHECK(run.objective(batch) == loss);
+}
+
+TEST_CASE("low_rank: of rank 0 there is the bias alone", "[weight][low_rank]") {
+    network<run_time_stack, device::cpu, double> net{seed{3}, 4};
+    network<sequence<input<9>, dense<12, weight::low_rank<6, chosen>, no_bias>>, device::cpu, double> bare{seed{3}, 4};
+    net.set_value("rank"_name, 0.0);
+    bare.set_value("rank"_name, 0.0);
+    auto const bias = net.tensor("1.bias");
+    for (index_t c = 0; c < 12; ++c)
+        bias(0, c) = 0.1 * static_cast<double>(c) - 0.5;
+    net.refresh();
+    auto const x = numbers_like_normal<double>(3 * 9, 1);
+    std::vector<double> kernel(9 * 12, 1.0), y(3 * 12, 1.0), dx(3 * 9, 1.0);
+    weight::bake(net, "1", contiguous_view(kernel.data(), 9, 12));
+    CHECK(kernel == std::vector<double>(9 * 12, 0.0));
+    bare.predict(contiguous_view(x.data(), 3, 9), contiguous_view(y.data(), 3, 12));
+    CHECK(y == std::vector<double>(3 * 12, 0.0));
+
+    training run{net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1}};
+    std::vector<std::int32_t> const labels{0, 1, 2};
+    batch_view<double> batch;
+    batch.inputs = contiguous_view(x.data(), 3, 9);
+    batch.tags.count = 3;
+    batch.tags.label = labels.data();
+    run.gradients_of(batch);
+    for (char const* name : {"1.factor_in", "1.factor_out"}) {
+        auto const g = run.gradient(name);
+        CHECK(std::all_of(g.data, g.data + g.rows * g.columns, [](double d) { return d == 0.0; }));
+    }
+    CHECK(run.gradient("1.bias")(0, 3) != 0.0);
+    run.input_gradients_of(batch, contiguous_view(dx.data(), 3, 9));
+    CHECK(dx == std::vector<double>(3 * 9, 0.0));
+    std::vector<double> logits(3 * 4);
+    net.predict(contiguous_view(x.data(), 3, 9), contiguous_view(logits.data(), 3, 4));
+    for (std::size_t i = 4; i < 12; ++i)
+        CHECK(logits[i] == logits[i % 4]); // whatever the row
 }
 
 TEST_CASE("low_rank: first values keep the variance of he_normal at the full rank", "[weight][low_rank]") {

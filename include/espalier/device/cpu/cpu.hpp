@@ -8,6 +8,7 @@
 #include <espalier/core/finite.hpp>
 #include <espalier/core/group.hpp>
 #include <espalier/core/live_groups.hpp>
+#include <espalier/core/nested_groups.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/pass.hpp>
 #include <espalier/core/rows.hpp>
@@ -203,6 +204,12 @@ public:
         *value = 0.0;
         for (index_t g = 0; g < groups; ++g)
             *value += static_cast<double>(op.group_value(squared_norms[g]));
+    }
+
+    /// Norms and pulls of nested groups, from the squared norms of what each of them has more than the next one.
+    template <class Op, class T>
+    void nested_groups(Op const& op, T const* squared_norms, index_t groups, T* tails, T* pulls) {
+        espalier::nested_groups(serial_group{}, op, squared_norms, groups, tails, pulls);
     }
 
     /// The step block needs no mirror here.

@@ -160,8 +160,22 @@ ESPALIER_LIBRARY void layer_report::add_tap(std::string_view path, std::string_v
 ESPALIER_LIBRARY void layer_report::add_gate(std::string_view path) {
     gates.emplace_back(path);
 }
-ESPALIER_LIBRARY void layer_report::add_groups(std::string_view name, index_t groups, bool proximal) {
-    group_sets.push_back({std::string(name), groups, proximal});
+ESPALIER_LIBRARY void layer_report::add_groups(std::string_view name, index_t groups, bool proximal, bool nested) {
+    group_sets.push_back({std::string(name), groups, proximal, nested});
+}
+
+ESPALIER_LIBRARY void policy_info::ask(clock const& now) {
+    if (!write) return;
+    numbers.clear();
+    parts.clear();
+    known = true;
+    try {
+        write(*this, now);
+    } catch (std::exception const&) {
+        numbers.clear();
+        parts.clear();
+        known = false;
+    }
 }
 
 namespace detail {
@@ -188,14 +202,8 @@ ESPALIER_LIBRARY void add_policy(std::vector<policy_info>& out, std::string_view
     policy_info& policy = out.emplace_back();
     policy.axis = axis_name;
     policy.name = policy_name;
-    if (!write) return;
-    try {
-        write(policy, clock{});
-    } catch (std::exception const&) {
-        policy.numbers.clear();
-        policy.parts.clear();
-        policy.known = false;
-    }
+    policy.write = write;
+    policy.ask({});
 }
 
 /// What stands in brackets behind the name.

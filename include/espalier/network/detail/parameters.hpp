@@ -5,6 +5,7 @@
 #include <espalier/network/parameters.hpp>
 
 #include <espalier/core/error.hpp>
+#include <espalier/core/nested_groups.hpp>
 
 #include <algorithm>
 
@@ -27,12 +28,15 @@ ESPALIER_LIBRARY group_layout layout_groups(std::vector<group_set_info> const& s
                 throw data_error("the groups \"" + sets[i].name +
                                  "\" have penalty::proximal in one tensor and not in "
                                  "another; a group is shrunk as a whole: name it in both or in neither");
+            if (sets[same].nested != sets[i].nested)
+                throw data_error("the groups \"" + sets[i].name +
+                                 "\" are nested in one tensor and not in another; name the same penalty in both");
             l.offset.push_back(l.offset[same]);
             l.first[i] = false;
         } else {
             l.offset.push_back(l.size);
             l.first[i] = true;
-            l.size += padded(sets[i].groups);
+            l.size += (sets[i].nested ? nested_parts : 1) * padded(sets[i].groups);
         }
     }
     return l;

@@ -9,6 +9,7 @@
 #include <espalier/core/live_window.hpp>
 #include <espalier/core/macros.hpp>
 #include <espalier/core/mask_selection.hpp>
+#include <espalier/core/nested_groups.hpp>
 #include <espalier/core/pairs.hpp>
 #include <espalier/core/pass.hpp>
 #include <espalier/core/rows.hpp>
@@ -228,6 +229,20 @@ template <class Op, class W> struct group_value {
     index_t lanes() const { return 1; }
     template <class Block> ESPALIER_FN void operator()(Block const& block) const {
         if (!failed(error)) kernels::group_value(block, op.get(), squared_norms, groups, result);
+    }
+};
+template <class Op, class W> struct nested_groups {
+    numbers<Op> op;
+    W const* squared_norms;
+    index_t groups;
+    W *tails, *pulls;
+    error_word const* error;
+
+    index_t lanes() const { return 1; }
+    template <class Block> ESPALIER_FN void operator()(Block const& block) const {
+        auto const tile = block.template tile<(Block::lanes < 32 ? Block::lanes : 32)>();
+        if (!failed(error) && tile.group_rank() == 0)
+            espalier::nested_groups(tile, op.get(), squared_norms, groups, tails, pulls);
     }
 };
 template <class Op, class T> struct scale_columns {
@@ -902,7 +917,9 @@ template <bool Add, class From, class To> struct combine_rows {
     index_t lanes() const { return to.rows * octets_of(to.columns); }
     template <class Block> ESPALIER_FN void operator()(Block const& block, live_groups const& live, int group) const {
         live_window const window = live.window(group);
-        kernels::combine_rows<Add>(block, live_rows(from, window), live_rows(to, window));
+        // A row that stands for all is of a tensor, and each group has its own.
+        kernels::combine_rows<Add>(block, from.stride == 0 ? live.tensor(from, group) : live_rows(from, window),
+                                   live_rows(to, window));
     }
 };
 template <class T> struct clear {

@@ -238,6 +238,11 @@ public:
     template <class Op, class W> void group_value(Op const& op, W const* squared_norms, index_t groups, double* value) {
         this->run(passes::group_value<Op, W>{this->locate(op), squared_norms, groups, value, this->error()});
     }
+    /// Norms and pulls of nested groups (device memory), from the squared norms of what each has more than the next.
+    template <class Op, class W>
+    void nested_groups(Op const& op, W const* squared_norms, index_t groups, W* tails, W* pulls) {
+        this->run(passes::nested_groups<Op, W>{this->locate(op), squared_norms, groups, tails, pulls, this->error()});
+    }
     /// Gains of the columns of an adapter.
     template <class Op, class T>
     void scale_columns(Op const& op, matrix_view<T const> factor, matrix_view<T> scaled, matrix_view<T> gradient) {
