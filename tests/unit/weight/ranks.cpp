@@ -18,6 +18,7 @@
 #include <espalier/weight/ordered_ranks.hpp>
 #include <espalier/weight/ranks.hpp>
 
+#include <support/allocations.hpp>
 #include <support/catch.hpp>
 
 #include <algorithm>
@@ -330,9 +331,18 @@ TEST_CASE("a decision holds for one step, and a rank above the layer's is refuse
     }
     CHECK(weights_of(net) == before);
     CHECK(net.time().step == step);
-    run.decide_with({});
+    run.decide_with(weight::ordered_ranks(net));
     run.step(batch);
-    CHECK(net.time().step == step + 1);
+#if defined(ESPALIER_TEST_COUNTS_MALLOC)
+    std::size_t const taken = counted_allocations;
+    for (int i = 0; i < 20; ++i)
+        run.step(batch);
+    CHECK(counted_allocations == taken);
+#endif
+    run.decide_with({});
+    auto const decided = net.time().step;
+    run.step(batch);
+    CHECK(net.time().step == decided + 1);
 }
 
 TEST_CASE("ordered ranks that are cut: a resumed run is the unbroken one, bit for bit", "[weight][ranks][train]") {
