@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // expect: over::ranks is for the two factors of weight::low_rank and weight::low_rank_adapter
 // expect c++: from_policy<.*nested_group_lasso
-// expect nvcc: Ps=<.*nested_group_lasso
+// expect nvcc: Ps=<.*lasso
 // A penalty over the ranks of a kernel that is one matrix.
 #include <espalier/layer/dense.hpp>
 #include <espalier/layer/input.hpp>

@@ -45,6 +45,8 @@
 #include <espalier/optimizer/sgd.hpp>
 #include <espalier/penalty/anchor.hpp>
 #include <espalier/penalty/elastic_weight_consolidation.hpp>
+#include <espalier/penalty/group_lasso.hpp>
+#include <espalier/penalty/nested_group_lasso.hpp>
 #include <espalier/prune/global.hpp>
 #include <espalier/prune/gradual.hpp>
 #include <espalier/prune/magnitude.hpp>
@@ -52,6 +54,7 @@
 #include <espalier/units/fixed_mask.hpp>
 #include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/compander.hpp>
+#include <espalier/weight/low_rank.hpp>
 #include <espalier/weight/low_rank_adapter.hpp>
 #include <espalier/weight/score_mask.hpp>
 
@@ -396,6 +399,12 @@ void tests() {
     check<sequence<input<width>, dense<16, activation::tanh, weight::low_rank_adapter<3>>,
                    dense<9, activation::tanh, weight::low_rank_adapter<2, weight::adaptive_gain<2.0>>>, head>>(
         "adapters");
+    using nested = penalty::nested_group_lasso<0.02, over::ranks>;
+    check<sequence<input<width>, dense<16, activation::tanh, weight::low_rank<8, 5>, nested>,
+                   dense<9, activation::tanh, weight::low_rank<6, 0>, penalty::group_lasso<0.02, over::ranks>>, head>>(
+        "low rank, nested groups");
+    check<sequence<input<width>, plain, moe<gate::top_k<4, 2>, dense<9, weight::low_rank<6, 0>>, dispatch::compacted>,
+                   head>>("experts of rank 0");
     using counting = sequence<dense<8, activation::tanh, activation_penalty::l1<0.1>>, residual<dense<8>>,
                               dense<7, activation::softmax>>;
     check<sequence<input<width>, plain, moe<gate::top_k<8, 1>, counting, dispatch::automatic<>>, head>>(

@@ -251,11 +251,12 @@ template <role Role, class Initial, class... Ps> struct tensor_kind {
         }
         s.operands = m.operands;
         s.mask = m.masks;
-        for (int g = 0; g < rule::group_sets; ++g) {
-            index_t const groups = groups_of(rule::scope(g), rows, columns);
-            s.norms[g] = m.norms + m.group_offset[g] + (rule::nested(g) ? nested_pulls(groups) : 0);
-            s.next_norms[g] = m.next_norms + m.group_offset[g];
-        }
+        if constexpr (rule::grouped)
+            for (int g = 0; g < rule::group_sets; ++g) {
+                index_t const groups = groups_of(rule::scope(g), rows, columns);
+                s.norms[g] = m.norms + m.group_offset[g] + (rule::nested(g) ? nested_pulls(groups) : 0);
+                s.next_norms[g] = m.next_norms + m.group_offset[g];
+            }
         s.values = m.terms;
         if constexpr (scalars > 0) {
             s.scalars = m.parameters + scalar_place(0);

@@ -43,8 +43,8 @@ template <group_scope Groups> struct nested_group_lasso_op {
 
 /// Coefficient * sum_k p_k with p_k = sqrt(sum_{j >= k} ||w_j||^2), where w_j is row, column or rank j: the group lasso
 /// over nested groups (hierarchical: Zhao, Rocha and Yu 2009), as Maestro (Horvath et al. 2024) has it over ranks. The
-/// gradient of an element of w_j is Coefficient * w * sum_{k <= j} 1 / p_k, without the groups of norm 0: later ones are
-/// pulled by more terms, so they vanish first and what stays is a beginning. With over::ranks, in a layer with
+/// gradient of an element of w_j is Coefficient * w * sum_{k <= j} 1 / p_k, without the groups of norm 0: later ones
+/// are pulled by more terms, so they vanish first and what stays is a beginning. With over::ranks, in a layer with
 /// weight::low_rank, the columns of "factor_in" and the rows of "factor_out" each have their own sums; with a `Group`
 /// name, as in group_lasso, rank j of both is one w_j. One more pass over the norms of the groups a step, none over the
 /// weights. No prox. Coefficient: a number or a schedule, finite and not negative.

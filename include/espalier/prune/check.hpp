@@ -20,7 +20,7 @@
 namespace espalier {
 
 namespace prune::detail {
-template <class Criterion, class T> constexpr auto key_of(T w) {
+template <class Criterion, class T> constexpr auto checked_key(T w) {
     if constexpr (sees_gradients<Criterion>)
         return Criterion::key(w, about<T>{w, w});
     else
@@ -31,13 +31,13 @@ template <class Criterion, class T> constexpr auto key_of(T w) {
 /// Which masks a rule selects, and when. Its weight map is checked as one.
 template <class P> void axis::prune::check(policy_checker& to, clock const& now) {
     using namespace detail;
-    using espalier::prune::detail::key_of;
+    using espalier::prune::detail::checked_key;
     to.over("sparsity lies in [0, 1]")
         .require(P::sparsity(now) >= 0.0 && P::sparsity(now) <= 1.0, "step " + std::to_string(now.step),
                  "given " + text_of(P::sparsity(now)));
     if constexpr (requires { typename P::criterion_type; }) {
         using criterion = typename P::criterion_type;
-        constexpr std::size_t narrow = sizeof(key_of<criterion>(0.5f)), wide = sizeof(key_of<criterion>(0.5));
+        constexpr std::size_t narrow = sizeof(checked_key<criterion>(0.5f)), wide = sizeof(checked_key<criterion>(0.5));
         to.over("a key is as wide as the weight")
             .require(narrow == sizeof(float) && wide == sizeof(double), "float and double",
                      "given " + std::to_string(narrow) + " and " + std::to_string(wide) + " bytes");

@@ -14,6 +14,9 @@
 // nothing that a checkpoint does not have: then a resumed run decides as the unbroken one. `gradients_of` and
 // `objective` are of the step that would come, and decide as it does.
 //
+// A step allocates nothing, but for one in which a decision sets a name that the network has no value of, for the first
+// time.
+//
 // Copies of weights that products read were made by the update before; what a decision sets does not reach the maps
 // that they are made by.
 #pragma once

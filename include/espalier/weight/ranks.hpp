@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -128,6 +129,45 @@ template <class Network> index_t shrink_ranks(Network& net, double threshold, im
         net.set_value(o.rank.name, static_cast<double>(kept));
     }
     return gone;
+}
+
+/// Takes `by` ranks from one layer, that without which `cost()` is least, without training: called again and again it
+/// gives smaller and smaller networks of one that was trained with ordered ranks. `cost` looks at the network as it is
+/// then, the loss on validation data say, once for each layer whose rank is a `schedule::runtime` and has as many
+/// ranks; layers that share a value are one. Of equal ones the first. Returns the cost that is left. Throws data_error
+/// when no layer has as many ranks, numerical_error when no cost is a finite number, and what `cost` throws: the ranks
+/// are those of before.
+template <class Network, class Cost> double cut_cheapest(Network& net, index_t by, Cost const& cost) {
+    static_assert(espalier::detail::check_network<Network>());
+    auto const& operators = report_of<typename Network::stack>().operators;
+    double least = std::numeric_limits<double>::infinity();
+    rank_info const* chosen = nullptr;
+    bool any = false;
+    for (operator_info const& o : operators) {
+        auto const shares = [&](operator_info const& other) { return other.rank.name == o.rank.name; };
+        if (o.rank.name.empty() || &*std::find_if(operators.begin(), operators.end(), shares) != &o) continue;
+        index_t const before = o.rank.at(net.time());
+        if (by < 1 || before < by) continue;
+        any = true;
+        auto const set = [&](index_t rank) { net.set_value(o.rank.name, static_cast<double>(rank)); };
+        set(before - by);
+        double left = 0.0;
+        try {
+            left = cost();
+        } catch (...) {
+            set(before);
+            throw;
+        }
+        set(before);
+        if (left < least) {
+            least = left;
+            chosen = &o.rank;
+        }
+    }
+    if (!any) espalier::detail::throw_data_error("cut_cheapest: no layer has ", by, " ranks to take");
+    if (!chosen) espalier::detail::throw_numerical_error("cut_cheapest: no cost is a finite number");
+    net.set_value(chosen->name, static_cast<double>(chosen->at(net.time()) - by));
+    return least;
 }
 
 /// Makes the factors of a layer those of the best approximation of `kernel`, in x out, by its largest rank: with

@@ -15,6 +15,7 @@
 #include <espalier/dropout/bernoulli.hpp>
 #include <espalier/kernels/dispatch.hpp>
 #include <espalier/kernels/grouped.hpp>
+#include <espalier/kernels/passes.hpp>
 #include <espalier/optimizer/adamw.hpp>
 #include <espalier/penalty/l1.hpp>
 #include <espalier/penalty/l2.hpp>
@@ -382,4 +383,26 @@ TEST_CASE("rows of a window are cleared, copied and added") {
             REQUIRE(same_bits(copied.data, copied_expected.data));
             REQUIRE(same_bits(added.data, added_expected.data));
         });
+}
+
+TEST_CASE("a row that stands for all is of the group's own tensor") {
+    constexpr index_t columns = 5, apart = 16;
+    std::vector<float> tensors(2 * apart);
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+        tensors[i] = static_cast<float>(i + 1);
+    std::int32_t const counts[] = {3, 2}, firsts[] = {0, 4};
+    espalier::live_groups const live{.count = counts, .first = firsts, .groups = 2, .parameters = apart};
+    for_launches([&](auto const& launch) {
+        padded_matrix<float> to(7, columns, 1, 2), expected = to;
+        k::passes::combine_rows<false, float, float> const pass{{tensors.data(), 7, columns, 0}, to.view()};
+        launch([&](auto const& block) {
+            for (int group = 0; group < 2; ++group)
+                pass(block, live, group);
+        });
+        for (int group = 0; group < 2; ++group)
+            for (index_t r = firsts[group]; r < firsts[group] + counts[group]; ++r)
+                for (index_t c = 0; c < columns; ++c)
+                    expected.view()(r, c) = tensors[static_cast<std::size_t>(group * apart + c)];
+        REQUIRE(same_bits(to.data, expected.data));
+    });
 }

@@ -18,6 +18,7 @@
 #include <espalier/weight/ordered_ranks.hpp>
 #include <espalier/weight/ranks.hpp>
 
+#include <support/allocations.hpp>
 #include <support/catch.hpp>
 
 #include <algorithm>
@@ -177,6 +178,33 @@ TEST_CASE("ranks: shrinking keeps what reaches the threshold and takes nothing b
     CHECK(describe(net).find("weight low_rank(rank 0)") != std::string::npos);
 }
 
+TEST_CASE("ranks: the cheapest cut is taken, and all ranks stay when none can be judged", "[weight][ranks]") {
+    model net{seed{1}, 4};
+    auto const now = [&] {
+        auto const all = weight::ranks(net);
+        return std::pair{all.at(0).rank, all.at(1).rank};
+    };
+    auto const cost = [&] {
+        auto const [a, b] = now();
+        return 10.0 * static_cast<double>(5 - a) + 7.0 * static_cast<double>((3 - b) * (3 - b));
+    };
+    using both = std::pair<index_t, index_t>;
+    CHECK(weight::cut_cheapest(net, 1, cost) == 7.0);
+    CHECK(now() == both{5, 2});
+    CHECK(weight::cut_cheapest(net, 1, cost) == 17.0); // 28 by the second layer
+    CHECK(now() == both{4, 2});
+    CHECK(weight::cut_cheapest(net, 2, cost) == 37.0);
+    CHECK(now() == both{2, 2});
+    CHECK_THROWS_AS(weight::cut_cheapest(net, 3, cost), data_error);
+    CHECK_THROWS_AS(weight::cut_cheapest(net, 0, cost), data_error);
+    CHECK_THROWS_AS(weight::cut_cheapest(net, 1, [] { return std::nan(""); }), numerical_error);
+    CHECK_THROWS_AS(weight::cut_cheapest(net, 1, []() -> double { throw shape_error("no"); }), shape_error);
+    CHECK(now() == both{2, 2});
+    while (now() != both{0, 0})
+        weight::cut_cheapest(net, 1, cost);
+    CHECK_THROWS_AS(weight::cut_cheapest(net, 1, cost), data_error);
+}
+
 TEST_CASE("ordered_ranks: every pair once before any comes again, in an order of its own", "[weight][ranks]") {
     model net{seed{1}, 4};
     weight::ordered_ranks sampler(net);
@@ -303,15 +331,25 @@ TEST_CASE("a decision holds for one step, and a rank above the layer's is refuse
     }
     CHECK(weights_of(net) == before);
     CHECK(net.time().step == step);
-    run.decide_with({});
+    run.decide_with(weight::ordered_ranks(net));
     run.step(batch);
-    CHECK(net.time().step == step + 1);
+#if defined(ESPALIER_TEST_COUNTS_MALLOC)
+    std::size_t const taken = counted_allocations;
+    for (int i = 0; i < 20; ++i)
+        run.step(batch);
+    CHECK(counted_allocations == taken);
+#endif
+    run.decide_with({});
+    auto const decided = net.time().step;
+    run.step(batch);
+    CHECK(net.time().step == decided + 1);
 }
 
 TEST_CASE("ordered ranks that are cut: a resumed run is the unbroken one, bit for bit", "[weight][ranks][train]") {
     data_set const set = points(50);
     auto const folder = std::filesystem::temp_directory_path() / "espalier_ranks";
     std::filesystem::remove_all(folder);
+    int decided = 0;
     auto const train = [&](model& net, index_t epochs, bool keep) {
         fit_options options{.epochs = epochs, .batch = 8, .progress = false};
         if (keep) options.checkpoints = folder.string();
@@ -321,11 +359,15 @@ TEST_CASE("ordered ranks that are cut: a resumed run is the unbroken one, bit fo
             weight::shrink_ranks(net, 1e-6);
             return true;
         };
-        options.decide = weight::ordered_ranks(net);
+        options.decide = [&, draws = weight::ordered_ranks(net)](kept_time& now, random_site const& bits) mutable {
+            draws(now, bits);
+            ++decided;
+        };
         fit(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.05, .momentum = 0.9}, set, options);
     };
     model unbroken{seed{3}, 8}, begun{seed{3}, 8}, resumed{seed{3}, 8}, plain{seed{3}, 8};
     train(unbroken, 4, false);
+    CHECK(decided == 4 * 7);
     train(begun, 2, true);
     train(resumed, 4, true);
     std::filesystem::remove_all(folder);
