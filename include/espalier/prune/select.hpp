@@ -164,10 +164,13 @@ void for_each_strip(Pieces const& pieces, strip_range range, Body const& body) {
     }
 }
 
+/// Whether 32 keys are compared as a pack. A pack without vector types (nvcc) would be slower than a loop.
+template <class Key> inline constexpr bool compared_as_pack = ESPALIER_PACK_BYTES != 0 && pack_impl::lane_type<Key>;
+
 /// Of 32 keys those that `contains(keys)` is true of; `contains` takes a key and a pack of keys.
 template <class Key, class Contains>
 ESPALIER_HOST_FN std::uint32_t bits_where(Key const* key, Contains const& contains) {
-    if constexpr (pack_impl::lane_type<Key>)
+    if constexpr (compared_as_pack<Key>)
         return bits_of(contains(pack<Key, 32>::load(key)));
     else {
         std::uint32_t bits = 0;
@@ -192,7 +195,7 @@ template <class Key> ESPALIER_HOST_FN std::uint32_t bits_within(Key const* key, 
 
 /// Of 32 keys those that are not smaller than the other at the same place.
 template <class Key> ESPALIER_HOST_FN std::uint32_t bits_reaching(Key const* key, Key const* other) {
-    if constexpr (pack_impl::lane_type<Key>)
+    if constexpr (compared_as_pack<Key>)
         return bits_of(pack<Key, 32>::load(key) >= pack<Key, 32>::load(other));
     else {
         std::uint32_t bits = 0;
