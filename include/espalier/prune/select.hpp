@@ -89,7 +89,7 @@ inline constexpr index_t sample_size = 2048, smallest_stretch = 64;
 /// A survey counts keys in 1 << bin_bits bins.
 inline constexpr int bin_bits = 11;
 /// So many keys can be sorted out while masks are written.
-inline constexpr index_t rest_size = 1024;
+inline constexpr index_t rest_size = 1536;
 
 template <class Key> inline constexpr Key largest_key = static_cast<Key>(~Key(0));
 
@@ -164,10 +164,13 @@ void for_each_strip(Pieces const& pieces, strip_range range, Body const& body) {
     }
 }
 
+/// Whether 32 keys are compared as a pack. A pack without vector types (nvcc) would be slower than a loop.
+template <class Key> inline constexpr bool compared_as_pack = ESPALIER_PACK_BYTES != 0 && pack_impl::lane_type<Key>;
+
 /// Of 32 keys those that `contains(keys)` is true of; `contains` takes a key and a pack of keys.
 template <class Key, class Contains>
 ESPALIER_HOST_FN std::uint32_t bits_where(Key const* key, Contains const& contains) {
-    if constexpr (pack_impl::lane_type<Key>)
+    if constexpr (compared_as_pack<Key>)
         return bits_of(contains(pack<Key, 32>::load(key)));
     else {
         std::uint32_t bits = 0;
@@ -192,7 +195,7 @@ template <class Key> ESPALIER_HOST_FN std::uint32_t bits_within(Key const* key, 
 
 /// Of 32 keys those that are not smaller than the other at the same place.
 template <class Key> ESPALIER_HOST_FN std::uint32_t bits_reaching(Key const* key, Key const* other) {
-    if constexpr (pack_impl::lane_type<Key>)
+    if constexpr (compared_as_pack<Key>)
         return bits_of(pack<Key, 32>::load(key) >= pack<Key, 32>::load(other));
     else {
         std::uint32_t bits = 0;
@@ -427,8 +430,8 @@ key_range<Key> find_range(Pieces const& pieces, index_t n, index_t keep) {
 /// A weight of which order alone does not say whether it is kept.
 template <class Key> struct undecided {
     Key key;
-    int place; ///< that of the weight among the undecided
-    std::uint32_t bit;
+    std::uint16_t place; ///< that of the weight among the undecided
+    std::uint16_t bit;   ///< its number in the word
     std::uint32_t* word;
 };
 
@@ -459,7 +462,8 @@ int write_strips(Pieces const& pieces, strip_range strips, key_range<Key> const&
                 }
                 for (; within != 0; within &= within - 1) {
                     int const at = std::countr_zero(within);
-                    rest[start.place] = {key[i + at], start.place, std::uint32_t(1) << at, mask};
+                    rest[start.place] = {key[i + at], static_cast<std::uint16_t>(start.place),
+                                         static_cast<std::uint16_t>(at), mask};
                     ++start.place;
                 }
             }
@@ -473,7 +477,7 @@ template <class Key> void keep_best(undecided<Key>* rest, int count, index_t kee
         return a.key != b.key ? a.key > b.key : a.place < b.place;
     });
     for (index_t i = 0; i < keep; ++i)
-        *rest[i].word |= rest[i].bit;
+        *rest[i].word |= std::uint32_t(1) << rest[i].bit;
 }
 
 template <class Criterion, class Key, class Pieces>
@@ -495,8 +499,8 @@ inline void fill_bits(std::uint32_t* mask, index_t n, bool kept) {
 /// Keeps exactly the `keep` weights of largest key over all pieces together; of equal ones those of earlier pieces,
 /// then of lower index. `pieces` is an array of objects with members like those of `piece`. Reads the weights twice,
 /// once to find a narrow range of keys around the threshold and once to write the masks; weights with many equal values
-/// and guesses that fail cost a reading more, at worst a few. Needs 30 KiB of stack. Bits behind the last weight of a
-/// piece become 0. keep is clamped to [0, number of weights].
+/// and guesses that fail cost a reading more, at worst a few, and so do more than some 100 million. Needs 42 KiB of
+/// stack. Bits behind the last weight of a piece become 0. keep is clamped to [0, number of weights].
 template <class Criterion, class Pieces> void select_largest(Pieces const& pieces, index_t keep) {
     index_t const n = detail::weights_in(pieces);
     if (keep <= 0 || keep >= n) {
