@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // expect: a map of weight::composed reads companions of the weights
-// expect: given_type<
+// expect c++: given_type<
 // A map that reads a frozen kernel behind another one.
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/composed.hpp>
@@ -15,8 +15,14 @@ struct scaled {
     static constexpr int companions = 1;
     static constexpr std::string_view companion_names[companions] = {"kernel"};
 #endif
-    template <class T> static T effective(T raw, element_about<T> const& about) { return raw * about.companion.first; }
-    template <class T> static T pull(T g, element_about<T> const& about) { return g * about.companion.first; }
-    template <class T> static T store(T next) { return next; }
+    template <class T> ESPALIER_FN static T effective(T raw, element_about<T> const& about) {
+        return raw * about.companion.first;
+    }
+    template <class T> ESPALIER_FN static T pull(T g, element_about<T> const& about) {
+        return g * about.companion.first;
+    }
+    template <class T> ESPALIER_FN static T store(T next) {
+        return next;
+    }
 };
 inline constexpr auto name = weight::composed<weight::identity, scaled>::name;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // expect: at most one map of weight::composed is made of trained numbers
-// expect: given_type<
+// expect c++: given_type<
 // Both maps have trained numbers.
 #include <espalier/weight/compander.hpp>
 #include <espalier/weight/composed.hpp>

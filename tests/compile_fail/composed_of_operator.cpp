@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // expect: weight::composed puts one weight map behind another, both element by element
-// expect: given_type<
+// expect c++: given_type<
 // An operator stands in the place of the kernel and maps no weights.
 #include <espalier/layer/dense.hpp>
 #include <espalier/weight/composed.hpp>
