@@ -21,8 +21,12 @@ struct beside {
     template <class T> ESPALIER_FN T effective(T raw, element_about<T> const& about) const {
         return raw + about.companion[0];
     }
-    template <class T> ESPALIER_FN T pull(T g) const { return g; }
-    template <class T> ESPALIER_FN T store(T next) const { return next; }
+    template <class T> ESPALIER_FN T pull(T g) const {
+        return g;
+    }
+    template <class T> ESPALIER_FN T store(T next) const {
+        return next;
+    }
 };
 using stack = sequence<input<16>, dense<8, beside, prune::magnitude<0.5>>>;
 inline constexpr index_t size = stack::bind<shape{}, type_list<>>::size<float>().parameters;

@@ -29,12 +29,12 @@
 #include <espalier/projection/box.hpp>
 #include <espalier/projection/max_norm.hpp>
 #include <espalier/projection/non_negative.hpp>
-#include <espalier/weight/composed.hpp>
 #include <espalier/transform/agreement.hpp>
 #include <espalier/transform/clip_value.hpp>
 #include <espalier/transform/gradient_dropout.hpp>
 #include <espalier/weight/adaptive_gain.hpp>
 #include <espalier/weight/compander.hpp>
+#include <espalier/weight/composed.hpp>
 #include <espalier/weight/fixed_mask.hpp>
 #include <espalier/weight/identity.hpp>
 #include <espalier/weight/marked.hpp>
