@@ -32,7 +32,8 @@ template <class Criterion, class Map, class W> struct weight_key {
 
     /// Of a tensor of n weights.
     static weight_key of(Map const& map, sight<W> const& tensor, index_t n) {
-        return {map, tensor.weights + padded(n), tensor.gradients, reads_moment<Criterion> ? tensor.moments : nullptr};
+        return {map, weight::detail::map_scalars<Map>() > 0 ? tensor.weights + padded(n) : nullptr, tensor.gradients,
+                reads_moment<Criterion> ? tensor.moments : nullptr};
     }
 
     ESPALIER_FN auto operator()(W raw, [[maybe_unused]] index_t i) const {
