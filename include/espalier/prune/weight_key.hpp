@@ -47,30 +47,22 @@ template <class Criterion, class Map, class W> struct weight_key {
     }
 };
 
-/// Of weights that a mask keeps their key, 1 at least, and of others 0.
-template <class Key> struct kept_key {
+/// Keys of the weights that a mask keeps, or of the others, and one key for the rest, which goes behind all of those or
+/// before them.
+template <class Key, bool OfKept> struct masked_key {
     Key key;
     std::uint32_t const* mask;
 
     template <class W> ESPALIER_FN auto operator()(W raw, index_t i) const {
         auto const k = key(raw, i);
         using key_type = decltype(key(raw, i));
-        return espalier::detail::mask_bit(mask, i) ? (k > key_type(1) ? k : key_type(1)) : key_type(0);
+        constexpr key_type rest = OfKept ? key_type(0) : static_cast<key_type>(~key_type(0));
+        constexpr key_type next = OfKept ? key_type(1) : static_cast<key_type>(rest - 1);
+        return espalier::detail::mask_bit(mask, i) != OfKept ? rest : k == rest ? next : k;
     }
 };
-
-/// Of weights that a mask keeps the largest key of all, and of others their own, a smaller one.
-template <class Key> struct grown_key {
-    Key key;
-    std::uint32_t const* mask;
-
-    template <class W> ESPALIER_FN auto operator()(W raw, index_t i) const {
-        auto const k = key(raw, i);
-        using key_type = decltype(key(raw, i));
-        constexpr auto most = static_cast<key_type>(~key_type(0));
-        return espalier::detail::mask_bit(mask, i) ? most : k < most ? k : static_cast<key_type>(most - 1);
-    }
-};
+template <class Key> using kept_key = masked_key<Key, true>;
+template <class Key> using grown_key = masked_key<Key, false>;
 
 /// 1 for weights that a mask keeps and whose key is below a limit, and 0 for others.
 template <class Key, class Limit> struct below_key {

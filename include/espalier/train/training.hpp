@@ -707,10 +707,10 @@ private:
         typename detail::mask_selection<wide>::due_masks due;
         if constexpr (prunes) due = masks_.ask(time(), rates_.data());
         try {
-            if constexpr (prunes)
+            if constexpr (prunes) {
                 if (due) keep_masks();
-            if constexpr (prunes)
                 if (due.before_gradients) select_masks({net_->values().weights().data()});
+            }
             begin_step();
             {
                 watched_numbers const watched(device());

@@ -156,6 +156,22 @@ inline espalier::rows tags_of(index_t count, std::vector<std::int32_t> const* la
 template <class Net> matrix tensor(Net& net, std::string const& name) {
     return copy(net.tensor(name));
 }
+/// The mask of a tensor: 1 for what it keeps.
+template <class Net> std::vector<std::uint8_t> flags_in(Net& net, std::string const& name) {
+    espalier::tensor_info const& t = net.values().find(name);
+    std::vector<std::uint8_t> flags;
+    for (index_t i = 0; i < t.size(); ++i)
+        flags.push_back(net.values().masks().data()[t.mask_offset + i / 32] >> (i % 32) & 1u);
+    return flags;
+}
+/// The same as a matrix.
+template <class Net> matrix mask_in(Net& net, std::string const& name) {
+    espalier::tensor_info const& t = net.values().find(name);
+    matrix m(t.rows, t.columns);
+    std::vector<std::uint8_t> const flags = flags_in(net, name);
+    m.values.assign(flags.begin(), flags.end());
+    return m;
+}
 template <class Net> void set_tensor(Net& net, std::string const& name, matrix const& to) {
     auto const v = net.tensor(name);
     for (index_t r = 0; r < v.rows; ++r)

@@ -42,13 +42,6 @@ batch_view<double> batch_of(naive::matrix const& x) {
     return {x.view(), naive::tags_of(row_count, &labels), {}};
 }
 
-template <class Net> std::vector<double> mask_in(Net& net, std::string const& name) {
-    tensor_info const& t = net.values().find(name);
-    std::vector<double> m;
-    for (index_t i = 0; i < t.size(); ++i)
-        m.push_back(net.values().masks().data()[t.mask_offset + i / 32] >> (i % 32) & 1 ? 1.0 : 0.0);
-    return m;
-}
 double kept(std::vector<double> const& mask) {
     return std::accumulate(mask.begin(), mask.end(), 0.0);
 }
@@ -97,7 +90,7 @@ TEST_CASE("exchange: the smallest weights go and those of largest gradient come,
             if (step > 0) CHECK(next != mask); // else this test would see nothing
             mask = next;
         }
-        CHECK(mask_in(net, "1.kernel") == mask);
+        CHECK(naive::mask_in(net, "1.kernel").values == mask);
         for (std::size_t i = 0; i < 63; ++i) {
             CHECK((after[i] != 0.0) == (mask[i] == 1.0));
             if (mask[i] > old[i]) CHECK(before.values[i] == 0.0); // what comes back begins there
@@ -111,7 +104,7 @@ TEST_CASE("exchange: the smallest weights go and those of largest gradient come,
         rest.step(batch_of(naive::random(row_count, 9, step)));
         CHECK(naive::tensor(again, "1.kernel").values == seen[step].values);
     }
-    CHECK(mask_in(again, "1.kernel") == mask);
+    CHECK(naive::mask_in(again, "1.kernel").values == mask);
     // With masks that keep fewer than the schedule says, none comes by chance: gradients fill up.
     std::vector<std::uint8_t> few(63, 0);
     few[5] = few[60] = 1;
@@ -122,7 +115,7 @@ TEST_CASE("exchange: the smallest weights go and those of largest gradient come,
     rest.step(batch_of(x));
     std::vector<double> next(few.begin(), few.end());
     fill(next, all, gradient, 25);
-    CHECK(mask_in(again, "1.kernel") == next);
+    CHECK(naive::mask_in(again, "1.kernel").values == next);
 }
 
 TEST_CASE("prune: weights are compared over layers by w dL/dw of the first batch", "[train][prune]") {
@@ -141,7 +134,7 @@ TEST_CASE("prune: weights are compared over layers by w dL/dw of the first batch
         std::vector<double> next(91, 0.0);
         fill(next, std::vector<double>(91, 1.0), worth, 45); // 91 - round(45.5)
         run.step(batch_of(batch));
-        auto mask = mask_in(net, "1.kernel"), rest = mask_in(net, "2.kernel");
+        auto mask = naive::mask_in(net, "1.kernel").values, rest = naive::mask_in(net, "2.kernel").values;
         mask.insert(mask.end(), rest.begin(), rest.end());
         CHECK(mask == next);
         // The update has left what products read.
@@ -149,7 +142,7 @@ TEST_CASE("prune: weights are compared over layers by w dL/dw of the first batch
         net.refresh();
         CHECK(naive::forward<mode::evaluate>(net, batch).values == outputs.values);
         run.step(batch_of(batch)); // decided once
-        CHECK(mask_in(net, "1.kernel") == std::vector<double>(mask.begin(), mask.begin() + 63));
+        CHECK(naive::mask_in(net, "1.kernel").values == std::vector<double>(mask.begin(), mask.begin() + 63));
     };
     check(prune::hard{});
     check(prune::straight_through{});
@@ -164,7 +157,7 @@ TEST_CASE("prune: selections by what an optimizer keeps, and of one kind over th
     for (std::uint64_t step = 0; step < 3; ++step) {
         std::vector<double> const moments(run.moment_values().data(), run.moment_values().data() + 36);
         run.step(batch_of(naive::random(row_count, 9, step)));
-        auto const mask = mask_in(net, "1.kernel");
+        auto const mask = naive::mask_in(net, "1.kernel").values;
         REQUIRE(kept(mask) == (step < 2 ? 36 : 12));
         for (std::size_t i = 0; step == 2 && i < 36; ++i)
             for (std::size_t j = 0; j < 3; ++j)
@@ -193,10 +186,10 @@ TEST_CASE("exchange: a schedule that leaves [0, 1] stops before anything is chan
     run.step(batch_of(batch));
     run.step(batch_of(batch));
     auto const before = naive::tensor(net, "1.kernel");
-    auto const mask = mask_in(net, "1.kernel");
+    auto const mask = naive::mask_in(net, "1.kernel").values;
     net.set_value("share"_name, 1.5);
     CHECK_THROWS_AS(run.step(batch_of(batch)), data_error);
     CHECK(naive::tensor(net, "1.kernel").values == before.values);
-    CHECK(mask_in(net, "1.kernel") == mask);
+    CHECK(naive::mask_in(net, "1.kernel").values == mask);
     CHECK(run.time().step == 2);
 }

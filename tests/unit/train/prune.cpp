@@ -35,22 +35,11 @@ using namespace espalier::literals;
 
 namespace {
 
-template <class Net> bool kept(Net& net, std::string const& name, index_t i) {
-    tensor_info const& t = net.values().find(name);
-    return net.values().masks().data()[t.mask_offset + i / 32] >> (i % 32) & 1;
-}
+using naive::mask_in;
+
 template <class Net> index_t kept_count(Net& net, std::string const& name) {
-    index_t n = 0;
-    for (index_t i = 0; i < net.values().find(name).size(); ++i)
-        n += kept(net, name, i);
-    return n;
-}
-template <class Net> naive::matrix mask_in(Net& net, std::string const& name) {
-    tensor_info const& t = net.values().find(name);
-    naive::matrix m(t.rows, t.columns);
-    for (index_t i = 0; i < t.size(); ++i)
-        m.values[static_cast<std::size_t>(i)] = kept(net, name, i) ? 1.0 : 0.0;
-    return m;
+    auto const flags = naive::flags_in(net, name);
+    return std::count(flags.begin(), flags.end(), 1);
 }
 
 /// The mask that keeps the `count` largest of |w|.

@@ -50,13 +50,6 @@ template <class Net> void put(Net& net, std::string const& name, std::vector<dou
     std::copy(values.begin(), values.end(), net.values().view(net.values().find(name)).data);
     net.refresh();
 }
-template <class Net> std::vector<std::uint8_t> mask_in(Net& net, std::string const& name) {
-    tensor_info const& t = net.values().find(name);
-    std::vector<std::uint8_t> flags;
-    for (index_t i = 0; i < t.size(); ++i)
-        flags.push_back(net.values().masks().data()[t.mask_offset + i / 32] >> (i % 32) & 1u);
-    return flags;
-}
 template <class Training> double moment(Training& run, std::string const& name, int which, index_t i) {
     auto& net = run.net();
     return run.moment_values().data()[which * Training::size.parameters + net.values().find(name).offset + i];
@@ -95,7 +88,7 @@ TEST_CASE("trained part: the published masks, gradients of the nuclear norm and 
     nuclear_norm rank(net, {.coefficient = 5e-4, .larger_than = 2, .least_kept = 1});
     auto const step = [&] {
         run.step(batch_of(naive::random(row_count, 3, 1)), before_update{[&](auto& gradients) {
-                     CHECK(mask_in(net, "1.kernel") == published); // those of this step
+                     CHECK(naive::flags_in(net, "1.kernel") == published); // those of this step
                      auto const g = gradients.tensor("1.kernel");
                      std::copy(task.begin(), task.end(), g.data);
                      rank.add_to(gradients);
@@ -223,7 +216,7 @@ TEST_CASE("trained part: masks shrink when they are selected again, with a thres
         for (std::size_t i = 0; i < 18; ++i)
             mask[i] = mask[i] && std::fabs(w[i]) < threshold;
         run.step(batch_of(naive::random(row_count, 6, s)));
-        CHECK(mask_in(net, "1.kernel") == mask);
+        CHECK(naive::flags_in(net, "1.kernel") == mask);
         auto const next = naive::tensor(net, "1.kernel").values;
         for (std::size_t i = 0; i < 18; ++i)
             CHECK((next[i] != w[i]) == bool(mask[i]));
@@ -234,7 +227,7 @@ TEST_CASE("trained part: masks shrink when they are selected again, with a thres
     std::string const why = message_of<data_error>([&] { run.step(batch_of(naive::random(row_count, 6, 9))); });
     CHECK(why.find("prune below: its threshold is -0.3") != std::string::npos);
     CHECK(naive::tensor(net, "1.kernel").values == w);
-    CHECK(mask_in(net, "1.kernel") == mask);
+    CHECK(naive::flags_in(net, "1.kernel") == mask);
 }
 
 TEST_CASE("trained part: forgotten moments are those of a new optimizer", "[train]") {
