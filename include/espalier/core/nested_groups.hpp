@@ -12,10 +12,11 @@ namespace espalier {
 
 /// Vectors that are kept of nested groups: squares, squared norms, pulls.
 inline constexpr index_t nested_parts = 3;
-/// Where the second and the third begin.
+/// Where the squared norms of so many groups begin.
 constexpr index_t nested_norms(index_t groups) {
     return padded(groups);
 }
+/// Where the pulls begin.
 constexpr index_t nested_pulls(index_t groups) {
     return 2 * padded(groups);
 }

@@ -61,7 +61,9 @@ template <class Key, bool OfKept> struct masked_key {
         return espalier::detail::mask_bit(mask, i) != OfKept ? rest : k == rest ? next : k;
     }
 };
+/// Which of those that are kept stay.
 template <class Key> using kept_key = masked_key<Key, true>;
+/// Which of the others come beside all that are kept.
 template <class Key> using grown_key = masked_key<Key, false>;
 
 /// 1 for weights that a mask keeps and whose key is below a limit, and 0 for others.

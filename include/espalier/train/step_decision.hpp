@@ -32,6 +32,7 @@
 
 namespace espalier {
 
+/// What sets run-time values for single steps; see above.
 using step_decision = std::function<void(kept_time& now, random_site const& bits)>;
 
 namespace detail {
