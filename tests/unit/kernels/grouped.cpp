@@ -390,8 +390,8 @@ TEST_CASE("a row that stands for all is of the group's own tensor") {
     std::vector<float> tensors(2 * apart);
     for (std::size_t i = 0; i < tensors.size(); ++i)
         tensors[i] = static_cast<float>(i + 1);
-    std::int32_t const counts[] = {3, 2}, firsts[] = {0, 4};
-    espalier::live_groups const live{.count = counts, .first = firsts, .groups = 2, .parameters = apart};
+    std::int32_t const live_counts[] = {3, 2}, live_firsts[] = {0, 4};
+    espalier::live_groups const live{.count = live_counts, .first = live_firsts, .groups = 2, .parameters = apart};
     for_launches([&](auto const& launch) {
         padded_matrix<float> to(7, columns, 1, 2), expected = to;
         k::passes::combine_rows<false, float, float> const pass{{tensors.data(), 7, columns, 0}, to.view()};
@@ -400,7 +400,7 @@ TEST_CASE("a row that stands for all is of the group's own tensor") {
                 pass(block, live, group);
         });
         for (int group = 0; group < 2; ++group)
-            for (index_t r = firsts[group]; r < firsts[group] + counts[group]; ++r)
+            for (index_t r = live_firsts[group]; r < live_firsts[group] + live_counts[group]; ++r)
                 for (index_t c = 0; c < columns; ++c)
                     expected.view()(r, c) = tensors[static_cast<std::size_t>(group * apart + c)];
         REQUIRE(same_bits(to.data, expected.data));

@@ -272,7 +272,7 @@ using of_roles = stack<
 
 template <class Stack, class Device, class Network = network<Stack, Device, float>>
 std::vector<std::vector<std::uint32_t>> masks_of_steps(Network&& net = Network{seed{5}, 6}) {
-    training train(net, loss::cross_entropy{}, optimizer::sgd{.learning_rate = 0.1, .momentum = 0.5});
+    training train(net, loss::cross_entropy{}, optimizer::sgd<double, double>{.learning_rate = 0.1, .momentum = 0.5});
     std::vector<float> const x = kernel_tests::numbers<float>(6 * 12, 4);
     std::vector<std::int32_t> const labels = {0, 1, 2, 3, 4, 0};
     std::vector<std::vector<std::uint32_t>> seen;
